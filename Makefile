@@ -1,0 +1,40 @@
+# make demo: install, explain a review with the bundled model, write demo.html.  make test: install, all tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU build of torch comes from wherever pip is set up to look; elsewhere, name an index that has it:
+#   make demo PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
+PIP_ARGS ?=
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+REVIEW := A quiet little film, and a wonderful one: the acting is superb, the script is sharp. Only the ending felt a bit slow.
+
+.PHONY: demo test check bench format clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(PIP_ARGS) torch==2.13.0
+	$(BIN)/pip install -q $(PIP_ARGS) -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	@$(BIN)/pellucid explain "$(REVIEW)"
+	@$(BIN)/pellucid explain "$(REVIEW)" --html demo.html
+
+test: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest
+
+check: $(VENV)/installed  ## types too; pyright fetches itself from the npm registry the first time
+	$(BIN)/pyright
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/captum.py --out docs/benchmarks.md $(BENCH)
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache demo.html

@@ -1,0 +1,68 @@
+"""Pellucid explains what a transformer decided, with attributions that add up.
+
+>>> import pellucid
+>>> e = pellucid.explain(pellucid.load(), "It's great!")
+>>> bool(abs(e.baseline_output + e.scores.sum() + e.delta - e.output) < 1e-9)
+True
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .attributing import attribute
+    from .errors import PellucidError
+    from .explaining import explain
+    from .explanation import Explanation, Explanations, Target, Token, Word
+    from .methods import METHODS
+    from .models import Model, load
+    from .problem import Attribution, Problem
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Attribution": "problem",
+    "Explanation": "explanation",
+    "Explanations": "explanation",
+    "METHODS": "methods",
+    "Model": "models",
+    "PellucidError": "errors",
+    "Problem": "problem",
+    "Target": "explanation",
+    "Token": "explanation",
+    "Word": "explanation",
+    "attribute": "attributing",
+    "explain": "explaining",
+    "load": "models",
+}
+
+__all__ = [
+    "METHODS",
+    "Attribution",
+    "Explanation",
+    "Explanations",
+    "Model",
+    "PellucidError",
+    "Problem",
+    "Target",
+    "Token",
+    "Word",
+    "attribute",
+    "explain",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name on first use, so that `import pellucid` waits for neither torch nor transformers."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,140 @@
+"""Any PyTorch function, explained with the same methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import InputError, UnknownTarget
+from .methods import method as find_method
+from .problem import Attribution, Problem, Select, Tensors
+
+
+def attribute(
+    f: Callable[..., Any],
+    x: Tensor | Tensors,
+    x0: Tensor | Tensors | float | None = None,
+    method: str = "deeplift",
+    target: int | tuple[int, ...] | list[Any] | Tensor | Callable[[Any], Tensor] | None = None,
+    args: tuple[Any, ...] | Any = (),
+    **options: Any,
+) -> Attribution:
+    """How much each element of `x` contributed to `f(x) − f(x0)`.
+
+    f: `f(*x, *args)` returns a tensor, rows first; a row of it depends on that row of the input only. An `nn.Module`,
+        a functional, a closure: nothing is replaced or patched.
+    x: a float tensor (rows, …), or a tuple of them.
+    x0: the baseline, like `x`; one row or a number is spread over all rows. None means zero.
+    target: which output: an index, a tuple of indices, one index per row (list or int64 tensor (rows,)), or a function
+        `outputs -> (rows,)`. None where `f` returns one scalar per row.
+    args: what else `f` takes; a tensor with as many rows as `x` is split together with it.
+    options: the method's own.
+
+    Returns an Attribution: `.values` like `x`, and `.delta` (rows,), the residual.
+    Raises UnsupportedOperation, GraphMismatch, CutGraph (deeplift), UnknownTarget, InputError, NonFiniteOutput.
+
+    Examples:
+        >>> import torch, pellucid
+        >>> a = pellucid.attribute(lambda x: (x * x).sum(-1), torch.tensor([[1.0, 2.0]]))
+        >>> a.values, a.delta
+        (tensor([[1., 4.]]), tensor([0.], dtype=torch.float64))
+    """
+    xs = x if isinstance(x, tuple) else (x,)
+    rows = _row_count(xs)
+    x0s = _baselines(xs, x0)
+    more = args if isinstance(args, tuple) else (args,)
+    problem = Problem(f, tuple(t.detach() for t in xs), x0s, lambda outputs: _select(target, outputs, rows), more)
+    row, given = find_method(method, options)
+    answer = row.solve(problem, **given)
+    values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
+    return replace(answer, values=values if isinstance(x, tuple) else values[0])
+
+
+def _row_count(xs: Tensors) -> int:
+    for i, t in enumerate(xs):
+        if not isinstance(t, Tensor) or not t.is_floating_point() or t.ndim == 0:
+            what = f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
+            raise InputError(
+                f"Input {i} is {what}; expected a float tensor with rows first. Token ids have no gradient: pass their "
+                "embeddings, or use pellucid.explain."
+            )
+    sizes = {t.shape[0] for t in xs}
+    if len(sizes) != 1 or 0 in sizes:
+        raise InputError(
+            f"The inputs have {sorted(sizes)} rows; expected the same number of rows in each, at least one."
+        )
+    return sizes.pop()
+
+
+def _baselines(xs: Tensors, x0: Any) -> Tensors:
+    given = x0 if isinstance(x0, tuple) else (x0,) * len(xs) if not isinstance(x0, Tensor) else (x0,)
+    if len(given) != len(xs):
+        raise InputError(f"Found {len(given)} baselines for {len(xs)} inputs; expected as many of each.")
+    result = []
+    for i, (t, t0) in enumerate(zip(xs, given, strict=True)):
+        try:
+            like = torch.as_tensor(0.0 if t0 is None else t0).detach().to(t)
+            result.append(like.expand(t.shape).contiguous())
+        except (RuntimeError, TypeError, ValueError) as error:
+            what = tuple(t0.shape) if isinstance(t0, Tensor) else repr(t0)
+            raise InputError(
+                f"Baseline {i} is {what}; expected a number or a tensor that fits {tuple(t.shape)}."
+            ) from error
+    return tuple(result)
+
+
+def _select(target: Any, outputs: Any, rows: int) -> Select:
+    """The target's scalar in each row of the outputs; those at x are looked at for their shape only."""
+    if callable(target):
+        return lambda out, which: _scalars(target(out), len(which))
+    if not isinstance(outputs, Tensor):
+        raise UnknownTarget(
+            f"The function returned a {type(outputs).__name__}; expected a tensor. Return one, or pass a target "
+            "function that picks the scalar: target=lambda out: out.logits[:, 1]."
+        )
+    if outputs.ndim == 0 or outputs.shape[0] != rows:
+        if outputs.ndim == 0 and rows == 1 and target is None:
+            return lambda out, which: out.expand(len(which)) if out.ndim == 0 else out
+        raise UnknownTarget(
+            f"The function returned shape {tuple(outputs.shape)} for {rows} rows; expected rows first: one output per "
+            "row of the input."
+        )
+    if target is None:
+        return lambda out, which: _scalars(out, len(which))
+    index = _index(target, outputs, rows)
+    return lambda out, which: out[
+        (torch.arange(len(which), device=out.device), *(i.to(out.device)[which] for i in index))
+    ]
+
+
+def _scalars(y: Any, n: int) -> Tensor:
+    if isinstance(y, Tensor) and y.ndim > 1 and y.numel() == n:
+        y = y.reshape(n)
+    if not isinstance(y, Tensor) or y.shape != (n,):
+        what = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        raise UnknownTarget(f"Found {what} for {n} rows; expected one scalar per row. Choose one with target=index.")
+    return y
+
+
+def _index(target: Any, outputs: Tensor, rows: int) -> list[Tensor]:
+    """One index tensor (rows,) per dimension of the outputs after the first."""
+    each = target.tolist() if isinstance(target, Tensor) else target
+    per_row = each if isinstance(each, list) else [each] * rows
+    if len(per_row) == 1:
+        per_row = per_row * rows
+    tuples = [t if isinstance(t, (tuple, list)) else (t,) for t in per_row]
+    sizes = outputs.shape[1:]
+    fits = len(tuples) == rows and all(
+        len(t) == len(sizes) and all(isinstance(i, int) and -n <= i < n for i, n in zip(t, sizes, strict=True))
+        for t in tuples
+    )
+    if not fits:
+        raise UnknownTarget(
+            f"Found target={target!r} for outputs of shape {tuple(outputs.shape)}; expected an index of one scalar per "
+            f"row: {len(sizes)} number(s) below {tuple(sizes)}, or a list of {rows} of them."
+        )
+    return [torch.tensor([t[k] % n for t in tuples]) for k, n in enumerate(sizes)]

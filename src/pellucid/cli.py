@@ -1,0 +1,244 @@
+"""The command line: arguments in, `explain()` out. Exit codes: 0 fine, 1 an explanation failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import InputError, PellucidError
+
+app = typer.Typer(
+    name="pellucid",
+    help="Explains what a transformer decided, with attributions that add up.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from . import __version__
+
+        typer.echo(f"pellucid {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(no_args_is_help=True)
+def explain(
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(show_default=False, help="One or more texts; - reads one per line from standard input."),
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read texts from this file, one per line.")] = None,
+    pair: Annotated[str | None, typer.Option(help="The second text of a pair.")] = None,
+    context: Annotated[str | None, typer.Option(help="The context, TEXT being the question.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A checkpoint's directory or hub name. (default: the bundled sentiment classifier)",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How to attribute; see 'pellucid methods'. May be repeated. (default: deeplift)", show_default=False
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A label, an index, or a contrast 'a - b'. May be repeated. (default: the predicted class)",
+            show_default=False,
+        ),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="mask, pad, zero, mean, a token or a text. Repeated: averaged. (default: mask)", show_default=False
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the method, such as n_steps=100."),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Scores at every layer too.")] = False,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Explain the beginning of a text that is too long.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write one page that stands alone.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write .json, .html, .csv, .svg, .png or .pdf, by suffix.")] = None,
+) -> None:
+    """Show which words made the model decide, with scores that add up."""
+    inputs = _inputs(list(text or []), file, pair, context)
+    if sum((as_json, html is not None, save is not None)) > 1:
+        raise InputError("Found more than one of --json, --html and --save; expected at most one.")
+    if html is not None and html.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"Found --html {str(html)!r}; expected a name that ends in .html.")
+    options = _options(option or [])
+    from .explanation import Explanations
+    from .models import load
+
+    _quieten()
+    loaded = load(model, task=task, device=device)
+    with _progress(len(inputs)) as progress:
+        answers = _explain(loaded, inputs, method, target, baseline, options, layers, truncate, progress)
+    flat = [e for answer in answers for e in (answer if isinstance(answer, Explanations) else [answer])]
+    found = Explanations(tuple(flat))
+    if as_json:
+        sys.stdout.write(found.to_json() + "\n")
+    elif html is not None or save is not None:
+        typer.echo(f"wrote {found.save(html or save or '')}", err=True)
+    else:
+        from rich.console import Console
+
+        Console().print(found if len(flat) > 1 else flat[0])
+
+
+@app.command()
+def methods(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """List the methods, whether their scores add up, and their options."""
+    from .methods import METHODS
+
+    if as_json:
+        rows = [
+            {"name": name, "adds_up": m.adds_up, "summary": m.summary, "options": m.options}
+            for name, m in METHODS.items()
+        ]
+        sys.stdout.write(json.dumps({"schema_version": 1, "methods": rows}, default=str) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for column in ("method", "adds up", "what it does", "options"):
+        table.add_column(column, overflow="fold")
+    for name, m in METHODS.items():
+        options = ", ".join(f"{k}={v}" for k, v in m.options.items() if k != "options")
+        table.add_row(name, "yes" if m.adds_up else "no", m.summary, options)
+    Console().print(table)
+
+
+def _explain(
+    loaded: Any,
+    inputs: list[Any],
+    method: Any,
+    target: Any,
+    baseline: Any,
+    options: Any,
+    layers: bool,
+    truncate: bool,
+    progress: Any,
+) -> list[Any]:
+    from .explaining import explain as run
+
+    return run(
+        loaded,
+        inputs,
+        method=(method or ["deeplift"]) if method is None or len(method) > 1 else method[0],
+        target=None if not target else target if len(target) > 1 else target[0],
+        baseline="mask" if not baseline else baseline if len(baseline) > 1 else baseline[0],
+        detail=("layers",) if layers else (),
+        truncate=truncate,
+        progress=progress,
+        **options,
+    )
+
+
+def _inputs(texts: list[str], file: Path | None, pair: str | None, context: str | None) -> list[Any]:
+    if pair is not None and context is not None:
+        raise InputError("Found both --pair and --context; expected one of them.")
+    if file is not None:
+        try:
+            texts += [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"Could not read {str(file)!r}: {error}. Expected a UTF-8 file with one text per line."
+            ) from error
+    lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if "-" in texts else []
+    texts = [t for text in texts for t in (lines if text == "-" else [text])]
+    if not texts:
+        raise InputError("Found no text; expected one as an argument, --file F, or - for standard input.")
+    second = pair if pair is not None else context
+    return [t if second is None else (t, second) for t in texts]
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """`name=value`, the value read as JSON where it is JSON."""
+    options: dict[str, Any] = {}
+    for item in given:
+        name, sign, value = item.partition("=")
+        if not sign or not name.isidentifier():
+            raise InputError(f"Found --option {item!r}; expected NAME=VALUE, such as n_steps=100.")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+def _quieten() -> None:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    """A bar on standard error while work is long; none where that is not a terminal."""
+    if total < 2 or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TextColumn("texts"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("explaining", total=total)
+        yield lambda done, _: bar.update(row, completed=done)
+
+
+def main() -> None:
+    """The entry point: every error is one line on standard error, and an exit code."""
+    try:
+        app()
+    except PellucidError as error:
+        _fail(error, 2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        _fail(PellucidError("interrupted"), 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("PELLUCID_DEBUG"):
+            raise
+        _fail(PellucidError(f"{type(error).__name__}: {error} (PELLUCID_DEBUG=1 shows where)"), 1)
+
+
+def _fail(error: PellucidError, code: int) -> None:
+    print(f"pellucid: {error}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,346 @@
+"""The answer a person reads: tokens, scores, and the number that proves they add up. No torch in here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of the input.
+
+    text: as the tokenizer writes it. id: in the vocabulary. span: (start, end) characters in the original text, or
+    None where it stands for none. special: added by the tokenizer. word: which word it is a piece of, or None.
+    segment: which of two texts it belongs to.
+    """
+
+    text: str
+    id: int
+    span: tuple[int, int] | None = None
+    special: bool = False
+    word: int | None = None
+    segment: int = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was explained: a label's `name`, its `index`, and the `position` of the token it was read from, if any."""
+
+    name: str
+    index: int | tuple[int, ...] | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and the sum of its pieces' scores. `tokens` are its pieces' places in the Explanation."""
+
+    text: str
+    score: float
+    span: tuple[int, int] | None
+    special: bool
+    segment: int
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which tokens made the model's output what it is.
+
+    `scores` (tokens,) are in the unit of `output` (a logit unless the target says otherwise), never normalised:
+    `baseline_output + scores.sum() + delta == output`. `adds_up` says whether the method promises a small `delta`.
+
+    Examples:
+        >>> e = Explanation(
+        ...     text="good film", tokens=(Token("good", 1, (0, 4), word=0), Token("film", 2, (5, 9), word=1)),
+        ...     scores=np.array([1.5, 0.25]), target=Target("positive", 1), method="deeplift", baseline="mask",
+        ...     output=2.0, baseline_output=0.25, delta=0.0, prediction="positive", probability=0.9)
+        >>> [(w.text, w.score) for w in e.top(1)]
+        [('good', 1.5)]
+        >>> Explanation.from_json(e.to_json()).relative_delta
+        0.0
+    """
+
+    text: str | tuple[str, str]
+    tokens: tuple[Token, ...]
+    scores: Array
+    target: Target
+    method: str
+    baseline: str
+    output: float
+    baseline_output: float
+    delta: float
+    prediction: str | None = None
+    probability: float | None = None
+    adds_up: bool = True
+    passes: int = 0
+    status: str = "exact"
+    error: Array | None = None
+    layers: Array | None = None
+    heads: Array | None = None
+    attentions: Array | None = None
+    parts: Mapping[str, Array] | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("scores", "error", "layers", "heads", "attentions"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _frozen(getattr(self, name)))
+        if self.parts is not None:
+            object.__setattr__(self, "parts", {k: _frozen(v) for k, v in self.parts.items()})
+        if len(self.tokens) != len(self.scores):
+            raise InputError(
+                f"Found {len(self.tokens)} tokens and {len(self.scores)} scores; expected as many of each."
+            )
+
+    @property
+    def change(self) -> float:
+        """`output − baseline_output`: what the scores explain."""
+        return self.output - self.baseline_output
+
+    @property
+    def relative_delta(self) -> float:
+        """|delta| over |output − baseline_output|, or over Σ|scores| where the output did not change."""
+        scale = abs(self.change) or float(np.abs(self.scores).sum())
+        return abs(self.delta) / scale if scale else abs(self.delta)
+
+    def words(self) -> list[Word]:
+        """Word pieces merged by summing: the words' scores add up exactly as the tokens' do. Order kept."""
+        groups: list[list[int]] = []
+        for i, token in enumerate(self.tokens):
+            last = self.tokens[groups[-1][-1]] if groups else None
+            if last is not None and token.word is not None and (last.word, last.segment) == (token.word, token.segment):
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return [self._word(tuple(group)) for group in groups]
+
+    def top(self, k: int = 5) -> list[Word]:
+        """The k words with the largest scores in size, largest first; special tokens left out."""
+        return sorted((w for w in self.words() if not w.special), key=lambda w: -abs(w.score))[:k]
+
+    def segment_text(self, segment: int) -> str:
+        """The original text that tokens of this segment have their spans in."""
+        return self.text if isinstance(self.text, str) else self.text[segment]
+
+    def _word(self, group: tuple[int, ...]) -> Word:
+        pieces = [self.tokens[i] for i in group]
+        spans = [p.span for p in pieces if p.span is not None]
+        span = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else None
+        first = pieces[0]
+        text = self.segment_text(first.segment)[slice(*span)] if span else first.text
+        score = float(self.scores[list(group)].sum())
+        return Word(text or first.text, score, span, first.special, first.segment, group)
+
+    # ------------------------------------------------------------------------------------------------ as data
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values only; `from_dict` makes the Explanation again."""
+        data = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        data["relative_delta"] = self.relative_delta
+        return {"schema_version": SCHEMA_VERSION, **data}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """One JSON document, numbers at full precision."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Explanation:
+        """The Explanation that `to_dict` described. Raises InputError on another schema version or a missing field."""
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"Found schema_version={version!r}; this version of Pellucid reads {SCHEMA_VERSION}. "
+                "Load the file with the version that wrote it (see its 'meta')."
+            )
+        given = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        try:
+            given["tokens"] = tuple(Token(**{**t, "span": _pair(t["span"])}) for t in given["tokens"])
+            given["target"] = Target(**{**given["target"], "index": _pair(given["target"]["index"])})
+            given["text"] = _pair(given["text"])
+            return cls(**given)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"This is not a Pellucid explanation: {error}. Expected what to_dict() writes.") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Explanation:
+        """The Explanation that `to_json` wrote."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"This is not JSON ({error}); expected what to_json() writes.") from error
+        if not isinstance(data, dict):
+            raise InputError(f"Found a JSON {type(data).__name__}; expected the object that to_json() writes.")
+        return cls.from_dict(data)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame, one row per token: token, id, start, end, special, word, segment, score."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtra(
+                "to_frame() needs pandas: pip install 'pellucid[plots]', or pip install pandas"
+            ) from error
+        rows = [
+            {
+                "token": t.text,
+                "id": t.id,
+                "start": None if t.span is None else t.span[0],
+                "end": None if t.span is None else t.span[1],
+                "special": t.special,
+                "word": t.word,
+                "segment": t.segment,
+                "score": score,
+            }
+            for t, score in zip(self.tokens, self.scores, strict=True)
+        ]
+        frame = pd.DataFrame(rows)
+        return frame.astype({"start": "Int64", "end": "Int64", "word": "Int64"})
+
+    # ----------------------------------------------------------------------------------------------- for people
+
+    def to_html(self) -> str:
+        """One page that stands alone: no network, no script, every outside string escaped."""
+        from .render.html import page
+
+        return page([self])
+
+    def plot(self, kind: str = "words") -> Any:
+        """A matplotlib Figure: "words" (a bar per word) or "waterfall" (from baseline to output). Needs [plots]."""
+        from .render.plots import plot
+
+        return plot(self, kind)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes .json, .html, .csv, .svg, .png or .pdf by suffix: the whole file, or nothing."""
+        from .render.files import save
+
+        return save([self], Path(path))
+
+    def __rich__(self) -> Any:
+        from .render.terminal import view
+
+        return view(self)
+
+    def _repr_html_(self) -> str:
+        from .render.html import fragment
+
+        return fragment([self])
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{w.text!r}: {w.score:+.3g}" for w in self.top(3))
+        return (
+            f"Explanation({self.target.name!r} {self.baseline_output:.4g} → {self.output:.4g} by {self.method}; "
+            f"{best}; delta {self.delta:.1e})"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Explanations(Sequence[Explanation]):
+    """Explanations of one input, for several targets or methods. A frozen sequence that renders together."""
+
+    items: tuple[Explanation, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: Any) -> Any:
+        return Explanations(self.items[i]) if isinstance(i, slice) else self.items[i]
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self.items)
+
+    def matrix(self) -> Array:
+        """The scores, explanations × tokens."""
+        return np.stack([e.scores for e in self.items])
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"schema_version": …, "explanations": [ … ]}`, the document that the command line writes."""
+        return {"schema_version": SCHEMA_VERSION, "explanations": [e.to_dict() for e in self.items]}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """One JSON document."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
+
+    def to_html(self) -> str:
+        """As `Explanation.to_html`, all of them on one page."""
+        from .render.html import page
+
+        return page(list(self.items))
+
+    def save(self, path: str | Path) -> Path:
+        """As `Explanation.save`, all of them in one file."""
+        from .render.files import save
+
+        return save(list(self.items), Path(path))
+
+    def __rich__(self) -> Any:
+        from .render.terminal import views
+
+        return views(list(self.items))
+
+    def _repr_html_(self) -> str:
+        from .render.html import fragment
+
+        return fragment(list(self.items))
+
+    def __repr__(self) -> str:
+        return f"Explanations([{', '.join(map(repr, self.items))}])"
+
+
+def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
+    """One Explanation from several that differ in their baseline only: averaged, each delta kept in `meta`."""
+    first = explanations[0]
+    each = [
+        {"baseline": e.baseline, "baseline_output": e.baseline_output, "delta": e.delta, "status": e.status}
+        for e in explanations
+    ]
+    return replace(
+        first,
+        scores=np.mean([e.scores for e in explanations], axis=0),
+        baseline=baseline,
+        baseline_output=float(np.mean([e.baseline_output for e in explanations])),
+        delta=float(np.mean([e.delta for e in explanations])),
+        passes=sum(e.passes for e in explanations),
+        meta={**first.meta, "baselines": each},
+    )
+
+
+def _frozen(values: Any) -> Array:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (Token, Target)):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

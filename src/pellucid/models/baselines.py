@@ -1,0 +1,90 @@
+"""What an input is compared with: the same positions, their special tokens kept, everything else made uninformative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UnknownBaseline
+
+Embed = Callable[[Tensor], Tensor]
+
+
+def name_of(spec: Any) -> str:
+    """A baseline's name in an Explanation."""
+    return spec if isinstance(spec, str) else f"tensor {tuple(spec.shape)}"
+
+
+def embedded(
+    spec: Any, ids: Tensor, x: Tensor, kept: Tensor, tokenizer: Any, embed: Embed, mean: Callable[[], Tensor]
+) -> Tensor:
+    """The baseline's embeddings (rows, tokens, hidden).
+
+    spec: see `types.BaselineSpec`. ids (rows, tokens) and x, their embeddings. kept (rows, tokens): special tokens and
+    padding, which stay. embed: ids → embeddings. mean: the average embedding (hidden,).
+    """
+    if isinstance(spec, Tensor):
+        return _from_tensor(spec, ids, x, kept, embed)
+    if spec == "zero":
+        return x.masked_fill(~kept.unsqueeze(-1), 0.0)
+    if spec == "mean":
+        return torch.where(kept.unsqueeze(-1), x, mean().to(x))
+    if not isinstance(spec, str) or not spec:
+        raise UnknownBaseline(
+            f"Found baseline={spec!r}; expected 'mask', 'pad', 'zero', 'mean', a token, a text, a tensor, or a list."
+        )
+    if spec in ("mask", "pad"):
+        token = getattr(tokenizer, f"{spec}_token_id", None)
+        if token is None:
+            raise UnknownBaseline(
+                f"This tokenizer has no {spec} token, so baseline={spec!r} means nothing here. Use "
+                f"{_available(tokenizer)}, or any token of its vocabulary."
+            )
+    else:
+        token = _token_id(spec, tokenizer)
+    if token is None:
+        return embed(_from_text(spec, ids, kept, tokenizer))
+    return embed(torch.where(kept, ids, token))
+
+
+def _available(tokenizer: Any) -> str:
+    names = [n for n in ("mask", "pad") if getattr(tokenizer, f"{n}_token_id", None) is not None]
+    return ", ".join(f"baseline={n!r}" for n in [*names, "zero", "mean"])
+
+
+def _token_id(spec: str, tokenizer: Any) -> int | None:
+    """The id of a token of the vocabulary, written as the tokenizer writes it or as a word that is one token."""
+    found = tokenizer.get_vocab().get(spec)
+    if found is None:
+        ids = tokenizer(spec, add_special_tokens=False)["input_ids"]
+        unknown = getattr(tokenizer, "unk_token_id", None)
+        found = ids[0] if len(ids) == 1 and ids[0] != unknown else None
+    return found
+
+
+def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor:
+    own = (~kept).sum(1)
+    words = tokenizer(spec, add_special_tokens=False)["input_ids"]
+    if any(int(n) != len(words) for n in own):
+        raise UnknownBaseline(
+            f"Found baseline={spec!r:.60}, which is no name (mask, pad, zero, mean) and no single token of this "
+            f"vocabulary; as a text it has {len(words)} tokens, where the input has {int(own[0])}. Expected as many."
+        )
+    return ids.masked_scatter(~kept, torch.tensor(words, device=ids.device).repeat(len(ids)))
+
+
+def _from_tensor(spec: Tensor, ids: Tensor, x: Tensor, kept: Tensor, embed: Embed) -> Tensor:
+    like = x if spec.is_floating_point() else ids
+    try:
+        full = spec.to(like).expand(like.shape)
+    except RuntimeError as error:
+        raise UnknownBaseline(
+            f"Found a baseline tensor of shape {tuple(spec.shape)} and type {spec.dtype}; expected one that fits "
+            f"{tuple(x.shape[1:])} (embeddings: tokens, hidden) or {tuple(ids.shape[1:])} (token ids, int64)."
+        ) from error
+    if spec.is_floating_point():
+        return torch.where(kept.unsqueeze(-1), x, full)
+    return embed(torch.where(kept, ids, full))

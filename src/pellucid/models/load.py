@@ -1,0 +1,98 @@
+"""A checkpoint from a directory, the hub, or the package itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ModelNotFound, UnsupportedModel
+from .model import Model
+from .tasks import TASKS, task_of
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    task: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | str | None = None,
+    revision: str | None = None,
+    *,
+    trust_remote_code: bool = False,
+) -> Model:
+    """A checkpoint, ready to be explained; without a name the bundled sentiment classifier, which needs no network.
+
+    name: a directory, or a name on the hub. Weights are read from safetensors only.
+    task: a name in TASKS; found from the checkpoint's architecture when None.
+    dtype: float32 when None, whatever the checkpoint is stored in, so that scores add up to float32 precision;
+        "auto" keeps the checkpoint's own.
+    trust_remote_code: run code that comes with the checkpoint. Off unless you ask.
+
+    Raises ModelNotFound, UnsupportedModel.
+
+    Examples:
+        >>> import pellucid
+        >>> pellucid.load().labels
+        ('negative', 'positive')
+    """
+    import transformers
+
+    source = str(files("pellucid") / "assets" / "sentiment") if name is None else os.path.expanduser(os.fspath(name))
+    if not Path(source).is_dir() and _is_path(source):
+        raise ModelNotFound(f"There is no directory {source!r}; expected one with config.json and model.safetensors.")
+    common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    with _quiet(), _explained(source):
+        config = transformers.AutoConfig.from_pretrained(source, **common)
+        row = TASKS.get(task) if task else task_of(getattr(config, "architectures", None))
+        if row is None:
+            raise UnsupportedModel(
+                f"{source!r} holds {', '.join(config.architectures or ['no named architecture'])}"
+                + (f" and was asked for task={task!r}" if task else "")
+                + f"; the tasks known here are {', '.join(TASKS)}. Name the one its head was trained for: task='…'."
+            )
+        model = getattr(transformers, row.auto).from_pretrained(
+            source, dtype=dtype or torch.float32, use_safetensors=True, **common
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
+    if name is None:
+        model.config._name_or_path = "pellucid's bundled sentiment classifier"
+    return Model(model.to(device) if device is not None else model, tokenizer, row.name)
+
+
+def _is_path(source: str) -> bool:
+    """Whether this can only be meant as a path: a hub name is `name` or `owner/name`."""
+    return source.startswith((".", "/")) or source.count("/") > 1 or os.path.exists(source)
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """transformers' many ways of not finding a model, as one error."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, (ModelNotFound, UnsupportedModel)):
+            raise
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise ModelNotFound(
+            f"Could not load a model from {source!r}: {reason} Expected a directory, or a hub name, with config.json, "
+            "model.safetensors and a tokenizer; weights in other formats are not read."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar of transformers' while weights load, and its own setting back afterwards."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""The arithmetic: the lockstep walk, its rules, and quadrature tables. Nothing here knows a transformer."""

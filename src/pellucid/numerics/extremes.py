@@ -1,0 +1,68 @@
+"""Maximum and minimum: the contenders share the change by how long each of them leads on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UnsupportedOperation
+from .linear import linear
+from .lockstep import Grads
+from .nodes import input_of
+
+
+def share(d: Tensor, d0: Tensor) -> Tensor:
+    """The part of the way from baseline to input on which the first of two contenders leads, d being its lead."""
+    total = d.abs() + d0.abs()
+    return torch.where(total == 0, 0.5, (d.relu() + d0.relu()) / total)
+
+
+def maximum(n: Any, n0: Any, g: Grads) -> Grads:
+    """max(a, b) = b + relu(a − b); min(a, b) = −max(−a, −b)."""
+    sign = 1 if n.name() == "MaximumBackward0" else -1
+    w = share(sign * (n._saved_self - n._saved_other), sign * (n0._saved_self - n0._saved_other))
+    return g[0] * w, g[0] * (1 - w)
+
+
+def winner(x: Tensor, x0: Tensor, i: Tensor, i0: Tensor, g: Tensor, dim: int) -> Tensor:
+    """y = x[i], y0 = x0[i0], the largest (or smallest) along `dim`: i and i0 share Δy by who leads for how long."""
+    d, d0 = x.gather(dim, i) - x.gather(dim, i0), x0.gather(dim, i) - x0.gather(dim, i0)
+    w = torch.where(i == i0, 1.0, share(d, d0) if (d >= 0).all() else share(-d, -d0))
+    return torch.zeros_like(x).scatter_add_(dim, i, g * w).scatter_add_(dim, i0, g * (1 - w))
+
+
+def extreme_along(n: Any, n0: Any, g: Grads) -> Grads:
+    """max and min along a dimension, by the indices they found."""
+    i, i0 = n._saved_indices, n0._saved_indices
+    if torch.equal(i, i0):
+        return linear(n, n0, g)
+    dim = n._saved_dim if n._saved_dim < 2**63 else n._saved_dim - 2**64
+    gy = g[0]
+    if not n._saved_keepdim:
+        i, i0, gy = i.unsqueeze(dim), i0.unsqueeze(dim), gy.unsqueeze(dim)
+    return (winner(input_of(n), input_of(n0), i, i0, gy, dim),)
+
+
+def extreme(n: Any, n0: Any, g: Grads) -> Grads:
+    """amax, amin, and max or min over everything."""
+    x, x0 = input_of(n), input_of(n0)
+    dims = [d if d < 2**63 else d - 2**64 for d in getattr(n, "_saved_dim", ()) or range(x.ndim)]
+    if 1 < len(dims) < x.ndim:
+        raise UnsupportedOperation(f"{n.name()} over several dimensions has no rule; reduce one at a time.", n.name())
+    find = torch.argmax if n.name() in ("AmaxBackward0", "MaxBackward1") else torch.argmin
+    if len(dims) == x.ndim:
+        i, i0 = find(x).view(1), find(x0).view(1)
+        return (winner(x.flatten(), x0.flatten(), i, i0, g[0].reshape(1), 0).view_as(x),)
+    dim = dims[0]
+    gy = g[0] if n._saved_keepdim else g[0].unsqueeze(dim)
+    return (winner(x, x0, find(x, dim, keepdim=True), find(x0, dim, keepdim=True), gy, dim),)
+
+
+def max_pool(n: Any, n0: Any, g: Grads) -> Grads:
+    """Max pooling over two or three spatial dimensions."""
+    start = 1 - len(n._saved_kernel_size) - 1
+    flat = lambda t: t.flatten(start)  # noqa: E731
+    x, x0 = n._saved_self, n0._saved_self
+    return (winner(flat(x), flat(x0), flat(n._saved_result1), flat(n0._saved_result1), flat(g[0]), -1).view_as(x),)

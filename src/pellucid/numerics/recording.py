@@ -1,0 +1,160 @@
+"""Running a forward pass unmodified, and writing down on its autograd nodes what autograd does not keep."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ..errors import UnsupportedOperation
+
+INPUT = "pellucid_input"
+CALL = "pellucid_call"
+
+
+class Recording(TorchFunctionMode):
+    """Runs a forward pass unmodified, and writes down what autograd does not keep.
+
+    Autograd saves only the *result* of ReLU, tanh, softmax and others, and their rules need the input: it is noted on
+    the node. `noted` maps the name of such a torch function to the node it makes. Parameters among the arguments are
+    passed on detached, so that no graph is ever built for them, and no flag of theirs is touched. In float64 a model's
+    casts down to float32 (rotary embeddings, RMS norms) stay in float64: they would round the proof away.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
+        super().__init__()
+        self.inputs = {id(x) for x in inputs}
+        self.noted = noted
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
+        args = tuple([self._without_parameters(a) for a in args])
+        name = getattr(func, "__name__", "")
+        noted = self.noted.get(name.rstrip("_"))
+        in_place = name == "__setitem__" or (name[-1:] == "_" != name[-2:-1]) or kwargs.get("inplace", False)
+        source = args[0] if args else kwargs.get("input")
+        if name in _CASTS and isinstance(source, Tensor) and source.dtype == torch.float64:
+            if name in ("float", "half", "bfloat16"):
+                return source
+            args, kwargs = tuple(_undemoted(a) for a in args), {k: _undemoted(v) for k, v in kwargs.items()}
+        if noted and in_place and isinstance(source, Tensor):
+            source = source.detach().clone()
+        if name in _RANDOM and _drops(args, kwargs):
+            raise UnsupportedOperation(
+                f"{name} drops units at random, because the model is in training mode: no two passes are the same. "
+                "Call .eval() on it first.",
+                name,
+            )
+        out = func(*args, **kwargs)
+        if noted:
+            _note(noted, out, source)
+        elif name == "scaled_dot_product_attention":
+            _note_logits(out, *args, **kwargs)
+        elif in_place and isinstance(args[0] if args else None, Tensor) and args[0].grad_fn is not None:
+            _metadata(args[0].grad_fn)[CALL] = name  # on a view, the node hides which operation it holds
+        return out
+
+    def _without_parameters(self, a: Any) -> Any:
+        if isinstance(a, Tensor):
+            return a.detach() if a.requires_grad and a.is_leaf and id(a) not in self.inputs else a
+        if type(a) in (list, tuple) and any(isinstance(item, Tensor) for item in a):
+            return type(a)(self._without_parameters(item) for item in a)
+        return a
+
+
+_CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
+_NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
+
+
+_RANDOM = frozenset({"dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d"})
+
+
+def _drops(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a dropout call, `(input, p, training)`, is one that drops."""
+    p, training = (kwargs.get(k, args[i] if len(args) > i else True) for i, k in ((1, "p"), (2, "training")))
+    return bool(training and p)
+
+
+def _undemoted(a: Any) -> Any:
+    return torch.float64 if isinstance(a, torch.dtype) and a in _NARROW else a
+
+
+def _metadata(node: Any) -> dict[str, Any]:
+    return node.metadata
+
+
+def _note(node_name: str, out: Any, source: Any) -> None:
+    first = out if isinstance(out, Tensor) else next((o for o in out if isinstance(o, Tensor)), None)
+    node = None if first is None else first.grad_fn
+    if isinstance(source, Tensor) and node is not None and node.name().startswith(node_name):
+        kept = source.detach()
+        _metadata(node)[INPUT] = (kept, kept._version)
+
+
+def _note_logits(
+    out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> None:
+    """Where no fused kernel took the call, attention ran as parts, and its softmax hides inside: note the logits."""
+    node: Any = out.grad_fn
+    while node is not None and node.name() not in ("SafeSoftmaxBackward0", "SoftmaxBackward0"):
+        if "Attention" in node.name() or not node.next_functions:
+            return
+        node = node.next_functions[0][0]  # the product with v, and views: the softmax is on their left
+    if node is None:
+        return
+    q, k = q.detach(), k.detach()
+    if enable_gqa:
+        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
+    z = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        z.masked_fill_(torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu(1), -torch.inf)
+    if attn_mask is not None:
+        z = z.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else z + attn_mask.detach()
+    _metadata(node)[INPUT] = (z, z._version)
+
+
+@contextmanager
+def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator[None]:
+    """Everything run inside is differentiable with respect to `inputs`, and to nothing else."""
+    with torch.enable_grad(), Recording(inputs, noted):
+        yield
+
+
+class _Locating(TorchFunctionMode):
+    """Looks for the module and the line that made, or first used, a node of some name."""
+
+    def __init__(self, operation: str):
+        super().__init__()
+        self.operation, self.found = operation, ""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        nodes = [t.grad_fn for t in (out, *args) if isinstance(t, Tensor) and t.grad_fn is not None]
+        if not self.found and any(n.name() == self.operation for n in nodes):
+            frame = sys._getframe(1)
+            while frame is not None and not isinstance(frame.f_locals.get("self"), torch.nn.Module):
+                frame = frame.f_back
+            if frame is not None:
+                file = frame.f_code.co_filename.rsplit("/", 1)[-1]
+                self.found = f"{type(frame.f_locals['self']).__name__} ({file}, line {frame.f_lineno})"
+        return out
+
+
+def located(error: UnsupportedOperation, forward: Callable[[], Any]) -> UnsupportedOperation:
+    """The same error, with the module that its operation ran in, where `forward`, run again, lets it be known."""
+    with torch.enable_grad(), _Locating(error.operation) as mode:
+        forward()
+    return UnsupportedOperation(f"{error} It ran in {mode.found}.", error.operation) if mode.found else error

@@ -1,0 +1,131 @@
+"""What every drawing says in words and numbers: what was decided, and the sum, written so that it can be checked.
+
+baseline + contributions + residual = output
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..explanation import Explanation, Word
+
+FLOAT_PRECISION = 1e-5  # a relative delta that float32 alone leaves
+_NAMES = {"\n": "⏎", "\t": "⇥", " ": "␣"}
+_BIDI = (
+    "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"  # can reorder what stands around them
+)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One number of the sum: its name, its value, and how it is written."""
+
+    name: str
+    value: float
+    shown: str
+
+
+def about(e: Explanation) -> list[tuple[str, str]]:
+    """What was explained and how, as names and values. From outside: escape it."""
+    place = "" if e.target.position is None else f" at token {e.target.position}"
+    facts = [("target", e.target.name + place), ("method", e.method), ("baseline", e.baseline)]
+    return facts + ([("model", str(e.meta["model"]))] if e.meta.get("model") else [])
+
+
+def proof(e: Explanation) -> list[tuple[str, str]]:
+    """How far the sum can be trusted and what it cost."""
+    facts = [("relative delta", f"{e.relative_delta:.2g}"), ("passes", str(e.passes)), ("status", e.status)]
+    return facts + ([] if e.error is None else [("largest estimated error", f"{np.max(e.error, initial=0.0):.2g}")])
+
+
+def verdict(e: Explanation) -> str:
+    """One sentence on the sum. Holds the method's name, from outside."""
+    if not e.adds_up:
+        return f"{e.method} does not promise that its scores add up: the residual is what they leave unexplained."
+    close = "to floating-point precision" if e.relative_delta < FLOAT_PRECISION else "up to the residual"
+    return f"The contributions add up to the change in the output, {close}."
+
+
+def percent(p: float) -> str:
+    """A probability that says 100% only of certainty."""
+    if 0.9995 <= p < 1:
+        return ">99.9%"
+    return "<0.1%" if 0 < p < 0.0005 else f"{p:.1%}"
+
+
+def decimals(scale: float) -> int:
+    """Decimal places that give a number of this size three or four digits."""
+    size = math.floor(math.log10(abs(scale))) if scale and math.isfinite(scale) else 0
+    return min(9, max(0, 3 - size if size >= 0 else 2 - size))
+
+
+def signed(x: float, places: int) -> str:
+    """+1.057, −0.120, 0; what would round to nothing is written +2e-05."""
+    return "0" if x == 0 else f"{'+' if x > 0 else '−'}{_size(x, places)}"
+
+
+def plain(x: float, places: int) -> str:
+    """As `signed`, without the plus."""
+    return signed(x, places).removeprefix("+")
+
+
+def equation(e: Explanation) -> tuple[Term, Term, Term, Term]:
+    """Baseline, contributions, residual and output, to as few places as make the written numbers add up exactly."""
+    values = (e.baseline_output, float(e.scores.sum()), e.delta, e.output)
+    least = decimals(max(abs(v) for v in values))
+    places = next((p for p in range(least, least + 5) if _adds_up(values, p)), least)
+    base, rest, left, out = values
+    return (
+        Term("baseline", base, plain(base, places)),
+        Term("contributions", rest, signed(rest, places)),
+        Term("residual", left, signed(left, places)),
+        Term("output", out, plain(out, places)),
+    )
+
+
+def span_of(words: list[Word]) -> tuple[float, float]:
+    """How far bars reach to the left and to the right: fractions that add to 1."""
+    low, high = max([0.0, *(-w.score for w in words)]), max([0.0, *(w.score for w in words)])
+    return (low / (low + high), high / (low + high)) if low + high else (0.0, 1.0)
+
+
+def repeats(e: Explanation) -> dict[tuple[int, ...], int]:
+    """Which one it is (1, 2, …) for each word that stands in the text more than once, by its tokens."""
+    places: dict[str, list[tuple[int, ...]]] = {}
+    for word in e.words():
+        places.setdefault(word.text, []).append(word.tokens)
+    return {tokens: i for same in places.values() if len(same) > 1 for i, tokens in enumerate(same, 1)}
+
+
+def names(e: Explanation, words: Sequence[Word]) -> list[str]:
+    """The words as one line each, numbered where one stands in the text more than once: movie (2)."""
+    again = repeats(e)
+    return [label(w.text) + (f" ({again[w.tokens]})" if w.tokens in again else "") for w in words]
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Control characters, ANSI escapes among them, and marks that reorder text, written out: \\x1b."""
+    return "".join(c if c in keep or not _unseen(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def label(text: str) -> str:
+    """A word as one line of a list: white space that is all there is gets a sign."""
+    return visible(text if text.strip() else "".join(_NAMES.get(c, c) for c in text))
+
+
+def _unseen(c: str) -> bool:
+    return c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" or c in _BIDI or "\ud800" <= c <= "\udfff"
+
+
+def _size(x: float, places: int) -> str:
+    shown = f"{abs(x):.{places}f}"
+    return shown if float(shown) and abs(x) < 1e9 else f"{abs(x):.0e}" if abs(x) < 1 else f"{abs(x):.6g}"
+
+
+def _adds_up(values: tuple[float, ...], places: int) -> bool:
+    base, rest, left, out = (round(v * 10**places) for v in values)
+    return base + rest + left == out

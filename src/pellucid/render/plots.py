@@ -1,0 +1,207 @@
+"""An Explanation → a matplotlib Figure: its words, its sum as steps, or its layers. No pyplot, no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, filterwarnings
+
+import numpy as np
+
+from ..errors import InputError, MissingExtra
+from ..explanation import Explanation
+from .colour import LIGHT, background
+from .facts import about, decimals, label, names, percent, plain, signed
+from .passage import peak
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TOP = 12
+STEPS = 8
+NAMED = 60  # a heat map names its tokens up to this many
+WIDTH = 7.5
+FAMILIES = (
+    *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "PingFang SC", "Hiragino Sans"),
+    *("Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "WenQuanYi Zen Hei", "Noto Sans Arabic"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Hebrew", "Arial Unicode MS", "Noto Emoji", "Segoe UI Emoji"),
+)
+
+
+def plot(e: Explanation, kind: str = "words") -> Figure:
+    """One Figure: "words" (a bar per word), "waterfall" (from baseline to output) or "layers" (layers × tokens)."""
+    return stacked([e], kind)
+
+
+def stacked(explanations: Sequence[Explanation], kind: str = "words") -> Figure:
+    """One Figure of several, one under the other."""
+    if kind not in KINDS:
+        raise InputError(f"Found kind={kind!r}; expected one of {', '.join(map(repr, KINDS))}.")
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise MissingExtra("plot() needs matplotlib: pip install 'pellucid[plots]'") from error
+    draw, height = KINDS[kind]
+    heights = [height(e) for e in explanations]
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout=layout, facecolor="white")
+    grid = figure.subplots(len(explanations), 1, squeeze=False, height_ratios=heights)
+    for axes, e in zip(grid[:, 0], explanations, strict=True):
+        draw(axes, e)
+    return figure
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Draw without a warning for each glyph that no font here has."""
+    with catch_warnings():
+        filterwarnings("ignore", message="Glyph .* missing from")
+        filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
+        yield
+
+
+# ---------------------------------------------------------------------------------------------------- the three kinds
+
+
+def _words(axes: Axes, e: Explanation) -> None:
+    words, places = e.top(TOP), decimals(peak(e))
+    scores = [w.score for w in words]
+    axes.barh(range(len(words)), scores, height=0.62, color=[_sign_colour(s) for s in scores])
+    axes.axvline(0, color=LIGHT.muted, linewidth=0.8)
+    _rows(axes, names(e, words))
+    for row, score in enumerate(scores):
+        _number(axes, score, row, signed(score, places), left=score < 0)
+    _title(axes, e)
+    axes.set_xticks([])
+
+
+def _waterfall(axes: Axes, e: Explanation) -> None:
+    steps = _steps(e)
+    places = decimals(max(abs(e.output), abs(e.baseline_output), peak(e)))
+    at = e.baseline_output
+    for row, (_, change) in enumerate(steps, 1):
+        axes.barh(row, change, left=at, height=0.62, color=_sign_colour(change))
+        axes.plot([at, at], [row - 1, row + 0.31], color=LIGHT.muted, linewidth=0.7)
+        _number(axes, at + change, row, signed(change, places), left=change < 0)
+        at += change
+    last = len(steps) + 1
+    axes.plot([at, at], [last - 1, last], color=LIGHT.muted, linewidth=0.7)
+    for row, value in ((0, e.baseline_output), (last, e.output)):
+        axes.plot([value], [row], "o", color=LIGHT.ink, markersize=5)
+        _number(axes, value, row, plain(value, places), left=False)
+    _rows(axes, ["baseline", *(name for name, _ in steps), "output"])
+    _title(axes, e)
+    axes.tick_params(axis="x", colors=LIGHT.muted, labelsize=8, length=0)
+    axes.grid(axis="x", color=LIGHT.line, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _steps(e: Explanation) -> list[tuple[str, float]]:
+    """The strongest words, what the others come to, and the residual: from baseline to output, nothing left out."""
+    named = e.top(STEPS)
+    others = len(e.words()) - len(named)
+    rest = float(e.scores.sum()) - sum(w.score for w in named)
+    steps = list(zip(names(e, named), (w.score for w in named), strict=True))
+    return steps + ([(f"{others} others", rest)] if others else []) + [("residual", e.delta)]
+
+
+def _layers(axes: Axes, e: Explanation) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.ticker import MaxNLocator
+
+    values = _layer_scores(e)
+    top = float(np.abs(values).max(initial=0.0)) or 1.0
+    colours = LinearSegmentedColormap.from_list("scores", [background(t, LIGHT) for t in np.linspace(-1, 1, 65)])
+    image = axes.imshow(values, aspect="auto", cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
+    tokens = [_short(t.text, 16) for t in e.tokens] if len(e.tokens) <= NAMED else []
+    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, color=LIGHT.ink, parse_math=False, **_font())
+    axes.set_ylabel("layer", color=LIGHT.muted)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(colors=LIGHT.muted, length=0, labelsize=8)
+    _bare(axes)
+    _title(axes, e)
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=LIGHT.muted, labelsize=8, length=0)
+
+
+def _layer_scores(e: Explanation) -> Any:
+    if e.layers is None:
+        raise InputError("This explanation has no layers; expected layers × tokens. Explain with detail=('layers',).")
+    return e.layers
+
+
+KINDS: dict[str, tuple[Callable[[Any, Explanation], None], Callable[[Explanation], float]]] = {
+    "words": (_words, lambda e: 1.0 + 0.3 * max(1, len(e.top(TOP)))),
+    "waterfall": (_waterfall, lambda e: 1.3 + 0.3 * (len(_steps(e)) + 2)),
+    "layers": (_layers, lambda e: 2.0 + 0.25 * len(_layer_scores(e))),
+}
+
+
+# ------------------------------------------------------------------------------------------------------- their pieces
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [_short(n) for n in names], color=LIGHT.ink, parse_math=False, **_font())
+    axes.set_ylim(max(1, len(names)) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.use_sticky_edges = False
+    axes.margins(x=0.12)
+    _bare(axes)
+
+
+def _number(axes: Axes, x: float, row: float, text: str, left: bool) -> None:
+    axes.annotate(
+        text,
+        (x, row),
+        xytext=(-5 if left else 5, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="center",
+        fontsize=8.5,
+        color=LIGHT.muted,
+    )
+
+
+def _title(axes: Axes, e: Explanation) -> None:
+    chance = "" if e.probability is None else f"  {percent(e.probability)}"
+    head = f"{_short(e.prediction)}{chance}" if e.prediction is not None else _short(e.target.name)
+    under = _short("  ·  ".join(f"{name} {_short(value)}" for name, value in about(e)), 110)
+    axes.set_title(head, loc="left", pad=22, fontsize=13, color=LIGHT.ink, parse_math=False, **_font())
+    line = axes.annotate(
+        under,
+        (0, 1),
+        xytext=(0, 9),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=8.5,
+        color=LIGHT.muted,
+        parse_math=False,
+        **_font(),
+    )
+    line.set_in_layout(False)
+
+
+def _bare(axes: Axes) -> None:
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _sign_colour(score: float) -> str:
+    return LIGHT.negative if score < 0 else LIGHT.positive
+
+
+def _short(text: str, most: int = 40) -> str:
+    shown = label(text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def _font() -> dict[str, Any]:
+    """The families that this machine has, in order: a glyph that one lacks comes from the next."""
+    from matplotlib import font_manager
+
+    here = set(font_manager.get_font_names())
+    return {"fontfamily": [f for f in FAMILIES if f in here]}

@@ -1,0 +1,128 @@
+"""An Explanation → a terminal's lines, dark or light: all is there without colour, no text from outside is obeyed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.rule import Rule
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from ..explanation import Explanation
+from .colour import TERMINAL, background, ink_on, strength
+from .facts import about, decimals, equation, label, percent, proof, repeats, signed, span_of, verdict, visible
+from .passage import Run, passages, peak
+
+TOP = 10
+BAR = 28
+FAINT = 0.1  # as colour.FAINT, higher: the paper of the scale is not the terminal's
+DIM = Style(dim=True)
+BOLD = Style(bold=True)
+
+
+def view(e: Explanation) -> RenderableType:
+    """The header, the text with its words coloured, the top words, and the sum."""
+    blank = Text("")
+    return Group(_header(e), blank, *_texts(e), blank, _top(e), blank, *_sum(e))
+
+
+def views(explanations: Sequence[Explanation]) -> RenderableType:
+    """Several views, one under the other."""
+    parts: list[RenderableType] = []
+    for i, e in enumerate(explanations):
+        parts += [*([Text(""), Rule(style=DIM), Text("")] if i else []), view(e)]
+    return Group(*parts)
+
+
+def _header(e: Explanation) -> RenderableType:
+    line = Text()
+    if e.prediction is not None:
+        line.append(visible(e.prediction), BOLD)
+        line.append(f"  {percent(e.probability)}\n" if e.probability is not None else "\n")
+    return line.append_text(_facts([(name, visible(value)) for name, value in about(e)]))
+
+
+def _texts(e: Explanation) -> list[RenderableType]:
+    top, every = peak(e), passages(e)
+    shown: list[RenderableType] = []
+    for i, runs in enumerate(every):
+        if len(every) > 1:
+            shown += [*([Text("")] if i else []), Text(f"text {i + 1}", DIM)]
+        shown.append(_passage(runs, top))
+    return shown
+
+
+def _passage(runs: list[Run], top: float) -> Text:
+    text = Text()
+    for run in runs:
+        t = strength(run.score, top)
+        if run.text:
+            text.append(visible(run.text, keep="\n\t"), _style(t) if run.words else "")
+        else:
+            text.append(f"{label(run.words[0].text)}", _style(t) + Style(italic=True)).append(" ")
+    return text
+
+
+def _style(t: float) -> Style:
+    """Negative words are underlined as well: the sign outlives the colour."""
+    if abs(t) < FAINT:
+        return Style()
+    colour = background(t, TERMINAL)
+    return Style(bgcolor=colour, color=ink_on(colour), underline=t < 0)
+
+
+def _top(e: Explanation) -> RenderableType:
+    words = e.top(TOP)
+    low, high = span_of(words)
+    places, again, top = decimals(peak(e)), repeats(e), max((abs(w.score) for w in words), default=0.0)
+    numbers = [signed(w.score, places) for w in words]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(max_width=24, overflow="ellipsis", no_wrap=True)
+    table.add_column(max_width=BAR)
+    table.add_column(justify="right", no_wrap=True, min_width=max(map(len, numbers), default=1))
+    for word, number in zip(words, numbers, strict=True):
+        name = Text(label(word.text)).append(f" ({again[word.tokens]})" if word.tokens in again else "", DIM)
+        table.add_row(name, Bar(word.score * max(low, high) / top if top else 0.0, low), number)
+    return table
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar as wide as it may be: `share` of that width, to the left of an axis at `low` of it or to the right."""
+
+    share: float
+    low: float
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, BAR)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(0, min(BAR, options.max_width) - 1)
+        left = round(width * self.low)
+        full, half = divmod(round(2 * width * abs(self.share)), 2)
+        if self.share < 0:
+            bar = ("▐" * half + "█" * full)[-left:] if left else ""
+            line = Text().append(bar.rjust(left), TERMINAL.negative).append("│" + " " * (width - left), DIM)
+        else:
+            bar = ("█" * full + "▌" * half)[: width - left]
+            line = Text().append(" " * left + "│", DIM).append(bar.ljust(width - left), TERMINAL.positive)
+        yield line
+
+
+def _sum(e: Explanation) -> list[Text]:
+    line = Text()
+    for term, sign in zip(equation(e), ("", " + ", " + ", " = "), strict=True):
+        line.append(sign).append(f"{term.name} ", DIM).append(term.shown, BOLD)
+    facts = _facts([(name, visible(value)) for name, value in proof(e)])
+    return [line, facts, *([] if e.adds_up else [Text(visible(verdict(e)), Style(italic=True))])]
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> Text:
+    line = Text()
+    for i, (name, value) in enumerate(facts):
+        line.append(" · " if i else "", DIM).append(f"{name} ", DIM).append(value)
+    return line

@@ -1,0 +1,38 @@
+"""What the tests share. Nothing is downloaded; tests on real checkpoints skip where those are missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+import pellucid
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+REVIEW = (
+    "A quiet little film, and a wonderful one: the acting is superb, the script is sharp. "
+    "Only the ending felt a bit slow."
+)
+
+
+@pytest.fixture(scope="session")
+def bundled() -> pellucid.Model:
+    return pellucid.load()
+
+
+@pytest.fixture(scope="session")
+def sst2() -> pellucid.Model:
+    path = SHARED / "models" / "minilm-sst2"
+    if not path.is_dir():
+        pytest.skip("the fine-tuned MiniLM checkpoint is not on this machine")
+    return pellucid.load(path)
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> None:
+    torch.manual_seed(0)

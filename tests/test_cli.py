@@ -1,0 +1,111 @@
+"""The command line as a person, a pipe or a script meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pellucid
+from pellucid import Explanation
+
+
+def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "COLUMNS": "100", "PYTHONWARNINGS": "error", **environment}
+    command = [sys.executable, "-W", "ignore", "-m", "pellucid", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, timeout=120)
+
+
+def test_explain_shows_the_words_and_the_sum() -> None:
+    done = run("explain", "It's great!")
+    assert done.returncode == 0 and done.stderr == ""
+    for part in ("positive", "great", "deeplift", "mask", "residual", "output"):
+        assert part in done.stdout
+
+
+def test_json_is_one_document_and_nothing_else(bundled: pellucid.Model) -> None:
+    done = run("explain", "It's great!", "a dull film", "--json", "--target", "positive", "--baseline", "pad")
+    assert done.returncode == 0 and done.stderr == ""
+    document = json.loads(done.stdout)
+    assert document["schema_version"] == 1
+    first, second = (Explanation.from_dict(d) for d in document["explanations"])
+    same = pellucid.explain(bundled, "It's great!", target="positive", baseline="pad")
+    assert first.scores.tolist() == pytest.approx(same.scores.tolist(), abs=1e-5)
+    assert (first.text, second.text, second.target.name) == ("It's great!", "a dull film", "positive")
+
+
+def test_texts_from_a_file_and_from_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a good film\n\nun film génial\n", "utf-8")
+    done = run("explain", "-", "--file", str(tmp_path / "texts.txt"), "--json", stdin="first\nsecond\n")
+    texts = [e["text"] for e in json.loads(done.stdout)["explanations"]]
+    assert texts == ["first", "second", "a good film", "un film génial"]
+
+
+def test_pairs_methods_targets_and_options(tmp_path: Path) -> None:
+    done = run(
+        "explain", "a good film", "--pair", "so bad", "--method", "deeplift", "--method", "integrated_gradients",
+        "--target", "positive", "--target", "negative", "-o", "n_steps=7", "--json",
+    )  # fmt: skip
+    found = json.loads(done.stdout)["explanations"]
+    assert [(e["target"]["name"], e["method"]) for e in found] == [
+        ("positive", "deeplift"),
+        ("positive", "integrated_gradients"),
+        ("negative", "deeplift"),
+        ("negative", "integrated_gradients"),
+    ]
+    assert found[1]["passes"] == 9 and found[0]["text"] == ["a good film", "so bad"]
+    page = tmp_path / "page.html"
+    assert run("explain", "who won?", "--context", "we won", "--html", str(page)).returncode == 0
+    assert all(word in page.read_text("utf-8") for word in ("who", "won", "we"))
+    assert run("explain", "a film", "--save", str(tmp_path / "a.csv")).returncode == 0
+    assert "token" in (tmp_path / "a.csv").read_text("utf-8")
+
+
+def test_methods_lists_them() -> None:
+    done = run("methods")
+    assert done.returncode == 0 and all(name in done.stdout for name in pellucid.METHODS)
+    rows = json.loads(run("methods", "--json").stdout)["methods"]
+    assert {r["name"]: r["options"] for r in rows}["integrated_gradients"]["n_steps"] == 50
+
+
+@pytest.mark.parametrize(
+    ("code", "part", "arguments"),
+    [
+        (2, "text", ["explain", ""]),
+        (2, "truncate", ["explain", "good " * 600]),
+        (2, "'negative', 'positive'", ["explain", "a film", "--target", "happy"]),
+        (2, "deeplift", ["explain", "a film", "--method", "magic"]),
+        (2, "mask, pad, zero, mean", ["explain", "a film", "--baseline", "no such thing here"]),
+        (2, "NAME=VALUE", ["explain", "a film", "-o", "n_steps"]),
+        (2, "expected: none", ["explain", "a film", "-o", "n_steps=3"]),
+        (2, "at most one", ["explain", "a film", "--json", "--html", "x.html"]),
+        (2, ".html", ["explain", "a film", "--html", "x.txt"]),
+        (2, "UTF-8", ["explain", "--file", "no-such-file.txt"]),
+        (2, "no text", ["explain", "-"]),
+        (2, "nosuchdirectory", ["explain", "a film", "--save", "nosuchdirectory/x.html"]),
+        (1, "no directory", ["explain", "a film", "--model", "./no-such-model"]),
+        (2, "No such option", ["explain", "a film", "--nonsense"]),
+        (2, "No such command", ["explode"]),
+    ],
+)
+def test_every_error_is_one_line_and_an_exit_code(tmp_path: Path, code: int, part: str, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == code, done.stderr
+    assert part in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_pipe_is_no_error_message() -> None:
+    command = f"{sys.executable} -m pellucid explain 'a film' --json | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "{" and "Traceback" not in done.stderr
+
+
+def test_help_and_version() -> None:
+    assert "explain" in run("--help").stdout
+    assert run("--version").stdout.strip() == f"pellucid {pellucid.__version__}"

@@ -1,0 +1,249 @@
+"""Texts in, explanations out: they add up, for every family, alone and in padded batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pellucid
+from families import FAMILIES, model, tokenizer
+from pellucid import Explanation, Explanations, Model
+
+TEXTS: list[Any] = [
+    "The movie was great, so good!",
+    "a dull film",
+    ("it was very bad . and not good", "the plot is dull"),
+    "acting acting great great but the plot was bad and dull and not very good !",
+]
+
+
+def residual(e: Explanation) -> float:
+    """Relative to the change; where the change is itself a cancellation, to the scores."""
+    size = float(np.abs(e.scores).sum())
+    return abs(e.delta) / size if size > 100 * abs(e.change) else e.relative_delta
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_adds_up(family: str, attention: str) -> None:
+    if attention == "sdpa" and family in ("MPNet", "DebertaV2"):
+        pytest.skip("transformers offers no SDPA for this family")
+    for dtype, most, alike in ((torch.float32, 1e-4, 1e-5), (torch.float64, 1e-9, 1e-12)):
+        m = Model(model(family, attention, dtype=dtype), tokenizer())
+        for target in (0, "LABEL_1 - LABEL_2"):
+            together = pellucid.explain(m, TEXTS, target=target)
+            alone = [pellucid.explain(m, text, target=target) for text in TEXTS]
+            assert max(residual(e) for e in together + alone) <= most
+            for a, b in zip(together, alone, strict=True):
+                np.testing.assert_allclose(a.scores, b.scores, atol=alike * max(1, np.abs(b.scores).max()))
+        assert max(abs(e.change) for e in together) > 0.05  # not in its linear range
+
+
+def test_the_output_is_that_of_the_model_itself() -> None:
+    for family in FAMILIES:
+        net, tok = model(family), tokenizer()
+        names = [n for n in ("input_ids", "attention_mask", "token_type_ids") if n in tok.model_input_names]
+        inputs = {k: v for k, v in tok(TEXTS[0], return_tensors="pt").items() if k in names}
+        if family in ("DistilBert", "Roberta", "ModernBert", "MPNet"):
+            inputs.pop("token_type_ids", None)
+        with torch.no_grad():
+            expected = net(**inputs).logits[0, 2].item()
+        assert pellucid.explain(Model(net, tok), TEXTS[0], target=2).output == expected, family
+
+
+# ------------------------------------------------------------------------------------ a user's own classes
+
+
+class Own(nn.Module):
+    """A classifier head of one's own over an encoder; returns what `form` says."""
+
+    def __init__(self, form: str = "tensor"):
+        super().__init__()
+        self.body = model("DistilBert").distilbert
+        self.head = nn.Linear(32, 2)
+        self.form = form
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
+        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask)[0]
+        logits = self.head(torch.tanh(hidden[:, 0]))
+        if self.form == "tuple":
+            return logits, hidden
+        if self.form == "dict":
+            return {"hidden": hidden, "logits": logits}
+        if self.form == "cut":
+            return torch.tensor(logits.tolist())
+        if self.form == "detached":
+            return torch.tensor(torch.softmax(logits, 1).tolist(), requires_grad=True)
+        return logits
+
+
+@pytest.mark.parametrize("form", ["tensor", "tuple", "dict"])
+@pytest.mark.parametrize("embeddings", [None, "body.embeddings", "body.embeddings.word_embeddings"])
+def test_a_users_own_module(form: str, embeddings: str | None) -> None:
+    net = Own(form).eval()
+    e = pellucid.explain(Model(net, tokenizer(), embeddings=embeddings), TEXTS[0], baseline="pad", target=1)
+    assert e.relative_delta < 1e-5
+    assert e.target.name == "LABEL_1"
+
+
+def test_deeplift_is_the_same_at_any_embedding_that_mixes_no_tokens() -> None:
+    net = Own().eval()
+    a, b = (
+        pellucid.explain(Model(net, tokenizer(), embeddings=name), TEXTS[0]) for name in (None, net.body.embeddings)
+    )
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["cut", "detached"])
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "saliency"])
+def test_a_forward_that_cuts_the_graph_says_so(form: str, method: str) -> None:
+    with pytest.raises(pellucid.PellucidError, match="autograd"):
+        pellucid.explain(Model(Own(form).eval(), tokenizer()), TEXTS[0], method=method, target=0)
+
+
+# ---------------------------------------------------------------------------------------------- real checkpoints
+
+SEED_SENTENCE = "I went to see this movie last night. I've got to say... it's great! This is an amazing movie!"
+
+
+def test_the_sentence_that_started_it(sst2: Model) -> None:
+    e = pellucid.explain(sst2, SEED_SENTENCE, target="positive", baseline="pad")
+    assert e.relative_delta <= 1e-5
+    assert [w.text for w in e.top(2)] == ["amazing", "great"]
+    assert [t.text for t in e.tokens if t.special] == ["[CLS]", "[SEP]"]
+    assert e.scores[0] == e.scores[-1] == 0
+    assert abs(e.change - 4.6764) < 1e-3
+
+
+def test_integrated_gradients_agree_with_captum(sst2: Model) -> None:
+    attr = pytest.importorskip("captum.attr")
+    tok, net = sst2.tokenizer, sst2.model
+    ids = tok(SEED_SENTENCE, return_tensors="pt")["input_ids"]
+    pad = torch.where((ids == tok.cls_token_id) | (ids == tok.sep_token_id), ids, tok.pad_token_id)
+    lig = attr.LayerIntegratedGradients(lambda i: net(i).logits[:, 1], net.bert.embeddings.word_embeddings)
+    theirs = lig.attribute(ids, pad, n_steps=300, internal_batch_size=50).sum(-1)[0].detach().numpy()
+    ours = pellucid.explain(
+        sst2, SEED_SENTENCE, method="integrated_gradients", n_steps=300, target="positive", baseline="pad"
+    )
+    np.testing.assert_allclose(ours.scores, theirs, atol=1e-3)
+    assert ours.relative_delta < 1e-4
+
+
+def test_the_bundled_model_makes_sense(bundled: Model) -> None:
+    e = pellucid.explain(bundled, SEED_SENTENCE)
+    assert e.prediction == "positive"
+    assert {w.text for w in e.top(2)} == {"amazing", "great"}
+    assert e.relative_delta < 1e-5
+    assert pellucid.explain(bundled, "What a waste of time.").prediction == "negative"
+
+
+# ---------------------------------------------------------------------------------- targets, baselines, methods
+
+
+def test_targets(bundled: Model) -> None:
+    text = "a good film"
+    plus, minus, both, index = pellucid.explain(
+        bundled, text, target=["positive", "NEGATIVE", "positive - negative", 1]
+    )
+    np.testing.assert_allclose(plus.scores - minus.scores, both.scores, atol=1e-5)
+    np.testing.assert_array_equal(plus.scores, index.scores)
+    assert (both.target.name, both.target.index) == ("positive - negative", (1, 0))
+    found = pellucid.explain(bundled, text, target=lambda logits: logits.softmax(-1)[:, 1])
+    assert found.output == pytest.approx(found.probability, abs=1e-6)
+    assert found.relative_delta < 1e-5
+
+
+def test_the_default_target_is_the_predicted_class(bundled: Model) -> None:
+    for e in pellucid.explain(bundled, ["a great film", "a terrible film"]):
+        assert e.target.name == e.prediction
+        assert e.probability is not None and e.probability > 0.5
+
+
+@pytest.mark.parametrize("baseline", ["mask", "pad", "zero", "mean", "the", "[UNK]", "one two three four"])
+def test_baselines_add_up_and_keep_special_tokens(bundled: Model, baseline: str) -> None:
+    e = pellucid.explain(bundled, "a good film .", baseline=baseline)
+    assert e.relative_delta < 1e-5
+    assert e.scores[0] == e.scores[-1] == 0
+    assert e.baseline == baseline
+
+
+def test_tensor_baselines(bundled: Model) -> None:
+    text = "a good film ."
+    width = bundled.model.config.hidden_size
+    zeros = pellucid.explain(bundled, text, baseline=torch.zeros(width))
+    np.testing.assert_allclose(zeros.scores, pellucid.explain(bundled, text, baseline="zero").scores, atol=1e-6)
+    mask = torch.full((6,), bundled.tokenizer.mask_token_id)
+    ids = pellucid.explain(bundled, text, baseline=mask)
+    np.testing.assert_array_equal(ids.scores, pellucid.explain(bundled, text).scores)
+
+
+def test_a_list_of_baselines_is_averaged_and_keeps_each_delta(bundled: Model) -> None:
+    text = "a good film ."
+    e = pellucid.explain(bundled, text, baseline=["mask", "pad"])
+    each = [pellucid.explain(bundled, text, baseline=b) for b in ("mask", "pad")]
+    np.testing.assert_allclose(e.scores, (each[0].scores + each[1].scores) / 2)
+    assert [b["delta"] for b in e.meta["baselines"]] == [x.delta for x in each]
+    assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", pellucid.METHODS)
+def test_every_method_answers_in_a_batch_as_it_does_alone(bundled: Model, method: str) -> None:
+    texts = ["a good film .", "one of the most boring things I have seen in years , and badly acted too"]
+    together = pellucid.explain(bundled, texts, method=method)
+    for text, e in zip(texts, together, strict=True):
+        alone = pellucid.explain(bundled, text, method=method)
+        np.testing.assert_allclose(e.scores, alone.scores, atol=1e-5 * max(1, np.abs(alone.scores).max()))
+        assert e.text == text and e.method == method and e.passes == alone.passes > 0
+        assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+
+
+def test_several_methods_share_options(bundled: Model) -> None:
+    es = pellucid.explain(bundled, "a good film", method=["deeplift", "integrated_gradients"], n_steps=20)
+    assert isinstance(es, Explanations)
+    assert [e.method for e in es] == ["deeplift", "integrated_gradients"]
+    assert es[1].passes == 22
+    assert es.matrix().shape == (2, 5)
+
+
+def test_smoothgrad_wraps_other_methods_and_is_seeded(bundled: Model) -> None:
+    how: dict[str, Any] = {"method": "smoothgrad", "of": "input_x_gradient", "n_samples": 4}
+    a, b, c = (pellucid.explain(bundled, "a good film", seed=s, **how) for s in (1, 1, 2))
+    np.testing.assert_array_equal(a.scores, b.scores)
+    assert np.abs(a.scores - c.scores).max() > 0
+    quiet = pellucid.explain(bundled, "a good film", noise=0.0, **how)
+    np.testing.assert_allclose(
+        quiet.scores, pellucid.explain(bundled, "a good film", method="input_x_gradient").scores, atol=1e-6
+    )
+
+
+def test_saliency_is_the_norm_of_the_gradient(bundled: Model) -> None:
+    tok, net = bundled.tokenizer, bundled.model
+    batch = tok("a good film", return_tensors="pt")
+    x = net.get_input_embeddings()(batch["input_ids"]).detach().requires_grad_()
+    logits = net(inputs_embeds=x, attention_mask=batch["attention_mask"]).logits
+    (g,) = torch.autograd.grad(logits[0, 1], x)
+    norm = pellucid.explain(bundled, "a good film", method="saliency", target=1)
+    np.testing.assert_allclose(norm.scores, g[0].norm(dim=-1).numpy(), atol=1e-5)
+    signed = pellucid.explain(bundled, "a good film", method="saliency", target=1, signed=True)
+    np.testing.assert_allclose(signed.scores, g[0].sum(-1).numpy(), atol=1e-5)
+
+
+def test_lists_keep_their_order_and_progress_is_told(bundled: Model) -> None:
+    texts = [f"{'very ' * n}good film" for n in (30, 1, 12, 0)]
+    told: list[tuple[int, int]] = []
+    es = pellucid.explain(bundled, texts, progress=lambda done, total: told.append((done, total)))
+    assert [e.text for e in es] == texts
+    assert told[-1] == (4, 4)
+    assert pellucid.explain(bundled, []) == []
+
+
+def test_truncation_is_asked_for(bundled: Model) -> None:
+    long = "good film " * 600
+    with pytest.raises(pellucid.PellucidError, match="truncate"):
+        pellucid.explain(bundled, long)
+    e = pellucid.explain(bundled, long, truncate=True)
+    assert len(e.tokens) == bundled.limit

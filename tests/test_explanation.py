@@ -1,0 +1,116 @@
+"""The frozen result: spans, words, JSON both ways, frames."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import pellucid
+from families import tokenizer
+from pellucid import Explanation, Explanations, Model
+from pellucid.errors import InputError
+from pellucid.models.encoding import encode
+
+TEXT = "Très naïve, 😀 한국어 영화가 xyzzyq it's “GREAT” — مرحبا"
+
+
+@pytest.fixture(scope="module")
+def found(bundled: Model) -> Explanation:
+    return pellucid.explain(bundled, TEXT)
+
+
+def test_spans_point_at_the_right_characters(found: Explanation) -> None:
+    words = {w.text for w in found.words() if not w.special}
+    assert {"Très", "naïve", ",", "😀", "한국어", "영화가", "xyzzyq", "it", "GREAT", "مرحبا"} <= words
+    for token in found.tokens:
+        assert (token.span is None) == token.special
+        if token.span is not None and token.text.isalpha() and token.text.isascii() and not token.text.startswith("##"):
+            assert TEXT[slice(*token.span)].lower().startswith(token.text[0]) or "è" in TEXT[slice(*token.span)]
+
+
+def test_words_survive_the_delta(found: Explanation) -> None:
+    assert sum(w.score for w in found.words()) == pytest.approx(found.scores.sum(), abs=1e-12)
+    assert sum(len(w.tokens) for w in found.words()) == len(found.tokens)
+    assert [w.text for w in found.top(3)] == [
+        w.text for w in sorted((w for w in found.words() if not w.special), key=lambda w: -abs(w.score))[:3]
+    ]
+
+
+def test_it_is_frozen(found: Explanation) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.delta = 0.0  # pyright: ignore
+    with pytest.raises(ValueError, match="read-only"):
+        found.scores[0] = 1.0
+
+
+def test_json_both_ways(found: Explanation, bundled: Model) -> None:
+    pair = pellucid.explain(bundled, ("a good film", "not bad"), target="positive - negative", baseline=["mask", "pad"])
+    for e in (found, pair):
+        again = Explanation.from_json(e.to_json())
+        assert again.to_dict() == e.to_dict()
+        assert again.tokens == e.tokens and again.target == e.target and again.text == e.text
+        np.testing.assert_array_equal(again.scores, e.scores)
+    assert found.to_dict()["schema_version"] == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}'])
+def test_json_that_is_not_ours(text: str) -> None:
+    with pytest.raises(InputError, match=r"xpected|reads 1"):
+        Explanation.from_json(text)
+
+
+def test_frame(found: Explanation) -> None:
+    pytest.importorskip("pandas")
+    frame = found.to_frame()
+    assert list(frame.columns) == ["token", "id", "start", "end", "special", "word", "segment", "score"]
+    assert frame["score"].sum() == pytest.approx(found.scores.sum())
+    assert len(frame) == len(found.tokens)
+
+
+def test_relative_delta_without_a_change() -> None:
+    tokens = (pellucid.Token("a", 1), pellucid.Token("b", 2))
+    make = lambda scores: Explanation("a b", tokens, np.array(scores), pellucid.Target("x"), "m", "b", 1.0, 1.0, 0.1)  # noqa: E731
+    assert make([1.0, -1.1]).relative_delta == pytest.approx(0.1 / 2.1)
+    assert make([0.0, 0.0]).relative_delta == pytest.approx(0.1)
+
+
+def test_several(bundled: Model) -> None:
+    es = pellucid.explain(bundled, "a good film", target=["positive", "negative"])
+    assert isinstance(es, Explanations) and len(es) == 2 and isinstance(es[:1], Explanations)
+    assert es.matrix().shape == (2, 5)
+    assert [e["target"]["name"] for e in es.to_dict()["explanations"]] == ["positive", "negative"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        es.items = ()  # pyright: ignore
+
+
+def test_pairs_have_segments_and_their_own_spans() -> None:
+    (e,) = encode(tokenizer(), [("the good film", "a bad plot")], None)
+    own = [t for t in e.tokens if not t.special]
+    assert [(t.text, t.segment, t.span) for t in own if t.text in ("good", "bad")] == [
+        ("good", 1 - 1, (4, 8)),
+        ("bad", 1, (2, 5)),
+    ]
+
+
+def test_a_tokenizer_without_offsets_is_aligned() -> None:
+    class Plain:
+        """As a tokenizer written in Python: no offsets, no word ids."""
+
+        def __init__(self) -> None:
+            self.fast = tokenizer()
+
+        def __call__(self, text: list[str], pair: list[str] | None, **how: object) -> dict[str, list[list[int]]]:
+            out = self.fast(text, pair)
+            return {k: out[k] for k in ("input_ids", "attention_mask")}
+
+        def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+            return self.fast.convert_ids_to_tokens(ids)
+
+        def get_special_tokens_mask(self, ids: list[int], already_has_special_tokens: bool) -> list[int]:
+            return [int(i in (2, 3)) for i in ids]
+
+    fast, plain = (encode(t, [("The film was good", "so bad")], None)[0] for t in (tokenizer(), Plain()))
+    assert [t.span for t in fast.tokens] == [t.span for t in plain.tokens]
+    assert [t.segment for t in fast.tokens if not t.special] == [t.segment for t in plain.tokens if not t.special]
