@@ -71,7 +71,7 @@ def test_frame(found: Explanation) -> None:
 
 def test_relative_delta_without_a_change() -> None:
     tokens = (pellucid.Token("a", 1), pellucid.Token("b", 2))
-    make = lambda scores: Explanation("a b", tokens, np.array(scores), pellucid.Target("x"), "m", "b", 1.0, 1.0, 0.1)  # noqa: E731
+    make = lambda scores: Explanation("a b", tokens, np.array(scores), pellucid.Target("x"), "m", "b", 1.0, 1.0, 0.1)
     assert make([1.0, -1.1]).relative_delta == pytest.approx(0.1 / 2.1)
     assert make([0.0, 0.0]).relative_delta == pytest.approx(0.1)
 

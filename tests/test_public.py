@@ -33,7 +33,7 @@ def test_the_names() -> None:
 
 
 def test_the_signatures() -> None:
-    parameters = lambda f: list(inspect.signature(f).parameters)  # noqa: E731
+    parameters = lambda f: list(inspect.signature(f).parameters)
     assert parameters(pellucid.load)[:5] == ["name", "task", "device", "dtype", "revision"]
     assert parameters(pellucid.Model)[:4] == ["model", "tokenizer", "task", "embeddings"]
     assert parameters(pellucid.explain)[:6] == ["model", "inputs", "method", "target", "baseline", "detail"]

@@ -209,7 +209,7 @@ def test_layer_norm_rule_is_the_written_formula() -> None:
 def test_fused_attention_equals_its_parts() -> None:
     q, k, v, q0, k0, v0 = (rand(2, 3, 5, 4, seed=i) for i in range(6))
     g = rand(2, 3, 5, 4, seed=9)
-    parts = lambda q, k, v: torch.softmax(q @ k.mT / 2, -1) @ v  # noqa: E731
+    parts = lambda q, k, v: torch.softmax(q @ k.mT / 2, -1) @ v
     fused = multipliers(F.scaled_dot_product_attention, (q, k, v), (q0, k0, v0), g)
     for a, b in zip(fused, multipliers(parts, (q, k, v), (q0, k0, v0), g), strict=True):
         torch.testing.assert_close(a, b)

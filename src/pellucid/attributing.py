@@ -47,7 +47,13 @@ def attribute(
     rows = _row_count(xs)
     x0s = _baselines(xs, x0)
     more = args if isinstance(args, tuple) else (args,)
-    problem = Problem(f, tuple(t.detach() for t in xs), x0s, lambda outputs: _select(target, outputs, rows), more)
+    problem = Problem(
+        _of_one_row(f) if rows == 1 else f,
+        tuple(t.detach() for t in xs),
+        x0s,
+        lambda outputs: _select(target, outputs, rows),
+        more,
+    )
     row, given = find_method(method, options)
     answer = row.solve(problem, **given)
     values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
@@ -97,8 +103,6 @@ def _select(target: Any, outputs: Any, rows: int) -> Select:
             "function that picks the scalar: target=lambda out: out.logits[:, 1]."
         )
     if outputs.ndim == 0 or outputs.shape[0] != rows:
-        if outputs.ndim == 0 and rows == 1 and target is None:
-            return lambda out, which: out.expand(len(which)) if out.ndim == 0 else out
         raise UnknownTarget(
             f"The function returned shape {tuple(outputs.shape)} for {rows} rows; expected rows first: one output per "
             "row of the input."
@@ -109,6 +113,20 @@ def _select(target: Any, outputs: Any, rows: int) -> Select:
     return lambda out, which: out[
         (torch.arange(len(which), device=out.device), *(i.to(out.device)[which] for i in index))
     ]
+
+
+def _of_one_row(f: Callable[..., Any]) -> Callable[..., Any]:
+    """For one row, `f` may return a number without dimensions; at several points it is then asked one at a time."""
+
+    def rows_first(*x: Any) -> Any:
+        out = f(*x)
+        if not isinstance(out, Tensor) or out.ndim:
+            return out
+        n = x[0].shape[0]
+        one = lambda a, i: a[i : i + 1] if isinstance(a, Tensor) and a.ndim and a.shape[0] == n else a
+        return out.view(1) if n == 1 else torch.stack([f(*(one(a, i) for a in x)) for i in range(n)])
+
+    return rows_first
 
 
 def _scalars(y: Any, n: int) -> Tensor:

@@ -98,7 +98,7 @@ def _label(spec: Any, labels: tuple[str, ...], classes: int) -> tuple[int, int |
     if isinstance(spec, str):
         names = {name: i for i, name in reversed(list(enumerate(labels)))}
         names = {**{name.lower(): i for name, i in names.items()}, **names}
-        find = lambda name: names.get(name.strip(), names.get(name.strip().lower()))  # noqa: E731
+        find = lambda name: names.get(name.strip(), names.get(name.strip().lower()))
         if (one := find(spec)) is not None:
             return one, None
         parts = spec.split(" - ")

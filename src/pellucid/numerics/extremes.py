@@ -63,6 +63,6 @@ def extreme(n: Any, n0: Any, g: Grads) -> Grads:
 def max_pool(n: Any, n0: Any, g: Grads) -> Grads:
     """Max pooling over two or three spatial dimensions."""
     start = 1 - len(n._saved_kernel_size) - 1
-    flat = lambda t: t.flatten(start)  # noqa: E731
+    flat = lambda t: t.flatten(start)
     x, x0 = n._saved_self, n0._saved_self
     return (winner(flat(x), flat(x0), flat(n._saved_result1), flat(n0._saved_result1), flat(g[0]), -1).view_as(x),)

@@ -125,7 +125,7 @@ def _attention_inputs(n: Any) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
     if mask is not None:
         mask = wide(mask).expand(*mask.shape[:-2], q.shape[-2], k.shape[-2])
-    repeat = lambda t: t if t.shape[1] == q.shape[1] else t.repeat_interleave(q.shape[1] // t.shape[1], 1)  # noqa: E731
+    repeat = lambda t: t if t.shape[1] == q.shape[1] else t.repeat_interleave(q.shape[1] // t.shape[1], 1)
     return q, repeat(k), repeat(v), mask
 
 
