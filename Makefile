@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-REVIEW := A quiet little film, and a wonderful one: the acting is superb, the script is sharp. Only the ending felt a bit slow.
+REVIEW := It starts slowly, but the acting is superb and the ending is wonderful.
 
 .PHONY: demo test check bench format clean
 

@@ -14,11 +14,6 @@ import pellucid
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
-REVIEW = (
-    "A quiet little film, and a wonderful one: the acting is superb, the script is sharp. "
-    "Only the ending felt a bit slow."
-)
-
 
 @pytest.fixture(scope="session")
 def bundled() -> pellucid.Model:

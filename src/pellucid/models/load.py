@@ -60,7 +60,7 @@ def load(
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
     if name is None:
-        model.config._name_or_path = "pellucid's bundled sentiment classifier"
+        model.config._name_or_path = "pellucid-sentiment (bundled)"
     return Model(model.to(device) if device is not None else model, tokenizer, row.name)
 
 
