@@ -8,12 +8,13 @@ is the baseline, and `avg(a, b) = (a + b)/2`. To support an operation, add a row
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .elementwise import elementwise, log, of_results, plain, power, tanh
+from .elementwise import Phi, elementwise, log, of_results, plain, power, tanh
 from .extremes import extreme, extreme_along, max_pool, maximum
 from .linear import addcmul, div, dot, dropout, frozen_statistics, in_place, linear, matmul, mul, mv
 from .lockstep import Rule
@@ -36,6 +37,10 @@ ATTENTION = """
     ScaledDotProductFlashAttentionForCpu ScaledDotProductEfficientAttention ScaledDotProductFlashAttention
     ScaledDotProductCudnnAttention ScaledDotProductFusedAttentionOverrideable
 """.split()
+
+
+def _gelu_slope(n: Any) -> Phi:
+    return lambda x: torch.ops.aten.gelu_backward(torch.ones_like(x), x, approximate=n._saved_approximate)
 
 
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:
@@ -63,7 +68,7 @@ RULES: dict[str, Rule] = {
     "DotBackward0": dot,
     "AddcmulBackward0": addcmul,
     # smooth functions of one value
-    "GeluBackward0": elementwise(lambda n: partial(F.gelu, approximate=n._saved_approximate)),
+    "GeluBackward0": elementwise(lambda n: partial(F.gelu, approximate=n._saved_approximate), dphi_of=_gelu_slope),
     "SiluBackward0": plain(F.silu),
     "MishBackward0": plain(F.mish),
     "LogSigmoidBackward0": plain(F.logsigmoid),

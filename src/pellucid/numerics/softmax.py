@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from .linear import dropout
 from .lockstep import Grads
 from .nodes import avg, input_of, is_fed, same, wide
 from .recording import INPUT
+
+_TINY = 1e-30
 
 
 def log_mean(log_p: Tensor, log_p0: Tensor) -> Tensor:
@@ -29,7 +32,7 @@ def log_mean(log_p: Tensor, log_p0: Tensor) -> Tensor:
                 "infinite. Use the same mask for both."
             )
         u.masked_fill_(masked, 0.0)
-    u += 1e-30  # 0/0 becomes 1, and no other value moves
+    u += _TINY  # 0/0 becomes 1, and no other value moves
     return torch.exp(log_p).add_(torch.exp(log_p0)).mul_(0.5).mul_(torch.tanh(u).div_(u))
 
 
@@ -71,7 +74,10 @@ def logsumexp(n: Any, n0: Any, g: Grads) -> Grads:
     return (gy * l / l.sum(tuple(n._saved_dim), keepdim=True),)
 
 
-_BLOCK = 1 << 22  # elements of one attention block: queries × keys over batch and heads
+_BLOCK = 1 << 19
+"""Elements of one attention block, queries × keys over batch and heads: what stays in cache while it is worked on."""
+_NEVER = -1e30
+"""A logit that no other reaches: its probability is 0, and unlike −inf it leaves no NaN in a difference."""
 
 
 def attention(n: Any, n0: Any, g: Grads) -> Grads:
@@ -82,32 +88,44 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
         raise UnsupportedOperation(
             f"{n.name()} has an attention bias that depends on the input. Use attn_implementation='eager'.", n.name()
         )
-    (q, k, v, mask), (q0, k0, v0, mask0) = _attention_inputs(n), _attention_inputs(n0)
-    if not same(mask, mask0):
+    mask = _mask_of(n)
+    if not same(mask, _mask_of(n0)):
         raise GraphMismatch("The attention masks of input and baseline differ. Use the same mask for both.")
-    gy = wide(g[0])
+    (q, k, v), (q0, k0, v0) = _heads(n), _heads(n0)
     scale = n._saved_scale if n._saved_scale is not None else q.shape[-1] ** -0.5
-    kept = (
-        torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril() if n._saved_is_causal else None
-    )
-    k_avg, v_avg = avg(k, k0).mul_(scale), avg(v, v0)
+    shape = q.shape[-2], k.shape[-2]
+    if n._saved_is_causal:
+        later = torch.ones(shape, dtype=torch.bool, device=q.device).triu(1)
+        mask = torch.zeros(shape, dtype=q.dtype, device=q.device).masked_fill_(later, _NEVER)
+    elif mask is not None:
+        mask = wide(mask) if mask.dtype != torch.bool else torch.zeros(mask.shape, dtype=q.dtype, device=q.device)
+        mask = mask.masked_fill(_hidden(n), _NEVER).expand(*mask.shape[:-2], *shape)
+    gy = wide(g[0]).contiguous()
     kt, kt0 = (k * scale).mT, (k0 * scale).mT
+    k_avg, v_avg = avg(k, k0).mul_(scale), avg(v, v0).mT
+    lse, lse0 = _saved_normaliser(n, q), _saved_normaliser(n0, q)
     gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-    rows = max(1, _BLOCK // max(1, q.shape[0] * q.shape[1] * k.shape[-2]))
-    for i in range(0, q.shape[-2], rows):
-        block = slice(i, i + rows)
-        z, z0 = q[..., block, :] @ kt, q0[..., block, :] @ kt0
-        for logits in (z, z0):
+    lowest = math.log(torch.finfo(q.dtype).tiny) + 8  # exp() is slow near the smallest number, and all that meets it
+    least = 2 * math.exp(lowest)
+    size = max(1, -(-q.shape[-2] // max(1, q.shape[:-1].numel() * k.shape[-2] // _BLOCK)))
+    for i in range(0, q.shape[-2], size):
+        block = slice(i, i + size)
+        qb, qb0, gb = q[..., block, :], q0[..., block, :], gy[..., block, :]
+        log_p, log_p0 = qb @ kt, qb0 @ kt0
+        for logits, whole in ((log_p, lse), (log_p0, lse0)):
             if mask is not None:
                 logits += mask[..., block, :]
-            if kept is not None:
-                logits.masked_fill_(~kept[block], -torch.inf)
-        log_p, log_p0 = (torch.log_softmax(logits, -1).nan_to_num_(-torch.inf) for logits in (z, z0))
-        l, gb = log_mean(log_p, log_p0), gy[..., block, :]  # noqa: E741
-        gv += avg(log_p.exp_(), log_p0.exp_()).mT @ gb
-        gz = through_softmax(gb @ v_avg.mT, l, -1)
+            logits -= torch.logsumexp(logits, -1, keepdim=True) if whole is None else whole[..., block, :]
+        u = torch.sub(log_p, log_p0).mul_(0.5).add_(_TINY)
+        p = log_p.clamp_(min=lowest).exp_().lerp_(log_p0.clamp_(min=lowest).exp_(), 0.5)
+        p = torch.threshold_(p, least, 0.0)
+        gv += p.mT @ gb
+        weight = p.mul_(torch.tanh(u).div_(u))  # the logarithmic mean
+        gz = gb @ v_avg
+        torch.mul(weight, gz, out=u)
+        gz.sub_(u.sum(-1, keepdim=True).div_(weight.sum(-1, keepdim=True).clamp_min_(_TINY))).mul_(weight)
         gq[..., block, :] = gz @ k_avg
-        gk += gz.mT @ avg(q[..., block, :], q0[..., block, :])
+        gk += gz.mT @ qb.lerp(qb0, 0.5)
     gk *= scale
     return (
         _to_groups(gq, n._saved_query),
@@ -117,16 +135,27 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
     )
 
 
-def _attention_inputs(n: Any) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    q, k, v = wide(n._saved_query), wide(n._saved_key), wide(n._saved_value)
-    mask = getattr(n, "_saved_attn_mask", None)
-    mask = getattr(n, "_saved_attn_bias", None) if mask is None else mask
-    if mask is not None and mask.dtype == torch.bool:
-        mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
-    if mask is not None:
-        mask = wide(mask).expand(*mask.shape[:-2], q.shape[-2], k.shape[-2])
+def _heads(n: Any) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v = (wide(t).contiguous() for t in (n._saved_query, n._saved_key, n._saved_value))
     repeat = lambda t: t if t.shape[1] == q.shape[1] else t.repeat_interleave(q.shape[1] // t.shape[1], 1)
-    return q, repeat(k), repeat(v), mask
+    return q, repeat(k), repeat(v)
+
+
+def _mask_of(n: Any) -> Tensor | None:
+    mask = getattr(n, "_saved_attn_mask", None)
+    return getattr(n, "_saved_attn_bias", None) if mask is None else mask
+
+
+def _hidden(n: Any) -> Tensor:
+    mask = cast(Tensor, _mask_of(n))
+    return ~mask if mask.dtype == torch.bool else mask == -torch.inf
+
+
+def _saved_normaliser(n: Any, q: Tensor) -> Tensor | None:
+    """ln Σ eᶻ over the keys (…, queries, 1), where the kernel kept it in that shape."""
+    lse = getattr(n, "_saved_logsumexp", None)
+    fits = lse is not None and lse.shape == q.shape[:-1] and bool(torch.isfinite(lse).all())
+    return wide(lse).unsqueeze(-1) if lse is not None and fits else None
 
 
 def _to_groups(m: Tensor, like: Tensor) -> Tensor:
