@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .elementwise import Phi, elementwise, log, of_results, plain, power, tanh
+from .elementwise import Slope, elementwise, log, of_results, plain, power, tanh
 from .extremes import extreme, extreme_along, max_pool, maximum
 from .linear import addcmul, div, dot, dropout, frozen_statistics, in_place, linear, matmul, mul, mv
 from .lockstep import Rule
@@ -39,8 +39,8 @@ ATTENTION = """
 """.split()
 
 
-def _gelu_slope(n: Any) -> Phi:
-    return lambda x: torch.ops.aten.gelu_backward(torch.ones_like(x), x, approximate=n._saved_approximate)
+def _gelu_slope(n: Any) -> Slope:
+    return lambda x, s: torch.ops.aten.gelu_backward(s, x, approximate=n._saved_approximate)
 
 
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:
