@@ -69,7 +69,7 @@ def test_methods_lists_them() -> None:
     done = run("methods")
     assert done.returncode == 0 and all(name in done.stdout for name in pellucid.METHODS)
     rows = json.loads(run("methods", "--json").stdout)["methods"]
-    assert {r["name"]: r["options"] for r in rows}["integrated_gradients"]["n_steps"] == 50
+    assert {r["name"]: r["options"] for r in rows}["integrated_gradients"]["tol"] == 0.01
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,15 @@ def test_every_error_is_one_line_and_an_exit_code(tmp_path: Path, code: int, par
     assert part in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_groups_and_probabilities() -> None:
+    done = run("explain", "It's great!", "--method", "shapley", "--groups", "word", "--output", "probability", "--json")
+    (found,) = json.loads(done.stdout)["explanations"]
+    assert found["output"] == pytest.approx(found["probability"], abs=1e-6)
+    assert (found["meta"]["groups"], found["meta"]["output"], found["passes"]) == ("word", "probability", 32)
+    refused = run("explain", "It's great!", "--groups", "word")
+    assert refused.returncode == 2 and "removes groups" in refused.stderr
 
 
 def test_a_closed_pipe_is_no_error_message() -> None:

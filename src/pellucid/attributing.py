@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError, UnknownTarget
+from .methods import METHODS
 from .methods import method as find_method
 from .problem import Attribution, Problem, Select, Tensors
 
@@ -21,6 +22,8 @@ def attribute(
     method: str = "deeplift",
     target: int | tuple[int, ...] | list[Any] | Tensor | Callable[[Any], Tensor] | None = None,
     args: tuple[Any, ...] | Any = (),
+    *,
+    groups: Tensor | Tensors | None = None,
     **options: Any,
 ) -> Attribution:
     """How much each element of `x` contributed to `f(x) − f(x0)`.
@@ -32,6 +35,9 @@ def attribute(
     target: which output: an index, a tuple of indices, one index per row (list or int64 tensor (rows,)), or a function
         `outputs -> (rows,)`. None where `f` returns one scalar per row.
     args: what else `f` takes; a tensor with as many rows as `x` is split together with it.
+    groups: for the methods that remove elements, which go together: an int64 tensor of a prefix of `x`'s shape (one row
+        is spread over all), or a tuple of them for a tuple of inputs. Equal numbers in a row are one group; −1 stays as
+        it is. None: every element is a group of its own.
     options: the method's own.
 
     Returns an Attribution: `.values` like `x`, and `.delta` (rows,), the residual.
@@ -53,8 +59,12 @@ def attribute(
         x0s,
         lambda outputs: _select(target, outputs, rows),
         more,
+        groups=None if groups is None else _numbered(groups, xs),
     )
     row, given = find_method(method, options)
+    if groups is not None and not row.groups:
+        remove = ", ".join(name for name, m in METHODS.items() if m.groups)
+        raise InputError(f"Found groups with method={method!r}; expected a method that removes groups: {remove}.")
     answer = row.solve(problem, **given)
     values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
     return replace(answer, values=values if isinstance(x, tuple) else values[0])
@@ -91,6 +101,34 @@ def _baselines(xs: Tensors, x0: Any) -> Tensors:
                 f"Baseline {i} is {what}; expected a number or a tensor that fits {tuple(t.shape)}."
             ) from error
     return tuple(result)
+
+
+def _numbered(groups: Any, xs: Tensors) -> Tensors:
+    """The groups of each row numbered from 0 in the order of the user's numbers, through all inputs."""
+    given = groups if isinstance(groups, tuple) else (groups,)
+    if len(given) != len(xs):
+        raise InputError(f"Found groups for {len(given)} inputs; expected them for {len(xs)}, one tensor for each.")
+    spread = []
+    for i, (g, t) in enumerate(zip(given, xs, strict=True)):
+        whole = isinstance(g, Tensor) and g.dtype == torch.int64 and 2 <= g.ndim <= t.ndim
+        if not whole or g.shape[0] not in (1, len(t)) or g.shape[1:] != t.shape[1 : g.ndim]:
+            what = f"{g.dtype} {tuple(g.shape)}" if isinstance(g, Tensor) else type(g).__name__
+            raise InputError(
+                f"The groups of input {i} are {what}; expected int64 of a prefix of {tuple(t.shape)}: rows (or 1), "
+                "then at least one more dimension."
+            )
+        spread.append(g.to(t.device).expand(len(t), *g.shape[1:]))
+    flat = torch.cat([g.flatten(1) for g in spread], 1)
+    if (flat < -1).any() or (flat.amax(1) < 0).any():
+        raise InputError(
+            f"Found groups from {int(flat.min())} to {int(flat.max())}; expected numbers from 0 (−1 for what stays), "
+            "and at least one group in every row."
+        )
+    for row in flat:
+        own = row >= 0
+        row[own] = torch.unique(row[own], return_inverse=True)[1]
+    parts = flat.split([g[0].numel() for g in spread], 1)
+    return tuple(part.reshape(g.shape) for part, g in zip(parts, spread, strict=True))
 
 
 def _select(target: Any, outputs: Any, rows: int) -> Select:

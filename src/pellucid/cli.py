@@ -79,6 +79,11 @@ def explain(
             help="mask, pad, zero, mean, a token or a text. Repeated: averaged. (default: mask)", show_default=False
         ),
     ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="What is removed together: token, word or sentence. (default: token)", show_default=False),
+    ] = None,
+    output: Annotated[str, typer.Option(help="What the target's number is: logit or probability.")] = "logit",
     option: Annotated[
         list[str] | None,
         typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the method, such as n_steps=100."),
@@ -105,7 +110,9 @@ def explain(
     _quieten()
     loaded = load(model, task=task, device=device)
     with _progress(len(inputs)) as progress:
-        answers = _explain(loaded, inputs, method, target, baseline, options, layers, truncate, progress)
+        answers = _explain(
+            loaded, inputs, method, target, baseline, options, layers, truncate, progress, groups, output
+        )
     flat = [e for answer in answers for e in (answer if isinstance(answer, Explanations) else [answer])]
     found = Explanations(tuple(flat))
     if as_json:
@@ -152,6 +159,8 @@ def _explain(
     layers: bool,
     truncate: bool,
     progress: Any,
+    groups: str | None,
+    output: str,
 ) -> list[Any]:
     from .explaining import explain as run
 
@@ -162,6 +171,8 @@ def _explain(
         target=None if not target else target if len(target) > 1 else target[0],
         baseline="mask" if not baseline else baseline if len(baseline) > 1 else baseline[0],
         detail=("layers",) if layers else (),
+        groups=groups,
+        output=output,
         truncate=truncate,
         progress=progress,
         **options,

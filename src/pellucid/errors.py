@@ -9,7 +9,8 @@ PellucidError
 ├── ModelError                a model that cannot be loaded or asked
 │   ├── ModelNotFound         no checkpoint at that path or name
 │   ├── UnsupportedModel      no task, no embeddings or no logits could be found
-│   └── NonFiniteOutput       the model answered NaN or infinity
+│   ├── NonFiniteOutput       the model answered NaN or infinity
+│   └── OutOfMemory           not even one row fits
 ├── GraphError                a forward pass that cannot be walked
 │   ├── CutGraph              the output does not depend on the input through autograd
 │   ├── GraphMismatch         input and baseline took different operations, masks or indices
@@ -56,6 +57,10 @@ class UnsupportedModel(ModelError):
 
 class NonFiniteOutput(ModelError, ArithmeticError):
     """The model answered NaN or infinity."""
+
+
+class OutOfMemory(ModelError, MemoryError):
+    """Not even one row fits into memory."""
 
 
 class GraphError(PellucidError):

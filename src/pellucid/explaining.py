@@ -12,14 +12,14 @@ from torch import Tensor
 
 from .errors import InputError, NonFiniteOutput
 from .explanation import Explanation, Explanations, average
-from .methods import Method
+from .methods import METHODS, Method
 from .methods import method as find_method
 from .models import Model
 from .models.baselines import name_of
-from .models.batching import groups
+from .models.batching import groups as batches
 from .models.encoding import Encoding
 from .problem import Attribution
-from .types import Baseline, Input, Target
+from .types import Baseline, Groups, Input, Target
 
 Progress = Callable[[int, int], None]
 
@@ -36,6 +36,8 @@ def explain(
     baseline: Baseline | list[Baseline] = "mask",
     detail: Sequence[str] = (),
     *,
+    groups: Groups = None,
+    output: str = "logit",
     truncate: bool = False,
     progress: Progress | None = None,
     **options: Any,
@@ -47,6 +49,9 @@ def explain(
     method: a name in METHODS, or several.
     target: what to explain (see `types.Target`), or a list of them. It is fixed at the input, once.
     baseline: what to compare with (see `types.Baseline`), or a list, whose scores are averaged.
+    groups: for the methods that remove tokens, which go together (see `types.Groups`). A group's score is shared
+        evenly by its tokens, so it is the sum of theirs.
+    output: what a target's number is: "logit", or "probability" (after the softmax; the sigmoid of a single output).
     truncate: explain the beginning of a text that is too long, instead of raising TextTooLong.
     progress: called with (inputs done, inputs in all).
     options: the method's own, as `pellucid methods` lists them.
@@ -74,15 +79,17 @@ def explain(
     if not (methods and targets and baselines):
         raise InputError("Found an empty list of methods, targets or baselines; expected at least one of each.")
     items = inputs if isinstance(inputs, list) else [inputs]
+    _check_removal(methods, baselines, groups, len(items))
+    how = {"groups": groups, "output": output}
     found: list[list[Explanation]] = [[] for _ in items]
     with model.borrowed():
         encodings = model.encode(items, truncate)
         done = 0
-        for group in groups([len(e) for e in encodings]):
+        for group in batches([len(e) for e in encodings]):
             batch = [encodings[i] for i in group]
             for spec in targets:
                 for name, row, given in methods:
-                    each = [_explained(model, batch, name, row, spec, one, given) for one in baselines]
+                    each = [_explained(model, batch, name, row, spec, one, given, how) for one in baselines]
                     for i, variants in zip(group, zip(*each, strict=True), strict=True):
                         one = (
                             variants[0] if len(variants) == 1 else average(variants, ", ".join(map(name_of, baselines)))
@@ -96,24 +103,58 @@ def explain(
     return answers if isinstance(inputs, list) else answers[0]
 
 
+def _check_removal(
+    methods: list[tuple[str, Method, dict[str, Any]]], baselines: list[Any], groups: Any, inputs: int
+) -> None:
+    """Raises InputError where groups or baseline="delete" are asked of a method that removes nothing."""
+    remove = ", ".join(name for name, row in METHODS.items() if row.groups)
+    without = [name for name, row, _ in methods if not row.groups]
+    if groups is not None and len(without) == len(methods):
+        raise InputError(f"Found groups with method={without[0]!r}; expected a method that removes groups: {remove}.")
+    if without and any(isinstance(b, str) and b == "delete" for b in baselines):
+        raise InputError(
+            f"Found baseline='delete' with method={without[0]!r}, which needs something in the place of each token; "
+            f"expected 'mask', 'pad', 'zero', 'mean', a token or a text, or one of the methods {remove}."
+        )
+    if inputs != 1 and not (groups is None or isinstance(groups, str) or callable(groups)):
+        raise InputError(
+            f"Found one list of groups for {inputs} inputs; expected a function from the tokens of each to its groups, "
+            "or 'token', 'word' or 'sentence'."
+        )
+
+
 def _explained(
-    model: Model, batch: list[Encoding], name: str, method: Method, target: Any, baseline: Any, options: dict[str, Any]
+    model: Model,
+    batch: list[Encoding],
+    name: str,
+    method: Method,
+    target: Any,
+    baseline: Any,
+    options: dict[str, Any],
+    how: dict[str, Any],
 ) -> list[Explanation]:
-    """One batch, one target, one baseline, one method."""
+    """One batch, one target, one baseline, one method. how: what else `Model.problem` takes."""
     start = time.perf_counter()
-    problem = model.problem(batch, baseline, target)
+    problem = model.problem(batch, baseline, target, **how)
     try:
         answer = method.solve(problem, **options)
     except NonFiniteOutput:
         if len({len(e) for e in batch}) == 1:
             raise
         # Some models compute NaN for padding, which no answer depends on but a gradient does: go without padding.
-        alone = [_explained(model, [e], name, method, target, baseline, options) for e in batch]
+        alone = [_explained(model, [e], name, method, target, baseline, options, how) for e in batch]
         return [one for answers in alone for one in answers]
     scores = _token_scores(answer)
     logits = answer.outputs
+    status = answer.row_status or (answer.status,) * len(batch)
+    errors = None
+    if answer.error is not None:
+        each = cast(Tensor, answer.error).cpu()
+        errors = [e[own].numpy() for e, own in zip(each, cast(Tensor, problem.mask).cpu(), strict=True)]
     seconds = (time.perf_counter() - start) / len(batch)
-    meta = _meta(model, options, seconds)
+    meta = {**_meta(model, options, seconds), "output": how["output"]}
+    if method.groups:
+        meta["groups"] = "function" if callable(how["groups"]) else how["groups"] or "token"
     own_scores = [row[own].numpy() for row, own in zip(scores, cast(Tensor, problem.mask).cpu(), strict=True)]
     return [
         Explanation(
@@ -129,8 +170,9 @@ def _explained(
             prediction=predicted,
             probability=probability,
             adds_up=method.adds_up,
-            passes=answer.passes,
-            status=answer.status,
+            passes=answer.row_passes[i] if answer.row_passes else answer.passes,
+            status=status[i],
+            error=None if errors is None or status[i] == "exact" else errors[i],
             meta=meta,
         )
         for i, (encoding, goal, (predicted, probability)) in enumerate(

@@ -311,6 +311,7 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
         {"baseline": e.baseline, "baseline_output": e.baseline_output, "delta": e.delta, "status": e.status}
         for e in explanations
     ]
+    errors = [e.error for e in explanations if e.error is not None]  # their mean bounds that of dependent estimates
     return replace(
         first,
         scores=np.mean([e.scores for e in explanations], axis=0),
@@ -318,6 +319,7 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
         baseline_output=float(np.mean([e.baseline_output for e in explanations])),
         delta=float(np.mean([e.delta for e in explanations])),
         passes=sum(e.passes for e in explanations),
+        error=np.sum(errors, axis=0) / len(explanations) if errors else None,
         meta={**first.meta, "baselines": each},
     )
 

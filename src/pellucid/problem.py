@@ -29,6 +29,10 @@ class Problem:
     target: `outputs at x -> Select`. It is asked once, at `x`, so the target is fixed before any path is walked.
     args: what else `f` takes. A tensor whose first dimension is `rows` is indexed together with the rows.
     mask: (rows, positions), true where a position is the row's own and false where it is padding; None for all.
+    groups: one per input, int64 (rows, …) of a prefix of its shape: which group of its row, from 0, each position is
+        in, and −1 where it stays as it is. Numbered through all inputs. None: every element is a group of its own.
+    without: `(args, keep) -> outputs`, f at x with only the positions `keep` (n, positions) left and the others
+        deleted; None where removing a group puts it to its baseline.
     """
 
     f: Callable[..., Any]
@@ -37,6 +41,8 @@ class Problem:
     target: Callable[[Any], Select]
     args: tuple[Any, ...] = ()
     mask: Tensor | None = None
+    groups: Tensors | None = None
+    without: Callable[[tuple[Any, ...], Tensor], Any] | None = None
 
     @property
     def rows(self) -> int:
@@ -44,7 +50,7 @@ class Problem:
 
     def outputs(self, x: Tensors, rows: Tensor | None = None) -> Any:
         """`f` at `x`, where `x[i]` belongs to row `rows[i]` of the Problem (None: one each, in order)."""
-        return self.f(*x, *(self.args if rows is None else self._args_of(rows)))
+        return self.f(*x, *(self.args if rows is None else self.args_of(rows)))
 
     def value(self, outputs: Any, select: Select, rows: Tensor | None = None) -> Tensor:
         """The target's value (n,) in `outputs`, checked to be one finite number per row."""
@@ -72,11 +78,15 @@ class Problem:
             tuple(t[rows] for t in self.x),
             tuple(t[rows] for t in self.x0),
             target,
-            self._args_of(rows),
+            self.args_of(rows),
             None if self.mask is None else self.mask[rows],
+            None if self.groups is None else tuple(g[rows] for g in self.groups),
+            self.without,
         )
 
-    def _args_of(self, rows: Tensor) -> tuple[Any, ...]:
+    def args_of(self, rows: Tensor) -> tuple[Any, ...]:
+        """What else `f` takes for these rows."""
+
         def of_rows(a: Any) -> Any:
             if isinstance(a, dict):
                 return {k: of_rows(v) for k, v in a.items()}
@@ -95,6 +105,9 @@ class Attribution:
     status: "exact", "fixed_steps", "sampled" or "converged", … : how the answer was reached.
     reduction: "sum" where an element's scores add up, "norm" where only their size has a meaning.
     outputs: what `f` returned at `x`, detached.
+    error: where scores are estimated, their absolute error, (rows, positions) for texts and else like the values of
+        one input: the norm of a row is the estimated error of its vector of scores.
+    row_passes, row_status: where rows stop by themselves, each row's own; `passes` and `status` are then the worst.
     """
 
     values: Tensor | Tensors
@@ -105,6 +118,9 @@ class Attribution:
     status: str
     reduction: str = "sum"
     outputs: Any = None
+    error: Tensor | Tensors | None = None
+    row_passes: tuple[int, ...] | None = None
+    row_status: tuple[str, ...] | None = None
 
 
 def solved(

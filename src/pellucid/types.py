@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias, Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,4 +16,10 @@ Target: TypeAlias = Union[str, int, "Callable[[Tensor], Tensor]", None]
 
 Baseline: TypeAlias = Union[str, "Tensor"]
 """`"mask"`, `"pad"`, `"zero"`, `"mean"`, a token, a text with as many tokens as the input, or a tensor: token ids
-(tokens,) or embeddings that fit (tokens, hidden). Special tokens stay as they are."""
+(tokens,) or embeddings that fit (tokens, hidden). Special tokens stay as they are. `"delete"`, for the methods that
+remove groups of tokens: what is removed is gone, and the rest of the text closes up."""
+
+Groups: TypeAlias = Union[str, "Sequence[Sequence[int]]", "Callable[[Any], Sequence[Sequence[int]]]", None]
+"""What is removed together: `"token"` (None is the same), `"word"`, `"sentence"`; or a list of groups, each a list of
+token indices as `Explanation.tokens` numbers them, `[[1, 2], [3]]`; or a function from the tokens (a tuple of `Token`)
+to such a list, which several inputs need. Every token that is not special is in exactly one group."""

@@ -13,15 +13,20 @@ from .deeplift import deeplift
 from .evaluate import value_at_x
 from .gradient import input_x_gradient, noisy, saliency
 from .path import integrated_gradients
+from .perturb import feature_ablation, kernel_shap, lime, occlusion, partition_shap, random, shapley
 
 
 @dataclass(frozen=True)
 class Method:
-    """solve: the method; adds_up: whether its scores sum to the change in the output; summary: one line for people."""
+    """solve: the method; adds_up: whether its scores sum to the change in the output; summary: one line for people.
+
+    groups: whether it removes groups of positions, and so takes `groups` and baseline="delete".
+    """
 
     solve: Callable[..., Attribution]
     adds_up: bool
     summary: str
+    groups: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -59,10 +64,19 @@ def smoothgrad(
 
 METHODS: dict[str, Method] = {
     "deeplift": Method(deeplift, True, "exact, two passes: multipliers carried back through both forward passes"),
-    "integrated_gradients": Method(integrated_gradients, True, "the gradient, averaged on the path from the baseline"),
+    "integrated_gradients": Method(
+        integrated_gradients, True, "the gradient, averaged on the path from the baseline, to a tolerance"
+    ),
     "input_x_gradient": Method(input_x_gradient, False, "the difference from the baseline times the gradient"),
     "saliency": Method(saliency, False, "the size of the gradient; signed=True keeps its sign"),
     "smoothgrad": Method(smoothgrad, False, "a gradient method (of=…) averaged over noisy copies of the input"),
+    "occlusion": Method(occlusion, False, "what the output loses without a token, or a window of them", True),
+    "shapley": Method(shapley, True, "Shapley values: what a token adds, over all orders or a sample of them", True),
+    "kernel_shap": Method(kernel_shap, True, "Shapley values by a weighted regression on coalitions", True),
+    "lime": Method(lime, False, "the slopes of a linear model fitted near the input", True),
+    "partition_shap": Method(partition_shap, True, "Owen values: Shapley values that keep neighbours together", True),
+    "feature_ablation": Method(feature_ablation, False, "what the output loses without a group of tokens", True),
+    "random": Method(random, False, "random scores, the control for every comparison", True),
 }
 
 

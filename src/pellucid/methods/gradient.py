@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..problem import Attribution, Problem, Select, Tensors, solved
-from .evaluate import batches, gradient_at, value_at_x, value_at_x0
+from ..problem import Attribution, Problem, Tensors, solved
+from .evaluate import start, value_at_x0
 
 
 def saliency(problem: Problem, signed: bool = False) -> Attribution:
@@ -14,30 +14,24 @@ def saliency(problem: Problem, signed: bool = False) -> Attribution:
 
     signed: keep the sign, and sum over the hidden dimension instead.
     """
-    outputs, select, y = value_at_x(problem)
-    grads = _gradient(problem, select)
+    first = start(problem)
     return solved(
-        grads if signed else tuple(g.abs() for g in grads),
-        y,
-        value_at_x0(problem, select),
-        passes=3,
+        first.gradient if signed else tuple(g.abs() for g in first.gradient),
+        first.y,
+        value_at_x0(problem, first.select),
+        passes=2,
         status="exact",
         reduction="sum" if signed else "norm",
-        outputs=outputs,
+        outputs=first.outputs,
     )
 
 
 def input_x_gradient(problem: Problem) -> Attribution:
     """(x − x0)·∂f/∂x; with a zero baseline, input × gradient (Shrikumar et al. 2016, 1605.01713)."""
-    outputs, select, y = value_at_x(problem)
-    values = tuple(g * (a - b) for g, a, b in zip(_gradient(problem, select), problem.x, problem.x0, strict=True))
-    return solved(values, y, value_at_x0(problem, select), passes=3, status="exact", outputs=outputs)
-
-
-def _gradient(problem: Problem, select: Select) -> Tensors:
-    rows = torch.arange(problem.rows, device=problem.x[0].device)
-    parts = [gradient_at(problem, select, tuple(t[i] for t in problem.x), rows[i]) for i in batches(problem, len(rows))]
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    first = start(problem)
+    values = tuple(g * (a - b) for g, a, b in zip(first.gradient, problem.x, problem.x0, strict=True))
+    y0 = value_at_x0(problem, first.select)
+    return solved(values, first.y, y0, passes=2, status="exact", outputs=first.outputs)
 
 
 def noisy(problem: Problem, samples: int, noise: float, seed: int) -> Tensors:

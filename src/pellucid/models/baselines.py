@@ -18,6 +18,21 @@ def name_of(spec: Any) -> str:
     return spec if isinstance(spec, str) else f"tensor {tuple(spec.shape)}"
 
 
+def deletes(spec: Any, special: Tensor) -> bool:
+    """Whether the baseline is "delete". Raises UnknownBaseline where nothing would be left of a row.
+
+    special: (rows, tokens), the tokens that stay.
+    """
+    if not isinstance(spec, str) or spec != "delete":
+        return False
+    if not special.any(1).all():
+        raise UnknownBaseline(
+            "Found baseline='delete' for a tokenizer that adds no special tokens, so that nothing would be left of the "
+            "text; expected at least one token that stays. Use 'mask', 'pad', 'zero' or 'mean'."
+        )
+    return True
+
+
 def embedded(
     spec: Any, ids: Tensor, x: Tensor, kept: Tensor, tokenizer: Any, embed: Embed, mean: Callable[[], Tensor]
 ) -> Tensor:

@@ -17,6 +17,7 @@ from ..explanation import Target
 from ..problem import Problem, Select
 from . import baselines, sites
 from .encoding import Encoding, collate, encode
+from .grouping import grouped, shortener
 from .tasks import TASKS, Task, resolve, task_of
 
 
@@ -143,8 +144,13 @@ class Model:
         """Texts as token ids. Raises InputError, TextTooLong."""
         return encode(self.tokenizer, items, self.limit, truncate)
 
-    def problem(self, encodings: Sequence[Encoding], baseline: Any, target: Any) -> Problem:
-        """The embeddings of a batch of texts, against those of a baseline, for one target."""
+    def problem(
+        self, encodings: Sequence[Encoding], baseline: Any, target: Any, groups: Any = None, output: str = "logit"
+    ) -> Problem:
+        """The embeddings of a batch of texts, against those of a baseline, for one target.
+
+        baseline "delete" has no embeddings: the Problem knows how to run a text without some of its tokens instead.
+        """
         batch, own = collate(self.tokenizer, encodings, self.device)
         batch = {name: value for name, value in batch.items() if self._takes(name)}
         special = torch.zeros_like(own)
@@ -153,14 +159,28 @@ class Model:
         with torch.no_grad():
             embed = self._embedder(batch)
             x = embed(ids)
-            x0 = baselines.embedded(baseline, ids, x, special | ~own, self.tokenizer, embed, self._mean_embedding)
-        return Problem(self.outputs, (x,), (x0,), self._chooser(target), (batch,), own)
+            x0 = (
+                x
+                if baselines.deletes(baseline, special)
+                else baselines.embedded(baseline, ids, x, special | ~own, self.tokenizer, embed, self._mean_embedding)
+            )
+        members = torch.full_like(ids, -1)
+        members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
+        return Problem(
+            self.outputs,
+            (x,),
+            (x0,),
+            self._chooser(target, output),
+            (batch,),
+            own,
+            (members,),
+            shortener(self._run) if x0 is x else None,
+        )
 
     def outputs(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The logits of `model(**batch)`, with `x` as the output of its embedding module."""
         with sites.replaced(self.embedding, x):
-            outputs = self.model(**batch)
-        return self.row.logits(outputs, len(x))
+            return self._run(batch, len(x))
 
     def targets(self, spec: Any, logits: Tensor) -> list[Target]:
         """The target's name in each row."""
@@ -180,14 +200,17 @@ class Model:
         classes = logits.shape[1]
         return self.labels if len(self.labels) == classes else tuple(f"LABEL_{i}" for i in range(classes))
 
-    def _chooser(self, target: Any) -> Callable[[Tensor], Select]:
+    def _run(self, batch: Mapping[str, Tensor], rows: int) -> Tensor:
+        return self.row.logits(self.model(**batch), rows)
+
+    def _chooser(self, target: Any, output: str) -> Callable[[Tensor], Select]:
         def choose(logits: Tensor) -> Select:
             if not torch.isfinite(logits.detach()).all():
                 raise NonFiniteOutput(
                     "The model's logits hold NaN or infinity; finite numbers were expected. Check its weights for NaN, "
                     "or load it in float32 if it overflows in half precision (dtype=torch.float32)."
                 )
-            return resolve(target, self._names(logits), logits)[0]
+            return resolve(target, self._names(logits), logits, output)[0]
 
         return choose
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import UnknownTarget, UnsupportedModel
+from ..errors import InputError, UnknownTarget, UnsupportedModel
 from ..explanation import Target
 from ..problem import Select
 
@@ -56,8 +56,21 @@ def task_of(architectures: Sequence[str] | None) -> Task | None:
     return next((t for t in TASKS.values() for a in architectures or () if a.endswith(t.suffix)), None)
 
 
-def resolve(spec: Any, labels: tuple[str, ...], logits: Tensor) -> tuple[Select, list[Target]]:
-    """The target's scalar per row, and its name in each row. `logits` (rows, classes) are those at the input."""
+def resolve(spec: Any, labels: tuple[str, ...], logits: Tensor, output: str = "logit") -> tuple[Select, list[Target]]:
+    """The target's scalar per row, and its name in each row. `logits` (rows, classes) are those at the input.
+
+    output: "logit", or "probability": the softmax of the logits, the sigmoid of a single one.
+    """
+    if output == "probability":
+        if callable(spec):
+            raise InputError(
+                "Found output='probability' with a target function; expected a label, an index or a contrast. Compute "
+                "the probability in the function: target=lambda logits: logits.softmax(-1)[:, 1]."
+            )
+        select, targets = resolve(spec, labels, logits)
+        return (lambda out, which: select(_probabilities(out), which)), targets
+    if output != "logit":
+        raise InputError(f"Found output={output!r}; expected 'logit' or 'probability'.")
     rows, classes = logits.shape
     if callable(spec):
         name = str(getattr(spec, "__name__", "function"))
@@ -72,6 +85,10 @@ def resolve(spec: Any, labels: tuple[str, ...], logits: Tensor) -> tuple[Select,
     other = _at(torch.full((rows,), minus, device=logits.device))
     name = f"{labels[plus]} - {labels[minus]}"
     return (lambda out, which: pick(out, which) - other(out, which)), [Target(name, (plus, minus))] * rows
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def _at(index: Tensor) -> Select:

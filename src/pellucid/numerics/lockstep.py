@@ -51,6 +51,18 @@ def walk(
     return [found[id(leaf)] if id(leaf) in found else torch.zeros_like(leaf) for leaf in x]
 
 
+def operations(y: Tensor) -> frozenset[str]:
+    """The autograd names of all operations that `y` was made by."""
+    seen = {y.grad_fn}
+    stack = [y.grad_fn]
+    while stack:
+        for node, _ in getattr(stack.pop(), "next_functions", ()):
+            if node is not None and node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return frozenset(node.name() for node in seen if node is not None)
+
+
 def _arrive(arrived: dict[Any, list[Tensor | None]], edge: Any, grad: Tensor) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
     node, k = edge[0], edge[1]

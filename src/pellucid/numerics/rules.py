@@ -143,6 +143,16 @@ RULES: dict[str, Rule] = {
     "MaxPool3DWithIndicesBackward0": max_pool,
 }
 
+KINKED = frozenset(
+    f"{name}Backward{i}"
+    for name in """
+        Relu Abs LeakyRelu PreluKernel Elu Hardtanh Hardswish Hardsigmoid Softshrink Hardshrink Threshold Clamp ClampMin
+        ClampMax Maximum Minimum Max Min Amax Amin MaxPool2DWithIndices MaxPool3DWithIndices Topk Sort Where
+    """.split()
+    for i in range(2)
+)
+"""Operations whose derivative jumps: a quadrature cannot foresee them, so its estimates are trusted less."""
+
 NOTED = {
     name: f"{node}Backward"
     for name, node in {

@@ -1,0 +1,256 @@
+"""Methods that ask the model again with some groups of positions replaced or deleted; no gradient is needed.
+
+A group is one token unless `groups` says otherwise; its players are those of a cooperative game (`coalitions.py`).
+Sampled scores carry their standard error, and every row stops by itself. Draws depend on the seed and on how many
+groups a row has, never on the rows beside it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..numerics import coalitions as formulas
+from ..numerics import surrogates
+from ..numerics.coalitions import Orders, Values
+from ..problem import Attribution, Problem
+from .coalitions import Game, attribution, game_of, values
+
+_EXACT = 12
+"""Up to so many groups all 2ⁿ coalitions are asked for."""
+_FIRST = 8
+"""Pairs of orders before the first look at the error: a spread estimated from fewer is itself too uncertain."""
+
+
+def occlusion(problem: Problem, window: int = 1) -> Attribution:
+    """f(x) − f(x without the group): leave one out (Zeiler & Fergus 2014, 1311.2901; Li et al. 2016, 1612.08220).
+
+    window: so many neighbouring groups are removed together, at every place; a group's score is the mean over the
+    windows that it is in. Sequential integrated gradients (Enguehard 2023, 2305.15853), which replace one word at a
+    time along a path of its own, equal leave-one-out in the output that is explained, by completeness: summed over a
+    word, the integral *is* f(x) − f(x without the word), which costs one pass here.
+    """
+    game = game_of(problem)
+    fewest = min(game.players)
+    if not isinstance(window, int) or not 1 <= window <= max(fewest, 1):
+        raise InputError(
+            f"occlusion got window={window!r} for an input of {fewest} groups; expected from 1 to {fewest}. Use a "
+            "smaller window, or finer groups."
+        )
+    windows = {row: _windows(n, window) for row, n in enumerate(game.players)}
+    found = values(game, {row: ~w for row, w in windows.items()})
+    whole = game.output.tolist()
+    scores = [(whole[row] - found[row]) @ w / w.sum(0) for row, w in windows.items()]
+    return attribution(game, scores, ["exact"] * len(scores))
+
+
+def feature_ablation(problem: Problem) -> Attribution:
+    """f(x) − f(x without the group), each group once: `occlusion` with a window of one, under the name Captum uses."""
+    return occlusion(problem)
+
+
+def shapley(
+    problem: Problem, tol: float = 0.05, max_passes: int = 4096, n_samples: int | None = None, seed: int = 0
+) -> Attribution:
+    """Shapley values: the mean over all orders of the groups of what each adds on entering (Shapley 1953).
+
+    Exact up to 12 groups, as far as max_passes allows. Beyond that over random orders, each with its reverse (Castro et
+    al. 2009; Mitchell et al. 2022, 2104.12199), until the norm of the standard errors is below `tol` times that of the
+    scores, or max_passes are used up. n_samples: so many orders instead, whatever the error. Either way the scores add
+    up, and `error` holds each one's standard error.
+    """
+    _check("shapley", tol, max_passes, n_samples)
+    game = game_of(problem)
+    exact = {
+        row: formulas.every_coalition(n)
+        for row, n in enumerate(game.players)
+        if n <= _EXACT and 2**n <= _exact_budget(n, max_passes, n_samples)
+    }
+    found = values(game, exact)
+    scores = {row: formulas.shapley(v) for row, v in found.items()}
+    return _completed(game, scores, formulas.orders, "shapley", tol, max_passes, n_samples, seed)
+
+
+def partition_shap(
+    problem: Problem, tol: float = 0.05, max_passes: int = 4096, n_samples: int | None = None, seed: int = 0
+) -> Attribution:
+    """Owen values: Shapley values in which neighbours stay together (Owen 1977; SHAP's partition explainer for text).
+
+    The groups are halved again and again, and only the orders count in which no half is interrupted by another. That
+    takes about n² evaluations instead of 2ⁿ: exact where max_passes allows it, else sampled as `shapley` is.
+    """
+    _check("partition_shap", tol, max_passes, n_samples)
+    game = game_of(problem)
+    contexts = {}
+    for row, n in enumerate(game.players):
+        budget = _exact_budget(n, max_passes, n_samples)
+        if formulas.owen_size(n) <= 4 * budget:
+            without, players = formulas.owen_contexts(n)
+            present = without.copy()
+            present[np.arange(len(players)), players] = True
+            if len(np.unique(np.packbits(np.concatenate([present, without]), axis=1), axis=0)) <= budget:
+                contexts[row] = present, without, players
+    found = values(game, {row: np.concatenate([present, without]) for row, (present, without, _) in contexts.items()})
+    scores = {row: formulas.owen(players, *np.split(found[row], 2)) for row, (_, _, players) in contexts.items()}
+    return _completed(game, scores, formulas.hierarchy_orders, "partition_shap", tol, max_passes, n_samples, seed)
+
+
+def kernel_shap(problem: Problem, n_samples: int = 1024, seed: int = 0) -> Attribution:
+    """Shapley values as the solution of a weighted regression (Lundberg & Lee 2017, 1705.07874).
+
+    n_samples: at most so many coalitions. Where that is all of them, exact; else the largest and smallest are all
+    taken, the others drawn in complementary pairs (Covert & Lee 2021, 2012.01536), and `error` holds standard errors.
+    """
+    game = game_of(problem)
+    for n in game.players:
+        least = min(2 * n + 8, 2**n - 2)
+        if not isinstance(n_samples, int) or n_samples < least:
+            raise InputError(
+                f"kernel_shap got n_samples={n_samples!r} for an input of {n} groups; expected at least {least}: each "
+                "group alone and all without it, and four pairs drawn. Raise n_samples, or use coarser groups."
+            )
+    designs = [surrogates.kernel_shap_design(n, n_samples, seed) for n in game.players]
+    found = values(game, {row: _with_ends(d.coalitions) for row, d in enumerate(designs)})
+    fits = [surrogates.kernel_shap(d, found[row][2:], *found[row][:2]) for row, d in enumerate(designs)]
+    return attribution(game, [phi for phi, _ in fits], [_status(d) for d in designs], [error for _, error in fits])
+
+
+def lime(
+    problem: Problem, n_samples: int = 1000, kernel_width: float = 0.25, ridge: float = 1.0, seed: int = 0
+) -> Attribution:
+    """The slopes of a ridge regression on which groups are present, near the whole (Ribeiro et al. 2016, 1602.04938).
+
+    n_samples: how many coalitions are drawn. kernel_width: σ of the weights exp(−D²/σ²), D the cosine distance (0 to
+    1). ridge: its penalty. They are the slopes of a local model: their sum need not be the change in the output.
+    """
+    if not (kernel_width > 0 and ridge >= 0):
+        raise InputError(
+            f"lime got kernel_width={kernel_width!r}, ridge={ridge!r}; expected a width above 0 and a ridge of at "
+            "least 0."
+        )
+    game = game_of(problem)
+    for n in game.players:
+        if not isinstance(n_samples, int) or n_samples < n + 2:
+            raise InputError(
+                f"lime got n_samples={n_samples!r} for an input of {n} groups; expected at least {n + 2}, one more "
+                "than its unknowns. Raise n_samples, or use coarser groups."
+            )
+    designs = [surrogates.lime_design(n, n_samples, kernel_width, seed) for n in game.players]
+    found = values(game, {row: d.coalitions for row, d in enumerate(designs)})
+    fits = [surrogates.lime(d, found[row], ridge) for row, d in enumerate(designs)]
+    return attribution(game, [phi for phi, _ in fits], [_status(d) for d in designs], [error for _, error in fits])
+
+
+def random(problem: Problem, seed: int = 0) -> Attribution:
+    """Standard normal scores, the control that every comparison needs. A text has the same scores for the same seed."""
+    game = game_of(problem)
+    scores = [
+        np.random.default_rng([seed, _fingerprint(problem, row)]).standard_normal(n)
+        for row, n in enumerate(game.players)
+    ]
+    return attribution(game, scores, ["sampled"] * len(scores))
+
+
+# ------------------------------------------------------------------------------------------------------- sampling
+
+
+def _completed(
+    game: Game,
+    scores: dict[int, Values],
+    draw: Callable[[int, int], Iterator[Orders]],
+    name: str,
+    tol: float,
+    max_passes: int,
+    n_samples: int | None,
+    seed: int,
+) -> Attribution:
+    """The rows without scores sampled: rounds of pairs of orders for all of them, until each is done by itself."""
+    rows = [row for row in range(len(game.players)) if row not in scores]
+    for row in rows:
+        if n_samples is None and max_passes < (least := 4 * (game.players[row] - 1) + 2):
+            raise InputError(
+                f"{name} got max_passes={max_passes!r} for an input of {game.players[row]} groups; expected at least "
+                f"{least}, two pairs of orders, which a standard error needs. Raise max_passes, or use coarser groups."
+            )
+    streams = {row: draw(game.players[row], seed) for row in rows}
+    samples: dict[int, Values] = {row: np.zeros((0, game.players[row])) for row in rows}
+    status = {row: "exact" for row in scores}
+    while rows:
+        used = Counter(row for row, _ in game.known)
+        drawn = {}
+        for row in rows:
+            n, so_far = game.players[row], len(samples[row])
+            affordable = (max_passes - max(used[row], 2)) // (2 * (n - 1))  # besides the two ends
+            left = affordable if n_samples is None else -(-n_samples // 2) - so_far
+            if so_far and left < 1:
+                status[row] = "tolerance_not_met" if n_samples is None else "sampled"
+                continue
+            pairs = min(max(_FIRST, so_far // 2), left)
+            drawn[row] = formulas.with_reverses(np.stack(list(islice(streams[row], pairs))))
+        found = values(game, {row: formulas.entering(o).reshape(-1, o.shape[1]) for row, o in drawn.items()})
+        for row, o in drawn.items():
+            added = formulas.added(o, found[row].reshape(len(o), -1))
+            samples[row] = np.concatenate([samples[row], added.reshape(-1, 2, o.shape[1]).mean(1)])
+            mean, error = formulas.mean_and_error(samples[row])
+            if n_samples is None and np.linalg.norm(error) <= tol * np.linalg.norm(mean):
+                status[row] = "converged"
+        rows = [row for row in rows if row not in status]
+    fits = {row: formulas.mean_and_error(s) for row, s in samples.items()}
+    every = range(len(game.players))
+    return attribution(
+        game,
+        [scores[row] if row in scores else fits[row][0] for row in every],
+        [status[row] for row in every],
+        [fits[row][1] if row in fits else None for row in every],
+    )
+
+
+def _exact_budget(n: int, max_passes: int, n_samples: int | None) -> int:
+    """How many evaluations the exact answer may take: no more than the sample that was asked for would."""
+    return max_passes if n_samples is None else min(max_passes, n_samples * (n - 1) + 2)
+
+
+def _check(name: str, tol: float, max_passes: int, n_samples: int | None) -> None:
+    least = [(max_passes, 2), (4 if n_samples is None else n_samples, 4)]
+    if not tol > 0 or not all(isinstance(given, int) and given >= n for given, n in least):
+        raise InputError(
+            f"{name} got tol={tol!r}, max_passes={max_passes!r}, n_samples={n_samples!r}; expected tol above 0, "
+            "max_passes of at least 2, and n_samples None (sample until tol) or at least 4 orders."
+        )
+
+
+# -------------------------------------------------------------------------------------------------------- details
+
+
+def _windows(n: int, window: int) -> np.ndarray:
+    """(places, n): true in the window."""
+    offset = np.arange(n)[None, :] - np.arange(n - window + 1)[:, None]
+    return (offset >= 0) & (offset < window)
+
+
+def _with_ends(coalitions: np.ndarray) -> np.ndarray:
+    """With the coalitions of nobody and of all in front."""
+    ends = np.zeros((2, coalitions.shape[1]), dtype=bool)
+    ends[1] = True
+    return np.concatenate([ends, coalitions])
+
+
+def _status(design: surrogates.Design) -> str:
+    return "exact" if design.exact else "sampled"
+
+
+def _fingerprint(problem: Problem, row: int) -> int:
+    """A number made of a text's token ids; 0 where a row has none. Padding is left out."""
+    found = 0
+    for args in problem.args:
+        for name, ids in sorted(args.items()) if isinstance(args, dict) else []:
+            if isinstance(ids, torch.Tensor) and problem.mask is not None and ids.shape == problem.mask.shape:
+                own = ids[row][problem.mask[row]].cpu().numpy()
+                found = zlib.crc32(own.astype(np.int64).tobytes(), zlib.crc32(name.encode(), found))
+    return found

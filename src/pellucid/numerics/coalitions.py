@@ -1,0 +1,130 @@
+"""Cooperative games: what each of n players is worth, from the values of coalitions of them. Formulas only, float64.
+
+A coalition is a row of n bools, true for the players present; `v` of it is a number. The Shapley value is
+
+    φᵢ = Σ_{S ∌ i} |S|!·(n−|S|−1)!/n! · (v(S ∪ i) − v(S))             (Shapley 1953)
+
+the mean over all orders of the players of what each adds on entering. Σφ = v(all) − v(none): efficiency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+Coalitions = NDArray[np.bool_]
+Orders = NDArray[np.int64]
+
+
+def every_coalition(n: int) -> Coalitions:
+    """All coalitions (2ⁿ, n): player i is in the k-th where bit i of k is set."""
+    return (np.arange(1 << n)[:, None] >> np.arange(n)) & 1 == 1
+
+
+def shapley(v: Values) -> Values:
+    """The Shapley values (n,), exact, from the values (2ⁿ,) of `every_coalition(n)`."""
+    n = len(v).bit_length() - 1
+    size = every_coalition(n).sum(1)
+    weight = np.array([1 / (n * comb(n - 1, s)) for s in range(n)])
+    result = np.empty(n)
+    for i in range(n):
+        without = np.flatnonzero((np.arange(len(v)) >> i) & 1 == 0)
+        result[i] = weight[size[without]] @ (v[without | 1 << i] - v[without])
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------- sampling
+
+
+def orders(n: int, seed: int) -> Iterator[Orders]:
+    """Random orders of n players, the same for the same seed (Castro et al. 2009)."""
+    random = np.random.default_rng(seed)
+    while True:
+        yield random.permutation(n)
+
+
+def hierarchy_orders(n: int, seed: int) -> Iterator[Orders]:
+    """Random orders in which every block of the hierarchy stays together: at each split, either half comes first."""
+    random = np.random.default_rng(seed)
+
+    def order(first: int, last: int) -> list[int]:
+        if last - first == 1:
+            return [first]
+        middle = halfway(first, last)
+        halves = [order(first, middle), order(middle, last)]
+        return [i for half in (halves if random.random() < 0.5 else halves[::-1]) for i in half]
+
+    while True:
+        yield np.array(order(0, n))
+
+
+def with_reverses(drawn: Orders) -> Orders:
+    """(k, n) → (2k, n): after every order its reverse, whose error tends to be opposite (Mitchell et al. 2022)."""
+    return np.stack([drawn, drawn[:, ::-1]], 1).reshape(-1, drawn.shape[1])
+
+
+def entering(drawn: Orders) -> Coalitions:
+    """(k, n) orders → (k, n + 1, n): nobody, then one player more at a time, until all are present."""
+    place = np.argsort(drawn, 1)
+    return place[:, None, :] < np.arange(drawn.shape[1] + 1)[None, :, None]
+
+
+def added(drawn: Orders, v: Values) -> Values:
+    """(k, n): what each player added on entering, from the values (k, n + 1) of `entering(drawn)`."""
+    result = np.empty(drawn.shape)
+    np.put_along_axis(result, drawn, np.diff(v, axis=1), 1)
+    return result
+
+
+def mean_and_error(samples: Values) -> tuple[Values, Values]:
+    """The mean (n,) of independent samples (k, n), and its standard error."""
+    return samples.mean(0), samples.std(0, ddof=1) / np.sqrt(len(samples))
+
+
+# ------------------------------------------------------------------------------------- a hierarchy of the players
+
+
+def halfway(first: int, last: int) -> int:
+    """Where the block of players first … last−1 is cut: neighbours stay together, halves differ by one at most."""
+    return (first + last + 1) // 2
+
+
+def owen_contexts(n: int) -> tuple[Coalitions, Orders]:
+    """What may be present when a player enters: coalitions (m, n), and whose they are (m,).
+
+    The hierarchy halves the players again and again. When a player enters, at each split above it the other half is
+    present as a whole or not at all, so a player d splits deep has 2^d contexts, all equally likely.
+    """
+    contexts: list[Coalitions] = []
+    players: list[Orders] = []
+
+    def descend(first: int, last: int, outside: Coalitions) -> None:
+        if last - first == 1:
+            contexts.append(outside)
+            players.append(np.full(len(outside), first))
+            return
+        middle = halfway(first, last)
+        for a, b, c, d in ((first, middle, middle, last), (middle, last, first, middle)):
+            present = outside.copy()
+            present[:, c:d] = True
+            descend(a, b, np.concatenate([outside, present]))
+
+    descend(0, n, np.zeros((1, n), dtype=bool))
+    return np.concatenate(contexts), np.concatenate(players)
+
+
+def owen_size(n: int) -> int:
+    """How many contexts `owen_contexts(n)` has: about n²."""
+    return 1 if n == 1 else 2 * (owen_size(n // 2) + owen_size(n - n // 2))
+
+
+def owen(players: Orders, v_with: Values, v_without: Values) -> Values:
+    """The Owen values (n,), exact, for that hierarchy: Owen 1977; over nested blocks, Winter 1989.
+
+    players: as from `owen_contexts`. v_with, v_without (m,): the values of its contexts with the player and without.
+    """
+    return np.bincount(players, v_with - v_without) / np.bincount(players)

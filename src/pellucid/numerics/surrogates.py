@@ -1,0 +1,155 @@
+"""A linear model fitted to a game: KernelSHAP and LIME. Formulas only, float64.
+
+Both choose coalitions z, ask for v(z), and solve a weighted least squares problem  min Σ w(z)·(v(z) − φ₀ − φ·z)².
+They differ in the weights: KernelSHAP's make φ the Shapley values; LIME's favour coalitions close to the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coalitions import Coalitions, Values, every_coalition
+
+
+@dataclass(frozen=True)
+class Design:
+    """coalitions (m, n), their weights (m,), and from which on they were drawn at random, `per_draw` at a time."""
+
+    coalitions: Coalitions
+    weights: Values
+    drawn_from: int
+    per_draw: int = 1
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing was left to chance."""
+        return self.drawn_from == len(self.coalitions)
+
+
+# ----------------------------------------------------------------------------------------------------- KernelSHAP
+
+
+def kernel_shap_design(n: int, n_samples: int, seed: int) -> Design:
+    """At most n_samples coalitions, weighted by the Shapley kernel (Lundberg & Lee 2017, 1705.07874, theorem 2).
+
+    π(z) ∝ (n−1) / (C(n,|z|)·|z|·(n−|z|)). Sizes are taken in pairs s and n−s, from the ends inwards: whole, as long as
+    there are samples enough, and the rest drawn together with their complements (Covert & Lee 2021, 2012.01536).
+    Needs 2n + 8 samples, or 2ⁿ − 2, which make it exact.
+    """
+    sizes = np.arange(1, n // 2 + 1)
+    mass = np.array([(n - 1) / (s * (n - s)) * (1 if 2 * s == n else 2) for s in sizes])
+    mass /= mass.sum()
+    counts = [comb(n, s) * (1 if 2 * s == n else 2) for s in sizes]
+    left, whole, parts, weights = n_samples, 0, [], []
+    everything = n_samples >= 2**n - 2
+    while whole < len(sizes):
+        share = mass[whole] / mass[whole:].sum()
+        affordable = whole == 0 or (left * share >= counts[whole] and left - counts[whole] >= 8)
+        if not (everything or affordable):
+            break
+        parts.append(_of_size(n, int(sizes[whole])))
+        weights.append(np.full(counts[whole], mass[whole] / counts[whole]))
+        left -= counts[whole]
+        whole += 1
+    drawn_from = sum(map(len, parts))
+    if whole < len(sizes):
+        random = np.random.default_rng(seed)
+        rest = mass[whole:] / mass[whole:].sum()
+        pairs = left // 2
+        size = random.choice(sizes[whole:], pairs, p=rest)
+        z = _random_of_sizes(n, size, random)
+        parts.append(np.stack([z, ~z], 1).reshape(-1, n))
+        weights.append(np.full(2 * pairs, mass[whole:].sum() / (2 * pairs)))
+    none = np.zeros((0, n), dtype=bool)
+    return Design(np.concatenate([none, *parts]), np.concatenate([np.zeros(0), *weights]), drawn_from, 2)
+
+
+def kernel_shap(design: Design, v: Values, v_none: float, v_all: float) -> tuple[Values, Values | None]:
+    """The minimum (n,) subject to Σφ = v_all − v_none, by its Lagrangian, and its standard error (None where exact).
+
+    With A = Zᵀ·W·Z and M = A⁻¹ − A⁻¹·1·1ᵀ·A⁻¹/(1ᵀ·A⁻¹·1): φ = M·Zᵀ·W·(v − v_none) + A⁻¹·1·(v_all − v_none)/(1ᵀ·A⁻¹·1).
+    The error is the sandwich M·Cov·M over the pairs that were drawn.
+    """
+    z = design.coalitions.astype(np.float64)
+    n = z.shape[1]
+    if n == 1:
+        return np.array([v_all - v_none]), None
+    inverse = np.linalg.inv(z.T @ (design.weights[:, None] * z))
+    ones = inverse.sum(1)
+    m = inverse - np.outer(ones, ones) / ones.sum()
+    phi = m @ (z.T @ (design.weights * (v - v_none))) + ones * (v_all - v_none) / ones.sum()
+    return phi, _sandwich(design, z, v - v_none - z @ phi, m)
+
+
+def _of_size(n: int, s: int) -> Coalitions:
+    """Every coalition of s players, and of n − s."""
+    chosen = np.array(list(combinations(range(n), s)))
+    z = np.zeros((len(chosen), n), dtype=bool)
+    np.put_along_axis(z, chosen, True, 1)
+    return z if 2 * s == n else np.concatenate([z, ~z])
+
+
+def _random_of_sizes(n: int, sizes: np.ndarray, random: np.random.Generator) -> Coalitions:
+    """Uniform among the coalitions of each size (m,)."""
+    place = np.argsort(random.random((len(sizes), n)), 1)
+    return place < sizes[:, None]
+
+
+# ----------------------------------------------------------------------------------------------------------- LIME
+
+
+def lime_design(n: int, n_samples: int, kernel_width: float, seed: int) -> Design:
+    """All players present, and n_samples − 1 draws: a uniform number of them absent, then which (Ribeiro et al. 2016).
+
+    Weights exp(−D²/σ²) with D the cosine distance from the whole, 1 − √(present/n), and σ the kernel width
+    (1602.04938, section 3.4; its package takes σ·√2). Where all 2ⁿ coalitions are affordable, each is taken once, with
+    the weight that draws would give it on average.
+    """
+    if 2**n <= n_samples:
+        z = every_coalition(n)
+        absent = n - z.sum(1)
+        draws = np.array([(n_samples - 1) / (n * comb(n, k)) if k else 1.0 for k in absent])
+        return Design(z, draws * _closeness(z, kernel_width), len(z))
+    random = np.random.default_rng(seed)
+    z = np.ones((n_samples, n), dtype=bool)
+    z[1:] = ~_random_of_sizes(n, random.integers(1, n + 1, n_samples - 1), random)
+    return Design(z, _closeness(z, kernel_width), 1)
+
+
+def lime(design: Design, v: Values, ridge: float) -> tuple[Values, Values | None]:
+    """The slopes (n,) of a weighted ridge regression whose intercept is free, and their standard error."""
+    z = np.concatenate([np.ones((len(v), 1)), design.coalitions], 1).astype(np.float64)
+    penalty = ridge * np.eye(z.shape[1])
+    penalty[0, 0] = 0
+    inverse = np.linalg.inv(z.T @ (design.weights[:, None] * z) + penalty)
+    beta = inverse @ (z.T @ (design.weights * v))
+    error = _sandwich(design, z, v - z @ beta, inverse)
+    return beta[1:], None if error is None else error[1:]
+
+
+def _closeness(z: Coalitions, kernel_width: float) -> Values:
+    distance = 1 - np.sqrt(z.mean(1))
+    return np.exp(-((distance / kernel_width) ** 2))
+
+
+def _sandwich(design: Design, z: Values, residual: Values, m: NDArray[Any]) -> Values | None:
+    """The standard error of a least squares solution over its random draws, M·(Σ ggᵀ)·M with g = Zᵀ·w·e of one draw.
+
+    e is the residual from the fit without that draw, (1 − Z·M·Zᵀ·w)⁻¹·r: a fit bends towards its own draws, and with
+    few of them r is too small (the "CR3" form: Bell & McCaffrey 2002).
+    """
+    if design.exact:
+        return None
+    draws = lambda a: a[design.drawn_from :].reshape(-1, design.per_draw, *a.shape[1:])
+    z, w, r = draws(z), draws(design.weights), draws(residual)
+    zw = z * w[..., None]
+    left_out = np.linalg.solve(np.eye(design.per_draw) - z @ m @ zw.transpose(0, 2, 1), r[..., None])
+    g = (zw * left_out).sum(1)
+    g = (g - g.mean(0)) @ m
+    return np.sqrt((g * g).sum(0) * len(g) / (len(g) - 1))
