@@ -30,6 +30,7 @@ check: $(VENV)/installed  ## types too; pyright fetches itself from the npm regi
 	$(BIN)/pyright
 
 bench: $(VENV)/installed
+	$(BIN)/python benchmarks/bench.py --out docs/benchmarks.md $(BENCH)
 	$(BIN)/python benchmarks/captum.py --out docs/benchmarks.md $(BENCH)
 
 format: $(VENV)/installed

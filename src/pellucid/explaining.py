@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any, cast, overload
 
@@ -188,6 +189,12 @@ def _token_scores(answer: Attribution) -> Tensor:
     return values.norm(dim=-1) if answer.reduction == "norm" else values.sum(-1)
 
 
+@cache
+def _versions() -> dict[str, str]:
+    """Reading a package's metadata takes as long as a layer of a small model."""
+    return {"pellucid": version("pellucid"), "torch": str(torch.__version__), "transformers": version("transformers")}
+
+
 def _meta(model: Model, options: dict[str, Any], seconds: float) -> dict[str, Any]:
     config = getattr(model.model, "config", None)
     return {
@@ -200,9 +207,5 @@ def _meta(model: Model, options: dict[str, Any], seconds: float) -> dict[str, An
         "options": options,
         "seed": options.get("seed", 0),
         "seconds": seconds,
-        "versions": {
-            "pellucid": version("pellucid"),
-            "torch": torch.__version__,
-            "transformers": version("transformers"),
-        },
+        "versions": _versions(),
     }
