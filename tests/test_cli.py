@@ -81,7 +81,7 @@ def test_methods_lists_them() -> None:
         (2, "deeplift", ["explain", "a film", "--method", "magic"]),
         (2, "mask, pad, zero, mean", ["explain", "a film", "--baseline", "no such thing here"]),
         (2, "NAME=VALUE", ["explain", "a film", "-o", "n_steps"]),
-        (2, "expected: none", ["explain", "a film", "-o", "n_steps=3"]),
+        (2, "segments=1", ["explain", "a film", "-o", "n_steps=3"]),
         (2, "at most one", ["explain", "a film", "--json", "--html", "x.html"]),
         (2, ".html", ["explain", "a film", "--html", "x.txt"]),
         (2, "UTF-8", ["explain", "--file", "no-such-file.txt"]),

@@ -135,3 +135,14 @@ def test_batches_that_do_not_fit_are_halved(bundled: Model, monkeypatch: pytest.
     most = 0
     with pytest.raises(pellucid.errors.OutOfMemory, match="One row"):
         pellucid.explain(bundled, "a good film", method="integrated_gradients", n_steps=40)
+
+
+def test_deeplift_on_segments_is_exact_for_any_number_and_tends_to_integrated_gradients(bundled: Model) -> None:
+    text = "a good film ."
+    exact = pellucid.explain(bundled, text, method="integrated_gradients", n_steps=300)
+    off = []
+    for k in (1, 4, 16, 64):
+        e = pellucid.explain(bundled, text, segments=k)
+        assert e.relative_delta < 1e-5 and e.passes == k + 1 and e.status == "exact"
+        off.append(float(np.linalg.norm(e.scores - exact.scores) / np.linalg.norm(exact.scores)))
+    assert off == sorted(off, reverse=True) and off[-1] < 0.01
