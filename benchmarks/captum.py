@@ -10,13 +10,13 @@ text through the model once. Each method runs once unmeasured, then the two take
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median, median_low
 from typing import Any
 
 sys.path = sys.path[1:]  # not this folder: `captum` is the library
@@ -88,7 +88,7 @@ def compare(model: pellucid.Model, texts: list[str]) -> list[Row]:
     theirs = captum_methods(model)
     seconds: dict[tuple[str, str], list[float]] = {}
     residuals: dict[tuple[str, str], list[float]] = {}
-    passes: dict[tuple[str, str], int] = {}
+    passes: dict[tuple[str, str], list[int]] = {}
     for turn, text in enumerate([texts[0], *texts]):
         batch = tok(text, return_tensors="pt")
         ids, mask = batch["input_ids"], batch["attention_mask"]
@@ -113,10 +113,8 @@ def compare(model: pellucid.Model, texts: list[str]) -> list[Row]:
             ):
                 seconds.setdefault((name, who), []).append(took)
                 residuals.setdefault((name, who), []).append(rest)
-                passes[name, who] = n
-    return [
-        Row(*key, statistics.median(seconds[key]), passes[key], statistics.median(residuals[key])) for key in seconds
-    ]
+                passes.setdefault((name, who), []).append(n)
+    return [Row(*key, median(seconds[key]), median_low(passes[key]), median(residuals[key])) for key in seconds]
 
 
 def table(rows: list[Row], model: pellucid.Model, texts: list[str]) -> str:
@@ -124,7 +122,7 @@ def table(rows: list[Row], model: pellucid.Model, texts: list[str]) -> str:
     import captum
 
     lines = [
-        f"Medians over {len(texts)} texts, one at a time; {model.name}, {torch.get_num_threads()} threads, "
+        f"Medians over {len(texts)} texts, one at a time; {Path(model.name).name}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}, Captum {captum.__version__}.",
         "",
         "| method | library | seconds | passes | residual |",
