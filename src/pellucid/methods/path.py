@@ -135,10 +135,10 @@ def _adaptive(problem: Problem, tol: float, max_passes: int) -> Attribution:
     ]
     size = _FIRST
     while True:
-        active = [r for r in range(n) if not rows[r].within(tol) and len(rows[r].t) + size <= max_passes]
+        active = {r for r in range(n) if not rows[r].within(tol) and len(rows[r].t) + size <= max_passes}
         if not active:
             break
-        asked = [rows[r].more(size) if r in set(active) else np.zeros(0) for r in range(n)]
+        asked = [rows[r].more(size) if r in active else np.zeros(0) for r in range(n)]
         _, found = _evaluate(problem, select, difference, gradients, asked)
         for r in active:
             rows[r] = rows[r].grown(asked[r], found[r])

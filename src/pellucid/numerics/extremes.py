@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UnsupportedOperation
 from .linear import linear
 from .lockstep import Grads
-from .nodes import input_of
+from .nodes import dimension, input_of
 
 
 def share(d: Tensor, d0: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def extreme_along(n: Any, n0: Any, g: Grads) -> Grads:
     i, i0 = n._saved_indices, n0._saved_indices
     if torch.equal(i, i0):
         return linear(n, n0, g)
-    dim = n._saved_dim if n._saved_dim < 2**63 else n._saved_dim - 2**64
+    dim = dimension(n._saved_dim)
     gy = g[0]
     if not n._saved_keepdim:
         i, i0, gy = i.unsqueeze(dim), i0.unsqueeze(dim), gy.unsqueeze(dim)
@@ -48,7 +48,7 @@ def extreme_along(n: Any, n0: Any, g: Grads) -> Grads:
 def extreme(n: Any, n0: Any, g: Grads) -> Grads:
     """amax, amin, and max or min over everything."""
     x, x0 = input_of(n), input_of(n0)
-    dims = [d if d < 2**63 else d - 2**64 for d in getattr(n, "_saved_dim", ()) or range(x.ndim)]
+    dims = [dimension(d) for d in getattr(n, "_saved_dim", ()) or range(x.ndim)]
     if 1 < len(dims) < x.ndim:
         raise UnsupportedOperation(f"{n.name()} over several dimensions has no rule; reduce one at a time.", n.name())
     find = torch.argmax if n.name() in ("AmaxBackward0", "MaxBackward1") else torch.argmin

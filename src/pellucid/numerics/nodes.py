@@ -65,6 +65,11 @@ _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def dimension(d: int) -> int:
+    """A dimension as it was given: autograd shows a negative one as an unsigned number."""
+    return d if d < 2**63 else d - 2**64
+
+
 def wide(t: Tensor) -> Tensor:
     """Half precision in float32, everything else as it is."""
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedOperation
 from .lockstep import Grads
-from .nodes import avg, input_of, is_fed, wide
+from .nodes import avg, dimension, input_of, is_fed, wide
 
 
 def _mean_statistics(s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def group_norm(n: Any, n0: Any, g: Grads) -> Grads:
 
 def _centred_average(n: Any, n0: Any) -> tuple[Tensor, tuple[int, ...], int]:
     c = avg(n._saved_self, n0._saved_self)
-    dims = tuple(d if d < 2**63 else d - 2**64 for d in n._saved_dim or range(c.ndim))
+    dims = tuple(dimension(d) for d in n._saved_dim or range(c.ndim))
     count = 1
     for d in dims:
         count *= c.shape[d]
@@ -81,7 +81,7 @@ def vector_norm(n: Any, n0: Any, g: Grads) -> Grads:
     if n._saved_ord != 2:
         raise UnsupportedOperation(f"The {n._saved_ord}-norm has no rule; only the 2-norm does.", n.name())
     x, x0 = input_of(n), input_of(n0)
-    dims = tuple(d if d < 2**63 else d - 2**64 for d in getattr(n, "_saved_dim", None) or range(x.ndim))
+    dims = tuple(dimension(d) for d in getattr(n, "_saved_dim", None) or range(x.ndim))
     keepdim = getattr(n, "_saved_keepdim", False)
     size = _unreduced(wide(n._saved_result) + wide(n0._saved_result), dims, x.ndim, keepdim)
     return (_unreduced(g[0], dims, x.ndim, keepdim) * (x + x0) / size.clamp_min(torch.finfo(x.dtype).tiny),)

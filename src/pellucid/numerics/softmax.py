@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import GraphMismatch, UnsupportedOperation
 from .linear import dropout
 from .lockstep import Grads
-from .nodes import avg, input_of, is_fed, same, wide
+from .nodes import avg, dimension, input_of, is_fed, same, wide
 from .recording import INPUT
 
 _TINY = 1e-30
@@ -50,7 +50,7 @@ def _log_softmax_of(n: Any, dim: int) -> Tensor:
 
 def softmax(n: Any, n0: Any, g: Grads) -> Grads:
     """p = softmax(z)."""
-    dim = n._saved_dim if n._saved_dim < 2**63 else n._saved_dim - 2**64
+    dim = dimension(n._saved_dim)
     log_p, log_p0 = _log_softmax_of(n, dim), _log_softmax_of(n0, dim)
     if INPUT not in n.metadata and not torch.equal(log_p == -torch.inf, log_p0 == -torch.inf):
         input_of(n)  # a probability underflowed and its logit is out of reach: the error that says so
@@ -59,7 +59,7 @@ def softmax(n: Any, n0: Any, g: Grads) -> Grads:
 
 def log_softmax(n: Any, n0: Any, g: Grads) -> Grads:
     """gz = g − (ℓ/Σℓ)·Σg."""
-    dim = n._saved_dim if n._saved_dim < 2**63 else n._saved_dim - 2**64
+    dim = dimension(n._saved_dim)
     l = log_mean(wide(n._saved_result), wide(n0._saved_result))  # noqa: E741
     return (g[0] - l * (wide(g[0]).sum(dim, keepdim=True) / l.sum(dim, keepdim=True)),)
 
