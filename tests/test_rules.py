@@ -96,6 +96,11 @@ CASES: dict[str, tuple[Any, list[tuple[int, ...]], bool]] = {
     "softmax": (lambda a: a.softmax(1) + a.softmax(0) + torch.softmax(a, -1), [(4, 6)], False),
     "log_softmax": (lambda a: F.log_softmax(a, -1), [(4, 6)], False),
     "logsumexp": (lambda a: a.logsumexp(1) + a.logsumexp(1, keepdim=True).squeeze(1), [(4, 6)], False),
+    "negative_dimensions": (
+        lambda a: a.logsumexp(-1) + a.logsumexp((-2, -1)) + a.var(-1) + a.norm(dim=-1) + a.amax(-1) + a.max(-1).values,
+        [(4, 6)],
+        False,
+    ),
     "attention": (F.scaled_dot_product_attention, [(2, 3, 5, 4), (2, 3, 5, 4), (2, 3, 5, 4)], False),
     "attention_causal": (
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),

@@ -66,12 +66,14 @@ def log_softmax(n: Any, n0: Any, g: Grads) -> Grads:
 
 def logsumexp(n: Any, n0: Any, g: Grads) -> Grads:
     """Δ ln Σeᶻ = Σ (ℓ/Σℓ)·Δz."""
+    z, z0 = input_of(n), input_of(n0)
+    dims = tuple(dimension(d) for d in n._saved_dim)
     gy, (y, y0) = g[0], (wide(n._saved_result), wide(n0._saved_result))
     if not n._saved_keepdim:
-        for dim in sorted(d % input_of(n).ndim for d in n._saved_dim):
+        for dim in sorted(d % z.ndim for d in dims):
             gy, y, y0 = gy.unsqueeze(dim), y.unsqueeze(dim), y0.unsqueeze(dim)
-    l = log_mean(input_of(n) - y, input_of(n0) - y0)  # noqa: E741
-    return (gy * l / l.sum(tuple(n._saved_dim), keepdim=True),)
+    l = log_mean(z - y, z0 - y0)  # noqa: E741
+    return (gy * l / l.sum(dims, keepdim=True),)
 
 
 _BLOCK = 1 << 19
