@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+import pellucid
+
 WORDS = "the a film movie was is great good bad dull not and but it plot acting . , ! ' so very".split()
 
 
-def tokenizer(mask: bool = True) -> PreTrainedTokenizerFast:
+def tokenizer(mask: bool = True, side: str = "right") -> PreTrainedTokenizerFast:
     """A small word-piece tokenizer, made here: nothing is downloaded."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = list(string.ascii_lowercase) + [f"##{c}" for c in string.ascii_lowercase]
@@ -29,49 +34,197 @@ def tokenizer(mask: bool = True) -> PreTrainedTokenizerFast:
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     if mask:
         names["mask_token"] = "[MASK]"
-    return PreTrainedTokenizerFast(tokenizer_object=t, model_max_length=64, **names)
+    return PreTrainedTokenizerFast(tokenizer_object=t, model_max_length=64, padding_side=side, **names)
 
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-COMMON = {"vocab_size": 100, "pad_token_id": 0, "max_position_embeddings": 80}
-
-FAMILIES: dict[str, dict[str, Any]] = {
-    "Bert": SHAPE,
-    "DistilBert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
-    "Roberta": SHAPE,
-    "Electra": {**SHAPE, "embedding_size": 16},
-    "Albert": {**SHAPE, "embedding_size": 16},
-    "MPNet": SHAPE,
-    "DebertaV2": {
-        **SHAPE,
-        "relative_attention": True,
-        "pos_att_type": ["p2c", "c2p"],
-        "position_buckets": 8,
-        "norm_rel_ebd": "layer_norm",
-        "share_att_key": True,
-        "position_biased_input": False,
-        "type_vocab_size": 0,
-    },
-    "ModernBert": {
-        **SHAPE,
-        "global_attn_every_n_layers": 2,
-        "local_attention": 8,
-        "cls_token_id": 2,
-        "sep_token_id": 3,
-    },
+GROUPED = {**SHAPE, "num_key_value_heads": 2}
+GEMMA = {**GROUPED, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 6}
+BIASED = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False}
+CODERS = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2} | {
+    f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in (("ffn_dim", 64), ("attention_heads", 4))
+}
+T5 = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "relative_attention_num_buckets": 8}
+COMMON = {
+    "vocab_size": 100,
+    "max_position_embeddings": 80,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+    "cls_token_id": 2,
+    "eos_token_id": 3,
+    "sep_token_id": 3,
+    "decoder_start_token_id": 0,
 }
 
 
-def model(family: str, attention: str = "eager", scale: float = 12.0, dtype: Any = torch.float32, seed: int = 0) -> Any:
+@dataclass(frozen=True)
+class Family:
+    """config: what `COMMON` lacks. name: of its classes in transformers, where it is another. head: which of them.
+    mask, side: whether its tokenizer has a mask token, and where it pads. padded: whether the model's own answer stays
+    the same in a padded batch. scale: of its matrices."""
+
+    config: Mapping[str, Any]
+    name: str = ""
+    head: str = "ForSequenceClassification"
+    mask: bool = True
+    side: str = "right"
+    padded: bool = True
+    scale: float = 12.0
+
+
+FAMILIES: dict[str, Family] = {
+    "Bert": Family(SHAPE),
+    "DistilBert": Family({"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}),
+    "Roberta": Family(SHAPE),
+    "XLMRoberta": Family(SHAPE),
+    "Camembert": Family(SHAPE),
+    "Electra": Family({**SHAPE, "embedding_size": 16}),
+    "Albert": Family({**SHAPE, "embedding_size": 16}),
+    "MPNet": Family(SHAPE),
+    "Deberta": Family({**SHAPE, **BIASED, "max_relative_positions": 16}),
+    "DebertaV2": Family(
+        {
+            **SHAPE,
+            **BIASED,
+            "position_buckets": 8,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "type_vocab_size": 0,
+        }
+    ),
+    "ModernBert": Family({**SHAPE, "global_attn_every_n_layers": 2, "local_attention": 8}),
+    "Longformer": Family({**SHAPE, "attention_window": 4}),
+    "BigBird": Family({**SHAPE, "attention_type": "original_full"}),
+    "BigBirdSparse": Family({**SHAPE, "block_size": 2, "num_random_blocks": 1}, name="BigBird", padded=False),
+    "XLNet": Family(
+        {"d_model": 32, "n_layer": 2, "n_head": 4, "d_head": 8, "d_inner": 64, "max_position_embeddings": None},
+        side="left",
+    ),
+    "Funnel": Family({"block_sizes": [1, 1], "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64}),
+    "Nystromformer": Family(
+        {**SHAPE, "num_landmarks": 8, "segment_means_seq_len": 8, "conv_kernel_size": 3}, padded=False
+    ),
+    "GPT2": Family({"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}, mask=False),
+    "GPTNeo": Family(
+        {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "window_size": 6,
+            "attention_types": [[["global", "local"], 1]],
+        },
+        mask=False,
+    ),
+    "GPTNeoX": Family(SHAPE, mask=False),
+    "GPTJ": Family({"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "n_positions": 80}, mask=False),
+    "OPT": Family({**SHAPE, "ffn_dim": 64, "word_embed_proj_dim": 32}, mask=False),
+    "Bloom": Family({"hidden_size": 32, "n_layer": 2, "n_head": 4}, mask=False),
+    "Llama": Family(GROUPED, mask=False),
+    "Mistral": Family({**GROUPED, "sliding_window": 6}, mask=False),
+    "Qwen2": Family(GROUPED, mask=False),
+    "Qwen3": Family({**GROUPED, "head_dim": 8}, mask=False),
+    "Gemma2": Family(GEMMA, mask=False),
+    "Gemma3Text": Family(GEMMA, mask=False),
+    "Phi3": Family({**GROUPED, "original_max_position_embeddings": 80}, mask=False),
+    "Falcon": Family({**SHAPE, "ffn_hidden_size": 64}, mask=False),
+    "Mixtral": Family(
+        {**GROUPED, "num_local_experts": 1, "num_experts_per_tok": 1, "experts_implementation": "eager"}, mask=False
+    ),
+    "T5": Family(T5, mask=False, scale=3.0),
+    "MT5": Family({**T5, "feed_forward_proj": "gated-gelu"}, mask=False, scale=3.0),
+    "Bart": Family(CODERS),
+    "MBart": Family(CODERS),
+    "Pegasus": Family(CODERS, head="ForConditionalGeneration"),
+    "ViT": Family({**SHAPE, "image_size": 8, "patch_size": 4, "num_channels": 3}, head="ForImageClassification"),
+}
+
+
+def classes(family: str) -> tuple[Any, Any]:
+    """The config and the model of a family, in transformers."""
+    row = FAMILIES[family]
+    prefix = row.name or family
+    config = prefix.removesuffix("Text") + "TextConfig" if prefix.endswith("Text") else f"{prefix}Config"
+    return getattr(transformers, config), getattr(transformers, prefix + row.head)
+
+
+def attentions(family: str) -> tuple[str, ...]:
+    """The attention implementations that transformers offers for it on a CPU."""
+    return ("eager", "sdpa") if classes(family)[1]._supports_sdpa else ("eager",)
+
+
+def model(
+    family: str,
+    attention: str = "eager",
+    scale: float | None = None,
+    dtype: Any = torch.float32,
+    seed: int = 0,
+    **config: Any,
+) -> Any:
     """A random sequence classifier with three classes; matrices `scale` times as large as at initialisation."""
     torch.manual_seed(seed)
-    config = getattr(transformers, f"{family}Config")(**{**COMMON, **FAMILIES[family]}, num_labels=3)
-    config._attn_implementation = attention
-    net = getattr(transformers, f"{family}ForSequenceClassification")(config)
+    configuration, head = classes(family)
+    row = FAMILIES[family]
+    given = {**COMMON, **row.config, **config, "num_labels": 3}
+    settings = configuration(**{name: value for name, value in given.items() if value is not None})
+    settings._attn_implementation = attention
+    net = head(settings)
     with torch.no_grad():
         for p in net.parameters():
             if p.ndim > 1:
-                p.mul_(scale)
+                p.mul_(row.scale if scale is None else scale)
             else:
                 p.add_(torch.randn_like(p) * 0.2)
     return net.to(dtype).eval()
+
+
+# ------------------------------------------------------------------------------------------------------ measured
+
+TEXTS = [
+    "The movie was great, so good! but the plot is not, and very dull acting.",
+    "acting great , but the plot was bad and dull and so very not good",
+]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """residual: the largest |delta| relative to the change of the output. change: the smallest |change|. batched: the
+    largest difference of a score in a padded batch from the score alone, relative to the largest; None without one."""
+
+    residual: float
+    change: float
+    batched: float | None = None
+
+
+def measured(family: str, attention: str, dtype: torch.dtype) -> Measured:
+    """DeepLIFT on a random model of the family: on two texts of different length, alone and together."""
+    net = model(family, attention, dtype=dtype)
+    row = FAMILIES[family]
+    if row.head != "ForSequenceClassification":
+        return _attributed(family, net, dtype)
+    m = pellucid.Model(net, tokenizer(row.mask, row.side))
+    how: dict[str, Any] = {"target": 0, "baseline": "[UNK]"}
+    alone = [pellucid.explain(m, text, **how) for text in TEXTS]
+    together = pellucid.explain(m, TEXTS, **how) if row.padded else []
+    apart = [np.abs(a.scores - b.scores).max() / np.abs(a.scores).max() for a, b in zip(alone, together, strict=False)]
+    every = [*alone, *together]
+    return Measured(
+        max(e.relative_delta for e in every),
+        min(abs(e.change) for e in every),
+        max(map(float, apart)) if apart else None,
+    )
+
+
+def _attributed(family: str, net: Any, dtype: torch.dtype) -> Measured:
+    """Through `pellucid.attribute`: pixels, or the embeddings that an encoder reads."""
+    generator = torch.Generator().manual_seed(0)
+    if family == "ViT":
+        x = torch.randn(2, 3, 8, 8, generator=generator).to(dtype)
+        a = pellucid.attribute(lambda x: net(pixel_values=x).logits, x, target=1)
+    else:
+        ids = torch.randint(5, 60, (2, 12), generator=generator)
+        x, x0 = (net.get_input_embeddings()(i).detach() for i in (ids, torch.ones_like(ids)))
+        start = torch.zeros(2, 1, dtype=torch.long)
+        last = lambda x: net(inputs_embeds=x, decoder_input_ids=start[: len(x)]).logits[:, -1]
+        a = pellucid.attribute(last, x, x0, target=1)
+    change = (a.output - a.baseline_output).abs()
+    return Measured(float((a.delta.abs() / change).max()), float(change.min()))

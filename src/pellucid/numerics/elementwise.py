@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedOperation
 from .lockstep import Grads, Rule
-from .nodes import input_of, wide
+from .nodes import input_of, real, result_of, wide
 
 _GAUSS3 = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))  # on [0, 1]; exact to degree 5
 _GAUSS2 = ((0.5 - 12**-0.5, 0.5), (0.5 + 12**-0.5, 0.5))
@@ -30,19 +31,28 @@ def slope(phi: Phi, x: Tensor, s: Tensor | None = None) -> Tensor:
         return torch.autograd.grad(y, x, torch.ones_like(y) if s is None else s)[0]
 
 
-def secant(phi: Phi, x: Tensor, x0: Tensor, g: Tensor, dphi: Slope | None = None, relative: bool = False) -> Tensor:
+def secant(
+    phi: Phi,
+    x: Tensor,
+    x0: Tensor,
+    g: Tensor,
+    dphi: Slope | None = None,
+    relative: bool = False,
+    results: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """g·Δφ/Δx of a smooth φ. Where |Δx| is small the quotient cancels, and the mean of φ' on the segment takes over.
 
     Small is where rounding tells: below 0.01 in float64, with 3 Gauss–Legendre points (error Δx⁶·φ⁽⁷⁾/2e6), and below
     0.03 in float32, with 2 (Δx⁴·φ⁽⁵⁾/4320). `relative`: small against x itself, for functions with a pole.
-    With s = 1 there and 0 elsewhere, (Δφ + s·φ')/(Δx + s) is both cases without a branch.
+    With s = 1 there and 0 elsewhere, (Δφ + s·φ')/(Δx + s) is both cases without a branch. `results`: φ(x) and φ(x0),
+    where they are known.
     """
     limit, nodes = (0.01, _GAUSS3) if x.dtype == torch.float64 else (0.03, _GAUSS2)
     derivative = dphi or partial(slope, phi)
     m = torch.empty_like(x, memory_format=torch.contiguous_format)
-    columns = (t.expand_as(x).reshape(-1).split(_CHUNK) for t in (x, x0, g))
-    for a, b, gy, out in zip(*columns, m.view(-1).split(_CHUNK), strict=True):
-        dx, dy = a - b, phi(a).sub_(phi(b))
+    columns = (t.expand_as(x).reshape(-1).split(_CHUNK) for t in (x, x0, g, *(results or ())))
+    for a, b, gy, *y, out in zip(*columns, m.view(-1).split(_CHUNK), strict=True):
+        dx, dy = a - b, y[0] - y[1] if y else phi(a).sub_(phi(b))
         reach = torch.maximum(a.abs(), b.abs()).mul_(limit) if relative else limit
         s = torch.le(dx.abs(), reach, out=torch.empty_like(dx))
         for t, w in nodes:
@@ -67,7 +77,8 @@ def elementwise(
     def rule(n: Any, n0: Any, g: Grads) -> Grads:
         x, x0, phi = input_of(n), input_of(n0), phi_of(n)
         fast = None if dphi_of is None else dphi_of(n)
-        m = g[0] * kinked_secant(phi, x, x0) if kinked else secant(phi, x, x0, wide(g[0]), fast)
+        results = (y, y0) if (y := result_of(n)) is not None and (y0 := result_of(n0)) is not None else None
+        m = g[0] * kinked_secant(phi, x, x0) if kinked else secant(phi, x, x0, wide(g[0]), fast, results=results)
         return m, *(None for _ in n.next_functions[1:])
 
     return rule
@@ -79,7 +90,31 @@ def plain(phi: Phi, kinked: bool = False) -> Rule:
 
 def of_results(m: Callable[[Tensor, Tensor], Tensor]) -> Rule:
     """Functions whose Δy/Δx is a closed form of the two results, free of cancellation."""
-    return lambda n, n0, g: (g[0] * m(wide(n._saved_result), wide(n0._saved_result)),)
+    return lambda n, n0, g: (g[0] * m(real(n, wide(n._saved_result)), wide(n0._saved_result)),)
+
+
+def magnitude(n: Any, n0: Any, g: Grads) -> Grads:
+    """|x|, kinked at 0; of a complex number Δ|z| = Re (z + z0)‾·Δz/(|z| + |z0|)."""
+    z, z0 = n._saved_self, n0._saved_self
+    if not z.is_complex():
+        return (g[0] * kinked_secant(torch.abs, wide(z), wide(z0)),)
+    size = (z.abs() + z0.abs()).clamp_min(torch.finfo(g[0].dtype).tiny)
+    return (g[0] * (z + z0) / size,)
+
+
+def threshold(n: Any, n0: Any, g: Grads) -> Grads:
+    """y = x above a threshold, and a value below, which the node does not keep: Δy/Δx of the noted results."""
+    y, y0 = result_of(n), result_of(n0)
+    if y is None or y0 is None:
+        raise UnsupportedOperation("The rule of a threshold needs its result, and the call is hidden.", n.name())
+    x, dx = n._saved_self, n._saved_self - n0._saved_self
+    return (g[0] * torch.where(dx == 0, (x > n._saved_threshold).to(dx), (y - y0) / dx),)
+
+
+def power_of_number(n: Any, n0: Any, g: Grads) -> Grads:
+    """y = bˣ of a number b."""
+    x, x0 = wide(real(n, n._saved_exponent)), wide(n0._saved_exponent)
+    return (secant(lambda t: torch.pow(n._saved_self, t), x, x0, wide(g[0])),)
 
 
 def _shrinking(x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedOperation
 from .linear import linear
 from .lockstep import Grads
 from .nodes import dimension, input_of
@@ -21,7 +20,7 @@ def share(d: Tensor, d0: Tensor) -> Tensor:
 
 def maximum(n: Any, n0: Any, g: Grads) -> Grads:
     """max(a, b) = b + relu(a − b); min(a, b) = −max(−a, −b)."""
-    sign = 1 if n.name() == "MaximumBackward0" else -1
+    sign = 1 if n.name() in ("MaximumBackward0", "FmaxBackward0") else -1
     w = share(sign * (n._saved_self - n._saved_other), sign * (n0._saved_self - n0._saved_other))
     return g[0] * w, g[0] * (1 - w)
 
@@ -48,21 +47,28 @@ def extreme_along(n: Any, n0: Any, g: Grads) -> Grads:
 def extreme(n: Any, n0: Any, g: Grads) -> Grads:
     """amax, amin, and max or min over everything."""
     x, x0 = input_of(n), input_of(n0)
-    dims = [dimension(d) for d in getattr(n, "_saved_dim", ()) or range(x.ndim)]
-    if 1 < len(dims) < x.ndim:
-        raise UnsupportedOperation(f"{n.name()} over several dimensions has no rule; reduce one at a time.", n.name())
+    dims = sorted(dimension(d) % max(x.ndim, 1) for d in getattr(n, "_saved_dim", ()) or range(x.ndim))
+    gy = g[0]
+    if not getattr(n, "_saved_keepdim", False):
+        for d in dims:
+            gy = gy.unsqueeze(d)
     find = torch.argmax if n.name() in ("AmaxBackward0", "MaxBackward1") else torch.argmin
-    if len(dims) == x.ndim:
-        i, i0 = find(x).view(1), find(x0).view(1)
-        return (winner(x.flatten(), x0.flatten(), i, i0, g[0].reshape(1), 0).view_as(x),)
-    dim = dims[0]
-    gy = g[0] if n._saved_keepdim else g[0].unsqueeze(dim)
-    return (winner(x, x0, find(x, dim, keepdim=True), find(x0, dim, keepdim=True), gy, dim),)
+    last = tuple(range(x.ndim - len(dims), x.ndim))
+    at_the_end = lambda t: t.movedim(dims, last).reshape(*(s for d, s in enumerate(x.shape) if d not in dims), -1)
+    a, a0 = at_the_end(x), at_the_end(x0)
+    m = winner(a, a0, find(a, -1, keepdim=True), find(a0, -1, keepdim=True), at_the_end(gy), -1)
+    return (m.view(x.movedim(dims, last).shape).movedim(last, dims),)
+
+
+def running_extreme(n: Any, n0: Any, g: Grads) -> Grads:
+    """The largest, or the smallest, so far."""
+    x, x0 = input_of(n), input_of(n0)
+    return (winner(x, x0, n._saved_indices, n0._saved_indices, g[0], dimension(n._saved_dim)),)
 
 
 def max_pool(n: Any, n0: Any, g: Grads) -> Grads:
-    """Max pooling over two or three spatial dimensions."""
-    start = 1 - len(n._saved_kernel_size) - 1
+    """Max pooling over two or three spatial dimensions: also adaptive, also fractional."""
+    start = -3 if "3D" in n.name() else -2
     flat = lambda t: t.flatten(start)
     x, x0 = n._saved_self, n0._saved_self
     return (winner(flat(x), flat(x0), flat(n._saved_result1), flat(n0._saved_result1), flat(g[0]), -1).view_as(x),)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import GraphMismatch, UnsupportedOperation
 from .lockstep import Grads, Rule
 from .nodes import avg, constants, is_fed, same, wide
-from .recording import CALL
+from .notes import CALL
 
 
 def linear(n: Any, n0: Any, g: Grads, given: tuple[str, ...] | None = None) -> Grads:
@@ -26,30 +27,49 @@ def linear(n: Any, n0: Any, g: Grads, given: tuple[str, ...] | None = None) -> G
     return m if isinstance(m, tuple) else (m,)
 
 
+_IN_PLACE: dict[str, tuple[int, ...]] = {
+    "__setitem__": (1,),
+    "copy_": (),
+    "add_": (),
+    "sub_": (),
+    "neg_": (),
+    "fill_": (),
+    "zero_": (),
+    "mul_": (1,),
+    "div_": (1,),
+    "masked_fill_": (1, 2),
+}
+"""Linear in-place calls, and the places of the arguments they are linear given."""
+
+
+_UNKNOWN = ("unknown", (), (), None)
+
+
 def in_place(n: Any, n0: Any, g: Grads) -> Grads:
     """An operation on a view, in place: the node hides which one it was, so the recorded call must be linear."""
-    call = n.metadata.get(CALL, "unknown")
-    if call not in ("__setitem__", "copy_", "add_", "sub_", "fill_", "zero_", "neg_", "masked_fill_"):
+    (call, args, fed, alpha), (call0, args0, _, alpha0) = (
+        n.metadata.get(CALL, _UNKNOWN),
+        n0.metadata.get(CALL, _UNKNOWN),
+    )
+    given = _IN_PLACE.get(call, ())
+    if call not in _IN_PLACE or any(fed[i] for i in given):
         raise UnsupportedOperation(
             f"The in-place operation {call!r} on a view has no rule. Replace it by the operation that makes a new "
             "tensor.",
             f"CopySlices({call})",
         )
+    if (call, alpha) != (call0, alpha0) or not all(same(args[i], args0[i]) for i in given):
+        raise GraphMismatch(
+            f"The in-place operation {call!r} on a view had other arguments (an index, a mask or a factor) for the "
+            "input than for the baseline. They depend on the input in a way that carries no gradient, so no "
+            "attribution could add up. Choose a baseline that leads to the same ones, or "
+            "method='integrated_gradients'."
+        )
     return linear(n, n0, g)
 
 
-def frozen_statistics(n: Any, n0: Any, g: Grads) -> Grads:
-    """Batch norm: affine in eval mode, where its statistics are constants (1502.03167)."""
-    if n._saved_training:
-        raise UnsupportedOperation(
-            "Batch norm in training mode mixes the rows of a batch, so no row has an attribution of its own. "
-            "Call .eval() on the model first.",
-            n.name(),
-        )
-    return linear(n, n0, g, given=("_saved_weight", "_saved_running_mean", "_saved_running_var"))
-
-
 def dropout(n: Any, n0: Any, g: Grads) -> Grads:
+    """Refused: it drops units at random."""
     raise UnsupportedOperation("The model drops units at random: it is in training mode. Call .eval() first.", n.name())
 
 
@@ -57,7 +77,17 @@ def mul(n: Any, n0: Any, g: Grads) -> Grads:
     """y = a·b:  a gets g·avg(b, b0), b gets g·avg(a, a0)."""
     if not (is_fed(n, 0) and is_fed(n, 1)):
         return linear(n, n0, g, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
-    return g[0] * avg(n._saved_other, n0._saved_other), g[0] * avg(n._saved_self, n0._saved_self)
+    a, b = avg(n._saved_self, n0._saved_self), avg(n._saved_other, n0._saved_other)
+    return times(g[0], b, a), times(g[0], a, b)
+
+
+def times(g: Tensor, factor: Tensor, to: Tensor) -> Tensor:
+    """g·factor, for an input like `to`: of complex numbers the conjugate, and of what a real number gets the real part.
+
+    A multiplier of a complex z is one for which the change is Re Σ m̄·Δz, as autograd has it.
+    """
+    m = g * factor.conj()
+    return m.real if m.is_complex() and not to.is_complex() else m
 
 
 def div(n: Any, n0: Any, g: Grads) -> Grads:
@@ -65,8 +95,9 @@ def div(n: Any, n0: Any, g: Grads) -> Grads:
     if not is_fed(n, 1):
         return linear(n, n0, g, given=("_saved_other",))
     b, b0 = wide(n._saved_other), wide(n0._saved_other)
-    to_a = g[0] * avg(1 / b, 1 / b0) if is_fed(n, 0) else None
-    return to_a, -g[0] * avg(n._saved_self, n0._saved_self) / (b * b0)
+    a = avg(n._saved_self, n0._saved_self)
+    to_a = times(g[0], avg(1 / b, 1 / b0), a) if is_fed(n, 0) else None
+    return to_a, times(-g[0], a / (b * b0), b)
 
 
 def matmul(left: str, right: str, at: int = 0) -> Rule:
@@ -79,7 +110,7 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
         gy = wide(g[0]) * getattr(n, "_saved_alpha", 1)
         a, b = avg(getattr(n, left), getattr(n0, left)), avg(getattr(n, right), getattr(n0, right))
         to_c = (wide(g[0]) * getattr(n, "_saved_beta", 1),) if at else ()
-        return *to_c, gy @ b.mT, a.mT @ gy
+        return *to_c, gy @ b.mH, a.mH @ gy
 
     return rule
 
@@ -89,19 +120,81 @@ def mv(n: Any, n0: Any, g: Grads) -> Grads:
     if not (is_fed(n, 0) and is_fed(n, 1)):
         return linear(n, n0, g, given=("_saved_vec",) if is_fed(n, 0) else ("_saved_self",))
     a, v = avg(n._saved_self, n0._saved_self), avg(n._saved_vec, n0._saved_vec)
-    return torch.outer(g[0], v), a.mT @ g[0]
+    return torch.outer(g[0], v.conj()), a.mH @ g[0]
 
 
 def dot(n: Any, n0: Any, g: Grads) -> Grads:
     """y = a·b, two vectors."""
     if not (is_fed(n, 0) and is_fed(n, 1)):
         return linear(n, n0, g, given=("_saved_tensor",) if is_fed(n, 0) else ("_saved_self",))
-    return g[0] * avg(n._saved_tensor, n0._saved_tensor), g[0] * avg(n._saved_self, n0._saved_self)
+    a, b = avg(n._saved_self, n0._saved_self), avg(n._saved_tensor, n0._saved_tensor)
+    return times(g[0], b, a), times(g[0], a, b)
+
+
+def embedding(n: Any, n0: Any, g: Grads) -> Grads:
+    """y = rows of a table: a row gets what its copies get, the padding row too, whose gradient PyTorch leaves out."""
+    if not same(n._saved_indices, n0._saved_indices):
+        return linear(n, n0, g)
+    m = torch.zeros(n._saved_weight_sym_argsize_0, g[0].shape[-1], dtype=g[0].dtype, device=g[0].device)
+    return (m.index_add_(0, n._saved_indices.flatten(), g[0].reshape(-1, g[0].shape[-1])),)
+
+
+def embedding_bag(n: Any, n0: Any, g: Grads) -> Grads:
+    """y = Σ w·(rows of a table), linear in both; their mean; or their maximum, linear given who it is."""
+    choices = ("_saved_indices", "_saved_offsets", "_saved_result3")
+    if not (is_fed(n, 0) and is_fed(n, 1)):
+        factor = "_saved_per_sample_weights" if is_fed(n, 0) else "_saved_weight"
+        return linear(n, n0, g, given=(*choices, factor))
+    if not all(same(getattr(n, name), getattr(n0, name)) for name in choices):
+        return linear(n, n0, g, given=choices)
+    table, w = avg(n._saved_weight, n0._saved_weight), avg(n._saved_per_sample_weights, n0._saved_per_sample_weights)
+    with torch.enable_grad():
+        table, w = table.requires_grad_(), w.requires_grad_()
+        skip = n._saved_padding_idx if n._saved_padding_idx < 2**63 else None
+        y = torch.embedding_bag(table, n._saved_indices, n._saved_offsets, False, 0, False, w, False, skip)[0]
+        return torch.autograd.grad(y, (table, w), g[0])
+
+
+def scatter_reduce(n: Any, n0: Any, g: Grads) -> Grads:
+    """Sums and means of what is scattered to one place."""
+    if n._saved_reduce not in ("sum", "mean"):
+        raise UnsupportedOperation(
+            f"scatter_reduce with {n._saved_reduce!r} has no rule; only sum and mean do.", n.name()
+        )
+    return linear(n, n0, g, given=("_saved_index", "_saved_reduce", "_saved_include_self"))
+
+
+def where_finite(n: Any, n0: Any, g: Grads) -> Grads:
+    """Linear where nothing is replaced that was finite: NaN and infinity, if any, must be at the same places."""
+    if not torch.equal(torch.isfinite(n._saved_self), torch.isfinite(n0._saved_self)):
+        raise GraphMismatch(f"{n.name()} replaces other elements of the input than of the baseline.")
+    return linear(n, n0, g, given=())
+
+
+def middle(n: Any, n0: Any, g: Grads) -> Grads:
+    """The median of everything, linear given which element it is."""
+    if not torch.equal(n._saved_self == n._saved_result, n0._saved_self == n0._saved_result):
+        raise GraphMismatch(
+            "The median is another element in the input than in the baseline. Choose a baseline that leads to the "
+            "same one, or method='integrated_gradients'."
+        )
+    return linear(n, n0, g, given=())
+
+
+def sampled(n: Any, n0: Any, g: Grads) -> Grads:
+    """Values of an image at the places of a grid: linear given the grid."""
+    if is_fed(n, 1):
+        raise UnsupportedOperation(
+            f"The sampling grid of {n.name()} depends on the input, and where it samples jumps from pixel to pixel: "
+            "no rule. Use method='integrated_gradients'.",
+            n.name(),
+        )
+    return linear(n, n0, g, given=("_saved_grid",))
 
 
 def addcmul(n: Any, n0: Any, g: Grads) -> Grads:
     """y = c + value·a·b."""
     if not (is_fed(n, 1) and is_fed(n, 2)):
         return linear(n, n0, g, given=("_saved_tensor2",) if is_fed(n, 1) else ("_saved_tensor1",))
-    gy = g[0] * n._saved_value
-    return g[0], gy * avg(n._saved_tensor2, n0._saved_tensor2), gy * avg(n._saved_tensor1, n0._saved_tensor1)
+    a, b, gy = avg(n._saved_tensor1, n0._saved_tensor1), avg(n._saved_tensor2, n0._saved_tensor2), g[0] * n._saved_value
+    return g[0], times(gy, b, a), times(gy, a, b)

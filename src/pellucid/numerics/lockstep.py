@@ -8,7 +8,7 @@ satisfy it compose to one that does, whatever lies between. This file knows no r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,31 +24,45 @@ LEAF = "torch::autograd::AccumulateGrad"
 
 
 def walk(
-    y: Tensor, y0: Tensor, g: Tensor, x: Sequence[Tensor], x0: Sequence[Tensor], rules: Mapping[str, Rule]
+    y: Tensor,
+    y0: Tensor,
+    g: Tensor,
+    x: Sequence[Tensor],
+    x0: Sequence[Tensor],
+    rules: Mapping[str, Rule],
+    inside: Sequence[Tensor] = (),
 ) -> list[Tensor]:
-    """The multipliers of `x` for the change `y - y0`, weighted by `g` (like `y`).
+    """The multipliers of `x`, and then of the tensors `inside`, for the change `y - y0`, weighted by `g` (like `y`).
 
-    `x` and `x0` are the leaves that the two forward passes started from. Raises UnsupportedOperation, GraphMismatch
-    or CutGraph.
+    `x` and `x0` are the leaves that the two forward passes started from; `inside` are tensors that the first pass
+    computed on its way. Zeros for one that `y` does not depend on. Raises UnsupportedOperation, GraphMismatch or
+    CutGraph.
     """
-    order = _pairs(y, y0, x, x0)
+    edge_of = torch.autograd.graph.get_gradient_edge
+    edges: list[Any] = [edge_of(t) if t.requires_grad else None for t in (*x, *inside)]
+    wanted = {edge.node for edge in edges if edge is not None}
+    root = edge_of(y)
+    order = _pairs(
+        root.node, edge_of(y0).node, {edge_of(t).node: edge_of(t0).node for t, t0 in zip(x, x0, strict=True)}
+    )
     arrived: dict[Any, list[Tensor | None]] = {node: [None] * len(node._input_metadata) for node, _ in order}
-    found: dict[int, Tensor] = {}
-    _arrive(arrived, torch.autograd.graph.get_gradient_edge(y), g)
+    found: dict[Any, Grads] = {}
+    _arrive(arrived, root, g)
     with torch.no_grad():
         for node, node0 in order:
             grads, name = tuple(arrived.pop(node)), node.name()
-            if all(grad is None for grad in grads):
-                continue
-            if name == LEAF:
-                found[id(node.variable)] = cast(Tensor, grads[0])
+            if node in wanted:
+                found[node] = grads
+            if name == LEAF or all(grad is None for grad in grads):
                 continue
             if name not in rules:
                 raise UnsupportedOperation(_no_rule(name), name)
             for edge, grad in zip(node.next_functions, rules[name](node, node0, grads), strict=True):
                 if grad is not None and edge[0] in arrived:
                     _arrive(arrived, edge, grad)
-    return [found[id(leaf)] if id(leaf) in found else torch.zeros_like(leaf) for leaf in x]
+    at = lambda edge: None if edge is None or edge.node not in found else found[edge.node][edge.output_nr]
+    multipliers = [(at(edge), t) for edge, t in zip(edges, (*x, *inside), strict=True)]
+    return [torch.zeros_like(t) if m is None else m for m, t in multipliers]
 
 
 def operations(y: Tensor) -> frozenset[str]:
@@ -75,25 +89,21 @@ def _arrive(arrived: dict[Any, list[Tensor | None]], edge: Any, grad: Tensor) ->
     arrived[node][k] = grad if before is None else before + grad
 
 
-def _pairs(y: Tensor, y0: Tensor, x: Sequence[Tensor], x0: Sequence[Tensor]) -> list[tuple[Any, Any]]:
-    """The nodes between `y` and `x` with their partners in the baseline's graph, each before those it feeds on."""
-    leaves = {id(leaf): id(leaf0) for leaf, leaf0 in zip(x, x0, strict=True)}
-    root: Any = torch.autograd.graph.get_gradient_edge(y).node
-    partner: dict[Any, Any] = {root: torch.autograd.graph.get_gradient_edge(y0).node}
+def _pairs(root: Any, root0: Any, leaves: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """The nodes between the root and the leaves with their partners in the baseline's graph, each before those it feeds
+    on."""
+    partner: dict[Any, Any] = {root: root0}
     reaches: dict[Any, bool] = {}
     finished: list[Any] = []
-    stack = [(root, _edges(root, partner[root]))]
+    stack = [(root, _edges(root, root0))]
     while stack:  # depth first, without recursion: a graph may be thousands of nodes deep
         node, edges = stack[-1]
         edge = next(edges, None)
         if edge is None:
             stack.pop()
-            if node.name() == LEAF:
-                reaches[node] = id(node.variable) in leaves
-                if reaches[node] and leaves[id(node.variable)] != id(partner[node].variable):
-                    raise GraphMismatch(_differ(node, partner[node], "they start from different inputs"))
-            else:
-                reaches[node] = any(reaches[n] for n, _ in node.next_functions if n is not None)
+            reaches[node] = node in leaves or any(reaches[n] for n, _ in node.next_functions if n is not None)
+            if node in leaves and leaves[node] is not partner[node]:
+                raise GraphMismatch(_differ(node, partner[node], "they start from different inputs"))
             if reaches[node]:
                 finished.append((node, partner[node]))
         elif edge[0] not in partner:

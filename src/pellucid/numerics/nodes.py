@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GraphError, UnsupportedOperation
-from .recording import INPUT
+from .notes import INPUT, OUTPUT
 
 _SAVED: dict[str, tuple[str, ...]] = {}
 
@@ -19,7 +19,9 @@ def constants(n: Any) -> tuple[str, ...]:
     which it keeps for its shape."""
     if n.name() not in _SAVED:
         keeps = (a for a in dir(n) if a.startswith("_saved_") and not a.endswith("_strides"))
-        _SAVED[n.name()] = tuple(a for a in keeps if a not in ("_saved_self", "_saved_input", "_saved_src"))
+        _SAVED[n.name()] = tuple(
+            a for a in keeps if a not in ("_saved_self", "_saved_input", "_saved_src", "_saved_source")
+        )
     return _SAVED[n.name()]
 
 
@@ -33,10 +35,28 @@ def same(a: Any, b: Any) -> bool:
 
 
 def input_of(n: Any) -> Tensor:
-    """The operation's input: saved by autograd, noted during the forward pass, or inverted from the result."""
+    """The operation's input, a real number: saved by autograd, noted during the forward pass, or inverted from the
+    result."""
+    return real(n, _input_of(n))
+
+
+def real(n: Any, x: Tensor) -> Tensor:
+    """`x` unchanged. Raises UnsupportedOperation where it is complex."""
+    if x.is_complex():
+        raise UnsupportedOperation(
+            f"{n.name()} of complex numbers has no rule; of those only linear operations, products, quotients and the "
+            "absolute value have one. Use real and imaginary parts, or method='integrated_gradients'.",
+            n.name(),
+        )
+    return x
+
+
+def _input_of(n: Any) -> Tensor:
     for name in ("_saved_self", "_saved_input"):
         if isinstance(saved := getattr(n, name, None), Tensor):
             return wide(saved)
+    if len(own := getattr(n, "saved_tensors", ())) == 1:  # a custom autograd function that keeps one tensor
+        return wide(own[0])
     if INPUT in n.metadata:
         source, version = n.metadata[INPUT]
         if source._version != version:
@@ -56,6 +76,12 @@ def input_of(n: Any) -> Tensor:
         "(for attention: attn_implementation='eager').",
         n.name(),
     )
+
+
+def result_of(n: Any) -> Tensor | None:
+    """The operation's result, where it was noted and has not been overwritten since."""
+    result, version = n.metadata.get(OUTPUT, (None, 0))
+    return wide(result) if result is not None and result._version == version else None
 
 
 _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedOperation
+from ..errors import GraphMismatch, UnsupportedOperation
 from .lockstep import Grads
-from .nodes import avg, dimension, input_of, is_fed, wide
+from .nodes import avg, dimension, input_of, is_fed, same, wide
 
 
 def _mean_statistics(s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,17 +26,15 @@ def layer_norm(n: Any, n0: Any, g: Grads) -> Grads:
     norm's own derivative at c̄, with the arithmetic mean of s and s0 outside and their harmonic mean inside: so one call
     of the fused backward kernel computes it.
     """
-    if any(is_fed(n, k) for k in (1, 2)):
-        raise UnsupportedOperation("A layer norm whose weight depends on the input has no rule.", n.name())
     s, factor = _mean_statistics(n._saved_result2, n0._saved_result2)
     x = avg(n._saved_input, n0._saved_input).mul_(factor)
     mean = avg(n._saved_result1, n0._saved_result1).mul_(factor)
-    weight = None if n._saved_weight is None else wide(n._saved_weight)
+    weight = _mean_weight(n, n0)
     bias = None if n._saved_bias is None else wide(n._saved_bias)
     m, _, _ = torch.ops.aten.native_layer_norm_backward(
         wide(g[0]).contiguous(), x, n._saved_normalized_shape, mean, s, weight, bias, [True, False, False]
     )
-    return m, None, None
+    return m, *_to_affine(n, g[0], lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2, n0)
 
 
 def group_norm(n: Any, n0: Any, g: Grads) -> Grads:
@@ -47,13 +46,68 @@ def group_norm(n: Any, n0: Any, g: Grads) -> Grads:
     x = (x.reshape(size, groups, -1) * spread).view(x.shape)
     mean = avg(n._saved_result1, n0._saved_result1) * factor
     m, _, _ = torch.ops.aten.native_group_norm_backward(
-        g[0].contiguous(), x, mean, s, n._saved_weight, size, channels, area, groups, [True, False, False]
+        g[0].contiguous(), x, mean, s, _mean_weight(n, n0), size, channels, area, groups, [True, False, False]
     )
-    return m, None, None
+    each = lambda t: t.view(size, groups, 1)
+    normal = lambda k: (
+        (k._saved_input.reshape(size, groups, -1) - each(k._saved_result1)) * each(k._saved_result2)
+    ).view(x.shape)
+    return m, *_to_affine(n, g[0], normal, n0, channels=1)
+
+
+def batch_norm(n: Any, n0: Any, g: Grads) -> Grads:
+    """Affine in eval mode, where its statistics are constants (1502.03167); instance norm runs it on one row, whose
+    channels then are normalised each by itself, as by a group norm."""
+    if n._saved_training and n._saved_input.shape[0] > 1:
+        raise UnsupportedOperation(
+            "Batch norm in training mode mixes the rows of a batch, so no row has an attribution of its own. "
+            "Call .eval() on the model first.",
+            n.name(),
+        )
+    at = lambda t: t.view(1, -1, *(1,) * (n._saved_input.ndim - 2))
+    weight = _mean_weight(n, n0)
+    gy = g[0] if weight is None else g[0] * at(weight)
+    if n._saved_training:
+        s, factor = (at(t) for t in _mean_statistics(n._saved_result2, n0._saved_result2))
+        x, mean = avg(n._saved_input, n0._saved_input) * factor, at(avg(n._saved_result1, n0._saved_result1)) * factor
+        dims = [0, *range(2, x.ndim)]
+        h = (x - mean) * s
+        m = (gy - gy.mean(dims, keepdim=True) - h * (gy * h).mean(dims, keepdim=True)) * s
+        normal = lambda k: (k._saved_input - at(k._saved_result1)) * at(k._saved_result2)
+    else:
+        for name in ("_saved_running_mean", "_saved_running_var"):
+            if not same(getattr(n, name), getattr(n0, name)):
+                raise GraphMismatch(f"{n.name()} used other statistics for the input than for the baseline.")
+        inverse = at((n._saved_running_var + n._saved_eps).rsqrt())
+        m = gy * inverse
+        normal = lambda k: (k._saved_input - at(k._saved_running_mean)) * inverse
+    return m, *_to_affine(n, g[0], normal, n0, channels=1)
+
+
+def _mean_weight(n: Any, n0: Any) -> Tensor | None:
+    """The weight: a constant, or, where it depends on the input, the mean of its two values."""
+    if n._saved_weight is None:
+        return None
+    if is_fed(n, 1):
+        return avg(n._saved_weight, n0._saved_weight)
+    if not same(n._saved_weight, n0._saved_weight):
+        raise GraphMismatch(
+            f"The weight of {n.name()} differs between input and baseline, but carries no gradient: no attribution "
+            "could add up. Choose a baseline that leads to the same one, or method='integrated_gradients'."
+        )
+    return wide(n._saved_weight)
+
+
+def _to_affine(
+    n: Any, g: Tensor, normal: Callable[[Any], Tensor], n0: Any, channels: int = -1
+) -> tuple[Tensor | None, Tensor | None]:
+    """The multipliers of weight and bias in h·w + b, where the input carries a difference through them."""
+    to_weight = (g * avg(normal(n), normal(n0))).movedim(channels, -1) if is_fed(n, 1) else None
+    return to_weight, (g.movedim(channels, -1) if is_fed(n, 2) else None)
 
 
 def _centred_average(n: Any, n0: Any) -> tuple[Tensor, tuple[int, ...], int]:
-    c = avg(n._saved_self, n0._saved_self)
+    c = avg(input_of(n), input_of(n0))
     dims = tuple(dimension(d) for d in n._saved_dim or range(c.ndim))
     count = 1
     for d in dims:
@@ -78,8 +132,6 @@ def variance(n: Any, n0: Any, g: Grads) -> Grads:
 
 def vector_norm(n: Any, n0: Any, g: Grads) -> Grads:
     """Δ‖x‖ = Σ (x + x0)·Δx/(‖x‖ + ‖x0‖)."""
-    if n._saved_ord != 2:
-        raise UnsupportedOperation(f"The {n._saved_ord}-norm has no rule; only the 2-norm does.", n.name())
     x, x0 = input_of(n), input_of(n0)
     dims = tuple(dimension(d) for d in getattr(n, "_saved_dim", None) or range(x.ndim))
     keepdim = getattr(n, "_saved_keepdim", False)

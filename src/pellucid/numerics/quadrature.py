@@ -133,8 +133,22 @@ def interpolatory(u: Array, most: float = 2.0) -> Array:
     return np.full(len(u), 1 / len(u))
 
 
+def stieltjes(u: Array) -> Array:
+    """A (n, n) with  ∫₀¹ p dq ≈ Σⱼₖ Aⱼₖ·p(uⱼ)·q(uₖ)  for two functions known at the same nodes.
+
+    Both are their least-squares polynomials of the highest degree that n Leja points determine well.
+    """
+    degree = max(1, min(len(u) - 1, int(0.8 * len(u))))
+    fit = np.linalg.pinv(legendre.legvander(2 * u - 1, degree))
+    table = gauss_legendre(degree + 1)
+    at = 2 * table.nodes - 1
+    slopes = 2 * legendre.legvander(at, degree - 1) @ legendre.legder(np.eye(degree + 1))
+    return (legendre.legvander(at, degree) @ fit).T @ (table.weights[:, None] * (slopes @ fit))
+
+
 def predicted(u: Array, values: Array, at: Array) -> Array:
     """The polynomial through `values` (n, …) at `u`, evaluated at other points: what an interpolation expects there."""
     degree = len(u) - 1
-    coefficients = np.linalg.lstsq(legendre.legvander(2 * u - 1, degree), values, rcond=None)[0]
-    return legendre.legvander(2 * at - 1, degree) @ coefficients
+    flat = values.reshape(len(u), -1)
+    coefficients = np.linalg.lstsq(legendre.legvander(2 * u - 1, degree), flat, rcond=None)[0]
+    return (legendre.legvander(2 * at - 1, degree) @ coefficients).reshape(len(at), *values.shape[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,9 +13,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedOperation
-
-INPUT = "pellucid_input"
-CALL = "pellucid_call"
+from .hidden import HIDING, hides, run_seen
+from .notes import CALL, INPUT, OUTPUT, SLICES
 
 
 class Recording(TorchFunctionMode):
@@ -33,10 +33,12 @@ class Recording(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
-        args = tuple([self._without_parameters(a) for a in args])
-        name = getattr(func, "__name__", "")
+        args = tuple([self._without_parameters(a) if type(a) not in _CONSTANTS else a for a in args])
+        name, in_place, plain = _of(func)
+        if plain and name not in self.noted and "inplace" not in kwargs:
+            return func(*args, **kwargs)
         noted = self.noted.get(name.rstrip("_"))
-        in_place = name == "__setitem__" or (name[-1:] == "_" != name[-2:-1]) or kwargs.get("inplace", False)
+        in_place = in_place or kwargs.get("inplace", False)
         source = args[0] if args else kwargs.get("input")
         if name in _CASTS and isinstance(source, Tensor) and source.dtype == torch.float64:
             if name in ("float", "half", "bfloat16"):
@@ -50,13 +52,17 @@ class Recording(TorchFunctionMode):
                 "Call .eval() on it first.",
                 name,
             )
+        if hides(name, args, kwargs):
+            return run_seen(name, func, args, kwargs, self.noted)
         out = func(*args, **kwargs)
         if noted:
             _note(noted, out, source)
+        elif name in _RESULTS and self.noted:
+            _note_output(out, name)
         elif name == "scaled_dot_product_attention":
             _note_logits(out, *args, **kwargs)
-        elif in_place and isinstance(args[0] if args else None, Tensor) and args[0].grad_fn is not None:
-            _metadata(args[0].grad_fn)[CALL] = name  # on a view, the node hides which operation it holds
+        elif in_place and isinstance(source, Tensor):
+            _note_call(source, name, args, kwargs)
         return out
 
     def _without_parameters(self, a: Any) -> Any:
@@ -71,7 +77,27 @@ _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_s
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
 
+_CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
 _RANDOM = frozenset({"dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d"})
+
+
+_RESULTS = {
+    "threshold": "Threshold",
+    "threshold_": "Threshold",
+    "_threshold": "Threshold",
+    "gelu": "Gelu",
+    "silu": "Silu",
+}
+"""Torch functions whose result is noted: because it cannot be had again, or because having it again takes long."""
+_SPECIAL = _CASTS | _RANDOM | HIDING | _RESULTS.keys() | {"scaled_dot_product_attention"}
+
+
+@cache
+def _of(func: Any) -> tuple[str, bool, bool]:
+    """A torch function's name, whether it works in place, and whether nothing needs to be known of its calls."""
+    name = getattr(func, "__name__", "")
+    in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
+    return name, in_place, not in_place and name not in _SPECIAL
 
 
 def _drops(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -94,6 +120,23 @@ def _note(node_name: str, out: Any, source: Any) -> None:
     if isinstance(source, Tensor) and node is not None and node.name().startswith(node_name):
         kept = source.detach()
         _metadata(node)[INPUT] = (kept, kept._version)
+
+
+def _note_output(out: Tensor, name: str) -> None:
+    node = out.grad_fn
+    if node is not None and node.name().startswith(_RESULTS[name]):
+        _metadata(node)[OUTPUT] = (out.detach(), out._version)
+
+
+def _note_call(target: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """On a view, the node hides which operation it holds: note the call, on the node of the tensor that is viewed."""
+    node: Any = target.grad_fn
+    if node is not None and node.name() != SLICES and target._is_view():
+        node = node.next_functions[0][0]
+    if node is not None and node.name() == SLICES:
+        fed = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
+        plain = tuple(a.detach() if isinstance(a, Tensor) else a for a in args[1:])  # no way back to the graph: a cycle
+        _metadata(node)[CALL] = (name, (None, *plain), fed, kwargs.get("alpha"))
 
 
 def _note_logits(

@@ -14,46 +14,116 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .elementwise import Slope, elementwise, log, of_results, plain, power, tanh
-from .extremes import extreme, extreme_along, max_pool, maximum
-from .linear import addcmul, div, dot, dropout, frozen_statistics, in_place, linear, matmul, mul, mv
-from .lockstep import Rule
-from .norms import group_norm, layer_norm, variance, vector_norm
+from ..errors import UnsupportedOperation
+from . import parts
+from .composed import Parts, composed, polynomial, product
+from .elementwise import (
+    Phi,
+    Slope,
+    elementwise,
+    log,
+    magnitude,
+    of_results,
+    plain,
+    power,
+    power_of_number,
+    tanh,
+    threshold,
+)
+from .extremes import extreme, extreme_along, max_pool, maximum, running_extreme
+from .linear import (
+    addcmul,
+    div,
+    dot,
+    dropout,
+    embedding,
+    embedding_bag,
+    in_place,
+    linear,
+    matmul,
+    middle,
+    mul,
+    mv,
+    sampled,
+    scatter_reduce,
+    where_finite,
+)
+from .lockstep import Grads, Rule
+from .names import ATTENTION, LINEAR, NOTED, POLES, STEPS
+from .nodes import dimension
+from .norms import batch_norm, group_norm, layer_norm, variance, vector_norm
+from .notes import SLICES
+from .pairwise import (
+    cross_entropy_of,
+    cross_entropy_with_logits_of,
+    huber_of,
+    mean_square,
+    of_difference,
+    pairwise,
+    smooth_l1_of,
+    soft_margin,
+)
 from .softmax import attention, log_softmax, logsumexp, softmax
-
-LINEAR = """
-    Add Sub Rsub Neg Sum Mean Cumsum Trace Lerp MulScalar
-    View UnsafeView Reshape ReshapeAlias Alias Expand Permute Transpose T Squeeze Unsqueeze Clone ToCopy Contiguous
-    Cat Stack Split SplitWithSizes UnsafeSplit Unbind Slice Select Narrow Diagonal DiagonalScatter Index IndexSelect
-    Gather Take Scatter ScatterAdd IndexAdd IndexCopy IndexPut IndexFill MaskedFill MaskedScatter MaskedSelect Where
-    Tril Triu Flip Roll Repeat RepeatInterleave Unfold AsStrided SliceScatter SelectScatter Copy Topk Sort Kthvalue
-    ConstantPadNd ReflectionPad1D ReflectionPad2D ReplicationPad1D ReplicationPad2D PixelShuffle PixelUnshuffle
-    AvgPool1D AvgPool2D AvgPool3D AdaptiveAvgPool1D AdaptiveAvgPool2D MkldnnAdaptiveAvgPool2D Im2Col Col2Im
-    UpsampleNearest1D UpsampleNearest2D UpsampleLinear1D UpsampleBilinear2D UpsampleBicubic2D Values SumToSize
-    Median Mode RepeatInterleaveSelf Swapaxes Movedim AdaptiveAvgPool3D ViewAsReal ViewAsComplex
-""".split()
-
-ATTENTION = """
-    ScaledDotProductFlashAttentionForCpu ScaledDotProductEfficientAttention ScaledDotProductFlashAttention
-    ScaledDotProductCudnnAttention ScaledDotProductFusedAttentionOverrideable
-""".split()
 
 
 def _gelu_slope(n: Any) -> Slope:
     return lambda x, s: torch.ops.aten.gelu_backward(s, x, approximate=n._saved_approximate)
 
 
+def _bloom_gelu(n: Any) -> Phi:
+    """BLOOM's GELU, a custom autograd function with rounded constants of its own."""
+    if not n._forward_cls.__module__.startswith("transformers.models.bloom."):
+        raise UnsupportedOperation(
+            f"DeepLIFT has no rule for the custom autograd function {n._forward_cls.__qualname__} of "
+            f"{n._forward_cls.__module__}; it knows the one of that name in BLOOM.",
+            n.name(),
+        )
+    return lambda x: x * 0.5 * (1 + torch.tanh(0.79788456 * x * (1 + 0.044715 * x * x)))
+
+
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:
     return torch.where(x > 0, x, weight * x)
 
 
+def _rrelu(n: Any) -> Phi:
+    """The randomised leaky ReLU, whose slope is a constant outside training."""
+    if n._saved_training:
+        dropout(n, n, ())
+    return partial(F.leaky_relu, negative_slope=(n._saved_lower + n._saved_upper) / 2)
+
+
+def _made(read: Parts) -> Rule:
+    return composed(read, lambda: RULES, lambda: NOTED)
+
+
+_p_norm = _made(parts.norm)
+
+
+def any_norm(n: Any, n0: Any, g: Grads) -> Grads:
+    """Δ‖x‖ = Σ (x + x0)·Δx/(‖x‖ + ‖x0‖) for the 2-norm; for others (Σ|x|ᵖ)^(1/p) step by step."""
+    return (vector_norm if n._saved_ord == 2 else _p_norm)(n, n0, g)
+
+
 RULES: dict[str, Rule] = {
-    **{f"{name}Backward{i}": linear for name in LINEAR for i in range(4)},
-    "torch::autograd::CopySlices": in_place,
+    **{f"{name}Backward{i}": linear for name in LINEAR for i in range(6)},
+    SLICES: in_place,
     "torch::autograd::CopyBackwards": linear,
-    "ConvolutionBackward0": partial(linear, given=("_saved_weight",)),
+    "LerpBackward0": linear,
+    "MedianBackward0": middle,
+    "NanmedianBackward0": middle,
+    "MedianBackward1": linear,
+    "NanmedianBackward1": linear,
+    "ComplexBackward0": partial(linear, given=()),
+    "GridSampler2DBackward0": sampled,
+    "GridSampler3DBackward0": sampled,
+    "ScatterReduceBackward0": scatter_reduce,
+    "NansumBackward0": where_finite,
+    "NanToNumBackward0": where_finite,
+    "EmbeddingBackward0": embedding,
+    "EmbeddingBagBackward0": embedding_bag,
     "LinearBackward0": partial(linear, given=("_saved_weight",)),
-    "NativeBatchNormBackward0": frozen_statistics,
+    "GroupedMmBackward0": partial(linear, given=("_saved_mat2", "_saved_offs")),
+    "NativeBatchNormBackward0": batch_norm,
     "NativeDropoutBackward0": dropout,
     # products
     "MulBackward0": mul,
@@ -67,8 +137,22 @@ RULES: dict[str, Rule] = {
     "MvBackward0": mv,
     "DotBackward0": dot,
     "AddcmulBackward0": addcmul,
+    "AddmvBackward0": product(lambda n, a, v: torch.mv(a, v), "_saved_mat", "_saved_vec", at=1),
+    "AddbmmBackward0": product(lambda n, a, b: torch.bmm(a, b).sum(0), "_saved_batch1", "_saved_batch2", at=1),
+    "AddrBackward0": product(lambda n, a, b: torch.outer(a, b), "_saved_vec1", "_saved_vec2", at=1),
+    "LinalgCrossBackward0": product(
+        lambda n, a, b: torch.linalg.cross(a, b, dim=dimension(n._saved_dim)), "_saved_self", "_saved_other"
+    ),
+    "AddcdivBackward0": _made(parts.addcdiv),
+    "ConvolutionBackward0": polynomial(parts.convolution, lambda n: 2, ((0,), (1,))),
+    "LerpBackward1": polynomial(parts.lerp, lambda n: 2, ((0, 1), (2,))),
+    "TrilinearBackward0": polynomial(parts.trilinear, lambda n: 3, ((0,), (1,), (2,))),
+    "ProdBackward0": polynomial(parts.prod, parts.prod_degree),
+    "ProdBackward1": polynomial(parts.prod, parts.prod_degree),
+    "CumprodBackward0": polynomial(parts.cumprod, parts.prod_degree),
     # smooth functions of one value
     "GeluBackward0": elementwise(lambda n: partial(F.gelu, approximate=n._saved_approximate), dphi_of=_gelu_slope),
+    "GeLUFunctionBackward": elementwise(_bloom_gelu),
     "SiluBackward0": plain(F.silu),
     "MishBackward0": plain(F.mish),
     "LogSigmoidBackward0": plain(F.logsigmoid),
@@ -89,13 +173,18 @@ RULES: dict[str, Rule] = {
     "SinhBackward0": plain(torch.sinh),
     "CoshBackward0": plain(torch.cosh),
     "AtanBackward0": plain(torch.atan),
+    "SincBackward0": plain(torch.sinc),
+    "I0Backward0": plain(torch.i0),
+    "AsinhBackward0": plain(torch.asinh),
     "PowBackward0": power,
+    "PowBackward2": power_of_number,
     "SqrtBackward0": of_results(lambda s, s0: 1 / (s + s0)),
     "RsqrtBackward0": of_results(lambda s, s0: -((s * s0) ** 2) / (s + s0)),
     "ReciprocalBackward0": of_results(lambda r, r0: -r * r0),
     # kinked functions of one value
     "ReluBackward0": plain(torch.relu, kinked=True),
-    "AbsBackward0": plain(torch.abs, kinked=True),
+    "AbsBackward0": magnitude,
+    "ThresholdBackward0": threshold,
     "LeakyReluBackward0": elementwise(
         lambda n: partial(F.leaky_relu, negative_slope=n._saved_negative_slope), kinked=True
     ),
@@ -106,7 +195,12 @@ RULES: dict[str, Rule] = {
     "EluBackward0": elementwise(
         lambda n: lambda x: n._saved_scale * F.elu(x * n._saved_input_scale, n._saved_alpha), kinked=True
     ),
+    "EluBackward1": elementwise(
+        lambda n: lambda x: n._saved_scale * F.elu(x * n._saved_input_scale, n._saved_alpha), kinked=True
+    ),
     "CeluBackward0": elementwise(lambda n: partial(F.celu, alpha=n._saved_alpha), kinked=True),
+    "CeluBackward1": elementwise(lambda n: partial(F.celu, alpha=n._saved_alpha), kinked=True),
+    "RreluWithNoiseBackward0": elementwise(_rrelu, kinked=True),
     "HardtanhBackward0": elementwise(
         lambda n: partial(F.hardtanh, min_val=n._saved_min_val, max_val=n._saved_max_val), kinked=True
     ),
@@ -117,10 +211,41 @@ RULES: dict[str, Rule] = {
     ),
     "SoftshrinkBackward0": elementwise(lambda n: partial(F.softshrink, lambd=n._saved_lambd), kinked=True),
     "HardshrinkBackward0": elementwise(lambda n: partial(F.hardshrink, lambd=n._saved_lambd), kinked=True),
+    **{f"{name.capitalize()}Backward0": plain(getattr(torch, name), kinked=True) for name in (*STEPS, *POLES)},
+    "SpecialEntrBackward0": plain(torch.special.entr, kinked=True),
+    "LogitBackward0": elementwise(lambda n: partial(torch.logit, eps=n._saved_eps), kinked=True),
+    "ClampBackward0": _made(parts.clamp),
+    "ClampMinBackward1": _made(parts.clamp_one),
+    "ClampMaxBackward1": _made(parts.clamp_one),
     "ClampBackward1": elementwise(lambda n: partial(torch.clamp, min=n._saved_min, max=n._saved_max), kinked=True),
     "ClampMinBackward0": elementwise(lambda n: partial(torch.clamp_min, min=n._saved_min), kinked=True),
     "ClampMaxBackward0": elementwise(lambda n: partial(torch.clamp_max, max=n._saved_max), kinked=True),
+    # functions of two values, and losses
+    "Atan2Backward0": pairwise(lambda n: torch.atan2),
+    "HypotBackward0": pairwise(lambda n: torch.hypot),
+    "LogaddexpBackward0": pairwise(lambda n: torch.logaddexp),
+    "Logaddexp2Backward0": pairwise(lambda n: torch.logaddexp2),
+    "XlogyBackward0": pairwise(lambda n: torch.xlogy),
+    "PowBackward1": pairwise(lambda n: torch.pow, ("self", "exponent")),
+    "BinaryCrossEntropyBackward0": pairwise(cross_entropy_of, ("self", "target")),
+    "BinaryCrossEntropyWithLogitsBackward0": pairwise(cross_entropy_with_logits_of, ("self", "target")),
+    "MseLossBackward0": mean_square,
+    "HuberLossBackward0": of_difference(huber_of),
+    "SmoothL1LossBackward0": of_difference(smooth_l1_of),
+    "SoftMarginLossBackward0": soft_margin,
+    "MultiMarginLossBackward0": _made(parts.multi_margin),
     # several values at once
+    "GluBackward0": _made(parts.glu),
+    "LogcumsumexpBackward0": _made(parts.logcumsumexp),
+    "VarMeanBackward0": _made(parts.spread_and_mean),
+    "StdMeanBackward0": _made(parts.spread_and_mean),
+    "NormBackward0": _made(parts.norm),
+    "NormBackward1": _made(parts.norm),
+    "CdistBackward0": _made(parts.cdist),
+    "EuclideanDistBackward0": _made(parts.cdist),
+    "PdistBackward0": _made(parts.pdist),
+    "DistBackward0": _made(parts.dist),
+    "AminmaxBackward0": _made(parts.extremes),
     "SoftmaxBackward0": softmax,
     "SafeSoftmaxBackward0": softmax,
     "LogSoftmaxBackward0": log_softmax,
@@ -130,9 +255,13 @@ RULES: dict[str, Rule] = {
     "NativeGroupNormBackward0": group_norm,
     "VarBackward0": variance,
     "StdBackward0": variance,
-    "LinalgVectorNormBackward0": vector_norm,
+    "LinalgVectorNormBackward0": any_norm,
     "MaximumBackward0": maximum,
     "MinimumBackward0": maximum,
+    "FmaxBackward0": maximum,
+    "FminBackward0": maximum,
+    "CummaxBackward0": running_extreme,
+    "CumminBackward0": running_extreme,
     "MaxBackward0": extreme_along,
     "MinBackward0": extreme_along,
     "MaxBackward1": extreme,
@@ -141,6 +270,10 @@ RULES: dict[str, Rule] = {
     "AminBackward0": extreme,
     "MaxPool2DWithIndicesBackward0": max_pool,
     "MaxPool3DWithIndicesBackward0": max_pool,
+    "AdaptiveMaxPool2DBackward0": max_pool,
+    "AdaptiveMaxPool3DBackward0": max_pool,
+    "FractionalMaxPool2DBackward0": max_pool,
+    "FractionalMaxPool3DBackward0": max_pool,
 }
 
 KINKED = frozenset(
@@ -148,28 +281,9 @@ KINKED = frozenset(
     for name in """
         Relu Abs LeakyRelu PreluKernel Elu Hardtanh Hardswish Hardsigmoid Softshrink Hardshrink Threshold Clamp ClampMin
         ClampMax Maximum Minimum Max Min Amax Amin MaxPool2DWithIndices MaxPool3DWithIndices Topk Sort Where
+        AdaptiveMaxPool2D AdaptiveMaxPool3D FractionalMaxPool2D FractionalMaxPool3D Fmax Fmin Cummax Cummin Aminmax
+        RreluWithNoise Floor Ceil Round Trunc Sign Frac MultiMarginLoss HuberLoss SmoothL1Loss
     """.split()
     for i in range(2)
 )
 """Operations whose derivative jumps: a quadrature cannot foresee them, so its estimates are trusted less."""
-
-NOTED = {
-    name: f"{node}Backward"
-    for name, node in {
-        "softmax": "Softmax",
-        "relu": "Relu",
-        "tanh": "Tanh",
-        "sigmoid": "Sigmoid",
-        "exp": "Exp",
-        "exp2": "Exp2",
-        "expm1": "Expm1",
-        "tan": "Tan",
-        "elu": "Elu",
-        "selu": "Elu",
-        "leaky_relu": "LeakyRelu",
-        "hardtanh": "Hardtanh",
-        "max": "Max",
-        "min": "Min",
-    }.items()
-}
-"""Torch functions whose node keeps only the result, and the node's name: their input is noted when they are called."""

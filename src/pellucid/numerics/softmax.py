@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -12,7 +13,7 @@ from ..errors import GraphMismatch, UnsupportedOperation
 from .linear import dropout
 from .lockstep import Grads
 from .nodes import avg, dimension, input_of, is_fed, same, wide
-from .recording import INPUT
+from .notes import INPUT
 
 _TINY = 1e-30
 
@@ -49,7 +50,7 @@ def _log_softmax_of(n: Any, dim: int) -> Tensor:
 
 
 def softmax(n: Any, n0: Any, g: Grads) -> Grads:
-    """p = softmax(z)."""
+    """p = softmax(z):  gz = ℓ⊙g − (ℓ/Σℓ)·Σℓg, with ℓ the logarithmic mean of p and p0."""
     dim = dimension(n._saved_dim)
     log_p, log_p0 = _log_softmax_of(n, dim), _log_softmax_of(n0, dim)
     if INPUT not in n.metadata and not torch.equal(log_p == -torch.inf, log_p0 == -torch.inf):
@@ -77,7 +78,7 @@ def logsumexp(n: Any, n0: Any, g: Grads) -> Grads:
 
 
 _BLOCK = 1 << 19
-"""Elements of one attention block, queries × keys over batch and heads: what stays in cache while it is worked on."""
+"""Elements of one attention block, queries × keys over rows and heads: what stays in cache while it is worked on."""
 _NEVER = -1e30
 """A logit that no other reaches: its probability is 0, and unlike −inf it leaves no NaN in a difference."""
 
@@ -101,7 +102,8 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
         mask = torch.zeros(shape, dtype=q.dtype, device=q.device).masked_fill_(later, _NEVER)
     elif mask is not None:
         mask = wide(mask) if mask.dtype != torch.bool else torch.zeros(mask.shape, dtype=q.dtype, device=q.device)
-        mask = mask.masked_fill(_hidden(n), _NEVER).expand(*mask.shape[:-2], *shape)
+        mask = mask.masked_fill(_hidden(n), _NEVER)
+    mask = None if mask is None else mask.expand(*q.shape[:-2], *shape)
     gy = wide(g[0]).contiguous()
     kt, kt0 = (k * scale).mT, (k0 * scale).mT
     k_avg, v_avg = avg(k, k0).mul_(scale), avg(v, v0).mT
@@ -109,25 +111,23 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
     gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     lowest = math.log(torch.finfo(q.dtype).tiny) + 8  # exp() is slow near the smallest number, and all that meets it
     least = 2 * math.exp(lowest)
-    size = max(1, -(-q.shape[-2] // max(1, q.shape[:-1].numel() * k.shape[-2] // _BLOCK)))
-    for i in range(0, q.shape[-2], size):
-        block = slice(i, i + size)
-        qb, qb0, gb = q[..., block, :], q0[..., block, :], gy[..., block, :]
-        log_p, log_p0 = qb @ kt, qb0 @ kt0
+    for at, block in _blocks(q.shape[0], q.shape[1], *shape):
+        qb, qb0, gb = q[block], q0[block], gy[block]
+        log_p, log_p0 = qb @ kt[at], qb0 @ kt0[at]
         for logits, whole in ((log_p, lse), (log_p0, lse0)):
             if mask is not None:
-                logits += mask[..., block, :]
-            logits -= torch.logsumexp(logits, -1, keepdim=True) if whole is None else whole[..., block, :]
+                logits += mask[block]
+            logits -= torch.logsumexp(logits, -1, keepdim=True) if whole is None else whole[block]
         u = torch.sub(log_p, log_p0).mul_(0.5).add_(_TINY)
         p = log_p.clamp_(min=lowest).exp_().lerp_(log_p0.clamp_(min=lowest).exp_(), 0.5)
         p = torch.threshold_(p, least, 0.0)
-        gv += p.mT @ gb
+        gv[at] += p.mT @ gb
         weight = p.mul_(torch.tanh(u).div_(u))  # the logarithmic mean
-        gz = gb @ v_avg
+        gz = gb @ v_avg[at]
         torch.mul(weight, gz, out=u)
         gz.sub_(u.sum(-1, keepdim=True).div_(weight.sum(-1, keepdim=True).clamp_min_(_TINY))).mul_(weight)
-        gq[..., block, :] = gz @ k_avg
-        gk += gz.mT @ qb.lerp(qb0, 0.5)
+        gq[block] = gz @ k_avg[at]
+        gk[at] += gz.mT @ qb.lerp(qb0, 0.5)
     gk *= scale
     return (
         _to_groups(gq, n._saved_query),
@@ -135,6 +135,18 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
         _to_groups(gv, n._saved_value),
         *(None for _ in n.next_functions[3:]),
     )
+
+
+def _blocks(rows: int, heads: int, queries: int, keys: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """(rows, heads) and (rows, heads, queries) of blocks with about _BLOCK logits each: whole heads where they fit."""
+    some_queries = min(queries, max(1, _BLOCK // keys))
+    some_heads = min(heads, max(1, _BLOCK // (some_queries * keys)))
+    some_rows = min(rows, max(1, _BLOCK // (some_queries * keys * some_heads)))
+    for r in range(0, rows, some_rows):
+        for h in range(0, heads, some_heads):
+            at = slice(r, r + some_rows), slice(h, h + some_heads)
+            for i in range(0, queries, some_queries):
+                yield at, (*at, slice(i, i + some_queries))
 
 
 def _heads(n: Any) -> tuple[Tensor, Tensor, Tensor]:

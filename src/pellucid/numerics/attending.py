@@ -1,0 +1,94 @@
+"""Attention laid open: its probabilities, values and output projection, whichever way a model computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+@dataclass
+class Attention:
+    """One call. probabilities: (rows, heads, queries, keys). values: (rows, heads, keys, size), None where they were
+    not seen. projection: (heads, size, hidden), what carries the heads' outputs to the hidden dimension; None likewise.
+    """
+
+    probabilities: Tensor
+    values: Tensor | None = None
+    projection: Tensor | None = None
+
+
+class Attending(TorchFunctionMode):
+    """Tells of each attention in a forward pass, while the model runs unmodified.
+
+    Fused attention runs in its parts, so that its probabilities are there. A softmax with four dimensions is taken for
+    attention, the product that its result goes into for the values, and the linear map after that for the projection.
+    """
+
+    def __init__(self, tell: Callable[[Attention], None]):
+        super().__init__()
+        self.tell = tell
+        self.last: Attention | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "scaled_dot_product_attention":
+            return self._unfused(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if name in ("softmax", "_softmax") and out.ndim == 4:
+            self._attends(out)
+        elif self.last is not None and name in ("matmul", "bmm", "__matmul__") and self.last.values is None:
+            left, right = args[0], args[1] if len(args) > 1 else kwargs.get("other")
+            p = self.last.probabilities
+            if isinstance(right, Tensor) and left.shape == p.shape and right.shape[-2] == p.shape[-1]:
+                self.last.values = right
+        elif self.last is not None and self.last.values is not None and self.last.projection is None:
+            self.last.projection = _projection(name, args, self.last.values)
+        return out
+
+    def _attends(self, p: Tensor) -> None:
+        self.last = Attention(p)
+        self.tell(self.last)
+
+    def _unfused(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        if enable_gqa:
+            key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
+        z = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+        lowest = torch.finfo(z.dtype).min
+        if is_causal:
+            z = z.masked_fill(torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu(1), lowest)
+        if attn_mask is not None:
+            z = z.masked_fill(~attn_mask, lowest) if attn_mask.dtype == torch.bool else z + attn_mask.clamp(min=lowest)
+        p = torch.softmax(z, -1)
+        if p.ndim == 4:
+            self._attends(p)
+            assert self.last is not None
+            self.last.values = value
+        return p @ value
+
+
+def _projection(name: str, args: tuple[Any, ...], values: Tensor) -> Tensor | None:
+    """The weight of the linear map that takes all heads' outputs next to each other, as (heads, size, hidden)."""
+    place = {"linear": 1, "addmm": 2, "matmul": 1}.get(name)
+    weight = args[place] if place is not None and len(args) > place else None
+    heads, size = values.shape[1], values.shape[-1]
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        return None
+    weight = weight.detach()
+    weight = weight.T if name == "linear" else weight
+    return weight.unflatten(0, (heads, size)) if weight.shape[0] == heads * size else None

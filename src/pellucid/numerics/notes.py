@@ -1,0 +1,10 @@
+"""What a recording writes on an autograd node, under these names in its metadata."""
+
+INPUT = "pellucid_input"
+"""The input of an operation whose node keeps only its result, and the version it had."""
+CALL = "pellucid_call"
+"""On an in-place operation on a view: the call's name, its arguments, which of them carry a gradient, and alpha."""
+SLICES = "torch::autograd::CopySlices"
+"""The node of an in-place operation on a view."""
+OUTPUT = "pellucid_output"
+"""The result of an operation whose node keeps its input, but not all of its constants."""

@@ -1,0 +1,168 @@
+"""Every family of transformers, with every attention it offers: the scores add up, alone and in padded batches."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from families import FAMILIES, TEXTS, attentions, measured, model, tokenizer
+from pellucid import Model
+from pellucid.errors import GraphMismatch, UnsupportedModel
+
+ROWS = [(family, attention) for family in FAMILIES for attention in attentions(family)]
+
+
+@pytest.mark.parametrize(("family", "attention"), ROWS)
+def test_in_float64(family: str, attention: str) -> None:
+    found = measured(family, attention, torch.float64)
+    assert found.residual <= 1e-9
+    assert found.batched is None or found.batched <= 1e-9
+    assert found.change > 1e-3
+
+
+@pytest.mark.parametrize(("family", "attention"), ROWS)
+def test_in_float32(family: str, attention: str) -> None:
+    found = measured(family, attention, torch.float32)
+    assert found.residual <= 1e-4
+    assert found.batched is None or found.batched <= 1e-5
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if FAMILIES[f].head == "ForSequenceClassification"])
+def test_the_output_is_that_of_the_model_itself(family: str) -> None:
+    net, row = model(family), FAMILIES[family]
+    tok = tokenizer(row.mask, row.side)
+    takes = inspect.signature(net.forward).parameters
+    inputs = {k: v for k, v in tok(TEXTS[0], return_tensors="pt").items() if k in takes}
+    with torch.no_grad():
+        expected = net(**inputs).logits[0, 2].item()
+    e = pellucid.explain(Model(net, tok), TEXTS[0], target=2, baseline="[UNK]", method="input_x_gradient")
+    assert e.output == expected
+
+
+@pytest.mark.parametrize("family", ["Bert", "DebertaV2", "ModernBert", "XLNet", "Funnel", "Longformer", "Bart", "T5"])
+def test_pairs_short_texts_and_contrasts(family: str) -> None:
+    m = Model(model(family, dtype=torch.float64), tokenizer(side=FAMILIES[family].side))
+    texts: list[object] = ["a dull film", ("it was very bad . and not good", "the plot is dull"), TEXTS[0]]
+    together = pellucid.explain(m, texts, target="LABEL_1 - LABEL_2")
+    for text, e in zip(texts, together, strict=True):
+        alone = pellucid.explain(m, text, target="LABEL_1 - LABEL_2")
+        assert max(e.relative_delta, alone.relative_delta) <= 1e-9
+        np.testing.assert_allclose(e.scores, alone.scores, atol=1e-10)
+
+
+# ------------------------------------------------------------------------------------------------------- routes
+
+
+def routed(implementation: str, dtype: torch.dtype = torch.float32) -> Model:
+    """A Mixtral with one layer of four experts, two for each token."""
+    how = {"num_local_experts": 4, "num_experts_per_tok": 2, "num_hidden_layers": 1}
+    net = model("Mixtral", dtype=dtype, experts_implementation=implementation, **how)
+    return Model(net, tokenizer(mask=False))
+
+
+@pytest.mark.parametrize(("implementation", "dtype"), [("eager", torch.float64), ("grouped_mm", torch.float32)])
+def test_equal_routes_add_up(implementation: str, dtype: torch.dtype) -> None:
+    m = routed(implementation, dtype)
+    ids = m.tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+    x = m.embedding(ids)[0].detach()
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    e = pellucid.explain(m, TEXTS[0], baseline=x + 0.01 * x.abs().mean() * noise, target=0)
+    assert np.abs(e.scores).max() > 1e-3
+    assert abs(e.delta) <= (1e-9 * abs(e.change) if dtype == torch.float64 else 1e-5 * abs(e.output))
+
+
+@pytest.mark.parametrize("implementation", ["eager", "grouped_mm"])
+def test_tokens_that_take_other_experts_are_refused(implementation: str) -> None:
+    with pytest.raises(GraphMismatch, match=r"'index'|'indices'|same operations") as caught:
+        pellucid.explain(routed(implementation), TEXTS[0], baseline="[UNK]", target=0)
+    assert "integrated_gradients" in str(caught.value)
+    assert pellucid.explain(routed(implementation), TEXTS[0], baseline="[UNK]", method="integrated_gradients").passes
+
+
+# ------------------------------------------------------------------------------------------- padding and its ids
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("family", ["GPT2", "GPTNeo", "OPT", "Llama"])
+def test_padding_on_either_side_changes_nothing(family: str, side: str) -> None:
+    """Also for a classifier that names no padding id, which by itself refuses more than one row."""
+    unnamed = {} if family == "OPT" else {"pad_token_id": None}
+    net = model(family, dtype=torch.float64, **unnamed)
+    m = Model(net, tokenizer(mask=False, side=side))
+    alone = [pellucid.explain(m, text, target=0, baseline="[UNK]") for text in TEXTS]
+    together = pellucid.explain(m, TEXTS, target=0, baseline="[UNK]")
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-10)
+    assert (net.config.pad_token_id is None) == bool(unnamed)
+
+
+def test_a_padding_id_that_was_lent_is_taken_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = model("GPT2", pad_token_id=None)
+
+    def failing(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(net.score, "forward", failing)
+    with pytest.raises(KeyboardInterrupt):
+        pellucid.explain(Model(net, tokenizer(mask=False)), TEXTS, target=0, baseline="[UNK]")
+    assert net.config.pad_token_id is None
+
+
+# ------------------------------------------------------------------------------------ the embedding's own shapes
+
+
+def test_as_many_texts_as_tokens_in_a_model_that_turns_its_ids() -> None:
+    """XLNet embeds (tokens, rows): with as many of the one as of the other, only the ids tell."""
+    m = Model(model("XLNet", dtype=torch.float64), tokenizer(side="left"))
+    texts = ["good film", "bad plot", "dull film", "great plot"]
+    together = pellucid.explain(m, texts, target=0)
+    assert len(together[0].tokens) == len(texts)
+    for text, e in zip(texts, together, strict=True):
+        np.testing.assert_allclose(e.scores, pellucid.explain(m, text, target=0).scores, atol=1e-12)
+        assert e.relative_delta < 1e-9
+
+
+def test_an_encoder_and_a_decoder_that_share_the_module() -> None:
+    """The first call is the encoder's; the decoder's start token is not part of the text."""
+    net = model("T5", dtype=torch.float64)
+    body = net.transformer
+    body.encoder.embed_tokens = body.decoder.embed_tokens = body.shared
+    e = pellucid.explain(Model(net, tokenizer(mask=False)), TEXTS[0], target=0, baseline="[UNK]")
+    apart = model("T5", dtype=torch.float64)
+    expected = pellucid.explain(Model(apart, tokenizer(mask=False)), TEXTS[0], target=0, baseline="[UNK]")
+    np.testing.assert_allclose(e.scores, expected.scores, atol=1e-12)
+
+
+def test_an_embedding_that_is_called_with_other_ids_first_is_refused() -> None:
+    class Prompted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = torch.nn.Embedding(100, 8), torch.nn.Linear(8, 2)
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            prompt = self.embed(torch.zeros(1, 3, dtype=torch.long))
+            return self.head(torch.tanh(self.embed(input_ids)).mean(1) + prompt.mean(1))
+
+    with pytest.raises(UnsupportedModel, match="other ids first"):
+        pellucid.explain(Model(Prompted().eval(), tokenizer()), "a good film")
+
+
+def test_landmarks_of_a_nystromformer() -> None:
+    """Its length must be that of the configuration; an iterated inverse of a matrix is made of products."""
+    settings = {"num_landmarks": 3, "segment_means_seq_len": 21}
+    for dtype, most in ((torch.float32, 1e-4), (torch.float64, 1e-9)):
+        e = pellucid.explain(
+            Model(model("Nystromformer", dtype=dtype, scale=4.0, **settings), tokenizer()), TEXTS[0], target=0
+        )
+        assert len(e.tokens) == 21 and e.relative_delta <= most
+
+
+def test_the_output_of_no_token_is_lost_where_the_model_pads_by_itself() -> None:
+    m = Model(model("Longformer", dtype=torch.float64), tokenizer())
+    e = pellucid.explain(m, "good film not bad", target=0)
+    assert len(e.tokens) % 4 != 0 and e.relative_delta < 1e-9
+    assert all(abs(s) > 0 for s, t in zip(e.scores, e.tokens, strict=True) if not t.special)
