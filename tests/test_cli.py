@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import pellucid
-from pellucid import Explanation
+from pellucid import Explanation, cli
+from pellucid.types import Progress
 
 
 def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -118,3 +120,14 @@ def test_a_closed_pipe_is_no_error_message() -> None:
 def test_help_and_version() -> None:
     assert "explain" in run("--help").stdout
     assert run("--version").stdout.strip() == f"pellucid {pellucid.__version__}"
+
+
+def test_progress_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with cli._progress(20) as tell:
+        tell(Progress(5, 20, 1230, 4.0, 75.2))
+    assert re.search(r"5/20.*texts · 1,230 passes · 1:15 left", capsys.readouterr().err)
+    assert [cli._time_left(s) for s in (None, 3.4, 7384)] == ["", "0:03 left", "2:03:04 left"]
+    with cli._progress(1) as tell:
+        assert tell is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from torch import nn
 import pellucid
 from families import model, tokenizer
 from pellucid import Model, PellucidError, errors
+from test_no_mutation import state
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,15 @@ from pellucid import Model, PellucidError, errors
         (errors.InputError, "tolerance above 0", {"method": "integrated_gradients", "tol": 0}),
         (errors.InputError, "tolerance above 0", {"method": "integrated_gradients", "tol": float("nan")}),
         (errors.InputError, "at least 17 passes", {"method": "integrated_gradients", "max_passes": 5}),
+        (errors.InputError, "tolerance above 0", {"method": "integrated_gradients", "tol": -0.01}),
+        (errors.InputError, "tol above 0", {"method": "shapley", "tol": 0}),
+        (errors.InputError, "tol above 0", {"method": "partition_shap", "tol": -1.0}),
+        (errors.InputError, "at least 2, which", {"method": "gradient_shap", "n_samples": 1}),
+        (errors.InputError, "at least 2, which", {"method": "expected_gradients", "n_samples": 0.5}),
+        (errors.InputError, "0 or more", {"method": "gradient_shap", "noise": -1}),
+        (errors.InputError, "method that removes groups", {"method": "deep_shap", "groups": "word"}),
+        (errors.InputError, "something in the place", {"method": "deep_shap", "baseline": ["mask", "delete"]}),
+        (errors.InputError, "does not look inside", {"method": "deep_shap", "detail": ("layers",)}),
         (errors.InputError, "at least 1", {"segments": 0}),
         (errors.InputError, "n_samples=0", {"method": "smoothgrad", "n_samples": 0}),
         (errors.UnknownMethod, "averages a gradient method", {"method": "smoothgrad", "of": "deeplift"}),
@@ -86,7 +97,7 @@ def test_weights_that_are_not_safetensors_are_not_read(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_task(tmp_path: Path) -> None:
     import transformers
 
-    net = transformers.BertModel(model("Bert").config)
+    net = transformers.BertForNextSentencePrediction(model("Bert").config)
     net.save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     with pytest.raises(errors.UnsupportedModel, match="task"):
@@ -106,11 +117,18 @@ def test_nan_weights() -> None:
             pellucid.explain(Model(net, tokenizer()), "a good film", method=method)
 
 
-def test_a_tokenizer_without_a_mask_token() -> None:
+def test_a_tokenizer_without_a_mask_token_has_a_stand_in_that_is_named() -> None:
     m = Model(model("Bert"), tokenizer(mask=False))
-    with pytest.raises(errors.UnknownBaseline, match=r"no mask token.*'pad'"):
-        pellucid.explain(m, "a good film")
+    assert pellucid.explain(m, "a good film").baseline == "[UNK]"
     assert pellucid.explain(m, "a good film", baseline="pad").relative_delta < 1e-4
+
+
+@pytest.mark.parametrize("method", ["deeplift", "occlusion", "deep_shap"])
+def test_a_replacement_that_the_tokenizer_lacks(method: str) -> None:
+    bare = tokenizer()
+    bare.pad_token = None
+    with pytest.raises(errors.UnknownBaseline, match=r"no pad token.*baseline='mask'"):
+        pellucid.explain(Model(model("Bert"), bare), "a good film", method=method, baseline=["mask", "pad"])
 
 
 class Odd(nn.Module):
@@ -156,3 +174,82 @@ def test_the_tree_is_drawn_as_it_is() -> None:
     drawn = [line.split("──")[-1].split()[0] for line in (errors.__doc__ or "").splitlines() if "──" in line]
     defined = {n for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, PellucidError)}
     assert set(drawn) | {"PellucidError"} == defined
+
+
+# -------------------------------------------------------------------------------------- memory, NaN, interruptions
+
+
+class Limited:
+    """A layer's forward that finds room for so many rows only."""
+
+    def __init__(self, layer: Any, rows: int, monkeypatch: pytest.MonkeyPatch):
+        self.rows, self.sizes, forward = rows, list[int](), layer.forward
+
+        def limited(hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if len(hidden) > self.rows:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            self.sizes.append(len(hidden))
+            return forward(hidden, *args, **kwargs)
+
+        monkeypatch.setattr(layer, "forward", limited)
+
+
+@pytest.mark.parametrize("method", pellucid.METHODS)
+@pytest.mark.parametrize("baseline", ["mask", ["mask", "pad", "zero"]])
+def test_memory_that_runs_out(method: str, baseline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    m, texts = Model(model("Bert", num_hidden_layers=1), tokenizer()), ["a good film", "a dull film", "bad"]
+    how: dict[str, Any] = {"method": method, "baseline": baseline}
+    if method in ("kernel_shap", "lime", "gradient_shap", "expected_gradients"):
+        how["n_samples"] = 12
+    before = pellucid.explain(m, texts, **how)
+    memory = Limited(m.model.bert.encoder.layer[0], 2, monkeypatch)  # pyright: ignore
+    for a, b in zip(pellucid.explain(m, texts, **how), before, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-4 * max(1.0, np.abs(b.scores).max()))
+        assert a.passes == b.passes
+    assert max(memory.sizes) <= 2
+    memory.rows = 0
+    with pytest.raises(errors.OutOfMemory, match="expected room for one"):
+        pellucid.explain(m, texts, **how)
+
+
+@pytest.mark.parametrize("method", ["deeplift", "saliency", "integrated_gradients", "gradient_shap", "smoothgrad"])
+def test_a_gradient_that_is_nan(method: str) -> None:
+    class Rooted(Odd):
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+            x = self.tables[0](input_ids)
+            return self.head(x).mean(1) + (x - x).mean((1, 2), keepdim=True)[:, 0].sqrt()
+
+    with pytest.raises(errors.NonFiniteOutput, match=r"gradient is NaN or infinite.*another baseline"):
+        pellucid.explain(Model(Rooted(), tokenizer()), "a good film", method=method)
+
+
+def test_an_error_that_is_no_lack_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    m = Model(model("Bert"), tokenizer())
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(m.model.bert.encoder.layer[0], "forward", failing)  # pyright: ignore
+    with pytest.raises(RuntimeError, match="something else"):
+        pellucid.explain(m, ["a good film", "bad"])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("at", ["forward", "backward"])
+def test_an_interruption_leaves_the_model_as_it_was(streamed: bool, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = model("Bert").train()
+    before = state(net)
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    if at == "forward":
+        monkeypatch.setattr(net.bert.pooler.activation, "forward", interrupted)
+    else:
+        monkeypatch.setattr(torch.autograd, "grad", interrupted)
+    texts: Any = (t for t in ("good", "bad")) if streamed else ["good", "bad"]
+    with pytest.raises(KeyboardInterrupt):
+        list(pellucid.explain(Model(net, tokenizer(), autocast="bfloat16"), texts, method="saliency"))
+    monkeypatch.undo()
+    assert state(net) == before
+    assert torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")

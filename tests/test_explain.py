@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import pellucid
-from families import FAMILIES, model, tokenizer
-from pellucid import Explanation, Explanations, Model
+from families import model, tokenizer
+from pellucid import Explanations, Model
+from pellucid.types import Progress
 
 TEXTS: list[Any] = [
     "The movie was great, so good!",
@@ -19,40 +20,6 @@ TEXTS: list[Any] = [
     ("it was very bad . and not good", "the plot is dull"),
     "acting acting great great but the plot was bad and dull and not very good !",
 ]
-
-
-def residual(e: Explanation) -> float:
-    """Relative to the change; where the change is itself a cancellation, to the scores."""
-    size = float(np.abs(e.scores).sum())
-    return abs(e.delta) / size if size > 100 * abs(e.change) else e.relative_delta
-
-
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_adds_up(family: str, attention: str) -> None:
-    if attention == "sdpa" and family in ("MPNet", "DebertaV2"):
-        pytest.skip("transformers offers no SDPA for this family")
-    for dtype, most, alike in ((torch.float32, 1e-4, 1e-5), (torch.float64, 1e-9, 1e-12)):
-        m = Model(model(family, attention, dtype=dtype), tokenizer())
-        for target in (0, "LABEL_1 - LABEL_2"):
-            together = pellucid.explain(m, TEXTS, target=target)
-            alone = [pellucid.explain(m, text, target=target) for text in TEXTS]
-            assert max(residual(e) for e in together + alone) <= most
-            for a, b in zip(together, alone, strict=True):
-                np.testing.assert_allclose(a.scores, b.scores, atol=alike * max(1, np.abs(b.scores).max()))
-        assert max(abs(e.change) for e in together) > 0.05  # not in its linear range
-
-
-def test_the_output_is_that_of_the_model_itself() -> None:
-    for family in FAMILIES:
-        net, tok = model(family), tokenizer()
-        names = [n for n in ("input_ids", "attention_mask", "token_type_ids") if n in tok.model_input_names]
-        inputs = {k: v for k, v in tok(TEXTS[0], return_tensors="pt").items() if k in names}
-        if family in ("DistilBert", "Roberta", "ModernBert", "MPNet"):
-            inputs.pop("token_type_ids", None)
-        with torch.no_grad():
-            expected = net(**inputs).logits[0, 2].item()
-        assert pellucid.explain(Model(net, tok), TEXTS[0], target=2).output == expected, family
 
 
 # ------------------------------------------------------------------------------------ a user's own classes
@@ -185,8 +152,10 @@ def test_a_list_of_baselines_is_averaged_and_keeps_each_delta(bundled: Model) ->
     text = "a good film ."
     e = pellucid.explain(bundled, text, baseline=["mask", "pad"])
     each = [pellucid.explain(bundled, text, baseline=b) for b in ("mask", "pad")]
-    np.testing.assert_allclose(e.scores, (each[0].scores + each[1].scores) / 2)
-    assert [b["delta"] for b in e.meta["baselines"]] == [x.delta for x in each]
+    np.testing.assert_allclose(e.scores, (each[0].scores + each[1].scores) / 2, atol=1e-6)
+    kept = [b["delta"] for b in e.meta["baselines"]]
+    np.testing.assert_allclose(kept, [x.delta for x in each], atol=1e-6)
+    assert e.delta == pytest.approx(np.mean(kept))
     assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
 
 
@@ -234,10 +203,10 @@ def test_saliency_is_the_norm_of_the_gradient(bundled: Model) -> None:
 
 def test_lists_keep_their_order_and_progress_is_told(bundled: Model) -> None:
     texts = [f"{'very ' * n}good film" for n in (30, 1, 12, 0)]
-    told: list[tuple[int, int]] = []
-    es = pellucid.explain(bundled, texts, progress=lambda done, total: told.append((done, total)))
+    told: list[Progress] = []
+    es = pellucid.explain(bundled, texts, progress=told.append)
     assert [e.text for e in es] == texts
-    assert told[-1] == (4, 4)
+    assert (told[-1].done, told[-1].total, told[-1].passes, told[-1].left) == (4, 4, 8, 0)
     assert pellucid.explain(bundled, []) == []
 
 

@@ -291,6 +291,16 @@ def test_pairs_show_both_texts() -> None:
     assert "text 1\nA man plays." in shown and "text 2\nNobody plays." in shown
 
 
+@pytest.mark.parametrize("show", [lambda e: page([e]), lambda e: printed(view(e))])
+def test_estimated_errors_are_shown(show: Any, film: Explanation) -> None:
+    error = np.where([t.special for t in film.tokens], 0.0, 0.02)
+    shown = show(replace(film, error=error, status="sampled"))
+    assert "± 0.040" in shown and "± 0.020" in shown  # "amazing" is two tokens; errors add up at worst
+    assert f"{100 * np.linalg.norm(error) / np.linalg.norm(film.scores):.2g}% of the scores" in shown
+    assert "± &lt;0.001" in show(replace(film, error=error / 1e3)).replace("± <", "± &lt;")
+    assert "±" not in show(film)
+
+
 @pytest.mark.parametrize("show", [lambda e: page([e]), lambda e: fragment([e]), lambda e: printed(view(e))])
 def test_methods_that_promise_nothing_say_so(show: Any, film: Explanation) -> None:
     said = "does not promise that its scores add up"

@@ -31,7 +31,9 @@ def attribute(
     f: `f(*x, *args)` returns a tensor, rows first; a row of it depends on that row of the input only. An `nn.Module`,
         a functional, a closure: nothing is replaced or patched.
     x: a float tensor (rows, …), or a tuple of them.
-    x0: the baseline, like `x`; one row or a number is spread over all rows. None means zero.
+    x0: the baseline, like `x`; one row or a number is spread over all rows. None means zero. For the methods over a
+        distribution of baselines (gradient_shap, expected_gradients, deep_shap) its rows are the sample, as many as
+        there are, and every row of `x` is compared with all of them, as in Captum.
     target: which output: an index, a tuple of indices, one index per row (list or int64 tensor (rows,)), or a function
         `outputs -> (rows,)`. None where `f` returns one scalar per row.
     args: what else `f` takes; a tensor with as many rows as `x` is split together with it.
@@ -51,23 +53,26 @@ def attribute(
     """
     xs = x if isinstance(x, tuple) else (x,)
     rows = _row_count(xs)
-    x0s = _baselines(xs, x0)
+    row, given = find_method(method, options)
+    baselines = _baselines(xs, x0, row.distribution)
     more = args if isinstance(args, tuple) else (args,)
     problem = Problem(
         _of_one_row(f) if rows == 1 else f,
         tuple(t.detach() for t in xs),
-        x0s,
+        xs if row.distribution else baselines,
         lambda outputs: _select(target, outputs, rows),
         more,
         groups=None if groups is None else _numbered(groups, xs),
     )
-    row, given = find_method(method, options)
+    if row.distribution:
+        sample = len(baselines[0])
+        each = torch.arange(rows, device=xs[0].device).repeat_interleave(sample)
+        problem = problem.against(each, tuple(b.repeat(rows, *[1] * (b.ndim - 1)) for b in baselines))
     if groups is not None and not row.groups:
         remove = ", ".join(name for name, m in METHODS.items() if m.groups)
         raise InputError(f"Found groups with method={method!r}; expected a method that removes groups: {remove}.")
-    answer = row.solve(problem, **given)
-    values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
-    return replace(answer, values=values if isinstance(x, tuple) else values[0])
+    (answer,) = row.solve(problem, **given)
+    return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])
 
 
 def _row_count(xs: Tensors) -> int:
@@ -86,7 +91,8 @@ def _row_count(xs: Tensors) -> int:
     return sizes.pop()
 
 
-def _baselines(xs: Tensors, x0: Any) -> Tensors:
+def _baselines(xs: Tensors, x0: Any, sample: bool) -> Tensors:
+    """One for each input, of its shape; as a sample with any number of rows, the same for all inputs."""
     given = x0 if isinstance(x0, tuple) else (x0,) * len(xs) if not isinstance(x0, Tensor) else (x0,)
     if len(given) != len(xs):
         raise InputError(f"Found {len(given)} baselines for {len(xs)} inputs; expected as many of each.")
@@ -94,12 +100,17 @@ def _baselines(xs: Tensors, x0: Any) -> Tensors:
     for i, (t, t0) in enumerate(zip(xs, given, strict=True)):
         try:
             like = torch.as_tensor(0.0 if t0 is None else t0).detach().to(t)
-            result.append(like.expand(t.shape).contiguous())
+            rows = len(t) if not sample else len(like) if like.ndim == t.ndim else 1
+            result.append(like.expand(rows, *t.shape[1:]).contiguous())
         except (RuntimeError, TypeError, ValueError) as error:
             what = tuple(t0.shape) if isinstance(t0, Tensor) else repr(t0)
             raise InputError(
                 f"Baseline {i} is {what}; expected a number or a tensor that fits {tuple(t.shape)}."
             ) from error
+    if len(sizes := {len(t) for t in result}) != 1 or 0 in sizes:
+        raise InputError(
+            f"The baselines have {sorted(sizes)} rows; expected at least one, and as many for each of the inputs."
+        )
     return tuple(result)
 
 

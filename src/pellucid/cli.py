@@ -92,6 +92,12 @@ def explain(
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Explain the beginning of a text that is too long.")
     ] = False,
+    window: Annotated[
+        int | None, typer.Option(help="Explain a text longer than so many tokens in windows.", show_default=False)
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Tokens from one window to the next. (default: half)", show_default=False)
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write one page that stands alone.")] = None,
@@ -103,7 +109,8 @@ def explain(
         raise InputError("Found more than one of --json, --html and --save; expected at most one.")
     if html is not None and html.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"Found --html {str(html)!r}; expected a name that ends in .html.")
-    options = _options(option or [])
+    parts = {"window": window, "stride": stride}
+    options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     from .explanation import Explanations
     from .models import load
 
@@ -123,6 +130,34 @@ def explain(
         from rich.console import Console
 
         Console().print(found if len(flat) > 1 else flat[0])
+
+
+@app.command()
+def check(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A checkpoint's directory or hub name. (default: the bundled classifier)", show_default=False
+        ),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Say whether a model can be explained: its operations, and the residual on probe texts. Exits 1 if it cannot."""
+    from .models import load
+    from .verifying import verify
+
+    _quieten()
+    report = verify(load(model, task=task, device=device))
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_dict(), ensure_ascii=False) + "\n")
+    else:
+        from rich.console import Console
+
+        Console().print(report)
+    if report.problems:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -220,17 +255,27 @@ def _quieten() -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Any]:
-    """A bar on standard error while work is long; none where that is not a terminal."""
+    """A bar on standard error while work is long: texts, passes, time left. None where that is not a terminal."""
     if total < 2 or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
 
-    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TextColumn("texts"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task("explaining", total=total)
-        yield lambda done, _: bar.update(row, completed=done)
+    more = TextColumn("texts · {task.fields[passes]} passes · {task.fields[left]}")
+    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), more)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("explaining", total=total, passes=0, left="")
+        yield lambda p: bar.update(row, completed=p.done, passes=f"{p.passes:,}", left=_time_left(p.left))
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}") + " left"
 
 
 def main() -> None:

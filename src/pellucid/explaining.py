@@ -1,37 +1,43 @@
-"""Joins a Model, a method and an Explanation."""
+"""Checks what was asked, and asks it of texts batch by batch, as many as there are."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.metadata import version
-from typing import Any, cast, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, overload
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from .errors import InputError, NonFiniteOutput
-from .explanation import Explanation, Explanations, average
+from .answering import Goals, Question
+from .documents import answered
+from .errors import InputError, PellucidError
+from .explanation import Explanation, Explanations
 from .methods import METHODS, Method
 from .methods import method as find_method
-from .models import Model
-from .models.baselines import name_of
+from .models import Model, depth, windows
 from .models.batching import groups as batches
-from .models.encoding import Encoding
-from .problem import Attribution
-from .types import Baseline, Groups, Input, Target
+from .types import Baseline, Groups, Input, Progress, Target
 
-Progress = Callable[[int, int], None]
+Answer = Explanation | Explanations
+Tell = Callable[[Progress], None]
+
+CHUNK = 1024
+"""So many inputs of a stream are sorted and batched together, and are in memory at once."""
+_FIRST_CHUNK = 32  # small, and doubled from there: the first answers come soon
 
 
 @overload
 def explain(model: Model, inputs: list[Any], **options: Any) -> list[Any]: ...
 @overload
 def explain(model: Model, inputs: Input, **options: Any) -> Any: ...
+@overload
+def explain(model: Model, inputs: Iterable[Any], **options: Any) -> Iterator[Any]: ...
 def explain(
     model: Model,
-    inputs: Input | list[Any],
+    inputs: Input | list[Any] | Iterable[Any],
     method: str | Sequence[str] = "deeplift",
     target: Target | Sequence[Target] = None,
     baseline: Baseline | list[Baseline] = "mask",
@@ -39,25 +45,41 @@ def explain(
     *,
     groups: Groups = None,
     output: str = "logit",
+    at: str | Sequence[str] | None = None,
     truncate: bool = False,
-    progress: Progress | None = None,
+    max_new_tokens: int = 20,
+    window: int | None = None,
+    stride: int | None = None,
+    progress: Tell | None = None,
     **options: Any,
-) -> Explanation | Explanations | list[Explanation | Explanations]:
+) -> Answer | list[Answer] | Iterator[Answer]:
     """Which tokens made the model's output what it is.
 
     model: from `load` or `Model`.
-    inputs: an Input, or a list of them, which are batched and answered in order.
+    inputs: an Input; a list of them, which are batched and answered in order; or anything else that yields them (a
+        generator, a file, a column of a data set), whose answers come as an iterator: any number of texts takes the
+        memory of a few, and the model is borrowed only while it works.
     method: a name in METHODS, or several.
     target: what to explain (see `types.Target`), or a list of them. It is fixed at the input, once.
-    baseline: what to compare with (see `types.Baseline`), or a list, whose scores are averaged.
+    baseline: what to compare with (see `types.Baseline`), or a list: scores are averaged, and `meta["baselines"]` keeps
+        each one's delta. For the methods over a distribution of baselines the list is the sample.
     groups: for the methods that remove tokens, which go together (see `types.Groups`). A group's score is shared
         evenly by its tokens, so it is the sum of theirs.
     output: what a target's number is: "logit", or "probability" (after the softmax; the sigmoid of a single output).
+    detail: what is also told of the inside of the model, any of "layers", "heads", "attentions", "parts", "norms",
+        "rollout" and "attention_x_gradient" (see `models.depth.CONTRIBUTIONS` and `MEASURES`).
+    at: a module's name: its output is explained instead of the embeddings. A list of names: what "layers" reads.
+    max_new_tokens: how many tokens a language model generates where no continuation is given.
     truncate: explain the beginning of a text that is too long, instead of raising TextTooLong.
-    progress: called with (inputs done, inputs in all).
+    window, stride: explain a document longer than `window` tokens in windows of that size, which begin `stride` tokens
+        apart (None: half a window), and merge them (see `documents`); `meta["windows"]` keeps each one's residual.
+        With method="occlusion" and no stride, `window` is that method's own option.
+    progress: called with a `types.Progress` after each batch.
     options: the method's own, as `pellucid methods` lists them.
 
-    Returns an Explanation; Explanations for several targets or methods; a list of these for a list of inputs.
+    Returns an Explanation; Explanations for several targets or methods, and for a task that has several by itself (the
+    start and end of an answer, the tokens of a continuation); a list of these for a list of inputs,
+    an iterator for an iterator.
     Raises a PellucidError that says what to do; the model is left as it was, whatever happens.
 
     Examples:
@@ -71,43 +93,101 @@ def explain(
             f"Found a {type(model).__name__} as the model; expected pellucid.load('name-or-path') or "
             "pellucid.Model(model, tokenizer)."
         )
-    if tuple(detail):
-        raise InputError(f"Found detail={tuple(detail)!r}; expected (): this version explains tokens only.")
+    details = depth.checked(detail)
+    if method == "occlusion" and window is not None and stride is None:
+        options, window = {**options, "window": window}, None
     names = [method] if isinstance(method, str) else list(method)
     methods = [(name, *find_method(name, options, shared=len(names) > 1)) for name in names]
     targets = list(target) if isinstance(target, (list, tuple)) else [target]
-    baselines = baseline if isinstance(baseline, list) else [baseline]
+    baselines = [model.baseline(b) for b in (baseline if isinstance(baseline, list) else [baseline])]
     if not (methods and targets and baselines):
         raise InputError("Found an empty list of methods, targets or baselines; expected at least one of each.")
-    items = inputs if isinstance(inputs, list) else [inputs]
-    _check_removal(methods, baselines, groups, len(items))
-    how = {"groups": groups, "output": output}
-    found: list[list[Explanation]] = [[] for _ in items]
-    with model.borrowed():
-        encodings = model.encode(items, truncate)
-        done = 0
-        for group in batches([len(e) for e in encodings]):
-            batch = [encodings[i] for i in group]
-            for spec in targets:
-                for name, row, given in methods:
-                    each = [_explained(model, batch, name, row, spec, one, given, how) for one in baselines]
-                    for i, variants in zip(group, zip(*each, strict=True), strict=True):
-                        one = (
-                            variants[0] if len(variants) == 1 else average(variants, ", ".join(map(name_of, baselines)))
-                        )
-                        found[i].append(one)
-            done += len(group)
-            if progress is not None:
-                progress(done, len(items))
-    several = len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str)
-    answers: list[Explanation | Explanations] = [Explanations(tuple(f)) if several else f[0] for f in found]
-    return answers if isinstance(inputs, list) else answers[0]
+    how = {"groups": groups, "output": output, "detail": details, "at": at}
+    many = len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str)
+    asked = tuple(Question(*row, spec, tuple(baselines), how) for spec in targets for row in methods)
+    _check_depth(methods, details)
+    total = None if _streams(inputs) else len(inputs) if isinstance(inputs, list) else 1
+    _check_removal(methods, baselines, groups, total)
+    cut = windows.checked(model, window, stride)
+    work = _Work(model, asked, many, truncate, max_new_tokens, cut, _Meter(progress, total))
+    if total is None:
+        return _streamed(work, iter(inputs))
+    return work.answers(inputs) if isinstance(inputs, list) else work.answers([inputs])[0]
+
+
+def _streams(inputs: Any) -> bool:
+    """Whether inputs come one by one, as many as there are; a list, and what is one input by itself, do not."""
+    whole = (list, str, bytes, tuple, Mapping, Tensor, np.ndarray)
+    return isinstance(inputs, Iterable) and not isinstance(inputs, whole)
+
+
+def _streamed(work: _Work, inputs: Iterator[Any]) -> Iterator[Answer]:
+    """The answers, in order. Between two chunks the model is as it was, so that a consumer may stop."""
+    size, before = _FIRST_CHUNK, 0
+    while items := list(islice(inputs, size)):
+        try:
+            answers = work.answers(items)
+        except PellucidError as error:
+            error.add_note(f"Its chunk of the stream begins with input {before}.")
+            raise
+        yield from answers
+        before += len(items)
+        size = min(2 * size, CHUNK)
+
+
+class _Meter:
+    """Counts what is done, and tells it."""
+
+    def __init__(self, tell: Tell | None, total: int | None):
+        self.tell, self.total, self.began = tell, total, time.perf_counter()
+        self.done = self.passes = self.tokens = 0
+
+    def add(self, inputs: int, passes: int, tokens: int, tokens_in_all: int) -> None:
+        """Time left goes by tokens, because short texts come first."""
+        self.done, self.passes, self.tokens = self.done + inputs, self.passes + passes, self.tokens + tokens
+        if self.tell is None:
+            return
+        seconds = time.perf_counter() - self.began
+        left = None if self.total is None else seconds * (tokens_in_all / self.tokens - 1)
+        self.tell(Progress(self.done, self.total, self.passes, seconds, left))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is asked of every input alike. many: whether an answer is always an Explanations."""
+
+    model: Model
+    questions: Sequence[Question]
+    many: bool
+    truncate: bool
+    max_new_tokens: int
+    windows: windows.Windows | None
+    meter: _Meter
+
+    def answers(self, items: list[Any]) -> list[Answer]:
+        """One for each input, in order."""
+        found: list[Goals] = [[] for _ in items]
+        copies = len(self.questions[0].baselines)
+        with self.model.borrowed():
+            reads = self.model if self.windows is None else windows.unbounded(self.model)
+            encodings = reads.encode(items, self.truncate, self.max_new_tokens)
+            lengths = [len(e) for e in encodings]
+            for group in batches(lengths, copies, kinds=[e.kind for e in encodings]):
+                passes = 0
+                for question in self.questions:
+                    batch = [self.model.row.aimed(encodings[i], question.target) for i in group]
+                    for i, goals in zip(group, answered(self.model, batch, question, self.windows), strict=True):
+                        found[i] += goals
+                        passes += max((e.passes for e in goals), default=0)
+                self.meter.add(len(group), passes, sum(lengths[i] for i in group), sum(lengths))
+        return [Explanations(tuple(f)) if self.many or len(f) != 1 else f[0] for f in found]
 
 
 def _check_removal(
-    methods: list[tuple[str, Method, dict[str, Any]]], baselines: list[Any], groups: Any, inputs: int
+    methods: list[tuple[str, Method, dict[str, Any]]], baselines: list[Any], groups: Any, inputs: int | None
 ) -> None:
-    """Raises InputError where groups or baseline="delete" are asked of a method that removes nothing."""
+    """Raises InputError where groups or baseline="delete" are asked of a method that removes nothing, or one input's
+    groups of several (None: of a stream)."""
     remove = ", ".join(name for name, row in METHODS.items() if row.groups)
     without = [name for name, row, _ in methods if not row.groups]
     if groups is not None and len(without) == len(methods):
@@ -119,93 +199,17 @@ def _check_removal(
         )
     if inputs != 1 and not (groups is None or isinstance(groups, str) or callable(groups)):
         raise InputError(
-            f"Found one list of groups for {inputs} inputs; expected a function from the tokens of each to its groups, "
-            "or 'token', 'word' or 'sentence'."
+            f"Found one list of groups for {'any number of' if inputs is None else inputs} inputs; expected a function "
+            "from the tokens of each to its groups, or 'token', 'word' or 'sentence'."
         )
 
 
-def _explained(
-    model: Model,
-    batch: list[Encoding],
-    name: str,
-    method: Method,
-    target: Any,
-    baseline: Any,
-    options: dict[str, Any],
-    how: dict[str, Any],
-) -> list[Explanation]:
-    """One batch, one target, one baseline, one method. how: what else `Model.problem` takes."""
-    start = time.perf_counter()
-    problem = model.problem(batch, baseline, target, **how)
-    try:
-        answer = method.solve(problem, **options)
-    except NonFiniteOutput:
-        if len({len(e) for e in batch}) == 1:
-            raise
-        # Some models compute NaN for padding, which no answer depends on but a gradient does: go without padding.
-        alone = [_explained(model, [e], name, method, target, baseline, options, how) for e in batch]
-        return [one for answers in alone for one in answers]
-    scores = _token_scores(answer)
-    logits = answer.outputs
-    status = answer.row_status or (answer.status,) * len(batch)
-    errors = None
-    if answer.error is not None:
-        each = cast(Tensor, answer.error).cpu()
-        errors = [e[own].numpy() for e, own in zip(each, cast(Tensor, problem.mask).cpu(), strict=True)]
-    seconds = (time.perf_counter() - start) / len(batch)
-    meta = {**_meta(model, options, seconds), "output": how["output"]}
-    if method.groups:
-        meta["groups"] = "function" if callable(how["groups"]) else how["groups"] or "token"
-    own_scores = [row[own].numpy() for row, own in zip(scores, cast(Tensor, problem.mask).cpu(), strict=True)]
-    return [
-        Explanation(
-            text=encoding.text,
-            tokens=encoding.tokens,
-            scores=own_scores[i],
-            target=goal,
-            method=name,
-            baseline=name_of(baseline),
-            output=answer.output[i].item(),
-            baseline_output=answer.baseline_output[i].item(),
-            delta=answer.output[i].item() - answer.baseline_output[i].item() - float(own_scores[i].sum()),
-            prediction=predicted,
-            probability=probability,
-            adds_up=method.adds_up,
-            passes=answer.row_passes[i] if answer.row_passes else answer.passes,
-            status=status[i],
-            error=None if errors is None or status[i] == "exact" else errors[i],
-            meta=meta,
+def _check_depth(methods: list[tuple[str, Method, dict[str, Any]]], details: frozenset[str]) -> None:
+    """Raises InputError where what is inside is asked of a method that does not pass it."""
+    within = sorted(details & depth.CONTRIBUTIONS.keys())
+    if within and (without := [name for name, row, _ in methods if not row.passes_inside]):
+        able = ", ".join(name for name, row in METHODS.items() if row.passes_inside)
+        raise InputError(
+            f"Found detail={within} with method={without[0]!r}, which does not look inside the "
+            f"model; expected one of {able}."
         )
-        for i, (encoding, goal, (predicted, probability)) in enumerate(
-            zip(batch, model.targets(target, logits), model.prediction(logits), strict=True)
-        )
-    ]
-
-
-def _token_scores(answer: Attribution) -> Tensor:
-    """(rows, tokens) in float64 on the CPU: the hidden dimension summed, or its norm."""
-    values = answer.values[0] if isinstance(answer.values, tuple) else answer.values
-    values = values.detach().double().cpu()
-    return values.norm(dim=-1) if answer.reduction == "norm" else values.sum(-1)
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Reading a package's metadata takes as long as a layer of a small model."""
-    return {"pellucid": version("pellucid"), "torch": str(torch.__version__), "transformers": version("transformers")}
-
-
-def _meta(model: Model, options: dict[str, Any], seconds: float) -> dict[str, Any]:
-    config = getattr(model.model, "config", None)
-    return {
-        "model": model.name,
-        "revision": getattr(config, "_commit_hash", None),
-        "task": model.row.name,
-        "attention": getattr(config, "_attn_implementation", None),
-        "device": str(model.device),
-        "dtype": str(next((p.dtype for p in model.model.parameters()), "")).removeprefix("torch."),
-        "options": options,
-        "seed": options.get("seed", 0),
-        "seconds": seconds,
-        "versions": _versions(),
-    }

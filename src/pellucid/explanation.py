@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, MissingExtra
+from .types import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,8 @@ class Token:
     """One token of the input.
 
     text: as the tokenizer writes it. id: in the vocabulary. span: (start, end) characters in the original text, or
-    None where it stands for none. special: added by the tokenizer. word: which word it is a piece of, or None.
-    segment: which of two texts it belongs to.
+    None where it stands for none. special: added by the tokenizer, or a mask to be filled: it stays in every baseline.
+    word: which word it is a piece of, or None. segment: which of two texts it belongs to.
     """
 
     text: str
@@ -66,6 +67,11 @@ class Explanation:
     `scores` (tokens,) are in the unit of `output` (a logit unless the target says otherwise), never normalised:
     `baseline_output + scores.sum() + delta == output`. `adds_up` says whether the method promises a small `delta`.
 
+    What `detail` asked for: `layers` (layers × tokens), each row complete, `layer_deltas` its residuals; `heads` (layers
+    × heads × queries × keys), what each attention probability contributed, a part of the whole; `attentions`, those
+    probabilities; `parts`, by name (tokens,), complete together. `measures` say how a model attends, and are no
+    attributions to an output: "norm_f", "norm_af", "norm_sum_af", "rollout", "attention_x_gradient".
+
     Examples:
         >>> e = Explanation(
         ...     text="good film", tokens=(Token("good", 1, (0, 4), word=0), Token("film", 2, (5, 9), word=1)),
@@ -77,7 +83,7 @@ class Explanation:
         0.0
     """
 
-    text: str | tuple[str, str]
+    text: str | tuple[str, ...]
     tokens: tuple[Token, ...]
     scores: Array
     target: Target
@@ -96,18 +102,25 @@ class Explanation:
     heads: Array | None = None
     attentions: Array | None = None
     parts: Mapping[str, Array] | None = None
+    measures: Mapping[str, Array] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("scores", "error", "layers", "heads", "attentions"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _frozen(getattr(self, name)))
-        if self.parts is not None:
-            object.__setattr__(self, "parts", {k: _frozen(v) for k, v in self.parts.items()})
+        for name in ("parts", "measures"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, {k: _frozen(v) for k, v in getattr(self, name).items()})
         if len(self.tokens) != len(self.scores):
             raise InputError(
                 f"Found {len(self.tokens)} tokens and {len(self.scores)} scores; expected as many of each."
             )
+
+    @property
+    def layer_deltas(self) -> Array | None:
+        """What is left over at each layer: `output − baseline_output − layers.sum(1)`."""
+        return None if self.layers is None else self.change - self.layers.sum(1)
 
     @property
     def change(self) -> float:
@@ -222,7 +235,8 @@ class Explanation:
         return page([self])
 
     def plot(self, kind: str = "words") -> Any:
-        """A matplotlib Figure: "words" (a bar per word) or "waterfall" (from baseline to output). Needs [plots]."""
+        """A matplotlib Figure: "words" (a bar per word), "waterfall" (from baseline to output), "layers" or "image"
+        (the patches of an image as a heat map). Needs [plots]."""
         from .render.plots import plot
 
         return plot(self, kind)
@@ -312,9 +326,15 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
         for e in explanations
     ]
     errors = [e.error for e in explanations if e.error is not None]  # their mean bounds that of dependent estimates
+    mean = lambda found: None if found[0] is None else np.mean(found, axis=0)
+    parts = None if first.parts is None else {k: mean([(e.parts or {})[k] for e in explanations]) for k in first.parts}
     return replace(
         first,
-        scores=np.mean([e.scores for e in explanations], axis=0),
+        scores=mean([e.scores for e in explanations]),
+        layers=mean([e.layers for e in explanations]),
+        heads=mean([e.heads for e in explanations]),
+        parts=parts,
+        status=max((e.status for e in explanations), key=STATUSES.index),
         baseline=baseline,
         baseline_output=float(np.mean([e.baseline_output for e in explanations])),
         delta=float(np.mean([e.delta for e in explanations])),

@@ -1,12 +1,14 @@
 """What every method solves and what every method answers.
 
 A `Problem` is a function, a point and a baseline: *which parts of x, compared with x0, made f what it is?*
-An `Attribution` is the answer, with the number that proves it: `delta = f(x) - f(x0) - sum(values)`.
+An `Attribution` is the answer, with the number that proves it: `delta = f(x) - f(x0) - sum(values)`. A Problem may ask
+for several targets at once, and has one Attribution for each: they share every forward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,28 +23,47 @@ Select = Callable[[Any, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A tensor that `f` computed on its way, rows first. kind: "layer" or "attention". dims: how many of its dimensions
+    its contributions keep; those after them are summed."""
+
+    kind: str
+    value: Tensor
+    dims: int
+
+
+@dataclass(frozen=True)
 class Problem:
     """`f` at `x` compared with `f` at `x0`, for many independent rows at once.
 
     f: `(*x, *args) -> outputs`, rows first; each row of the output depends on that row of the input only.
     x, x0: tuples of float tensors (rows, ...), the input and the baseline.
-    target: `outputs at x -> Select`. It is asked once, at `x`, so the target is fixed before any path is walked.
+    target: `outputs at x -> Select`, or a tuple of them for several targets. It is asked once, at `x`, so the target is
+        fixed before any path is walked.
     args: what else `f` takes. A tensor whose first dimension is `rows` is indexed together with the rows.
     mask: (rows, positions), true where a position is the row's own and false where it is padding; None for all.
     groups: one per input, int64 (rows, …) of a prefix of its shape: which group of its row, from 0, each position is
         in, and −1 where it stays as it is. Numbered through all inputs. None: every element is a group of its own.
     without: `(args, keep) -> outputs`, f at x with only the positions `keep` (n, positions) left and the others
         deleted; None where removing a group puts it to its baseline.
+    watch: a context that collects, in the order in which `f` computes them, the tensors inside that are also asked for.
+    source: (rows,) where rows share their x, because it is compared with several baselines: which of the inputs, from
+        0, a row is about. The target is then asked with the outputs at those inputs, one row each. None: a row each.
+    resumed: `(x, rows, first, outputs at x) -> outputs`, as `outputs` with one input, where x[i] is like its row's own
+        x before its position first[i]: what is before it is computed once for a row. None where it cannot be shared.
     """
 
     f: Callable[..., Any]
     x: Tensors
     x0: Tensors
-    target: Callable[[Any], Select]
+    target: Callable[[Any], Select | tuple[Select, ...]]
     args: tuple[Any, ...] = ()
     mask: Tensor | None = None
     groups: Tensors | None = None
     without: Callable[[tuple[Any, ...], Tensor], Any] | None = None
+    watch: Callable[[], AbstractContextManager[list[Seen]]] | None = None
+    source: Tensor | None = None
+    resumed: Callable[[Tensor, Tensor, Tensor, Any], Any] | None = None
 
     @property
     def rows(self) -> int:
@@ -52,26 +73,49 @@ class Problem:
         """`f` at `x`, where `x[i]` belongs to row `rows[i]` of the Problem (None: one each, in order)."""
         return self.f(*x, *(self.args if rows is None else self.args_of(rows)))
 
+    def selects(self, outputs: Any) -> tuple[Select, ...]:
+        """The targets, fixed by the outputs at `x`."""
+        found = self.target(outputs)
+        return found if isinstance(found, tuple) else (found,)
+
+    def watching(self) -> AbstractContextManager[list[Seen]]:
+        """What is collected inside; nothing where nothing is asked for."""
+        return nullcontext([]) if self.watch is None else self.watch()
+
     def value(self, outputs: Any, select: Select, rows: Tensor | None = None) -> Tensor:
         """The target's value (n,) in `outputs`, checked to be one finite number per row."""
         rows = torch.arange(self.rows, device=self.x[0].device) if rows is None else rows
         return finite(select(outputs, rows))
 
     def at(self, x: Tensors) -> Problem:
-        """The same Problem with another input."""
-        return replace(self, x=x)
+        """The same Problem with other inputs, its targets `fixed`."""
+        return replace(self, x=x, source=None, resumed=None)
 
-    def fixed(self, select: Select) -> Problem:
-        """The same Problem with its target already chosen."""
-        return replace(self, target=lambda outputs: select)
+    def against(self, rows: Tensor, x0: Tensors) -> Problem:
+        """Row `rows[i]` compared with `x0[i]`, so an input with any number of baselines; every row at least once."""
+        source = rows if self.source is None else self.source[rows]
+        return replace(self.taken(rows), x0=x0, source=source)
+
+    def firsts(self) -> Tensor | None:
+        """The first row (inputs,) of each input; None where every row has its own."""
+        if self.source is None:
+            return None
+        own = self.source.tolist()
+        return torch.tensor([own.index(i) for i in range(max(own) + 1)], device=self.source.device)
+
+    def fixed(self, *selects: Select) -> Problem:
+        """The same Problem with its targets already chosen."""
+        return replace(self, target=lambda outputs: selects)
 
     def repeated(self, n: int) -> Problem:
-        """Every row n times, next to each other."""
-        rows = torch.arange(self.rows, device=self.x[0].device).repeat_interleave(n)
+        """Every row n times, next to each other, its targets `fixed`."""
+        return self.taken(torch.arange(self.rows, device=self.x[0].device).repeat_interleave(n))
 
-        def target(outputs: Any) -> Select:
-            select = self.target(outputs)
-            return lambda out, which: select(out, rows[which])
+    def taken(self, rows: Tensor) -> Problem:
+        """Any rows in any number and order, each with an input of its own, its targets `fixed`."""
+
+        def target(outputs: Any) -> tuple[Select, ...]:
+            return tuple(lambda out, which, select=s: select(out, rows[which]) for s in self.selects(outputs))
 
         return Problem(
             self.f,
@@ -82,24 +126,21 @@ class Problem:
             None if self.mask is None else self.mask[rows],
             None if self.groups is None else tuple(g[rows] for g in self.groups),
             self.without,
+            self.watch,
         )
 
     def args_of(self, rows: Tensor) -> tuple[Any, ...]:
         """What else `f` takes for these rows."""
 
-        def of_rows(a: Any) -> Any:
-            if isinstance(a, dict):
-                return {k: of_rows(v) for k, v in a.items()}
-            return a[rows] if isinstance(a, Tensor) and a.ndim and a.shape[0] == self.rows else a
-
-        return tuple(of_rows(a) for a in self.args)
+        return picked(self.args, rows, self.rows)
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """The answer to a Problem.
+    """The answer to a Problem, for one of its targets.
 
-    values: like `x`: what each element contributed to `output - baseline_output`.
+    values: like `x`: what each element contributed to `output - baseline_output`. Where the Problem has a mask they may
+        be summed over what comes after the positions: (rows, positions).
     output, baseline_output, delta: (rows,); `delta = output - baseline_output - sum(values)`, the residual.
     passes: how many times one row went through the model.
     status: "exact", "fixed_steps", "sampled" or "converged", … : how the answer was reached.
@@ -107,6 +148,8 @@ class Attribution:
     outputs: what `f` returned at `x`, detached.
     error: where scores are estimated, their absolute error, (rows, positions) for texts and else like the values of
         one input: the norm of a row is the estimated error of its vector of scores.
+    inside: for each tensor that was watched its kind, and what its elements contributed, in its first `Seen.dims`
+        dimensions.
     row_passes, row_status: where rows stop by themselves, each row's own; `passes` and `status` are then the worst.
     """
 
@@ -121,6 +164,11 @@ class Attribution:
     error: Tensor | Tensors | None = None
     row_passes: tuple[int, ...] | None = None
     row_status: tuple[str, ...] | None = None
+    inside: tuple[tuple[str, Tensor], ...] = ()
+
+
+Attributions = tuple[Attribution, ...]
+"""One for each target of a Problem."""
 
 
 def solved(
@@ -132,6 +180,7 @@ def solved(
     status: str,
     outputs: Any,
     reduction: str = "sum",
+    inside: tuple[tuple[str, Tensor], ...] = (),
 ) -> Attribution:
     """An Attribution with its residual, summed in float64 so that the proof adds no rounding of its own.
 
@@ -141,12 +190,28 @@ def solved(
     if not all(torch.isfinite(v).all() for v in values):
         raise NonFiniteOutput(
             "The model's output is finite, but its gradient is NaN or infinite somewhere, so no attribution exists. "
-            "Look for 0/0, sqrt(0) or a softmax with everything masked in its forward pass, or use another baseline."
+            "Look for 0/0, sqrt(0) or a softmax with everything masked in its forward pass, or use another baseline; "
+            "in float16, which overflows, use bfloat16 or float32."
         )
     total = torch.stack([v.double().flatten(1).sum(1) for v in values]).sum(0)
     output, baseline_output = output.detach(), baseline_output.detach()
     delta = output.double() - baseline_output.double() - total
-    return Attribution(values, output, baseline_output, delta, passes, status, reduction, detached(outputs))
+    return Attribution(
+        values,
+        output,
+        baseline_output,
+        delta,
+        passes,
+        status,
+        reduction,
+        detached(outputs),
+        inside=inside,
+    )
+
+
+def summed(contributions: Tensor, seen: Seen) -> Tensor:
+    """Contributions like `seen.value`, with the dimensions that nobody asked for summed."""
+    return contributions.double().flatten(seen.dims).sum(-1) if contributions.ndim > seen.dims else contributions
 
 
 def finite(scalars: Tensor) -> Tensor:
@@ -172,11 +237,22 @@ def attached(scalars: Tensor) -> Tensor:
 
 
 def detached(outputs: Any) -> Any:
-    """`outputs` with every tensor detached from its graph; tuples, lists and mappings keep their type."""
-    if isinstance(outputs, Tensor):
-        return outputs.detach()
-    if isinstance(outputs, dict):
-        return {k: detached(v) for k, v in outputs.items()}
-    if isinstance(outputs, (tuple, list)):
-        return tuple(detached(v) for v in outputs)
-    return outputs
+    """`outputs` with every tensor detached from its graph."""
+    return mapped(Tensor.detach, outputs)
+
+
+def picked(tree: Any, rows: Tensor, n: int) -> Any:
+    """These rows of every tensor that has `n`; what else there is stays."""
+    return mapped(lambda t: t[rows] if t.ndim and t.shape[0] == n else t, tree)
+
+
+def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """Every tensor of a nest changed; mappings become dicts."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, dict):
+        return {k: mapped(change, v) for k, v in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        each = [mapped(change, v) for v in tree]
+        return each if isinstance(tree, list) else tuple(each)
+    return tree

@@ -1,16 +1,19 @@
-"""The METHODS table: a method is a function `Problem → Attribution`, and a row here."""
+"""The METHODS table: a method is a row here, and a function from a Problem to an Attribution for each target of it."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from ..errors import InputError, UnknownMethod
-from ..problem import Attribution, Problem, solved
+from ..problem import Attributions, Problem, solved
 from .deeplift import deeplift
-from .evaluate import value_at_x
+from .evaluate import batched, value_at_x
+from .expected import deep_shap, expected_gradients, gradient_shap
 from .gradient import input_x_gradient, noisy, saliency
 from .path import integrated_gradients
 from .perturb import feature_ablation, kernel_shap, lime, occlusion, partition_shap, random, shapley
@@ -21,12 +24,17 @@ class Method:
     """solve: the method; adds_up: whether its scores sum to the change in the output; summary: one line for people.
 
     groups: whether it removes groups of positions, and so takes `groups` and baseline="delete".
+    passes_inside: whether it passes the tensors inside the model, and so tells what those contribute.
+    distribution: whether several baselines are a sample that it compares every input with; else it is asked once for
+        each of them.
     """
 
-    solve: Callable[..., Attribution]
+    solve: Callable[..., Attributions]
     adds_up: bool
     summary: str
     groups: bool = False
+    passes_inside: bool = False
+    distribution: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -36,7 +44,7 @@ class Method:
 
 def smoothgrad(
     problem: Problem, of: str = "saliency", n_samples: int = 25, noise: float = 0.15, seed: int = 0, **options: Any
-) -> Attribution:
+) -> Attributions:
     """Another method's values, averaged over noisy copies of the input (Smilkov et al. 2017, 1706.03825).
 
     of: a gradient method of METHODS; it takes `options`. noise: σ relative to the range of the row's embeddings.
@@ -50,26 +58,47 @@ def smoothgrad(
             f"smoothgrad averages a gradient method; found of={of!r}, expected saliency, input_x_gradient or "
             "integrated_gradients."
         )
-    outputs, select, y = value_at_x(problem)
-    many = problem.fixed(select).repeated(n_samples).at(noisy(problem, n_samples, noise, seed))
+    outputs, selects, y = value_at_x(problem)
+    many = problem.fixed(*selects).repeated(n_samples)
+    every = torch.arange(many.rows, device=y[0].device)
+    many = replace(many.at(noisy(problem, every // n_samples, every % n_samples, noise, seed)), watch=None)
     row, given = method(of, options)
-    inner = row.solve(many, **given)
-    y0 = inner.baseline_output.view(-1, n_samples)[:, 0]
-    values = inner.values if isinstance(inner.values, tuple) else (inner.values,)
-    mean = tuple(v.unflatten(0, (-1, n_samples)).mean(1) for v in values)
-    return solved(
-        mean, y, y0, passes=n_samples * inner.passes + 1, status="sampled", reduction=inner.reduction, outputs=outputs
+    parts = list(batched(many, many.rows, lambda i: row.solve(many.taken(every[i]), **given)))
+    mean = lambda of_copies: torch.cat(of_copies).unflatten(0, (-1, n_samples)).mean(1)
+    return tuple(
+        solved(
+            tuple(mean(v) for v in zip(*(inner.values for inner in each), strict=True)),
+            y[k],
+            torch.cat([inner.baseline_output for inner in each]).view(-1, n_samples)[:, 0],
+            passes=n_samples * max(inner.passes for inner in each) + 1,
+            status="sampled",
+            reduction=each[0].reduction,
+            outputs=outputs,
+        )
+        for k, each in enumerate(zip(*parts, strict=True))
     )
 
 
 METHODS: dict[str, Method] = {
-    "deeplift": Method(deeplift, True, "exact, two passes: multipliers carried back through both forward passes"),
+    "deeplift": Method(
+        deeplift, True, "exact, two passes: multipliers carried back through both forward passes", passes_inside=True
+    ),
     "integrated_gradients": Method(
-        integrated_gradients, True, "the gradient, averaged on the path from the baseline, to a tolerance"
+        integrated_gradients,
+        True,
+        "the gradient, averaged on the path from the baseline, to a tolerance",
+        passes_inside=True,
     ),
     "input_x_gradient": Method(input_x_gradient, False, "the difference from the baseline times the gradient"),
     "saliency": Method(saliency, False, "the size of the gradient; signed=True keeps its sign"),
     "smoothgrad": Method(smoothgrad, False, "a gradient method (of=…) averaged over noisy copies of the input"),
+    "gradient_shap": Method(
+        gradient_shap, False, "the gradient at random places between the input and random baselines", distribution=True
+    ),
+    "expected_gradients": Method(
+        expected_gradients, False, "integrated gradients averaged over the baselines, by sampling", distribution=True
+    ),
+    "deep_shap": Method(deep_shap, True, "DeepLIFT averaged over the baselines, exact", distribution=True),
     "occlusion": Method(occlusion, False, "what the output loses without a token, or a window of them", True),
     "shapley": Method(shapley, True, "Shapley values: what a token adds, over all orders or a sample of them", True),
     "kernel_shap": Method(kernel_shap, True, "Shapley values by a weighted regression on coalitions", True),

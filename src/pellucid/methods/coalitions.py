@@ -13,39 +13,49 @@ from torch import Tensor
 
 from ..numerics.coalitions import Coalitions, Values
 from ..problem import Attribution, Problem, Select, Tensors, solved
+from ..types import STATUSES
 from .evaluate import batched, value_at_x
-
-_WORST = ("exact", "converged", "sampled", "tolerance_not_met")
 
 
 @dataclass(frozen=True)
 class Game:
-    """A Problem with its target fixed.
+    """A Problem with its targets fixed, played for one of them.
 
+    selects, k: all targets, and which of them this game is about.
     outputs, output: f at x, and the target's value there (rows,).
     groups: one per input, (rows, …): which player of its row a position belongs to; −1 for none.
     players: how many each row has.
-    known: values by (row, packed coalition): a coalition is evaluated once, whoever asks.
+    known: each target's value (targets,) by (row, packed coalition): a coalition is evaluated once, whoever asks.
+    asked: those that this game has asked for.
     """
 
     problem: Problem
-    select: Select
+    selects: tuple[Select, ...]
+    k: int
     outputs: Any
     output: Tensor
     groups: Tensors
     players: tuple[int, ...]
-    known: dict[tuple[int, bytes], float]
+    known: dict[tuple[int, bytes], Values]
+    asked: set[tuple[int, bytes]]
+
+    def passes(self) -> Counter[int]:
+        """How many evaluations each row has had."""
+        return Counter(row for row, _ in self.asked)
 
 
-def game_of(problem: Problem) -> Game:
-    """One pass, at x: the first value known, and the target."""
-    outputs, select, y = value_at_x(problem)
+def games_of(problem: Problem) -> tuple[Game, ...]:
+    """A game for each target, from one pass at x; what one of them asks for is known to all."""
+    outputs, selects, y = value_at_x(problem)
     groups = problem.groups if problem.groups is not None else _each_element(problem)
     most = torch.stack([g.flatten(1).amax(1) for g in groups]).amax(0) + 1
     players = tuple(most.tolist())
     everyone = lambda n: _packed(np.ones((1, n), dtype=bool))[0]
-    whole = {(row, everyone(n)): v for row, (n, v) in enumerate(zip(players, y.tolist(), strict=True))}
-    return Game(problem, select, outputs, y, groups, players, whole)
+    at_x = np.array([v.tolist() for v in y])
+    whole = {(row, everyone(n)): at_x[:, row] for row, n in enumerate(players)}
+    return tuple(
+        Game(problem, selects, k, outputs, y[k], groups, players, whole, set(whole)) for k in range(len(selects))
+    )
 
 
 def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
@@ -57,10 +67,11 @@ def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
     new: dict[tuple[int, bytes], np.ndarray] = {}
     for row, coalitions in asked.items():
         for key, coalition in zip(keys[row], coalitions, strict=True):
+            game.asked.add((row, key))
             if (row, key) not in game.known:
                 new.setdefault((row, key), coalition)
     game.known.update(zip(new, _evaluated(game, new), strict=True))
-    return {row: np.array([game.known[row, key] for key in keys[row]]) for row in asked}
+    return {row: np.array([game.known[row, key][game.k] for key in keys[row]]) for row in asked}
 
 
 def attribution(
@@ -71,7 +82,7 @@ def attribution(
     status: one per row. errors: standard errors of the scores, None where a row has none.
     """
     y0 = values(game, {row: np.zeros((1, n), dtype=bool) for row, n in enumerate(game.players)})
-    passes = Counter(row for row, _ in game.known)
+    passes = game.passes()
     error = None
     if errors is not None and any(e is not None for e in errors):
         full = [np.zeros(n) if e is None else e for n, e in zip(game.players, errors, strict=True)]
@@ -89,7 +100,7 @@ def attribution(
         game.output,
         torch.tensor([y0[row][0] for row in range(len(y0))], dtype=game.output.dtype, device=game.output.device),
         passes=max(passes.values()),
-        status=max(status, key=_WORST.index),
+        status=max(status, key=STATUSES.index),
         outputs=game.outputs,
     )
     rows = range(len(game.players))
@@ -110,8 +121,8 @@ def _packed(coalitions: Coalitions) -> list[bytes]:
     return [row.tobytes() for row in np.packbits(coalitions, axis=1)]
 
 
-def _evaluated(game: Game, new: Mapping[tuple[int, bytes], np.ndarray]) -> list[float]:
-    """The target's value for each (row, …) and its coalition. No gradient is kept, nor can one be taken later."""
+def _evaluated(game: Game, new: Mapping[tuple[int, bytes], np.ndarray]) -> Values:
+    """The targets' values (…, targets) for each (row, …) and its coalition. No gradient is kept, nor can be taken."""
     device = game.problem.x[0].device
     rows = torch.tensor([row for row, _ in new], dtype=torch.long, device=device)
     table = np.zeros((len(new), max(game.players)), dtype=bool)
@@ -121,20 +132,30 @@ def _evaluated(game: Game, new: Mapping[tuple[int, bytes], np.ndarray]) -> list[
     order = torch.arange(len(rows), device=device)
     if game.problem.without is not None:  # texts of one length next to each other: fewer and larger batches
         order = _kept(game, 0, rows, present).sum(1).argsort(stable=True)
+    first = _first_removed(game, rows, present)
+    if first is not None:  # each row's evaluations next to each other, those that change its beginning in front
+        order = torch.where(first > 0, 1 + rows * (int(first.max()) + 1) + first, 0).argsort(stable=True)
 
-    def evaluate(i: slice) -> list[float]:
+    def evaluate(i: slice) -> Values:
         which = rows[order[i]]
         with torch.inference_mode():
-            outputs = _outputs(game, which, present[order[i]])
-            return game.problem.value(outputs, game.select, which).tolist()
+            outputs = _outputs(game, which, present[order[i]], None if first is None else first[order[i]])
+            return np.array([game.problem.value(outputs, s, which).tolist() for s in game.selects]).T
 
-    found = np.empty(len(rows))
-    found[order.cpu().numpy()] = [v for part in batched(game.problem, len(rows), evaluate) for v in part]
-    return found.tolist()
+    found = np.empty((len(rows), len(game.selects)))
+    early = len(rows) if first is None else int((first == 0).sum())
+    late = lambda i: evaluate(slice(i.start + early, i.stop + early))
+    parts = [*batched(game.problem, early, evaluate), *batched(game.problem, len(rows) - early, late)]
+    if parts:
+        found[order.cpu().numpy()] = np.concatenate(parts)
+    return found
 
 
-def _outputs(game: Game, rows: Tensor, present: Tensor) -> Any:
-    """f where only the players in `present` (n, players) of row `rows[i]` are at x; the others at x0, or deleted."""
+def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) -> Any:
+    """f where only the players in `present` (n, players) of row `rows[i]` are at x; the others at x0, or deleted.
+
+    first: (n,), as `_first_removed`.
+    """
     problem = game.problem
     if problem.without is not None:
         return problem.without(problem.args_of(rows), _kept(game, 0, rows, present))
@@ -142,7 +163,22 @@ def _outputs(game: Game, rows: Tensor, present: Tensor) -> Any:
     for k, (a, b) in enumerate(zip(problem.x, problem.x0, strict=True)):
         kept = _kept(game, k, rows, present)
         points.append(torch.where(kept.view(*kept.shape, *[1] * (a.ndim - kept.ndim)), a[rows], b[rows]))
+    if problem.resumed is not None and first is not None and bool((first > 0).all()):
+        return problem.resumed(points[0], rows, first, game.outputs)
     return problem.outputs(tuple(points), rows)
+
+
+def _first_removed(game: Game, rows: Tensor, present: Tensor) -> Tensor | None:
+    """(n,) the first position that is not at x, or 0 where it is among the first eighth, which is not worth sharing;
+    None where nothing can be shared."""
+    if game.problem.resumed is None or not len(rows):
+        return None
+    removed = ~_kept(game, 0, rows, present)
+    if game.problem.mask is not None:
+        removed &= game.problem.mask[rows]
+    positions = removed.shape[1]
+    first = torch.where(removed.any(1), removed.long().argmax(1), positions)
+    return first.where(first * 8 > positions, torch.zeros_like(first))
 
 
 def _kept(game: Game, k: int, rows: Tensor, present: Tensor) -> Tensor:

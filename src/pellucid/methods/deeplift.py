@@ -1,11 +1,12 @@
 """DeepLIFT (Shrikumar et al. 2017, 1704.02685), exact for every operation in `numerics.rules.RULES`.
 
-m·(x − x0) with the multipliers m of the lockstep walk, so that  Σ values = f(x) − f(x0)  to float precision.
+m·(x − x0) with the multipliers m of the lockstep walk, so that  Σ values = f(x) − f(x0)  to float precision. The walk
+passes every tensor between input and output, so m·(h − h0) of any of them comes with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,43 +16,72 @@ from ..errors import InputError, UnsupportedOperation
 from ..numerics.lockstep import walk
 from ..numerics.recording import forward_pass, located
 from ..numerics.rules import NOTED, RULES
-from ..problem import Attribution, Problem, Select, Tensors, attached, detached, solved
+from ..problem import Attributions, Problem, Seen, Select, Tensors, attached, detached, picked, solved, summed
 
 
-def deeplift(problem: Problem, segments: int = 1) -> Attribution:
-    """Two forward passes and one walk back through both: exact, whatever the number of layers.
+def deeplift(problem: Problem, segments: int = 1) -> Attributions:
+    """Two forward passes, and one walk back through both per target: exact, whatever the number of layers.
 
     segments: cut the straight path from baseline to input into so many parts, and add up the parts' attributions.
         Exact for any number, at one more pass each; with more of them the scores tend to integrated gradients.
     """
     if not isinstance(segments, int) or segments < 1:
         raise InputError(f"deeplift got segments={segments!r}; expected a whole number of at least 1.")
-    x = _leaves(problem.x)
-    with forward_pass(x, NOTED):
-        outputs = problem.outputs(x)
-        select = problem.target(outputs)
-        y = attached(problem.value(outputs, select))
-    upper, output, answer = y, y.detach(), detached(outputs)
-    del y, outputs  # a graph lives only while it is walked
-    values = tuple(torch.zeros_like(t) for t in x)
+    outputs, selects, upper = _pass(problem, 1.0)
+    output, kinds = tuple(y.detach() for y in upper.y), [s.kind for s in upper.seen]
+    totals: list[list[Tensor]] = [[] for _ in selects]
     for k in range(segments - 1, -1, -1):
-        x0, lower = _forward(problem, select, k / segments)
-        try:
-            multipliers = walk(upper, lower, torch.ones_like(upper), x, x0, RULES)
-        except UnsupportedOperation as error:
-            raise located(error, lambda at=x: problem.outputs(at)) from None
-        values = tuple(v + m * (a - b).detach() for v, m, a, b in zip(values, multipliers, x, x0, strict=True))
-        x, upper = x0, lower
-    return solved(values, output, upper.detach(), passes=segments + 1, status="exact", outputs=answer)
+        _, _, lower = _pass(problem, k / segments, selects)
+        for t in range(len(selects)):
+            found = _walked(problem, upper, lower, t)
+            totals[t] = [a + b for a, b in zip(totals[t], found, strict=True)] if totals[t] else found
+        upper = lower  # a graph lives only while it is walked
+    n = len(problem.x)
+    return tuple(
+        solved(
+            tuple(total[:n]),
+            output[t],
+            upper.y[t].detach(),
+            passes=segments + 1,
+            status="exact",
+            outputs=outputs,
+            inside=tuple(zip(kinds, total[n:], strict=True)),
+        )
+        for t, total in enumerate(totals)
+    )
 
 
-def _leaves(x: Tensors) -> Tensors:
-    return tuple(t.detach().requires_grad_() for t in x)
+@dataclass(frozen=True)
+class _Pass:
+    """One forward pass with its graph: the leaves, each target's value (rows,), and the tensors inside."""
+
+    x: Tensors
+    y: Tensors
+    seen: tuple[Seen, ...]
 
 
-def _forward(problem: Problem, select: Select, t: float) -> tuple[Tensors, Tensor]:
-    """The pass at x0 + t·(x − x0): its leaves and the target's value (rows,), with their graph."""
-    at: Callable[[Any, Any], Any] = lambda a, b: torch.lerp(b, a, t) if t else b
-    x = _leaves(tuple(at(a, b) for a, b in zip(problem.x, problem.x0, strict=True)))
-    with forward_pass(x, NOTED):
-        return x, attached(problem.value(problem.outputs(x), select))
+def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple[Any, tuple[Select, ...], _Pass]:
+    """The pass at x0 + t·(x − x0). At x the targets are found; elsewhere they are given."""
+    at = lambda a, b: a if t == 1 else b if t == 0 else torch.lerp(b, a, t)
+    x = tuple(at(a, b).detach().requires_grad_() for a, b in zip(problem.x, problem.x0, strict=True))
+    with forward_pass(x, NOTED), problem.watching() as seen:
+        outputs = problem.outputs(x)
+        rows = problem.firsts()
+        at_inputs = outputs if rows is None else picked(outputs, rows, problem.rows)
+        selects = selects or problem.selects(at_inputs)
+        y = tuple(attached(problem.value(outputs, select)) for select in selects)
+    return detached(at_inputs), selects, _Pass(x, y, tuple(seen))
+
+
+def _walked(problem: Problem, upper: _Pass, lower: _Pass, t: int) -> list[Tensor]:
+    """What the inputs contributed between two passes to target t, and then the tensors inside."""
+    y, y0, inside = upper.y[t], lower.y[t], [s.value for s in upper.seen]
+    try:
+        multipliers = walk(y, y0, torch.ones_like(y), upper.x, lower.x, RULES, inside)
+    except UnsupportedOperation as error:
+        raise located(error, lambda: problem.outputs(upper.x)) from None
+    n = len(upper.x)
+    found = [m * (a - b).detach() for m, a, b in zip(multipliers[:n], upper.x, lower.x, strict=True)]
+    for m, a, b in zip(multipliers[n:], upper.seen, lower.seen, strict=True):
+        found.append(summed(m * (a.value - b.value).detach(), a))
+    return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import OutOfMemory
 from ..numerics.lockstep import operations
 from ..numerics.recording import forward_pass
-from ..problem import Problem, Select, Tensors, attached
+from ..problem import Problem, Seen, Select, Tensors, attached, detached
 
 T = TypeVar("T")
 
@@ -20,58 +20,86 @@ _BATCH = 1 << 19
 """Elements of the input to a batch on a CPU: larger batches are no faster per row (docs/performance.md)."""
 
 
-def value_at_x(problem: Problem) -> tuple[Any, Select, Tensor]:
-    """`f(x)`, the target it fixes, and the target's value (rows,)."""
+def value_at_x(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors]:
+    """`f(x)` at each input, the targets it fixes, and each target's value (rows,)."""
     with torch.no_grad():
-        outputs = problem.outputs(problem.x)
-        select = problem.target(outputs)
-        return outputs, select, problem.value(outputs, select)
+        x, rows = _inputs(problem)
+        outputs = problem.outputs(x, rows)
+        selects = problem.selects(outputs)
+        y = tuple(problem.value(outputs, s, rows) for s in selects)
+    return outputs, selects, y if problem.source is None else tuple(v[problem.source] for v in y)
 
 
-def value_at_x0(problem: Problem, select: Select) -> Tensor:
-    """The target's value at the baseline (rows,)."""
+def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
+    """Each target's value at the baseline (rows,)."""
+    every = torch.arange(problem.rows, device=problem.x0[0].device)
+
+    def evaluate(i: slice) -> Tensors:
+        whole = i == slice(0, problem.rows)
+        outputs = problem.outputs(tuple(t[i] for t in problem.x0), None if whole else every[i])
+        return tuple(problem.value(outputs, s, every[i]) for s in selects)
+
     with torch.no_grad():
-        return problem.value(problem.outputs(problem.x0), select)
+        return tuple(map(torch.cat, zip(*batched(problem, problem.rows, evaluate), strict=True)))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One forward pass at n points and a backward pass for each of T targets.
+
+    y: (T, n). gradients: ∂y/∂x, one per input, (T, n, …). seen: the tensors that were watched, (n, …), detached.
+    inside: ∂y/∂seen, (T, n, …).
+    """
+
+    y: Tensor
+    gradients: Tensors
+    seen: tuple[Seen, ...] = ()
+    inside: Tensors = ()
 
 
 @dataclass(frozen=True)
 class Start:
-    """The first pass: `f(x)`, the target it fixes, its value (rows,) and gradient at x, and the operations it ran."""
+    """The first pass: `f(x)`, the targets it fixes, what was found there, and the operations it ran."""
 
     outputs: Any
-    select: Select
-    y: Tensor
-    gradient: Tensors
+    selects: tuple[Select, ...]
+    at_x: Evaluation
     operations: frozenset[str]
 
 
 def start(problem: Problem) -> Start:
-    """As `value_at_x`, with the gradient from the same pass."""
-    leaves = tuple(t.detach().requires_grad_() for t in problem.x)
-    with forward_pass(leaves, {}):
-        outputs = problem.outputs(leaves)
-        select = problem.target(outputs)
-        y = attached(problem.value(outputs, select))
-    return Start(outputs, select, y.detach(), _gradient(y, leaves), operations(y))
+    """As `value_at_x`, with the gradients from the same pass."""
+    x, rows = _inputs(problem)
+    leaves = _leaves(x)
+    with forward_pass(leaves, {}), problem.watching() as seen:
+        outputs = problem.outputs(leaves, rows)
+        selects = problem.selects(outputs)
+        y = [attached(problem.value(outputs, s, rows)) for s in selects]
+    made_by = frozenset[str]().union(*(operations(v) for v in y))
+    found = _evaluated(y, leaves, seen)
+    return Start(detached(outputs), selects, found if rows is None else _of_rows(found, problem.source), made_by)
 
 
-def gradient_at(problem: Problem, select: Select, x: Tensors, rows: Tensor) -> tuple[Tensor, Tensors]:
-    """The target (n,) and ∂f/∂x at points `x` (n, …), where `x[i]` belongs to row `rows[i]`."""
-    leaves = tuple(t.detach().requires_grad_() for t in x)
-    with forward_pass(leaves, {}):
-        y = attached(problem.value(problem.outputs(leaves, rows), select, rows))
-    return y.detach(), _gradient(y, leaves)
+def gradient_at(problem: Problem, selects: Sequence[Select], x: Tensors, rows: Tensor) -> Evaluation:
+    """The targets and their gradients at points `x` (n, …), where `x[i]` belongs to row `rows[i]`."""
+    leaves = _leaves(x)
+    with forward_pass(leaves, {}), problem.watching() as seen:
+        outputs = problem.outputs(leaves, rows)
+        y = [attached(problem.value(outputs, s, rows)) for s in selects]
+    return _evaluated(y, leaves, seen)
 
 
-def along_path(problem: Problem, select: Select, rows: Tensor, t: Tensor) -> Iterator[tuple[slice, Tensor, Tensors]]:
-    """The target and its gradient at x0 + t·(x − x0), for any (row, t) pairs (n,), batch by batch."""
+def along_path(
+    problem: Problem, selects: Sequence[Select], rows: Tensor, t: Tensor
+) -> Iterator[tuple[slice, Evaluation]]:
+    """The targets and their gradients at x0 + t·(x − x0), for any (row, t) pairs (n,), batch by batch."""
 
-    def evaluate(i: slice) -> tuple[slice, Tensor, Tensors]:
+    def evaluate(i: slice) -> tuple[slice, Evaluation]:
         points = tuple(
             torch.lerp(b[rows[i]], a[rows[i]], t[i].to(a.dtype).view(-1, *[1] * (a.ndim - 1)))
             for a, b in zip(problem.x, problem.x0, strict=True)
         )
-        return i, *gradient_at(problem, select, points, rows[i])
+        return i, gradient_at(problem, selects, points, rows[i])
 
     return batched(problem, len(rows), evaluate)
 
@@ -81,32 +109,58 @@ def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterato
 
     Raises OutOfMemory where even one evaluation does not fit.
     """
-    each = _batch_size(problem)
+    each = batch_size(problem)
     i = 0
     while i < n:
         try:
             done = evaluate(slice(i, min(i + each, n)))
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if each == 1:
-                size = tuple(problem.x[0].shape[1:])
-                raise OutOfMemory(
-                    f"One row of shape {size} does not fit into the memory of {problem.x[0].device}; expected room for "
-                    "one forward and backward pass. Use a shorter text, a smaller dtype, or another device."
-                ) from error
+                raise too_large(tuple(problem.x[0].shape[1:]), problem.x[0].device) from error
             each = max(1, min(each, n - i) // 2)
             continue
         yield done
         i += each
 
 
-def _gradient(y: Tensor, leaves: Tensors) -> Tensors:
-    grads = torch.autograd.grad(y.sum(), leaves, allow_unused=True)
-    return tuple(torch.zeros_like(t) if g is None else g for t, g in zip(leaves, grads, strict=True))
+def _inputs(problem: Problem) -> tuple[Tensors, Tensor | None]:
+    """Each input once, and the first row that is about it; None where every row is about its own."""
+    rows = problem.firsts()
+    return problem.x if rows is None else tuple(t[rows] for t in problem.x), rows
 
 
-def _batch_size(problem: Problem) -> int:
+def _of_rows(found: Evaluation, rows: Any) -> Evaluation:
+    """What was found at each input, for every row that is about it."""
+    return Evaluation(
+        found.y[:, rows],
+        tuple(g[:, rows] for g in found.gradients),
+        tuple(replace(s, value=s.value[rows]) for s in found.seen),
+        tuple(g[:, rows] for g in found.inside),
+    )
+
+
+def _leaves(x: Tensors) -> Tensors:
+    return tuple(t.detach().requires_grad_() for t in x)
+
+
+def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Evaluation:
+    """One backward pass per target, through one graph."""
+    of = (*leaves, *(s.value for s in seen))
+    grads = [torch.autograd.grad(v.sum(), of, allow_unused=True, retain_graph=k + 1 < len(y)) for k, v in enumerate(y)]
+    together = [
+        torch.stack([torch.zeros_like(t) if g is None else g for g in each])
+        if len(y) > 1 or each[0] is None
+        else each[0].unsqueeze(0)
+        for t, each in zip(of, zip(*grads, strict=True), strict=True)
+    ]
+    values = torch.stack([v.detach() for v in y])
+    kept = tuple(replace(s, value=s.value.detach()) for s in seen)
+    return Evaluation(values, tuple(together[: len(leaves)]), kept, tuple(together[len(leaves) :]))
+
+
+def batch_size(problem: Problem) -> int:
     """How many rows go through together: by free memory on a GPU, by what is fast on a CPU."""
     each = max(t[0].numel() for t in problem.x)
     device = problem.x[0].device
@@ -116,5 +170,14 @@ def _batch_size(problem: Problem) -> int:
     return max(1, _BATCH // max(1, each))
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def too_large(shape: tuple[int, ...], device: torch.device) -> OutOfMemory:
+    """The error where one row does not fit."""
+    return OutOfMemory(
+        f"One row of shape {shape} does not fit into the memory of {device}; expected room for one forward and "
+        "backward pass. Use a shorter text, a smaller dtype, or another device."
+    )

@@ -8,9 +8,10 @@ groups a row has, never on the rows beside it.
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ from ..errors import InputError
 from ..numerics import coalitions as formulas
 from ..numerics import surrogates
 from ..numerics.coalitions import Orders, Values
-from ..problem import Attribution, Problem
-from .coalitions import Game, attribution, game_of, values
+from ..problem import Attribution, Attributions, Problem
+from .coalitions import Game, attribution, games_of, values
 
 _EXACT = 12
 """Up to so many groups all 2ⁿ coalitions are asked for."""
@@ -28,7 +29,18 @@ _FIRST = 8
 """Pairs of orders before the first look at the error: a spread estimated from fewer is itself too uncertain."""
 
 
-def occlusion(problem: Problem, window: int = 1) -> Attribution:
+def per_target(play: Callable[..., Attribution]) -> Callable[..., Attributions]:
+    """A method for one game as a method for a Problem: one game for each of its targets, sharing every evaluation."""
+
+    @wraps(play)
+    def method(problem: Problem, *args: Any, **options: Any) -> Attributions:
+        return tuple(play(game, *args, **options) for game in games_of(problem))
+
+    return method
+
+
+@per_target
+def occlusion(game: Game, window: int = 1) -> Attribution:
     """f(x) − f(x without the group): leave one out (Zeiler & Fergus 2014, 1311.2901; Li et al. 2016, 1612.08220).
 
     window: so many neighbouring groups are removed together, at every place; a group's score is the mean over the
@@ -36,7 +48,6 @@ def occlusion(problem: Problem, window: int = 1) -> Attribution:
     time along a path of its own, equal leave-one-out in the output that is explained, by completeness: summed over a
     word, the integral *is* f(x) − f(x without the word), which costs one pass here.
     """
-    game = game_of(problem)
     fewest = min(game.players)
     if not isinstance(window, int) or not 1 <= window <= max(fewest, 1):
         raise InputError(
@@ -50,13 +61,14 @@ def occlusion(problem: Problem, window: int = 1) -> Attribution:
     return attribution(game, scores, ["exact"] * len(scores))
 
 
-def feature_ablation(problem: Problem) -> Attribution:
+def feature_ablation(problem: Problem) -> Attributions:
     """f(x) − f(x without the group), each group once: `occlusion` with a window of one, under the name Captum uses."""
     return occlusion(problem)
 
 
+@per_target
 def shapley(
-    problem: Problem, tol: float = 0.05, max_passes: int = 4096, n_samples: int | None = None, seed: int = 0
+    game: Game, tol: float = 0.05, max_passes: int = 4096, n_samples: int | None = None, seed: int = 0
 ) -> Attribution:
     """Shapley values: the mean over all orders of the groups of what each adds on entering (Shapley 1953).
 
@@ -66,7 +78,6 @@ def shapley(
     up, and `error` holds each one's standard error.
     """
     _check("shapley", tol, max_passes, n_samples)
-    game = game_of(problem)
     exact = {
         row: formulas.every_coalition(n)
         for row, n in enumerate(game.players)
@@ -77,8 +88,9 @@ def shapley(
     return _completed(game, scores, formulas.orders, "shapley", tol, max_passes, n_samples, seed)
 
 
+@per_target
 def partition_shap(
-    problem: Problem, tol: float = 0.05, max_passes: int = 4096, n_samples: int | None = None, seed: int = 0
+    game: Game, tol: float = 0.05, max_passes: int = 4096, n_samples: int | None = None, seed: int = 0
 ) -> Attribution:
     """Owen values: Shapley values in which neighbours stay together (Owen 1977; SHAP's partition explainer for text).
 
@@ -86,7 +98,6 @@ def partition_shap(
     takes about n² evaluations instead of 2ⁿ: exact where max_passes allows it, else sampled as `shapley` is.
     """
     _check("partition_shap", tol, max_passes, n_samples)
-    game = game_of(problem)
     contexts = {}
     for row, n in enumerate(game.players):
         budget = _exact_budget(n, max_passes, n_samples)
@@ -101,13 +112,13 @@ def partition_shap(
     return _completed(game, scores, formulas.hierarchy_orders, "partition_shap", tol, max_passes, n_samples, seed)
 
 
-def kernel_shap(problem: Problem, n_samples: int = 1024, seed: int = 0) -> Attribution:
+@per_target
+def kernel_shap(game: Game, n_samples: int = 1024, seed: int = 0) -> Attribution:
     """Shapley values as the solution of a weighted regression (Lundberg & Lee 2017, 1705.07874).
 
     n_samples: at most so many coalitions. Where that is all of them, exact; else the largest and smallest are all
     taken, the others drawn in complementary pairs (Covert & Lee 2021, 2012.01536), and `error` holds standard errors.
     """
-    game = game_of(problem)
     for n in game.players:
         least = min(2 * n + 8, 2**n - 2)
         if not isinstance(n_samples, int) or n_samples < least:
@@ -121,8 +132,9 @@ def kernel_shap(problem: Problem, n_samples: int = 1024, seed: int = 0) -> Attri
     return attribution(game, [phi for phi, _ in fits], [_status(d) for d in designs], [error for _, error in fits])
 
 
+@per_target
 def lime(
-    problem: Problem, n_samples: int = 1000, kernel_width: float = 0.25, ridge: float = 1.0, seed: int = 0
+    game: Game, n_samples: int = 1000, kernel_width: float = 0.25, ridge: float = 1.0, seed: int = 0
 ) -> Attribution:
     """The slopes of a ridge regression on which groups are present, near the whole (Ribeiro et al. 2016, 1602.04938).
 
@@ -134,7 +146,6 @@ def lime(
             f"lime got kernel_width={kernel_width!r}, ridge={ridge!r}; expected a width above 0 and a ridge of at "
             "least 0."
         )
-    game = game_of(problem)
     for n in game.players:
         if not isinstance(n_samples, int) or n_samples < n + 2:
             raise InputError(
@@ -147,11 +158,11 @@ def lime(
     return attribution(game, [phi for phi, _ in fits], [_status(d) for d in designs], [error for _, error in fits])
 
 
-def random(problem: Problem, seed: int = 0) -> Attribution:
+@per_target
+def random(game: Game, seed: int = 0) -> Attribution:
     """Standard normal scores, the control that every comparison needs. A text has the same scores for the same seed."""
-    game = game_of(problem)
     scores = [
-        np.random.default_rng([seed, _fingerprint(problem, row)]).standard_normal(n)
+        np.random.default_rng([seed, _fingerprint(game.problem, row)]).standard_normal(n)
         for row, n in enumerate(game.players)
     ]
     return attribution(game, scores, ["sampled"] * len(scores))
@@ -182,7 +193,7 @@ def _completed(
     samples: dict[int, Values] = {row: np.zeros((0, game.players[row])) for row in rows}
     status = {row: "exact" for row in scores}
     while rows:
-        used = Counter(row for row, _ in game.known)
+        used = game.passes()
         drawn = {}
         for row in rows:
             n, so_far = game.players[row], len(samples[row])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..errors import UnknownBaseline
+
+if TYPE_CHECKING:
+    from .tasks import Task
 
 Embed = Callable[[Tensor], Tensor]
 
@@ -18,13 +21,29 @@ def name_of(spec: Any) -> str:
     return spec if isinstance(spec, str) else f"tensor {tuple(spec.shape)}"
 
 
-def deletes(spec: Any, special: Tensor) -> bool:
-    """Whether the baseline is "delete". Raises UnknownBaseline where nothing would be left of a row.
+def meant(spec: Any, tokenizer: Any) -> Any:
+    """`spec`; or for "mask", where the tokenizer has no mask token, as those of causal models, what stands in for it
+    and is named in its place: its unknown token, its padding token, the token that ends a text, or zero. Padding comes
+    second, because its embedding is often 0, where a norm divides by almost nothing."""
+    if not isinstance(spec, str) or spec != "mask" or getattr(tokenizer, "mask_token_id", None) is not None:
+        return spec
+    names = ("unk_token", "pad_token", "eos_token")
+    return next((token for name in names if (token := getattr(tokenizer, name, None))), "zero")
+
+
+def deletes(spec: Any, special: Tensor, task: Task) -> bool:
+    """Whether the baseline is "delete". Raises UnknownBaseline where nothing would be left of a row, or where what the
+    task reads belongs to positions, which would move.
 
     special: (rows, tokens), the tokens that stay.
     """
     if not isinstance(spec, str) or spec != "delete":
         return False
+    if not task.deletes:
+        raise UnknownBaseline(
+            f"Found baseline='delete' for the task {task.name!r}, whose outputs belong to positions that would move; "
+            "expected a baseline that keeps them: 'mask', 'pad', 'zero', 'mean', a token or a text."
+        )
     if not special.any(1).all():
         raise UnknownBaseline(
             "Found baseline='delete' for a tokenizer that adds no special tokens, so that nothing would be left of the "
@@ -59,7 +78,7 @@ def embedded(
                 f"{_available(tokenizer)}, or any token of its vocabulary."
             )
     else:
-        token = _token_id(spec, tokenizer)
+        token = token_id(spec, tokenizer)
     if token is None:
         return embed(_from_text(spec, ids, kept, tokenizer))
     return embed(torch.where(kept, ids, token))
@@ -70,7 +89,7 @@ def _available(tokenizer: Any) -> str:
     return ", ".join(f"baseline={n!r}" for n in [*names, "zero", "mean"])
 
 
-def _token_id(spec: str, tokenizer: Any) -> int | None:
+def token_id(spec: str, tokenizer: Any) -> int | None:
     """The id of a token of the vocabulary, written as the tokenizer writes it or as a word that is one token."""
     found = tokenizer.get_vocab().get(spec)
     if found is None:

@@ -1,24 +1,62 @@
-"""Which texts go through the model together."""
+"""Which texts, and which of their baselines, go through the model together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 TOKENS = 1024
 """Positions to a batch. Measured on two CPU cores: larger batches are no faster per text, and need more memory."""
+_BATCH_COST = 32
+"""What a batch costs by itself, in positions: fewer batches mean more padding. Of 200 SST-2 texts 5 % is padding then,
+16 % where batches are filled to the brim."""
 
 
-def groups(lengths: Sequence[int], tokens: int = TOKENS) -> list[list[int]]:
+def groups(
+    lengths: Sequence[int], copies: int = 1, tokens: int = TOKENS, kinds: Sequence[Hashable] = ()
+) -> list[list[int]]:
     """Indices in batches: texts of similar length together, so that little is padding; a long text goes alone.
+
+    copies: how many rows a text has, one for each baseline. kinds: only texts of one kind go together; none given, all
+    are of one.
 
     Examples:
         >>> groups([3, 9, 4], tokens=8)
         [[0, 2], [1]]
+        >>> groups([3, 3, 3], kinds=["a", "b", "a"])
+        [[0, 2], [1]]
     """
-    result: list[list[int]] = []
+    of_kind: dict[Hashable, list[int]] = {}
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if result and (len(result[-1]) + 1) * lengths[i] <= tokens:
-            result[-1].append(i)
-        else:
-            result.append([i])
-    return result
+        of_kind.setdefault(kinds[i] if kinds else None, []).append(i)
+    cut = ((mine, _cut([lengths[i] * copies for i in mine], tokens)) for mine in of_kind.values())
+    return [[mine[i] for i in batch] for mine, batches in cut for batch in batches]
+
+
+def _cut(sizes: Sequence[int], tokens: int) -> list[range]:
+    """Consecutive ranges of ascending sizes, of at most `tokens` padded positions, that cost least in all: what a batch
+    costs by itself, and its positions with padding. (Dynamic programming over where the last batch begins.)"""
+    cost, begins = [0.0], [0]
+    for end in range(1, len(sizes) + 1):
+        longest = sizes[end - 1]
+        first = max(0, end - max(1, tokens // longest))
+        best = min(range(first, end), key=lambda i: cost[i] + (end - i) * longest)
+        cost.append(cost[best] + (end - best) * longest + _BATCH_COST)
+        begins.append(best)
+    ranges, end = [], len(sizes)
+    while end:
+        ranges.append(range(begins[end], end))
+        end = begins[end]
+    return ranges[::-1]
+
+
+def together(positions: int, copies: int, tokens: int = TOKENS) -> int:
+    """How many of the copies of a batch of so many positions go through together, in as few and as equal parts as can
+    be.
+
+    Examples:
+        >>> together(positions=500, copies=5, tokens=1024), together(positions=2000, copies=5, tokens=1024)
+        (2, 1)
+    """
+    most = max(1, tokens // max(1, positions))
+    parts = -(-copies // most)
+    return -(-copies // parts)

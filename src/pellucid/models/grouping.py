@@ -82,10 +82,10 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
     return found
 
 
-def shortener(run: Callable[[Mapping[str, Tensor], int], Tensor]) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
+def shortener(run: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
     """`(args, keep) → outputs`: the model on what `keep` (n, tokens) leaves of the batch, closed up.
 
-    run: (batch, rows) → outputs (rows, …), the model on its own ids. Inputs of the shape of the ids move together.
+    run: batch → outputs (rows, …), the model on its own ids. Inputs of the shape of the ids move together.
     Texts of one length go through together, so there is no padding: the answers are those of the shorter texts alone,
     whichever side the tokenizer pads and however the model counts positions.
     """
@@ -100,7 +100,7 @@ def shortener(run: Callable[[Mapping[str, Tensor], int], Tensor]) -> Callable[[t
                 name: value[rows][keep[rows]].view(len(rows), width) if value.shape == keep.shape else value[rows]
                 for name, value in batch.items()
             }
-            parts.append(run(part, len(rows)))
+            parts.append(run(part))
             places.append(rows)
         return torch.cat(parts)[torch.cat(places).argsort()]
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from ..errors import ModelNotFound, UnsupportedModel
+from ..errors import MissingExtra, ModelNotFound, UnsupportedModel
 from .model import Model
+from .running import device_named
 from .tasks import TASKS, task_of
 
 
@@ -24,6 +25,8 @@ def load(
     revision: str | None = None,
     *,
     trust_remote_code: bool = False,
+    autocast: torch.dtype | str | None = None,
+    compile: bool | str = False,
 ) -> Model:
     """A checkpoint, ready to be explained; without a name the bundled sentiment classifier, which needs no network.
 
@@ -31,9 +34,11 @@ def load(
     task: a name in TASKS; found from the checkpoint's architecture when None.
     dtype: float32 when None, whatever the checkpoint is stored in, so that scores add up to float32 precision;
         "auto" keeps the checkpoint's own.
+    device: where it runs, such as "cuda" or "mps"; the CPU when None.
     trust_remote_code: run code that comes with the checkpoint. Off unless you ask.
+    autocast, compile: as `Model`.
 
-    Raises ModelNotFound, UnsupportedModel.
+    Raises ModelNotFound, UnsupportedModel, InputError.
 
     Examples:
         >>> import pellucid
@@ -42,6 +47,7 @@ def load(
     """
     import transformers
 
+    place = None if device is None else device_named(device)
     source = str(files("pellucid") / "assets" / "sentiment") if name is None else os.path.expanduser(os.fspath(name))
     if not Path(source).is_dir() and _is_path(source):
         raise ModelNotFound(f"There is no directory {source!r}; expected one with config.json and model.safetensors.")
@@ -58,10 +64,11 @@ def load(
         model = getattr(transformers, row.auto).from_pretrained(
             source, dtype=dtype or torch.float32, use_safetensors=True, **common
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
+        tokenizer = getattr(transformers, row.reads.reader).from_pretrained(source, **common)
     if name is None:
         model.config._name_or_path = "pellucid-sentiment (bundled)"
-    return Model(model.to(device) if device is not None else model, tokenizer, row.name)
+    found = model if place is None else model.to(place)
+    return Model(found, tokenizer, row.name, autocast=autocast, compile=compile)
 
 
 def _is_path(source: str) -> bool:
@@ -74,6 +81,11 @@ def _explained(source: str) -> Iterator[None]:
     """transformers' many ways of not finding a model, as one error."""
     try:
         yield
+    except ImportError as error:
+        raise MissingExtra(
+            f"Loading {source!r} needs a package that is not installed: {str(error).strip()[:300]} An image processor "
+            "needs Pillow: pip install 'pellucid[images]'."
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, (ModelNotFound, UnsupportedModel)):
             raise

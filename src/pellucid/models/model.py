@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, NonFiniteOutput, UnsupportedModel
-from ..explanation import Target
-from ..problem import Problem, Select
-from . import baselines, sites
-from .encoding import Encoding, collate, encode
+from ..errors import InputError, UnsupportedModel
+from ..problem import Problem
+from . import baselines, depth, running, sites
+from .encoding import Encoding
 from .grouping import grouped, shortener
-from .tasks import TASKS, Task, resolve, task_of
+from .modality import embedding_names, reading_side
+from .tasks import TASKS, Asked, Goal, Inputs, Task, task_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,11 @@ class Model:
     tokenizer: a transformers tokenizer.
     task: a name in `TASKS`; found from the model's configuration when None.
     embeddings: the module whose output is explained, or its dotted name; `get_input_embeddings()` when None.
+    autocast: "bfloat16" or "float16": forward passes run under `torch.autocast`. Its rounding shows in each delta.
+    compile: the layers run compiled by `torch.compile` (True, or the name of a backend) in passes that take no
+        gradient, such as those of the perturbation methods. Where a graph is needed they run as they are.
 
-    Raises UnsupportedModel where one of these cannot be found.
+    Raises UnsupportedModel where one of these cannot be found, InputError.
 
     Examples:
         >>> import pellucid
@@ -45,6 +48,8 @@ class Model:
     tokenizer: Any
     task: str | None = None
     embeddings: nn.Module | str | None = None
+    autocast: torch.dtype | str | None = field(default=None, kw_only=True)
+    compile: bool | str = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -54,7 +59,9 @@ class Model:
             )
         if not callable(self.tokenizer):
             raise UnsupportedModel(f"Found {self.tokenizer!r:.60} as the tokenizer; expected a transformers tokenizer.")
-        _ = self.row, self.embedding  # both must be found now, not in the middle of an explanation
+        _one_device(self.model)
+        # they must be found now, not in the middle of an explanation
+        _ = self.row, self._parameters, self.embedding, self.precision, self._compiled
 
     # ------------------------------------------------------------------------------------------- what it is
 
@@ -68,8 +75,8 @@ class Model:
         config = getattr(self.model, "config", None)
         if config is None:
             return TASKS["text-classification"]
-        names = [type(self.model).__name__, *(getattr(config, "architectures", None) or ())]
-        found = task_of(names)
+        names = [type(m).__name__ for m in _shells(self.model)]
+        found = task_of(names[:1]) or task_of(names[1:]) or task_of(getattr(config, "architectures", None))
         if found is None and hasattr(self.model, "get_input_embeddings") and hasattr(self.model, "base_model_prefix"):
             raise UnsupportedModel(
                 f"{names[0]} does none of the tasks known here ({', '.join(TASKS)}). If its outputs are the logits of "
@@ -91,23 +98,10 @@ class Model:
                 return self.model.get_submodule(self.embeddings)
             except AttributeError as error:
                 raise UnsupportedModel(
-                    f"The model has no module {self.embeddings!r}; its modules that embed: {self._embedding_names()}."
+                    f"The model has no module {self.embeddings!r}; its modules that embed: "
+                    f"{embedding_names(self.model)}."
                 ) from error
-        for module in self.model.modules():
-            if hasattr(module, "get_input_embeddings"):
-                try:
-                    found = module.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-                except (NotImplementedError, AttributeError):
-                    continue
-                if isinstance(found, nn.Module):
-                    return found
-        wide = [m for m in self.model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings >= self._vocabulary]
-        if len(wide) != 1:
-            raise UnsupportedModel(
-                f"Found {len(wide)} embedding modules as large as the vocabulary ({self._vocabulary}); expected one. "
-                f"Name yours: pellucid.Model(..., embeddings='name'), among {self._embedding_names()}."
-            )
-        return wide[0]
+        return self.row.reads.embedding(self)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -120,7 +114,10 @@ class Model:
         """How many tokens the model takes, special tokens included; None where nothing says."""
         config = getattr(self.model, "config", None)
         limits = [n for n in [getattr(self.tokenizer, "model_max_length", None)] if n and n < 1_000_000]
-        positions = getattr(config, "max_position_embeddings", None)
+        try:
+            positions = getattr(config, "max_position_embeddings", None)
+        except NotImplementedError:  # XLNet's way to say that there is no limit
+            positions = None
         if isinstance(positions, int) and positions > 0:
             limits.append(positions - self._first_position)
         return min(limits, default=None)
@@ -129,6 +126,11 @@ class Model:
     def name(self) -> str:
         """The checkpoint's name or path, or the class's name."""
         return getattr(getattr(self.model, "config", None), "_name_or_path", "") or type(self.model).__name__
+
+    @cached_property
+    def precision(self) -> torch.dtype | None:
+        """What forward passes are autocast to."""
+        return running.precision(self.autocast)
 
     @property
     def device(self) -> torch.device:
@@ -140,86 +142,86 @@ class Model:
 
     # ----------------------------------------------------------------------------------------- what it does
 
-    def encode(self, items: Sequence[Any], truncate: bool = False) -> list[Encoding]:
-        """Texts as token ids. Raises InputError, TextTooLong."""
-        return encode(self.tokenizer, items, self.limit, truncate)
+    def encode(self, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
+        """Inputs as token ids, one Encoding each. Raises InputError, TextTooLong."""
+        return self.row.encode(self, items, truncate, max_new_tokens)
 
     def problem(
-        self, encodings: Sequence[Encoding], baseline: Any, target: Any, groups: Any = None, output: str = "logit"
+        self,
+        encodings: Sequence[Encoding],
+        baseline: Any,
+        target: Any,
+        groups: Any = None,
+        output: str = "logit",
+        detail: Sequence[str] = (),
+        at: str | Sequence[str] | None = None,
     ) -> Problem:
-        """The embeddings of a batch of texts, against those of a baseline, for one target.
+        """The embeddings of a batch of texts, against those of a baseline, for the goals of a target.
 
         baseline "delete" has no embeddings: the Problem knows how to run a text without some of its tokens instead.
         """
-        batch, own = collate(self.tokenizer, encodings, self.device)
-        batch = {name: value for name, value in batch.items() if self._takes(name)}
+        sequences, owns = self.collate(encodings)
+        own = torch.cat(owns, 1)
         special = torch.zeros_like(own)
         special[own] = torch.tensor([t.special for e in encodings for t in e.tokens], device=own.device)
-        ids = batch["input_ids"]
         with torch.no_grad():
-            embed = self._embedder(batch)
-            x = embed(ids)
-            x0 = (
-                x
-                if baselines.deletes(baseline, special)
-                else baselines.embedded(baseline, ids, x, special | ~own, self.tokenizer, embed, self._mean_embedding)
-            )
-        members = torch.full_like(ids, -1)
+            x = torch.cat([self.embedded(s) for s in sequences], 1)
+            deletes = baselines.deletes(baseline, special, self.row)
+            x0 = x if deletes else self.row.reads.baseline(self, baseline, sequences, owns, x, special | ~own)
+        members = torch.full(own.shape, -1, device=own.device)
         members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
-        return Problem(
+        asked = self.asked(encodings, target, output)
+        problem = Problem(
             self.outputs,
             (x,),
             (x0,),
-            self._chooser(target, output),
-            (batch,),
+            lambda outputs: tuple(goal.select for goal in self.row.goals(asked, outputs)),
+            sequences,
             own,
             (members,),
-            shortener(self._run) if x0 is x else None,
+            shortener(self.alone) if deletes else None,
+            resumed=None if isinstance(at, str) else self.row.resumed(self, x, sequences, owns),
         )
+        return depth.deepened(self, problem, frozenset(detail), at)
 
-    def outputs(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """The logits of `model(**batch)`, with `x` as the output of its embedding module."""
-        with sites.replaced(self.embedding, x):
-            return self._run(batch, len(x))
+    def collate(self, encodings: Sequence[Encoding]) -> tuple[tuple[dict[str, Tensor], ...], tuple[Tensor, ...]]:
+        """As `Modality.collate`, with the inputs that the model's forward names."""
+        sequences, owns = self.row.reads.collate(self, encodings)
+        return tuple({n: v for n, v in s.items() if self.takes(n) or n == self.row.places} for s in sequences), owns
 
-    def targets(self, spec: Any, logits: Tensor) -> list[Target]:
-        """The target's name in each row."""
-        return resolve(spec, self._names(logits), logits)[1]
+    def asked(self, encodings: Sequence[Encoding], target: Any, output: str) -> Asked:
+        """What a user asked of a batch."""
+        width = max(len(e) for e in encodings)
+        left = getattr(self.tokenizer, "padding_side", "right") == "left"
+        starts = [width - len(e) if left else 0 for e in encodings]
+        kind = getattr(getattr(self.model, "config", None), "problem_type", None)
+        return Asked(encodings, starts, self.labels, self.tokenizer, target, output, kind)
 
-    def prediction(self, logits: Tensor) -> list[tuple[str, float | None]]:
-        """The predicted class of each row and its probability; for a single output, its name and None."""
-        names = self._names(logits)
-        if logits.shape[1] == 1:
-            return [(names[0], None)] * len(logits)
-        best = torch.softmax(logits.double(), 1).max(1)
-        return [(names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    def outputs(self, x: Tensor, *sequences: Inputs) -> Any:
+        """What the task reads from the model, with `x` as the output of its embedding module."""
+        return self.row.run(self, x, *sequences)
 
-    # ---------------------------------------------------------------------------------------------- details
+    def alone(self, *sequences: Inputs) -> Any:
+        """What the task reads from the model on its own ids."""
+        return self.row.run(self, None, *sequences)
 
-    def _names(self, logits: Tensor) -> tuple[str, ...]:
-        classes = logits.shape[1]
-        return self.labels if len(self.labels) == classes else tuple(f"LABEL_{i}" for i in range(classes))
+    def forward(self, inputs: Inputs, x: Tensor | None = None, **more: Any) -> Any:
+        """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what its embedding returns."""
+        ids = inputs["input_ids"].flatten(0, -2) if "input_ids" in inputs else None
+        site = nullcontext() if x is None else sites.replaced(self.embedding, x, ids)
+        precision = running.autocast(self.device, self.precision)
+        with site, precision, sites.compiled(self._compiled), sites.padded(self.model, inputs) as given:
+            return self.model(**given, **self._positions(inputs), **more)
 
-    def _run(self, batch: Mapping[str, Tensor], rows: int) -> Tensor:
-        return self.row.logits(self.model(**batch), rows)
-
-    def _chooser(self, target: Any, output: str) -> Callable[[Tensor], Select]:
-        def choose(logits: Tensor) -> Select:
-            if not torch.isfinite(logits.detach()).all():
-                raise NonFiniteOutput(
-                    "The model's logits hold NaN or infinity; finite numbers were expected. Check its weights for NaN, "
-                    "or load it in float32 if it overflows in half precision (dtype=torch.float32)."
-                )
-            return resolve(target, self._names(logits), logits, output)[0]
-
-        return choose
-
-    def _embedder(self, batch: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+    def embedded(self, inputs: Inputs) -> Tensor:
+        """The embeddings (rows, tokens, hidden) of one sequence: what its embedding module returns."""
         if isinstance(self.embedding, nn.Embedding):
-            return self.embedding
-        return lambda ids: sites.output_of(self.embedding, lambda: self.model(**{**batch, "input_ids": ids}))
+            return self.embedding(inputs[self.row.reads.takes])
+        given = {n: v for n, v in inputs.items() if n != self.row.places}
+        return sites.output_of(self.embedding, lambda: self.model(**given))
 
-    def _mean_embedding(self) -> Tensor:
+    def mean_embedding(self) -> Tensor:
+        """The average (hidden,) of the vocabulary's embeddings. Raises InputError where there is no such matrix."""
         weight = getattr(self.embedding, "weight", None)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
             raise InputError(
@@ -228,29 +230,57 @@ class Model:
             )
         return weight.detach().mean(0)
 
+    def baseline(self, spec: Any) -> Any:
+        """The baseline that is meant by a name."""
+        return baselines.meant(spec, self.tokenizer)
+
+    def goals(self, encodings: Sequence[Encoding], target: Any, output: str, outputs: Any) -> list[Goal]:
+        """The goals of a batch, with their names and predictions, from its outputs at the input."""
+        return self.row.goals(self.asked(encodings, target, output), outputs)
+
+    @property
+    def reader(self) -> nn.Module:
+        """The side that reads the text: the encoder of an encoder–decoder, else the model."""
+        return reading_side(self.model)
+
+    # ---------------------------------------------------------------------------------------------- details
+
+    def _positions(self, batch: Inputs) -> dict[str, Tensor]:
+        """Positions for rows padded on the left, counted from where each begins, where the model can be told them."""
+        mask = batch.get("attention_mask")
+        if mask is None or "position_ids" not in self._parameters[0] or bool(mask[..., 0].all()):
+            return {}
+        return {"position_ids": (mask.long().cumsum(-1) - 1).clamp_min(0) + self._first_position}
+
+    @cached_property
+    def _compiled(self) -> dict[nn.Module, Any]:
+        """Each layer's call, compiled when it is first needed; layers of one class share their code."""
+        if not self.compile:
+            return {}
+        backend = "inductor" if self.compile is True else self.compile
+        if backend not in torch.compiler.list_backends(exclude_tags=()):
+            raise InputError(
+                f"Found compile={self.compile!r}; expected True or a backend among "
+                f"{', '.join(torch.compiler.list_backends())}."
+            )
+        return {m: torch.compile(m._call_impl, backend=backend, dynamic=True) for m in depth.stack(self)}
+
     @cached_property
     def _parameters(self) -> tuple[frozenset[str], bool]:
         parameters = inspect.signature(self.model.forward).parameters.values()
         named = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-        anything = any(p.kind == p.VAR_KEYWORD for p in parameters) and "input_ids" not in named
-        if "input_ids" not in named and not anything:
+        takes = self.row.reads.takes
+        anything = any(p.kind == p.VAR_KEYWORD for p in parameters) and takes not in named
+        if takes not in named and not anything:
             raise UnsupportedModel(
                 f"{type(self.model).__name__}.forward takes {', '.join(sorted(named)) or 'nothing'}; expected an "
-                "argument 'input_ids'. Give it that name."
+                f"argument {takes!r} for {self.row.name}. Give it that name."
             )
         return named, anything
 
-    def _takes(self, name: str) -> bool:
+    def takes(self, name: str) -> bool:
         named, anything = self._parameters
         return anything or name in named
-
-    @property
-    def _vocabulary(self) -> int:
-        return getattr(self.tokenizer, "vocab_size", 0)
-
-    def _embedding_names(self) -> str:
-        names = [n for n, m in self.model.named_modules() if isinstance(m, nn.Embedding)]
-        return ", ".join(map(repr, names)) or "none"
 
     @property
     def _first_position(self) -> int:
@@ -258,3 +288,24 @@ class Model:
         positions = [m for n, m in self.model.named_modules() if n.endswith("position_embeddings")]
         padding = getattr(positions[0], "padding_idx", None) if positions else None
         return 0 if padding is None else padding + 1
+
+
+def _shells(net: nn.Module) -> Iterator[nn.Module]:
+    """A model, and the one that it wraps without anything beside it, as adapters do, and so on."""
+    yield net
+    while len(children := list(net.children())) == 1:
+        (net,) = children
+        yield net
+
+
+def _one_device(net: nn.Module) -> None:
+    """Raises UnsupportedModel where the weights are on several devices, or on none."""
+    placed: Any = getattr(net, "hf_device_map", None) or {}
+    devices = {str(p.device) for p in net.parameters()}
+    places = sorted(devices if len(devices) > 1 or "meta" in devices else {str(d) for d in placed.values()})
+    if len(places) > 1 or "meta" in places:
+        raise UnsupportedModel(
+            f"The model's weights are on {', '.join(places)}; expected all of them in the memory of one device. Load "
+            "it without device_map, or with device_map={'': 0}: pellucid.load(name, device='cuda') does so, and "
+            "dtype=torch.bfloat16 halves its size."
+        )

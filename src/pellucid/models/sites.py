@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
@@ -29,25 +31,127 @@ def borrowed(net: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def replaced(module: nn.Module, value: Tensor) -> Iterator[None]:
-    """`module` returns `value`, in its first call only: an embedding may be shared by an encoder and a decoder."""
+def compiled(layers: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """These layers run as compiled, where no graph is wanted and nothing hooks into them: compiled code neither records
+    what rules need, nor notices a hook that comes later. Raises UnsupportedModel where they cannot be compiled."""
+    hooked = (m for layer in layers for m in layer.modules() if m._forward_hooks or m._forward_pre_hooks)
+    if not layers or torch.is_grad_enabled() or next(hooked, None) is not None:
+        yield
+        return
+    mine = {layer: call for layer, call in layers.items() if layer._compiled_call_impl is None}
+    for layer, call in mine.items():
+        layer._compiled_call_impl = call
+    try:
+        yield
+    except RuntimeError as error:
+        from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
+        if not isinstance(error, TorchDynamoException):
+            raise
+        raise UnsupportedModel(
+            f"torch.compile failed on the layers of this model ({str(error).strip().splitlines()[0]:.200}); expected a "
+            "working compiler. Leave out compile=True: the answers are the same."
+        ) from error
+    finally:
+        for layer in mine:
+            del layer._compiled_call_impl
+
+
+@contextmanager
+def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: int = 1) -> Iterator[None]:
+    """`module` returns `value` (rows, tokens, hidden) where it embeds `ids` (rows, tokens), in one call only, from 1:
+    an encoder and a decoder may share an embedding.
+
+    A model may embed its ids turned over (XLNet: tokens first), or padded on the right (Longformer, BigBird): the
+    value is turned over too, and beyond it the module's own output stays.
+    """
     calls = 0
 
-    def hook(*_: Any) -> Tensor | None:
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         nonlocal calls
         calls += 1
-        return value if calls == 1 else None
+        if calls != call:
+            return None
+        given = next((t for t in (*args, *kwargs.values()) if _are_ids(t)), None)
+        first, *others = output if isinstance(output, tuple) else (output,)
+        fitted = _fitted(value, ids, given, first)
+        if fitted is None:
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise UnsupportedModel(
+                f"The embedding module {type(module).__name__} returned {shape}, where embeddings {tuple(value.shape)} "
+                "of the input's own ids were expected: it is called with other ids first. Name the module that embeds "
+                "the input: pellucid.Model(..., embeddings='path.to.module')."
+            )
+        return (fitted, *others) if isinstance(output, tuple) else fitted
 
-    handle = module.register_forward_hook(hook)
+    handle = module.register_forward_hook(hook, with_kwargs=True)
     try:
         yield
     finally:
         handle.remove()
-    if not calls:
+    if calls < call:
         raise UnsupportedModel(
             f"The embedding module {type(module).__name__} was never called in the forward pass, so the input could "
             "not be followed. Name the module that is: pellucid.Model(..., embeddings='path.to.module')."
         )
+
+
+def _are_ids(t: Any) -> bool:
+    return isinstance(t, Tensor) and t.ndim == 2 and not t.is_floating_point() and not t.is_complex()
+
+
+def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Any) -> Tensor | None:
+    """`value` as the module's output for the ids it was given, which may be `ids` turned over or padded."""
+    if not isinstance(output, Tensor):
+        return None
+    fits = output.shape[1:] == value.shape[1:] and len(output) in (1, len(value))  # positions: one row for all
+    if ids is None or given is None or torch.equal(given, ids):
+        return value if fits else None
+    if torch.equal(given, ids.mT):
+        return value.transpose(0, 1)
+    tokens = ids.shape[1]
+    if given.shape[1] > tokens and torch.equal(given[:, :tokens], ids):
+        return torch.cat([value, output[:, tokens:]], 1)
+    return value if fits else None
+
+
+@contextmanager
+def padded(net: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """`batch` with the model's own padding id wherever its mask says padding: some classifiers look for the last token
+    that is not padding. A model that names no such id (GPT-2) is lent one that no row uses, for this pass only."""
+    config: Any = getattr(net, "config", None)
+    ids, mask = batch.get("input_ids"), batch.get("attention_mask")
+    knows = hasattr(config, "pad_token_id")
+    if not knows or ids is None or mask is None or mask.shape != ids.shape or (len(ids) == 1 and bool(mask.all())):
+        yield batch
+        return
+    pad = config.pad_token_id
+    used = set(ids.unique().tolist()) if pad is None else set()
+    lent = next(i for i in count() if i not in used) if pad is None else pad
+    config.pad_token_id = lent
+    try:
+        yield {**batch, "input_ids": torch.where(mask.bool(), ids, lent)}
+    finally:
+        config.pad_token_id = pad
+
+
+@contextmanager
+def read(
+    modules: Sequence[nn.Module],
+    after: Callable[[int, Any], None] | None,
+    before: Callable[[int, Any], None] | None = None,
+) -> Iterator[None]:
+    """Calls `after(i, output)`, and `before(i, args)`, around each call of `modules[i]`."""
+    number = {m: i for i, m in reversed(list(enumerate(modules)))}
+    enter: Any = lambda m, args: before and before(number[m], args)
+    leave: Any = lambda m, args, output: after and after(number[m], output)
+    handles = [m.register_forward_pre_hook(enter) for m in number if before is not None]
+    handles += [m.register_forward_hook(leave) for m in number if after is not None]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class _Reached(BaseException):
@@ -59,7 +163,7 @@ def output_of(module: nn.Module, run: Callable[[], Any]) -> Tensor:
     found: list[Any] = []
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        found.append(output)
+        found.append(output[0] if isinstance(output, tuple) else output)
         raise _Reached
 
     handle = module.register_forward_hook(hook)
@@ -77,3 +181,23 @@ def output_of(module: nn.Module, run: Callable[[], Any]) -> Tensor:
             "pellucid.Model(..., embeddings='path.to.module')."
         )
     return found[0].detach()
+
+
+def first_that(net: nn.Module, accept: Callable[[Any], bool], run: Callable[[], Any]) -> nn.Module | None:
+    """The first module of `net` whose output is accepted during `run`, which goes no further; None where none is."""
+    found: list[nn.Module] = []
+
+    def hook(module: nn.Module, _args: Any, output: Any) -> None:
+        if accept(output):
+            found.append(module)
+            raise _Reached
+
+    handles = [module.register_forward_hook(hook) for module in net.modules()]
+    try:
+        run()
+    except _Reached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None

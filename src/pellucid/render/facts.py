@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..explanation import Explanation, Word
+from ..explanation import Array, Explanation, Word
 
 FLOAT_PRECISION = 1e-5  # a relative delta that float32 alone leaves
 _NAMES = {"\n": "⏎", "\t": "⇥", " ": "␣"}
@@ -39,7 +39,16 @@ def about(e: Explanation) -> list[tuple[str, str]]:
 def proof(e: Explanation) -> list[tuple[str, str]]:
     """How far the sum can be trusted and what it cost."""
     facts = [("relative delta", f"{e.relative_delta:.2g}"), ("passes", str(e.passes)), ("status", e.status)]
-    return facts + ([] if e.error is None else [("largest estimated error", f"{np.max(e.error, initial=0.0):.2g}")])
+    return facts + ([] if e.error is None else [("estimated error", _relative_error(e.error, e.scores))])
+
+
+def plus_minus(e: Explanation, tokens: Sequence[int], places: int) -> str:
+    """± the estimated error of these tokens' sum, where they have one: errors add up at worst."""
+    if e.error is None:
+        return ""
+    size = float(e.error[list(tokens)].sum())
+    least = 10.0**-places
+    return f"± <{least:.{places}f}" if 0 < size < least / 2 else f"± {plain(size, places)}"
 
 
 def verdict(e: Explanation) -> str:
@@ -124,6 +133,12 @@ def _unseen(c: str) -> bool:
 def _size(x: float, places: int) -> str:
     shown = f"{abs(x):.{places}f}"
     return shown if float(shown) and abs(x) < 1e9 else f"{abs(x):.0e}" if abs(x) < 1 else f"{abs(x):.6g}"
+
+
+def _relative_error(error: Array, scores: Array) -> str:
+    """That of the vector of scores, relative to it."""
+    size, whole = float(np.linalg.norm(error)), float(np.linalg.norm(scores))
+    return f"{100 * size / whole:.2g}% of the scores" if whole else f"{size:.2g}"
 
 
 def _adds_up(values: tuple[float, ...], places: int) -> bool:

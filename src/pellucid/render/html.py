@@ -12,7 +12,20 @@ from importlib.resources import files
 
 from ..explanation import Explanation, Word
 from .colour import DARK, FAINT, LIGHT, Theme, background, ink_on, strength
-from .facts import about, decimals, equation, label, percent, plain, proof, repeats, signed, span_of, verdict
+from .facts import (
+    about,
+    decimals,
+    equation,
+    label,
+    percent,
+    plain,
+    plus_minus,
+    proof,
+    repeats,
+    signed,
+    span_of,
+    verdict,
+)
 from .passage import Run, passages, peak
 
 TOP = 10
@@ -149,7 +162,8 @@ def _run(e: Explanation, run: Run, top: float) -> str:
 def _note(e: Explanation, run: Run, places: int) -> str:
     """A word and its score; under it its pieces, where it has several."""
     tokens = [i for w in run.words for i in w.tokens]
-    lines = [f"{label(run.text or run.words[0].text)}  {signed(run.score, places)}"]
+    error = plus_minus(e, tokens, places)
+    lines = [f"{label(run.text or run.words[0].text)}  {signed(run.score, places)}{error and f' {error}'}"]
     pieces = [f"{label(e.tokens[i].text)}  {signed(float(e.scores[i]), places)}" for i in tokens]
     return "\n".join(lines + (pieces if len(pieces) > 1 else []))
 
@@ -177,11 +191,12 @@ def _ranking(e: Explanation) -> str:
     low, high = span_of(words)
     top = max((abs(w.score) for w in words), default=0.0)
     unit = max(low, high) / top if top else 0.0
-    rows = "".join(_bar(w, again.get(w.tokens), low, unit, places) for w in words)
-    return f'<p class="eyebrow">Strongest words</p>\n<ol class="bars">{rows}</ol>\n' if words else ""
+    rows = "".join(_bar(w, again.get(w.tokens), low, unit, places, plus_minus(e, w.tokens, places)) for w in words)
+    kind = "bars" if e.error is None else "bars estimated"
+    return f'<p class="eyebrow">Strongest words</p>\n<ol class="{kind}">{rows}</ol>\n' if words else ""
 
 
-def _bar(word: Word, repeat: int | None, low: float, unit: float, places: int) -> str:
+def _bar(word: Word, repeat: int | None, low: float, unit: float, places: int, error: str) -> str:
     width = abs(word.score) * unit
     left = low - width if word.score < 0 else low
     which = "" if repeat is None else f" <small>{repeat}</small>"
@@ -191,7 +206,7 @@ def _bar(word: Word, repeat: int | None, low: float, unit: float, places: int) -
         f'<li><span class="name"><bdi>{_esc(label(word.text))}</bdi>{which}</span>'
         f'<span class="track" aria-hidden="true"><span class="bar {sign}" style="{place}"></span>'
         f'<span class="axis" style="left:{low:.2%}"></span></span>'
-        f"{_number(word.score, signed(word.score, places))}</li>"
+        f"{_number(word.score, signed(word.score, places))}{error and f'<small>{_esc(error)}</small>'}</li>"
     )
 
 
@@ -212,12 +227,14 @@ def _sum(e: Explanation) -> str:
 
 
 def _tokens(e: Explanation) -> str:
-    heads = ("#", "token", "id", "characters", "score")
+    heads = ["#", "token", "id", "characters", "score"] + ([] if e.error is None else ["±"])
+    errors = [] if e.error is None else [(repr(float(s)),) for s in e.error]
     rows = [
         (str(i), f"<bdi>{_esc(label(t.text))}</bdi>", str(t.id), "–".join(map(str, t.span or ())), repr(float(s)))
         for i, (t, s) in enumerate(zip(e.tokens, e.scores, strict=True))
     ]
-    return _details(f"All {len(rows)} tokens", _table(heads, rows, numbers=(0, 2, 3, 4)))
+    rows = [row + more for row, more in zip(rows, errors or [()] * len(rows), strict=True)]
+    return _details(f"All {len(rows)} tokens", _table(heads, rows, numbers=(0, 2, 3, 4, 5)))
 
 
 def _about(e: Explanation) -> str:

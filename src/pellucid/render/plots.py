@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ FAMILIES = (
 
 
 def plot(e: Explanation, kind: str = "words") -> Figure:
-    """One Figure: "words" (a bar per word), "waterfall" (from baseline to output) or "layers" (layers × tokens)."""
+    """One Figure: "words" (a bar per word), "waterfall" (from baseline to output), "layers" (layers × tokens) or
+    "image" (rows × columns of patches)."""
     return stacked([e], kind)
 
 
@@ -63,7 +65,7 @@ def unwarned() -> Iterator[None]:
         yield
 
 
-# ---------------------------------------------------------------------------------------------------- the three kinds
+# ----------------------------------------------------------------------------------------------------- the four kinds
 
 
 def _words(axes: Axes, e: Explanation) -> None:
@@ -109,23 +111,46 @@ def _steps(e: Explanation) -> list[tuple[str, float]]:
 
 
 def _layers(axes: Axes, e: Explanation) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.ticker import MaxNLocator
 
-    values = _layer_scores(e)
-    top = float(np.abs(values).max(initial=0.0)) or 1.0
-    colours = LinearSegmentedColormap.from_list("scores", [background(t, LIGHT) for t in np.linspace(-1, 1, 65)])
-    image = axes.imshow(values, aspect="auto", cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
+    _heat(axes, _layer_scores(e), "auto")
     tokens = [_short(t.text, 16) for t in e.tokens] if len(e.tokens) <= NAMED else []
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, color=LIGHT.ink, parse_math=False, **_font())
     axes.set_ylabel("layer", color=LIGHT.muted)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(colors=LIGHT.muted, length=0, labelsize=8)
-    _bare(axes)
     _title(axes, e)
+
+
+def _heat(axes: Axes, values: Any, aspect: Any) -> None:
+    """A matrix of scores, white at 0, with its scale beside it."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    top = float(np.abs(values).max(initial=0.0)) or 1.0
+    colours = LinearSegmentedColormap.from_list("scores", [background(t, LIGHT) for t in np.linspace(-1, 1, 65)])
+    image = axes.imshow(values, aspect=aspect, cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
+    _bare(axes)
     bar = axes.figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=LIGHT.muted, labelsize=8, length=0)
+
+
+def _image(axes: Axes, e: Explanation) -> None:
+    _heat(axes, patches(e), "equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    _title(axes, e)
+
+
+def patches(e: Explanation) -> Any:
+    """The scores as rows × columns of an image's patches, whose tokens are named "row,column". Raises InputError."""
+    places = [re.fullmatch(r"(\d+),(\d+)", t.text) for t in e.tokens]
+    if not all(places):
+        raise InputError(
+            "This explanation is not of an image; expected patches, tokens such as '0,3'. Use plot('words')."
+        )
+    rows, columns = (1 + max(int(p[k]) for p in places if p) for k in (1, 2))
+    return e.scores.reshape(rows, columns)
 
 
 def _layer_scores(e: Explanation) -> Any:
@@ -138,6 +163,7 @@ KINDS: dict[str, tuple[Callable[[Any, Explanation], None], Callable[[Explanation
     "words": (_words, lambda e: 1.0 + 0.3 * max(1, len(e.top(TOP)))),
     "waterfall": (_waterfall, lambda e: 1.3 + 0.3 * (len(_steps(e)) + 2)),
     "layers": (_layers, lambda e: 2.0 + 0.25 * len(_layer_scores(e))),
+    "image": (_image, lambda e: 1.0 + 5.5 * len(patches(e)) / len(patches(e)[0])),
 }
 
 

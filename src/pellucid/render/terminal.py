@@ -14,7 +14,20 @@ from rich.text import Text
 
 from ..explanation import Explanation
 from .colour import TERMINAL, background, ink_on, strength
-from .facts import about, decimals, equation, label, percent, proof, repeats, signed, span_of, verdict, visible
+from .facts import (
+    about,
+    decimals,
+    equation,
+    label,
+    percent,
+    plus_minus,
+    proof,
+    repeats,
+    signed,
+    span_of,
+    verdict,
+    visible,
+)
 from .passage import Run, passages, peak
 
 TOP = 10
@@ -84,9 +97,13 @@ def _top(e: Explanation) -> RenderableType:
     table.add_column(max_width=24, overflow="ellipsis", no_wrap=True)
     table.add_column(max_width=BAR)
     table.add_column(justify="right", no_wrap=True, min_width=max(map(len, numbers), default=1))
-    for word, number in zip(words, numbers, strict=True):
+    errors = [plus_minus(e, w.tokens, places) for w in words]
+    if any(errors):
+        table.add_column(justify="right", no_wrap=True, min_width=max(map(len, errors)), style=DIM)
+    for word, number, error in zip(words, numbers, errors, strict=True):
         name = Text(label(word.text)).append(f" ({again[word.tokens]})" if word.tokens in again else "", DIM)
-        table.add_row(name, Bar(word.score * max(low, high) / top if top else 0.0, low), number)
+        bar = Bar(word.score * max(low, high) / top if top else 0.0, low)
+        table.add_row(name, bar, number, *([error] if error else []))
     return table
 
 

@@ -1,0 +1,319 @@
+"""What is told of the inside of a model: layers, attention, and the parts of its embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, UnsupportedModel
+from ..numerics.attending import Attending, Attention
+from ..numerics.recording import forward_pass
+from ..problem import Attribution, Problem, Seen
+from . import sites
+
+if TYPE_CHECKING:
+    from .model import Model
+    from .tasks import Goal
+
+CONTRIBUTIONS = {
+    "layers": "what each token contributed at the output of each layer: complete, layer by layer",
+    "heads": "what each attention probability contributed: a part of the whole",
+    "parts": "word, token type and position embeddings, complete together; the baseline's token types and positions "
+    "are those of the first token",
+}
+MEASURES = {
+    "attentions": "the attention probabilities (layers × heads × queries × keys)",
+    "norms": "‖f(x)‖, ‖αf(x)‖ and ‖Σαf(x)‖ (Kobayashi et al. 2020, 2004.10102)",
+    "rollout": "attention rolled out over the layers (Abnar & Zuidema 2020, 2005.00928)",
+    "attention_x_gradient": "attention times its gradient (Barkan et al. 2021)",
+}
+"""What is measured at the input alone. It says how a model attends; it is no attribution to an output."""
+
+
+def checked(detail: str | Sequence[str]) -> frozenset[str]:
+    """The details asked for. Raises InputError."""
+    asked = frozenset([detail] if isinstance(detail, str) else detail)
+    if unknown := asked - CONTRIBUTIONS.keys() - MEASURES.keys():
+        raise InputError(f"Found detail={sorted(unknown)}; expected any of {', '.join([*CONTRIBUTIONS, *MEASURES])}.")
+    return asked
+
+
+def stack(model: Model, names: Sequence[str] | None = None) -> list[nn.Module]:
+    """The layers of a model: the modules of these names, or the longest outermost list of modules on the side that
+    reads the input. Raises UnsupportedModel, InputError."""
+    if names is not None:
+        return [module_named(model.model, name) for name in names]
+    reader = model.reader
+    lists = [(n, m) for n, m in reader.named_modules() if isinstance(m, nn.ModuleList) and len(m)]
+    outer = [m for n, m in lists if not any(n.startswith(f"{other}.") for other, _ in lists if other != n)]
+    if not outer:
+        raise UnsupportedModel(
+            f"{type(model.model).__name__} has no list of layers (an nn.ModuleList); name the modules that are: "
+            "at=['path.to.layer', …]."
+        )
+    longest = max(outer, key=len)
+    return [layer for item in longest for layer in (item if isinstance(item, nn.ModuleList) else [item])]
+
+
+def module_named(net: nn.Module, name: str) -> nn.Module:
+    """Raises InputError where there is none of that name."""
+    try:
+        return net.get_submodule(name)
+    except AttributeError as error:
+        near = [n for n, _ in net.named_modules() if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1] and n]
+        raise InputError(
+            f"Found at={name!r}; the model has no module of that name. Expected one of model.model.named_modules()"
+            + (f", such as {', '.join(map(repr, near[:3]))}." if near else ".")
+        ) from error
+
+
+@contextmanager
+def watching(layers: Sequence[nn.Module], tokens: int, layer_outputs: bool, attention: bool) -> Iterator[list[Seen]]:
+    """Collects the layers' outputs (rows, tokens, hidden) and their attention probabilities, layer by layer."""
+    seen: list[Seen] = []
+
+    def note(layer: int, output: Any) -> None:
+        h = output if isinstance(output, Tensor) else output[0]
+        if h.ndim != 3 or h.shape[1] < tokens:
+            raise UnsupportedModel(
+                f"Layer {layer} ({type(layers[layer]).__name__}) returned {tuple(h.shape)}, where (rows, {tokens} or "
+                "more tokens, hidden) was expected: this model changes the length of the text on its way. Name modules "
+                "that keep it: at=['path.to.layer', …]."
+            )
+        seen.append(Seen("layer", h, 2))
+
+    def attended(found: Attention) -> None:
+        queries, keys = found.probabilities.shape[-2:]
+        if queries != keys or keys < tokens:
+            raise UnsupportedModel(
+                f"Attention of shape {tuple(found.probabilities.shape)} was found for {tokens} tokens, where every "
+                "token attends to every token: sparse attention has no such matrix. Ask for detail=('layers',)."
+            )
+        seen.append(Seen("attention", found.probabilities, 4))
+
+    outputs = sites.read(layers, note) if layer_outputs else nullcontext()
+    with attending(layers, attended) if attention else nullcontext(), outputs:
+        yield seen
+
+
+@contextmanager
+def attending(layers: Sequence[nn.Module], tell: Callable[[Attention], None]) -> Iterator[None]:
+    """`tell` is called with the first attention in each call of a layer: what attends to the text itself."""
+    inside = told = False
+
+    def enter(_layer: int, _args: Any) -> None:
+        nonlocal inside, told
+        inside, told = True, False
+
+    def leave(layer: int, _output: Any) -> None:
+        nonlocal inside
+        if not told:
+            raise UnsupportedModel(
+                f"No attention could be seen in layer {layer} ({type(layers[layer]).__name__}): it calls neither a "
+                "softmax over (rows, heads, queries, keys) nor scaled_dot_product_attention. Ask for "
+                "detail=('layers',)."
+            )
+        inside = False
+
+    def first(found: Attention) -> None:
+        nonlocal told
+        if inside and not told:
+            told = True
+            tell(found)
+
+    with sites.read(layers, leave, enter), Attending(first):
+        yield
+
+
+def fields(
+    model: Model, problem: Problem, detail: frozenset[str], answers: Sequence[Attribution], goals: Sequence[Goal]
+) -> list[list[dict[str, Any]]]:
+    """For each answer and each of its rows the fields of the Explanation that `detail` asks for."""
+    own = cast(Tensor, problem.mask)
+    names = part_names(model, list(other_embeddings(model, problem))) if "parts" in detail else []
+    per_goal = "attention_x_gradient" in detail
+    measures = [] if per_goal else measured(model, problem, detail)
+    found = []
+    for answer, goal in zip(answers, goals, strict=True):
+        if per_goal:
+            measures = measured(model, problem, detail, goal)
+        rows = zip(own, measures, strict=True)
+        found.append([{**_told(answer, i, mine, names), **more} for i, (mine, more) in enumerate(rows)])
+    return found
+
+
+def _told(answer: Attribution, row: int, mine: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """What an answer tells of the inside, for a row's own tokens."""
+    where = mine.nonzero().squeeze(1)
+    found: dict[str, Any] = {}
+    layers = [c[row][where] for kind, c in answer.inside if kind == "layer"]
+    heads = [c[row][:, where][..., where] for kind, c in answer.inside if kind == "attention"]
+    if layers:
+        found["layers"] = torch.stack(layers).double().cpu().numpy()
+    if heads:
+        found["heads"] = torch.stack(heads).double().cpu().numpy()
+    if names:
+        values = (v[row][where].double().cpu() for v in answer.values)
+        found["parts"] = {n: (v.sum(-1) if v.ndim > 1 else v).numpy() for n, v in zip(names, values, strict=True)}
+    return found
+
+
+def deepened(model: Model, problem: Problem, detail: frozenset[str], at: str | Sequence[str] | None) -> Problem:
+    """The same Problem, with its inputs and what it watches as `detail` and `at` ask.
+
+    at: a module's name: its activations become the input. Names: what "layers" reads. Raises InputError,
+    UnsupportedModel.
+    """
+    if isinstance(at, str):
+        problem = _at_module(model, problem, module_named(model.model, at), at)
+    if "parts" in detail:
+        if isinstance(at, str) or len(problem.args) > 1:
+            raise InputError(
+                "Found detail='parts' for "
+                + (f"at={at!r}" if at else "a task of several sequences")
+                + "; expected the embeddings of one text. Leave 'parts' out."
+            )
+        problem = _in_parts(model, problem)
+    if detail & {"layers", "heads"}:
+        layers = stack(model, None if isinstance(at, str) else at)
+        tokens = problem.x[0].shape[1]
+        how = layers, tokens, "layers" in detail, "heads" in detail
+        problem = replace(problem, watch=lambda: watching(*how))
+    return problem
+
+
+def _at_module(model: Model, problem: Problem, module: nn.Module, name: str) -> Problem:
+    with torch.no_grad():
+        h, h0 = (sites.output_of(module, lambda x=x: problem.outputs(x)) for x in (problem.x, problem.x0))
+    if h.shape[:2] != problem.x[0].shape[:2]:
+        raise InputError(
+            f"Found at={name!r}, whose output is {tuple(h.shape)}; expected {tuple(problem.x[0].shape[:2])} + "
+            "(hidden,), an activation for each token."
+        )
+
+    def f(h: Tensor, *sequences: Any) -> Any:
+        with sites.replaced(module, h):
+            return model.alone(*sequences)
+
+    return replace(problem, f=f, x=(h,), x0=(h0,), without=None)
+
+
+def _in_parts(model: Model, problem: Problem) -> Problem:
+    """Word, token type and position embeddings as inputs of their own. Those of the baseline's types and positions are
+    those of the row's first token."""
+    x, (rows, tokens) = problem.x[0], problem.x[0].shape[:2]
+    others = other_embeddings(model, problem)
+    first = cast(Tensor, problem.mask).long().argmax(1)
+    values = [v.expand(rows, -1, -1) for v in others.values()]
+    at_first = [v[torch.arange(rows, device=v.device), first].unsqueeze(1).expand(-1, tokens, -1) for v in values]
+
+    def f(word: Tensor, *rest: Any) -> Any:
+        with ExitStack() as sites_:
+            for module, value in zip(others, rest, strict=False):
+                sites_.enter_context(sites.replaced(module, value))
+            return problem.f(word, *rest[len(others) :])
+
+    return replace(
+        problem,
+        f=f,
+        x=(x, *values),
+        x0=(problem.x0[0], *at_first),
+        groups=problem.groups and (*problem.groups, *(torch.full_like(problem.groups[0], -1) for _ in values)),
+    )
+
+
+def other_embeddings(model: Model, problem: Problem) -> dict[nn.Module, Tensor]:
+    """The modules besides the word embedding that embed the same tokens, and what they return (1 or rows, tokens,
+    hidden)."""
+    tokens, hidden = problem.x[0].shape[1:]
+    modules = [m for m in model.model.modules() if isinstance(m, nn.Embedding) and m is not model.embedding]
+    found: dict[nn.Module, Tensor] = {}
+
+    def note(i: int, output: Tensor) -> None:
+        if output.ndim == 3 and output.shape[1:] == (tokens, hidden) and modules[i] not in found:
+            found[modules[i]] = output
+
+    with torch.no_grad(), sites.read(modules, note):
+        problem.outputs(problem.x)
+    return found
+
+
+def part_names(model: Model, modules: Sequence[nn.Module]) -> list[str]:
+    """ "word", then "position", "token type" or the module's own name."""
+    names = {m: n.rsplit(".", 1)[-1] for n, m in model.model.named_modules()}
+    known = {"position": ("position", "pos", "wpe"), "token type": ("token_type", "segment")}
+    named = lambda n: next((k for k, parts in known.items() if any(p in n for p in parts)), n)
+    return ["word", *(named(names[m]) for m in modules)]
+
+
+# ------------------------------------------------------------------------------------------------ measures at the input
+
+
+def measured(model: Model, problem: Problem, detail: frozenset[str], goal: Goal | None = None) -> list[dict[str, Any]]:
+    """For each row the fields of its Explanation that are measured at the input, for the row's own tokens.
+
+    goal: what "attention_x_gradient" takes the gradient of.
+    """
+    own = cast(Tensor, problem.mask)
+    found: list[dict[str, Any]] = [{} for _ in own]
+    asked = detail & MEASURES.keys()
+    if not asked:
+        return found
+    attentions: list[Attention] = []
+    x = tuple(t.detach().requires_grad_() for t in problem.x)
+    graph = forward_pass(x, {}) if "attention_x_gradient" in asked else torch.no_grad()
+    with graph, attending(stack(model), attentions.append):
+        outputs = problem.outputs(x)
+        y = goal and problem.value(outputs, goal.select)
+    every = [a.probabilities for a in attentions]
+    grads = () if y is None or not y.requires_grad else torch.autograd.grad(y.sum(), every)
+    for i, mine in enumerate(own):
+        where = mine.nonzero().squeeze(1)
+        p = torch.stack([a.probabilities.detach()[i][:, where][..., where] for a in attentions])
+        measures: dict[str, Any] = {}
+        if "attentions" in asked:
+            found[i]["attentions"] = p.double().cpu().numpy()
+        if "norms" in asked:
+            measures |= _norms(attentions, p, i, where)
+        if "rollout" in asked:
+            measures["rollout"] = _rollout(p)
+        if grads:
+            g = torch.stack([g[i][:, where][..., where] for g in grads])
+            measures["attention_x_gradient"] = p * g
+        if measures:
+            found[i]["measures"] = {k: v.double().cpu().numpy() for k, v in measures.items()}
+    return found
+
+
+def _rollout(p: Tensor) -> Tensor:
+    """(layers, tokens, tokens): the product of (mean over heads + identity)/2 up to each layer."""
+    eye = torch.eye(p.shape[-1], dtype=p.dtype, device=p.device)
+    each = (p.mean(1) + eye) / 2
+    rolled = [each[0]]
+    for layer in each[1:]:
+        rolled.append(layer @ rolled[-1])
+    return torch.stack(rolled)
+
+
+def _norms(attentions: Sequence[Attention], p: Tensor, row: int, where: Tensor) -> dict[str, Tensor]:
+    """‖f(x)‖ (layers, heads, keys), ‖αf(x)‖ (layers, heads, queries, keys) and ‖Σαf(x)‖ (layers, queries, keys), where
+    f(x) is what a head makes of a key: its value through its part of the output projection."""
+    of, weighted, total = [], [], []
+    for layer, found in enumerate(attentions):
+        if found.values is None or found.projection is None:
+            raise UnsupportedModel(
+                f"The values or the output projection of the attention in layer {layer} could not be seen, so the "
+                "norms of its vectors are unknown. Ask for detail=('attentions',)."
+            )
+        f = found.values.detach()[row][:, where] @ found.projection.to(found.values.dtype)  # (heads, keys, hidden)
+        size = f.norm(dim=-1)
+        of.append(size)
+        weighted.append(p[layer] * size.unsqueeze(1))
+        sums = [torch.einsum("hk,hkd->kd", p[layer][:, q], f).norm(dim=-1) for q in range(len(where))]
+        total.append(torch.stack(sums))
+    return {"norm_f": torch.stack(of), "norm_af": torch.stack(weighted), "norm_sum_af": torch.stack(total)}

@@ -1,0 +1,87 @@
+"""How what a task reads becomes what a model takes, and what it is compared with: token ids here, pixels elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UnsupportedModel
+from . import baselines
+from .encoding import Encoding, collate, widths
+
+if TYPE_CHECKING:
+    from .model import Model
+
+Sequences = tuple[dict[str, Tensor], ...]
+"""For each sequence of a batch its inputs by name, rows first."""
+
+
+@dataclass(frozen=True)
+class Modality:
+    """reader: transformers' class that turns what is read into numbers. takes: the argument of the model's forward.
+
+    embedding: `model -> module`: the one whose output is explained. Raises UnsupportedModel.
+    collate: `(model, encodings) -> (sequences, owns)`: a batch's inputs, and which positions are a row's own.
+    baseline: `(model, spec, sequences, owns, x, kept) -> x0`, like x, the embeddings (rows, tokens, hidden) of all
+        sequences; kept (rows, tokens) are the positions that stay.
+    """
+
+    reader: str
+    takes: str
+    embedding: Callable[[Model], nn.Module]
+    collate: Callable[[Model, Sequence[Encoding]], tuple[Sequences, tuple[Tensor, ...]]]
+    baseline: Callable[[Model, Any, Sequences, tuple[Tensor, ...], Tensor, Tensor], Tensor]
+
+
+def _padded_ids(model: Model, encodings: Sequence[Encoding]) -> tuple[Sequences, tuple[Tensor, ...]]:
+    return collate(model.tokenizer, encodings, model.device)
+
+
+def _other_tokens(
+    model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ...], x: Tensor, kept: Tensor
+) -> Tensor:
+    def embed(ids: Tensor) -> Tensor:
+        parts = zip(sequences, ids.split(widths(owns), 1), strict=True)
+        return torch.cat([model.embedded({**s, "input_ids": part}) for s, part in parts], 1)
+
+    ids = torch.cat([s["input_ids"] for s in sequences], 1)
+    return baselines.embedded(spec, ids, x, kept, model.tokenizer, embed, model.mean_embedding)
+
+
+def _reading_module(model: Model) -> nn.Module:
+    """The module that embeds token ids: as the model says, or the only one as large as the vocabulary."""
+    for module in model.model.modules():
+        if hasattr(module, "get_input_embeddings"):
+            try:
+                found = reading_side(module).get_input_embeddings()
+            except (NotImplementedError, AttributeError):
+                continue
+            if isinstance(found, nn.Module):
+                return found
+    vocabulary = getattr(model.tokenizer, "vocab_size", 0)
+    wide = [m for m in model.model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings >= vocabulary]
+    if len(wide) != 1:
+        raise UnsupportedModel(
+            f"Found {len(wide)} embedding modules as large as the vocabulary ({vocabulary}); expected one. "
+            f"Name yours: pellucid.Model(..., embeddings='name'), among {embedding_names(model.model)}."
+        )
+    return wide[0]
+
+
+def reading_side(module: Any) -> Any:
+    """The side that reads the text: an encoder may embed with a module of its own, tied to the shared one by weight."""
+    coder = getattr(getattr(module, "config", None), "is_encoder_decoder", False)
+    return module.get_encoder() if coder and hasattr(module, "get_encoder") else module
+
+
+def embedding_names(net: nn.Module) -> str:
+    """The dotted names of a model's embeddings, for a message."""
+    names = [n for n, m in net.named_modules() if isinstance(m, nn.Embedding)]
+    return ", ".join(map(repr, names)) or "none"
+
+
+TEXT = Modality("AutoTokenizer", "input_ids", _reading_module, _padded_ids, _other_tokens)

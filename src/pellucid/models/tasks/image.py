@@ -1,0 +1,163 @@
+"""Image classification: the logit of a label, attributed to the patches that a transformer cuts an image into.
+
+The input of the Problem is the output of the patch embedding (rows, patches, hidden), before positions are added; the
+baseline is that of an image without content. A token is a patch, and its text is "row,column".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel
+from ...explanation import Token
+from .. import sites
+from ..encoding import Encoding
+from ..modality import Modality, Sequences
+from .classification import class_logits, label_goals
+from .task import Task, one_sequence
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+PIXELS = "pixel_values"
+
+
+def images(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
+    """Images (PIL, arrays (height, width, channels), or paths of files) as pixels (channels, height, width)."""
+    found: list[Encoding] = []
+    for i, item in enumerate(items):
+        image, name = _opened(item, i)
+        pixels = _pixels(model, image)
+        rows, columns = _grid(model.model, pixels)
+        places = [(r, c) for r in range(rows) for c in range(columns)]
+        tokens = tuple(Token(f"{r},{c}", k, None, False, k) for k, (r, c) in enumerate(places))
+        found.append(Encoding(name, ({PIXELS: pixels},), tokens, kind=tuple(pixels.shape)))
+    return found
+
+
+def _opened(item: Any, i: int) -> tuple[Any, str]:
+    """The image, and what it is called. Raises InputError, MissingExtra."""
+    if isinstance(item, (str, PathLike)):
+        try:
+            from PIL import Image, UnidentifiedImageError
+        except ImportError as error:
+            raise MissingExtra("Reading an image file needs Pillow: pip install 'pellucid[images]'") from error
+        try:
+            with Image.open(item) as file:
+                return file.convert("RGB"), fspath(item)
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(
+                f"Could not read input {i} ({fspath(item)!r:.80}) as an image: {error}. Expected a path of one."
+            ) from error
+    if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.size:
+        return item if item.ndim == 3 else np.stack([item] * 3, -1), f"image {item.shape[1]}×{item.shape[0]}"
+    if not isinstance(item, np.ndarray) and hasattr(item, "convert"):  # a PIL image
+        picture = item.convert("RGB")
+        return picture, f"image {picture.width}×{picture.height}"
+    what = f"an array {item.shape}" if isinstance(item, np.ndarray) else repr(item)[:80]
+    raise InputError(
+        f"Found {what} as input {i}; expected an image: a PIL image, a NumPy array (height, width, channels), or the "
+        "path of an image file."
+    )
+
+
+def _pixels(model: Model, image: Any) -> Tensor:
+    """(channels, height, width), as the model's processor makes them."""
+    try:
+        pixels = np.asarray(model.tokenizer(image, return_tensors="np")[PIXELS][0])
+    except (TypeError, ValueError, KeyError) as error:
+        raise UnsupportedModel(
+            f"The image processor {type(model.tokenizer).__name__} could not read an image ({error!s:.200}); expected "
+            "one of transformers', such as AutoImageProcessor.from_pretrained(name): pellucid.Model(model, processor)."
+        ) from error
+    if pixels.ndim != 3:
+        raise UnsupportedModel(f"The image processor made pixels {pixels.shape}; expected (channels, height, width).")
+    return torch.as_tensor(pixels)
+
+
+def _cutter(net: nn.Module) -> nn.Conv2d | None:
+    """The convolution that cuts an image into patches: the first one."""
+    return next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+
+
+def _grid(net: nn.Module, pixels: Tensor) -> tuple[int, int]:
+    """How many rows and columns of patches the first convolution makes of an image (…, height, width)."""
+    cutter = _cutter(net)
+    if cutter is None:
+        raise UnsupportedModel(f"{type(net).__name__} has no convolution that cuts an image into patches.")
+    with torch.no_grad():
+        shape = cutter(pixels[None].to(cutter.weight)).shape
+    return shape[-2], shape[-1]
+
+
+def _patch_embedding(model: Model) -> nn.Module:
+    """The first module that returns one vector for each patch, found by running the model on an empty image."""
+    size = getattr(getattr(model.model, "config", None), "image_size", None) or 224
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    pixels = _pixels(model, np.zeros((height, width, 3), np.uint8))
+    rows, columns = _grid(model.model, pixels)
+    given = {PIXELS: pixels[None].to(next(model.model.parameters()))}
+    is_patches = lambda out: isinstance(out, Tensor) and out.ndim == 3 and out.shape[1] == rows * columns
+    with model.borrowed(), torch.no_grad():
+        found = sites.first_that(model.model, is_patches, lambda: model.model(**given))
+    if found is None:
+        raise UnsupportedModel(
+            f"No module of {type(model.model).__name__} returns one vector per patch (rows, {rows * columns}, hidden): "
+            "it keeps the image as a map, so there are no patches to attribute to. Expected a vision transformer such "
+            "as ViT; or name a module that returns patches: pellucid.Model(..., embeddings='name')."
+        )
+    return found
+
+
+def _stacked(model: Model, encodings: Sequence[Encoding]) -> tuple[Sequences, tuple[Tensor, ...]]:
+    pixels = torch.stack([torch.as_tensor(e.sequences[0][PIXELS]) for e in encodings])
+    own = torch.ones(len(encodings), len(encodings[0]), dtype=torch.bool, device=model.device)
+    return ({PIXELS: pixels.to(next(model.model.parameters()))},), (own,)
+
+
+def _empty(model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ...], x: Tensor, kept: Tensor) -> Tensor:
+    """The patches of an image without content. spec: "zero" (pixels that are 0 after normalisation), "mean" (the
+    image's mean colour), or a tensor: pixels, or the embeddings of patches."""
+    (pixels,) = (s[PIXELS] for s in sequences)
+    if isinstance(spec, Tensor):
+        if _fits(spec, x) and not _fits(spec, pixels):
+            return spec.to(x).expand_as(x)
+        if not _fits(spec, pixels):
+            raise UnknownBaseline(
+                f"Found a baseline tensor of shape {tuple(spec.shape)}; expected one that fits "
+                f"{tuple(pixels.shape[1:])} (pixels: channels, height, width) or {tuple(x.shape[1:])} (embeddings: "
+                "patches, hidden)."
+            )
+        return model.embedded({PIXELS: spec.to(pixels).expand_as(pixels)})
+    if spec == "zero":
+        return model.embedded({PIXELS: torch.zeros_like(pixels)})
+    if spec == "mean":
+        return model.embedded({PIXELS: pixels.mean((2, 3), keepdim=True).expand_as(pixels)})
+    raise UnknownBaseline(
+        f"Found baseline={spec!r:.60}; for an image expected 'zero' ('mask' is the same), 'mean', or a tensor of "
+        "pixels."
+    )
+
+
+def _fits(spec: Tensor, like: Tensor) -> bool:
+    sizes = zip(reversed(spec.shape), reversed(like.shape), strict=False)
+    return spec.ndim <= like.ndim and all(a in (1, b) for a, b in sizes)
+
+
+IMAGE = Modality("AutoImageProcessor", PIXELS, _patch_embedding, _stacked, _empty)
+
+IMAGE_CLASSIFICATION = Task(
+    "image-classification",
+    ("ForImageClassification", "ForImageClassificationWithTeacher"),
+    "AutoModelForImageClassification",
+    one_sequence(class_logits),
+    label_goals,
+    encode=images,
+    reads=IMAGE,
+)

@@ -1,0 +1,111 @@
+"""What a user's words mean: labels by name, and places in a text as tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...errors import UnknownTarget
+from ...explanation import Token
+
+
+def named_labels(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
+    """The classes' names; LABEL_0, … where the model has not as many names as classes."""
+    return labels if len(labels) == classes else tuple(f"LABEL_{i}" for i in range(classes))
+
+
+def label_index(spec: Any, labels: tuple[str, ...]) -> tuple[int, int | None]:
+    """The class that a label's name or an index means; both of a contrast "a - b". Raises UnknownTarget."""
+    if isinstance(spec, int) and not isinstance(spec, bool) and 0 <= spec < len(labels):
+        return spec, None
+    if isinstance(spec, str):
+        if (one := label_named(spec, labels)) is not None:
+            return one, None
+        for first, second in contrasts(spec):
+            a, b = label_named(first, labels), label_named(second, labels)
+            if a is not None and b is not None:
+                return a, b
+        if spec.strip().isdigit() and int(spec) < len(labels):
+            return int(spec), None
+    raise UnknownTarget(
+        f"Found target={spec!r}; expected one of the labels {', '.join(map(repr, labels))}, an index from 0 to "
+        f"{len(labels) - 1}, a contrast such as '{labels[-1]} - {labels[0]}', or a function of the logits."
+    )
+
+
+def label_named(name: str, labels: tuple[str, ...]) -> int | None:
+    """The first label of that name, or else of that name in other letters' case; None without one."""
+    names = {label: i for i, label in reversed(list(enumerate(labels)))}
+    names = {**{label.lower(): i for label, i in names.items()}, **names}
+    return names.get(name.strip(), names.get(name.strip().lower()))
+
+
+def contrasts(spec: str) -> list[tuple[str, str]]:
+    """The ways to read "a - b" as two names, which may hold " - " themselves."""
+    parts = spec.split(" - ")
+    return [(" - ".join(parts[:cut]), " - ".join(parts[cut:])) for cut in range(1, len(parts))]
+
+
+def only_keys(spec: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+    """A target that is a mapping, as a dict. Raises UnknownTarget where it has another key than those allowed."""
+    if unknown := [key for key in spec if key not in allowed]:
+        raise UnknownTarget(
+            f"Found {', '.join(map(repr, unknown))} in target={spec!r:.80}; expected only "
+            f"{', '.join(map(repr, allowed))}."
+        )
+    return dict(spec)
+
+
+def occurrence(text: str, words: Any, number: Any = 0) -> tuple[int, int]:
+    """The characters of the text where words stand for the number-th time, from 0. Raises UnknownTarget.
+
+    Where they stand as words of their own, only those places count: "it" is not looked for in "with".
+    """
+    if not isinstance(words, str) or not words.strip():
+        raise UnknownTarget(f"Found {words!r:.40} to look for in the text; expected some words of it.")
+    words = words.strip()
+    places = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text)]
+    places = places or [m.span() for m in re.finditer(re.escape(words), text)]
+    if not places:
+        raise UnknownTarget(
+            f"Found no {words!r:.60} in {text!r:.60}; expected words of the text, written as they are there. "
+            "Characters can be named instead: target={'span': (start, end)}."
+        )
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(places):
+        raise UnknownTarget(
+            f"Found occurrence={number!r} of {words!r:.60}, which stands in {text!r:.60} {len(places)} times; expected "
+            f"a number from 0 to {len(places) - 1}."
+        )
+    return places[number]
+
+
+def covering(tokens: Sequence[Token], text: str, span: Any, segment: int) -> list[int]:
+    """The tokens that share characters with span = (start, end) of a segment's text. Raises UnknownTarget."""
+    ints = isinstance(span, (tuple, list)) and len(span) == 2 and all(type(n) is int for n in span)
+    if not ints or not 0 <= span[0] < span[1] <= len(text):
+        raise UnknownTarget(
+            f"Found span={span!r}; expected (start, end), two numbers of characters with 0 <= start < end <= "
+            f"{len(text)}, the length of the text."
+        )
+    found = [
+        i
+        for i, t in enumerate(tokens)
+        if t.segment == segment and not t.special and t.span is not None and t.span[0] < span[1] and span[0] < t.span[1]
+    ]
+    if not found:
+        raise UnknownTarget(
+            f"No token stands for the characters {span[0]} to {span[1]}, {text[span[0] : span[1]]!r:.60}: they are "
+            "white space, or were cut off (truncate). Name others."
+        )
+    return found
+
+
+def token_at(tokens: Sequence[Token], position: Any) -> int:
+    """A token's number, as the Explanation's tokens have it. Raises UnknownTarget."""
+    if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(tokens):
+        raise UnknownTarget(
+            f"Found position {position!r}; expected a token's number from 0 to {len(tokens) - 1}, as the explanation's "
+            "tokens are numbered."
+        )
+    return position

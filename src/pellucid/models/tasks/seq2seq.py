@@ -1,0 +1,181 @@
+"""Text to text: each token of a target, given or generated, from the source and from the target's tokens before it.
+
+A row is two sequences: the source, which the encoder reads, and what the decoder reads, its start token and the target.
+Each target token has its logits one place before its own, so the scores of later ones are exactly 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError, TextTooLong, UnsupportedModel
+from ...explanation import Token
+from .. import sites
+from ..encoding import Encoding, encode, tokens_of
+from .causal import continuing
+from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
+from .generating import generated, written_as
+from .task import Inputs, Task, field
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+
+def translated(model: Model, x: Tensor | None, source: Inputs, target: Inputs) -> tuple[Tensor]:
+    """The logits (rows, K, vocabulary) that the target's tokens are read from.
+
+    Both sequences are padded on the right, whatever the tokenizer does: learned positions count from the left.
+    """
+    parts = (None, None) if x is None else x.split([s["input_ids"].shape[1] for s in (source, target)], 1)
+    (inputs, x_in), (given, x_out) = (packed(s, p, s[PLACES] > 0) for s, p in zip((source, target), parts, strict=True))
+    ids = given["input_ids"]
+    more: dict[str, Any] = {"decoder_input_ids": ids, "decoder_attention_mask": (given[PLACES] > 0).long()}
+    if model.takes("use_cache"):
+        more["use_cache"] = False
+    inputs = {name: value for name, value in inputs.items() if name != PLACES}
+    reads = decoder_embedding(model)
+    if x_out is None:
+        outputs = model.forward(inputs, None, **more)
+    else:
+        with sites.replaced(reads, x_out, ids, call=2 if reads is model.embedding else 1):
+            outputs = model.forward(inputs, x_in, **more)
+    logits = field(outputs, "logits")
+    if not isinstance(logits, Tensor) or logits.shape[:2] != ids.shape:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UnsupportedModel(
+            f"The model returned {found} for targets {tuple(ids.shape)}; expected logits of shape (rows, tokens, "
+            "vocabulary) in the field 'logits'."
+        )
+    return (at_columns(logits, read_from(given[PLACES])),)
+
+
+def decoder_embedding(model: Model) -> nn.Module:
+    """The module that embeds what the decoder reads: the encoder's own, or one that shares its weights.
+
+    Raises UnsupportedModel where there is none, or where it embeds otherwise than the encoder's.
+    """
+    net: Any = model.model
+    found = net.get_decoder().get_input_embeddings() if model.takes("decoder_input_ids") else None
+    if not isinstance(found, nn.Module):
+        raise UnsupportedModel(
+            f"{type(net).__name__} has no decoder with an embedding of its own (get_decoder()); expected an encoder "
+            "and a decoder, such as T5 or BART."
+        )
+    mine, other = (getattr(m, "weight", None) for m in (model.embedding, found))
+    if found is not model.embedding and not (
+        isinstance(mine, Tensor)
+        and isinstance(other, Tensor)
+        and mine.shape == other.shape
+        and (mine.data_ptr() == other.data_ptr() or torch.equal(mine, other))
+    ):
+        raise UnsupportedModel(
+            f"The encoder of {type(net).__name__} embeds tokens with other weights than its decoder; expected shared "
+            "ones, as in T5 and BART."
+        )
+    return found
+
+
+def pairs(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 20) -> list[Encoding]:
+    """A source, for which the model generates a target; or a pair (source, target), {"source": …, "target": …}.
+
+    Raises InputError, TextTooLong, UnsupportedModel.
+    """
+    decoder_embedding(model)
+    read = [_read(item) for item in items]
+    sources = encode(model.tokenizer, [source for source, _ in read], model.limit, truncate)
+    return [
+        _encoded(model, source, target, truncate, max_new_tokens)
+        for source, (_, target) in zip(sources, read, strict=True)
+    ]
+
+
+def _read(item: Any) -> tuple[str, str | None]:
+    found: Any = (item, None) if isinstance(item, str) else item
+    if isinstance(item, Mapping) and set(item) <= {"source", "target"}:
+        found = item.get("source"), item.get("target")
+    if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], str):
+        source, target = found
+        if target is None or (isinstance(target, str) and target.strip()):
+            return source, target
+    raise InputError(
+        f"Found {item!r:.80} as an input; expected a source, a pair (source, target), or "
+        "{'source': 'a text', 'target': 'another'}."
+    )
+
+
+def _encoded(model: Model, source: Encoding, target: str | None, truncate: bool, most: int) -> Encoding:
+    if target is None:
+        context, text, tokens = _generated(model, source, most)
+    else:
+        context, text, tokens = [_start(model)], target, _target(model, target)
+    lead = next(
+        (i for i, t in enumerate(tokens) if not t.special), 0
+    )  # a language's code, the token that begins a text
+    context, tokens = [*context, *(t.id for t in tokens[:lead])], tokens[lead:]
+    room = None if model.limit is None else model.limit - len(context)
+    if room is not None and len(tokens) > room and not truncate:
+        raise TextTooLong(
+            f"The target has {len(context) + len(tokens)} tokens; expected at most {model.limit}. Shorten it, or pass "
+            "truncate=True (--truncate) to explain its beginning only."
+        )
+    tokens = tokens[:room]
+    before = tuple(Token(written_as(model.tokenizer, i), i, None, True, None, 1) for i in context)
+    (inputs,) = source.sequences
+    n = len(source.tokens)
+    decoder = [*context, *(t.id for t in tokens)]
+    places = [1] * len(context) + list(range(2, len(tokens) + 2))
+    return Encoding(
+        (str(source.text), text),
+        ({**inputs, PLACES: [1] * n}, {"input_ids": decoder, PLACES: places}),
+        (*source.tokens, *before, *tokens),
+        {"continuations": [(n + len(context), len(tokens), 1)]},
+    )
+
+
+def _start(model: Model) -> int:
+    """The token that the decoder starts with."""
+    for config in (getattr(model.model, "generation_config", None), getattr(model.model, "config", None)):
+        if (found := getattr(config, "decoder_start_token_id", None)) is not None:
+            return found
+    raise UnsupportedModel(
+        f"{type(model.model).__name__} names no decoder_start_token_id; expected the token that its decoder starts "
+        "with. Set model.generation_config.decoder_start_token_id."
+    )
+
+
+def _target(model: Model, text: str) -> tuple[Token, ...]:
+    """The target's tokens as the tokenizer writes targets, without the special ones that end it."""
+    batch = model.tokenizer(text_target=[text], verbose=False)
+    tokens = tokens_of(model.tokenizer, batch, 0, list(batch["input_ids"][0]), text)
+    own = [i for i, t in enumerate(tokens) if not t.special]
+    if not own:
+        raise InputError(f"Found {text!r:.40} as a target; expected a text with at least one token.")
+    return tuple(replace(t, segment=1) for t in tokens[: own[-1] + 1])
+
+
+def _generated(model: Model, source: Encoding, most: int) -> tuple[list[int], str, tuple[Token, ...]]:
+    (inputs,) = source.sequences
+    room = most if model.limit is None else min(most, model.limit - 1)
+    given = {name: values for name, values in inputs.items() if model.takes(name)}
+    ids = generated(model, {"attention_mask": [1] * len(source), **given}, room)
+    special = set(model.tokenizer.all_special_ids)
+    lead = next((i for i, token in enumerate(ids) if i and token not in special), 1)
+    again = lambda text: [t for t in _target(model, text) if not t.special]
+    text, tokens = continuing(model, ids[:lead], ids[lead:], 1, again)
+    return ids[:lead], text, tokens
+
+
+TEXT2TEXT_GENERATION = Task(
+    "text2text-generation",
+    ("ForConditionalGeneration",),
+    "AutoModelForSeq2SeqLM",
+    translated,
+    continuation_goals,
+    pairs,
+    places=PLACES,
+)

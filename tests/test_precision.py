@@ -1,0 +1,145 @@
+"""Half precision, adapters and placement: what is finite, what adds up to how much, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pellucid
+from families import model, tokenizer
+from pellucid import Model
+from pellucid.errors import UnsupportedModel
+
+TEXTS = ["a good film", "the movie was not so bad , but it is dull !", "great acting"]
+HALF = [torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_half_precision_tells_the_same(dtype: Any, attention: str) -> None:
+    """On the same weights, rounded once, so that only the arithmetic differs."""
+    half = model("Bert", attention, scale=4.0, dtype=dtype)
+    full = Model(model("Bert", attention, scale=4.0, dtype=dtype).float(), tokenizer())
+    for e, exact in zip(
+        pellucid.explain(Model(half, tokenizer()), TEXTS, target=1),
+        pellucid.explain(full, TEXTS, target=1),
+        strict=True,
+    ):
+        assert np.isfinite(e.scores).all()
+        assert np.corrcoef(e.scores, exact.scores)[0, 1] > 0.99
+        assert e.delta == pytest.approx(e.output - e.baseline_output - e.scores.sum(), abs=1e-12)
+        rounding = torch.finfo(dtype).eps * max(abs(e.output), abs(e.baseline_output))  # of the logits themselves
+        assert abs(e.delta) < 2 * rounding + 0.02 * np.abs(exact.scores).sum()
+        assert e.meta["dtype"] == str(dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "input_x_gradient", "occlusion", "saliency"])
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_other_methods_in_half_precision(dtype: Any, method: str) -> None:
+    e = pellucid.explain(Model(model("Bert", "sdpa", scale=4.0, dtype=dtype), tokenizer()), TEXTS[1], method=method)
+    assert np.isfinite(e.scores).all() and e.scores.any()
+    assert e.delta == pytest.approx(e.output - e.baseline_output - e.scores.sum(), abs=1e-12)
+
+
+def test_a_checkpoint_in_half_precision_is_loaded_in_float32(tmp_path: Any) -> None:
+    model("Bert", dtype=torch.bfloat16).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    full, own = pellucid.load(tmp_path), pellucid.load(tmp_path, dtype="auto")
+    assert {p.dtype for p in full.model.parameters()} == {torch.float32}
+    assert {p.dtype for p in own.model.parameters()} == {torch.bfloat16}
+    assert pellucid.explain(full, TEXTS[0]).relative_delta < 1e-4
+
+
+# ------------------------------------------------------------------------------------------------------------- adapters
+
+
+class LoRA(nn.Module):
+    """What PEFT puts in the place of a linear layer: W x + s·B A x (Hu et al. 2021, 2106.09685), base layer kept."""
+
+    def __init__(self, base: nn.Linear, rank: int = 2):
+        super().__init__()
+        self.base_layer = base.requires_grad_(False)
+        self.lora_dropout = nn.ModuleDict({"default": nn.Dropout(0.5)})
+        self.lora_A = nn.ModuleDict({"default": nn.Linear(base.in_features, rank, bias=False)})
+        self.lora_B = nn.ModuleDict({"default": nn.Linear(rank, base.out_features, bias=False)})
+        self.scaling = {"default": 2.0}
+
+    def forward(self, x: Any) -> Any:
+        result = self.base_layer(x)
+        more = self.lora_B["default"](self.lora_A["default"](self.lora_dropout["default"](x)))
+        return result + more * self.scaling["default"]
+
+
+def adapted(net: Any) -> Any:
+    torch.manual_seed(1)
+    for layer in net.bert.encoder.layer:
+        layer.attention.self.query = LoRA(layer.attention.self.query)
+        layer.attention.self.value = LoRA(layer.attention.self.value)
+    return net
+
+
+class Wrapped(nn.Module):
+    """As PeftModel: a shell that hands everything on."""
+
+    def __init__(self, net: Any):
+        super().__init__()
+        self.base_model = net
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.base_model(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base_model"), name)
+
+
+@pytest.mark.parametrize("shell", [lambda net: net, Wrapped], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_model_with_adapters(attention: str, shell: Any) -> None:
+    net = adapted(model("Bert", attention)).train()  # as it is while it is trained: dropout is off meanwhile
+    m = Model(shell(net), tokenizer())
+    merged = model("Bert", attention)
+    for layer, own in zip(merged.bert.encoder.layer, net.bert.encoder.layer, strict=True):
+        for name in ("query", "value"):
+            lora, linear = getattr(own.attention.self, name), getattr(layer.attention.self, name)
+            with torch.no_grad():
+                linear.weight += 2.0 * lora.lora_B["default"].weight @ lora.lora_A["default"].weight
+    expected = pellucid.explain(Model(merged, tokenizer()), TEXTS)
+    for e, same in zip(pellucid.explain(m, TEXTS), expected, strict=True):
+        assert e.relative_delta < 1e-4
+        np.testing.assert_allclose(e.scores, same.scores, atol=1e-4 * np.abs(same.scores).max())
+    assert net.training and all(p.grad is None for p in net.parameters())
+
+
+# ------------------------------------------------------------------------------------------------------------ placement
+
+
+def test_several_devices_are_refused() -> None:
+    net = model("Bert")
+    net.hf_device_map = {"bert": 0, "classifier": "cpu"}
+    with pytest.raises(UnsupportedModel, match=r"are on 0, cpu.*one device"):
+        Model(net, tokenizer())
+    net.hf_device_map = {"bert": 0, "classifier": "disk"}
+    with pytest.raises(UnsupportedModel, match="disk"):
+        Model(net, tokenizer())
+
+
+def test_one_device_is_fine() -> None:
+    net = model("Bert")
+    net.hf_device_map = {"": "cpu"}
+    assert pellucid.explain(Model(net, tokenizer()), TEXTS[0]).relative_delta < 1e-4
+
+
+def test_weights_without_values_are_refused() -> None:
+    net = model("Bert")
+    net.classifier.to("meta")
+    with pytest.raises(UnsupportedModel, match="meta"):
+        Model(net, tokenizer())
+    with pytest.raises(UnsupportedModel, match="meta"):
+        Model(model("Bert").to("meta"), tokenizer())

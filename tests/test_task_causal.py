@@ -1,0 +1,345 @@
+"""Text generation: every token of a continuation, complete row by row, whatever the padding and the family."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from families import model, tokenizer
+from generative import CAUSAL, cases, causal_tokenizer, generator, net
+from pellucid import Explanation, Explanations, Model, errors
+from pellucid.methods import METHODS
+
+PAIR = ("the film was", " not so good")
+LONG = ("the movie was very very dull and bad , but the plot", " is great .")
+
+
+def logits(m: Model, text: str) -> torch.Tensor:
+    """(tokens, vocabulary), as transformers' users compute them."""
+    with torch.no_grad():
+        return m.model(**m.tokenizer(text, return_tensors="pt")).logits[0]
+
+
+def far(a: Explanation, b: Explanation) -> float:
+    return float(np.abs(a.scores - b.scores).max() / np.abs(b.scores).max())
+
+
+# ---------------------------------------------------------------------------------------------------- every family
+
+
+@pytest.mark.parametrize(("family", "attention"), cases(CAUSAL))
+def test_each_row_is_complete_and_later_tokens_have_no_part(family: str, attention: str) -> None:
+    for dtype, most in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        m = generator(family, attention=attention, dtype=dtype)
+        es = pellucid.explain(m, PAIR)
+        matrix = es.matrix()
+        assert matrix.shape == (3, 6)
+        plain = logits(m, PAIR[0] + PAIR[1])
+        for k, e in enumerate(es):
+            assert e.target.position == 3 + k and e.tokens[3 + k].id == e.target.index
+            assert e.output == pytest.approx(plain[2 + k, e.target.index].item(), rel=1e-4, abs=1e-5)
+            assert abs(matrix[k].sum() + e.delta - (e.output - e.baseline_output)) < 1e-9 * max(1, abs(e.output))
+            assert e.relative_delta < most
+            assert (matrix[k, 3 + k :] == 0).all() and (matrix[k, : 3 + k] != 0).any()
+
+
+@pytest.mark.parametrize(
+    ("family", "attention"),
+    [("GPT2", "sdpa"), ("GPT2", "eager"), ("Llama", "sdpa"), ("OPT", "sdpa"), ("Bloom", "eager")],
+)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_padded_batch_is_what_each_gives_alone(family: str, attention: str, side: str) -> None:
+    m = generator(family, side, attention=attention)
+    together = pellucid.explain(m, [PAIR, LONG, ("a plot", " .")])
+    for item, found in zip([PAIR, LONG, ("a plot", " .")], together, strict=True):
+        alone = pellucid.explain(m, item)
+        alone, found = ([e] if isinstance(e, Explanation) else list(e) for e in (alone, found))
+        assert [e.target for e in alone] == [e.target for e in found]
+        assert max(map(far, found, alone)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("family", "side"), [*((f, "left") for f in ("GPT2", "OPT", "Bloom", "Llama")), *((f, "right") for f in CAUSAL)]
+)
+def test_leaving_one_out_on_a_shared_prefix(family: str, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    m = generator(family, side)
+    problem = m.problem(m.encode([PAIR, LONG]), "[UNK]", None)
+    apart = METHODS["occlusion"].solve(replace(problem, resumed=None))
+    seen = []
+    forward = Model.forward
+    monkeypatch.setattr(Model, "forward", lambda *a, **k: (seen.append("past_key_values" in k), forward(*a, **k))[1])
+    shared = METHODS["occlusion"].solve(problem)
+    assert any(seen)
+    for a, b in zip(shared, apart, strict=True):
+        assert (a.values[0] - b.values[0]).abs().max() < 1e-5 * b.values[0].abs().max()
+        assert ((a.values[0] == 0) >= (b.values[0] == 0)).all()
+        assert a.row_passes == b.row_passes
+
+
+def test_a_shared_prefix_saves_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    tok = causal_tokenizer()
+    tok.model_max_length = 200
+    m = Model(net("GPT2", n_positions=200, max_position_embeddings=200), tok)
+    text = " ".join(["the film was great but the plot is bad and"] * 10)
+    problem = m.problem(m.encode([(text, " good")]), "[UNK]", None)
+    tokens = []
+    forward = Model.forward
+
+    def counted(self: Model, inputs: Any, x: Any = None, **more: Any) -> Any:
+        tokens.append(inputs["input_ids"].numel())
+        return forward(self, inputs, x, **more)
+
+    monkeypatch.setattr(Model, "forward", counted)
+    counts = []
+    for each in (problem, replace(problem, resumed=None)):
+        tokens.clear()
+        METHODS["occlusion"].solve(each)
+        counts.append(sum(tokens))
+    n = problem.x[0].shape[1]
+    assert counts[1] >= n * n and counts[1] / counts[0] > 1.6
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "shapley", "input_x_gradient", "kernel_shap"])
+def test_other_methods(method: str) -> None:
+    es = pellucid.explain(generator("Llama"), PAIR, method=method)
+    assert len(es) == 3 and all((e.scores[3 + k :] == 0).all() for k, e in enumerate(es) if method != "kernel_shap")
+    assert not METHODS[method].adds_up or max(e.relative_delta for e in es) < 2e-2
+
+
+# ------------------------------------------------------------------------------------------------------- generation
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Llama"])
+def test_what_is_generated_is_what_generate_says(family: str) -> None:
+    m = generator(family)
+    config: Any = m.model.generation_config
+    config.do_sample, config.temperature, config.num_beams, config.max_length = True, 0.7, 3, 17
+    before = copy.deepcopy(config.to_dict())
+    es = pellucid.explain(m, "the film was", max_new_tokens=5)
+    assert config.to_dict() == before
+    ids = m.tokenizer("the film was", return_tensors="pt")["input_ids"]
+    for _ in range(5):
+        ids = torch.cat([ids, m.model(ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
+    assert [t.id for t in es[0].tokens] == ids[0].tolist()
+    assert [e.target.index for e in es] == ids[0, 3:].tolist()
+    assert all(e.prediction == e.target.name for e in es)
+    assert es[0].text[0] == "the film was"
+    assert pellucid.explain(m, ["the film was"], max_new_tokens=5)[0].matrix().tolist() == es.matrix().tolist()
+
+
+def test_the_end_token_ends_it() -> None:
+    m = generator("GPT2")
+    ids = [e.target.index for e in pellucid.explain(m, "the film was", max_new_tokens=5)]
+    m.model.generation_config.eos_token_id = [ids[1]]  # pyright: ignore
+    es = pellucid.explain(m, "the film was", max_new_tokens=5)
+    assert [e.target.index for e in es] == ids[:2]
+    assert es[0].tokens[-1].special and es[0].tokens[-1].span is None
+
+
+def test_spans_of_what_is_given() -> None:
+    e = pellucid.explain(generator("GPT2"), PAIR)[0]
+    assert e.text == PAIR
+    assert [PAIR[t.segment][slice(*t.span)] for t in e.tokens] == "the film was not so good".split()
+    assert [t.segment for t in e.tokens] == [0, 0, 0, 1, 1, 1]
+    assert [w.text for w in e.words()] == "the film was not so good".split()
+
+
+# ---------------------------------------------------------------------------------------------------------- targets
+
+
+def log_p(m: Model, prompt: str, continuation: str) -> np.ndarray:
+    ids = m.tokenizer(prompt + continuation)["input_ids"]
+    n = len(m.tokenizer(prompt)["input_ids"])
+    p = logits(m, prompt + continuation).log_softmax(-1)
+    return np.array([p[i - 1, ids[i]].item() for i in range(n, len(ids))])
+
+
+def test_the_numbers_that_can_be_asked_for() -> None:
+    m = generator("GPT2", dtype=torch.float64)
+    each = log_p(m, *PAIR)
+    ask = lambda **how: pellucid.explain(m, PAIR, **how)
+    total = ask(target="total")
+    assert total.output == pytest.approx(each.sum()) and total.relative_delta < 1e-9
+    assert total.target.name == PAIR[1] and (total.scores[5:] == 0).all() and total.scores[4] != 0
+    assert [e.output for e in ask(output="log-probability")] == pytest.approx(each.tolist())
+    assert [e.output for e in ask(output="probability")] == pytest.approx(np.exp(each).tolist())
+    assert ask(target="total", output="probability").output == pytest.approx(np.exp(each.sum()))
+    assert ask(target={"span": (5, 12)}).output == pytest.approx(each[1:].sum())
+    assert ask(target={"span": (5, 12)}).target.name == "so good"
+    assert ask(target=-1).target == ask(target="good").target == ask()[2].target
+    raw = logits(m, "".join(PAIR))
+    good, bad = m.tokenizer.convert_tokens_to_ids(["good", "bad"])
+    for spec, k in (("good - bad", 0), ({"token": "good - bad", "position": 2}, 2)):
+        e = ask(target=spec)
+        assert e.output == pytest.approx((raw[2 + k, good] - raw[2 + k, bad]).item()) and e.relative_delta < 1e-9
+        assert e.target.name == "good - bad" and e.target.index == (good, bad) and e.target.position == 3 + k
+    assert ask(target={"token": bad}).output == pytest.approx(raw[2, bad].item())
+    assert [e.target.name for e in ask(target=[0, "total"])] == ["not", PAIR[1]]
+
+
+def test_the_same_word_twice_is_two() -> None:
+    es = pellucid.explain(generator("GPT2"), ("the", " film is so so good"), target="so")
+    assert isinstance(es, Explanations) and [e.target.position for e in es] == [3, 4]
+
+
+@pytest.mark.parametrize(("family", "side"), [("GPT2", "left"), ("Bloom", "right"), ("Gemma2", "left")])
+def test_two_continuations(family: str, side: str) -> None:
+    m = generator(family, side, dtype=torch.float64)
+    items = [
+        {"prompt": "the film was", "continuation": " good", "versus": " not so bad"},
+        {"prompt": "the movie was very very dull , and", "continuation": " the plot is bad", "versus": " it is great"},
+    ]
+    alone, mixed = [pellucid.explain(m, i) for i in items], pellucid.explain(m, [items[0], PAIR, items[1]])
+    for item, e, again in zip(items, alone, [mixed[0], mixed[2]], strict=True):
+        own, other = (log_p(m, item["prompt"], item[name]).sum() for name in ("continuation", "versus"))
+        assert e.output == pytest.approx(own - other) and e.relative_delta < 1e-9
+        assert e.text == tuple(item.values()) and far(again, e) < 1e-9
+        first = [pellucid.explain(m, (item["prompt"], item[n]), target="total") for n in ("continuation", "versus")]
+        n = len(m.tokenizer(item["prompt"])["input_ids"])
+        np.testing.assert_allclose(e.scores[:n], first[0].scores[:n] - first[1].scores[:n], atol=1e-9)
+    assert isinstance(mixed[1], Explanations)
+
+
+# ------------------------------------------------------------------------------------------------------------- chat
+
+
+TEMPLATE = "{% for m in messages %}[CLS] {{ m.role }} : {{ m.content | trim }} [SEP]{% endfor %}[CLS] a :"
+
+
+def test_a_conversation() -> None:
+    m = generator("Llama")
+    messages = [{"role": "the", "content": "so good !"}, {"role": "a", "content": " the plot is bad"}]
+    with pytest.raises(errors.InputError, match=r"no chat template.*Give the text as a prompt"):
+        pellucid.explain(m, {"messages": messages})
+    m.tokenizer.chat_template = TEMPLATE
+    es = pellucid.explain(m, {"messages": messages, "continuation": " great"}, output="log-probability", target=[0])
+    (e,) = es
+    assert e.text == ("so good !", " the plot is bad", " great")
+    shown = [e.text[t.segment][slice(*t.span)] for t in e.tokens if not t.special]
+    assert shown == "so good ! the plot is bad great".split()
+    assert all(t.span is None and e.scores[i] == 0 for i, t in enumerate(e.tokens) if t.special)
+    written = m.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert [t.id for t in e.tokens[:-1]] == m.tokenizer(written, add_special_tokens=False)["input_ids"]
+    assert e.relative_delta < 1e-4
+    assert len(pellucid.explain(m, {"messages": messages}, max_new_tokens=3)) == 3
+    m.tokenizer.chat_template = "{{ messages[0].content | upper }}"
+    with pytest.raises(errors.InputError, match="does not write message 0"):
+        pellucid.explain(m, {"messages": messages, "continuation": " great"})
+    with pytest.raises(errors.InputError, match="expected a list of"):
+        pellucid.explain(m, {"messages": [{"role": "user"}]})
+
+
+# ------------------------------------------------------------------------------------------------ tokenizers, models
+
+
+def test_pieces_of_characters_and_words() -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bare = Tokenizer(models.BPE({c: i for i, c in enumerate(["<end>", *alphabet])}, []))
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
+    bare.decoder = decoders.ByteLevel()  # pyright: ignore
+    tok = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<end>", model_max_length=64)
+    m = Model(net("GPT2", vocab_size=len(tok)), tok)
+    es = pellucid.explain(m, ("영화", " 👍 ok"))
+    assert len(es) == 8 and es[0].baseline == "<end>" and max(e.relative_delta for e in es) < 1e-4
+    assert [es[0].text[t.segment][slice(*t.span)] for t in es[0].tokens] == [
+        *"영영영화화화",
+        "",
+        *"👍👍👍👍",
+        "",
+        *"ok",
+    ]
+    from pellucid.models.tasks.generating import spelled
+
+    ids = tok(" 👍 ok")["input_ids"]
+    tokens = spelled(tok, tok("영화")["input_ids"], ids, " 👍 ok", 1)
+    assert [t.span for t in tokens] == [(1, 1), *[(1, 2)] * 4, (3, 3), (3, 4), (4, 5)]
+
+
+def test_what_stands_in_for_a_mask() -> None:
+    tok = causal_tokenizer()
+    m = Model(net("GPT2"), tok)
+    assert pellucid.explain(m, PAIR)[0].baseline == "[UNK]"
+    assert pellucid.explain(m, PAIR, baseline=["mask", "zero"])[0].baseline == "[UNK], zero"
+    tok.unk_token = None
+    assert m.baseline("mask") == "[PAD]"
+    tok.pad_token = None
+    assert m.baseline("mask") == "zero"
+    assert Model(model("Bert"), tokenizer()).baseline("mask") == "mask"
+
+
+def test_its_own_module() -> None:
+    class Bigram(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = torch.nn.Embedding(90, 8), torch.nn.Linear(8, 90)
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.head(self.table(input_ids).tanh())
+
+    es = pellucid.explain(Model(Bigram().eval(), causal_tokenizer(), task="text-generation"), PAIR)
+    assert all(np.flatnonzero(e.scores).tolist() == [2 + k] for k, e in enumerate(es))
+    with pytest.raises(errors.InputError, match=r"no generate\(\)"):
+        pellucid.explain(Model(Bigram().eval(), causal_tokenizer(), task="text-generation"), "the film")
+
+
+def test_a_model_that_reads_both_ways() -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    config = BertConfig(
+        vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
+    )
+    with pytest.raises(errors.UnsupportedModel, match="is_decoder=True"):
+        pellucid.explain(Model(BertLMHeadModel(config).eval(), causal_tokenizer()), PAIR)
+    config.is_decoder = True
+    es = pellucid.explain(Model(BertLMHeadModel(config).eval(), causal_tokenizer()), PAIR)
+    assert max(e.relative_delta for e in es) < 1e-4
+
+
+# ----------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "how"),
+    [
+        (errors.UnknownTarget, "a token of the continuation", {"target": "movie"}),
+        (errors.UnknownTarget, "index from 0 to 2", {"target": 3}),
+        (errors.UnknownTarget, "no token is in", {"target": {"span": (40, 50)}}),
+        (errors.UnknownTarget, "start, end", {"target": {"span": 4}}),
+        (errors.UnknownTarget, "position 9", {"target": {"token": "good", "position": 9}}),
+        (errors.UnknownTarget, "one token of the vocabulary", {"target": {"token": "wonderful"}}),
+        (errors.InputError, "'log-probability'", {"output": "odds"}),
+        (errors.UnknownBaseline, "positions that would move", {"baseline": "delete", "method": "occlusion"}),
+        (errors.InputError, "a prompt, a pair", {"inputs": {"prompt": "a", "versus": " b"}}),
+        (errors.InputError, "a prompt, a pair", {"inputs": {"text": "a"}}),
+        (errors.InputError, "at least one token", {"inputs": ("the film", "")}),
+        (errors.InputError, "max_new_tokens=0", {"inputs": "the film", "max_new_tokens": 0}),
+        (
+            errors.UnknownTarget,
+            "with 'versus'",
+            {"inputs": {"prompt": "a", "continuation": "a", "versus": "b"}, "target": 0},
+        ),
+        (errors.TextTooLong, "room for a continuation", {"inputs": ("the " * 70, "film")}),
+        (errors.TextTooLong, "truncate=True", {"inputs": ("the film", " was" * 70)}),
+    ],
+)
+def test_errors(error: type[Exception], match: str, how: dict[str, Any]) -> None:
+    with pytest.raises(error, match=match) as caught:
+        pellucid.explain(generator("GPT2"), **{"inputs": PAIR, **how})
+    assert "xpected" in str(caught.value)
+
+
+def test_truncation_keeps_the_beginning() -> None:
+    m = generator("GPT2")
+    m.tokenizer.model_max_length = 5
+    es = pellucid.explain(m, ("the film", " was" * 70), truncate=True)
+    assert len(es[0].tokens) == 5 and len(es) == 3
+    assert len(pellucid.explain(m, "the film")) == 3

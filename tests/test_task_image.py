@@ -1,0 +1,199 @@
+"""Image classification: a label's logit, attributed to the patches of the image."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import pellucid
+from families import tokenizer
+from heads import headed
+from pellucid import Model
+from pellucid.errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel
+
+SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+PIXELS = {"image_size": 12, "patch_size": 4, "num_channels": 3}
+
+
+class Processor:
+    """What an image processor of transformers does, without a library for images."""
+
+    def __call__(self, image: Any, return_tensors: str = "np") -> dict[str, Any]:
+        pixels = np.asarray(image, dtype=np.float32)[:12, :12].transpose(2, 0, 1) / 127.5 - 1
+        return {"pixel_values": pixels[None]}
+
+
+def image(seed: int = 0) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+
+
+def net(family: str = "ViT", attention: str = "eager", **more: Any) -> Any:
+    torch.manual_seed(0)
+    size = SIZE if family in ("ViT", "DeiT") else {}
+    settings = getattr(transformers, f"{family}Config")(**{**size, **PIXELS, "num_labels": 3, **more})
+    settings._attn_implementation = attention
+    found = getattr(transformers, f"{family}ForImageClassification")(settings)
+    with torch.no_grad():
+        for p in found.parameters():
+            p.copy_(torch.randn_like(p) * 0.3)
+    return found.eval()
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", ["ViT", "DeiT"])
+def test_patches_add_up(family: str, attention: str) -> None:
+    m = Model(net(family, attention), Processor())
+    assert m.row.name == "image-classification"
+    images = [image(0), image(1)]
+    for given, e in zip(images, pellucid.explain(m, images), strict=True):
+        with torch.no_grad():
+            logits = m.model(torch.from_numpy(Processor()(given)["pixel_values"])).logits[0]
+        best = int(logits.argmax())
+        assert e.output == pytest.approx(logits[best].item(), abs=1e-5)
+        assert (e.target.index, e.prediction) == (best, f"LABEL_{best}")
+        assert e.relative_delta < 1e-5
+        assert [t.text for t in e.tokens] == [f"{r},{c}" for r in range(3) for c in range(3)]
+        assert all(t.span is None and not t.special for t in e.tokens)
+        np.testing.assert_allclose(pellucid.explain(m, given).scores, e.scores, atol=1e-5)
+
+
+def test_a_patch_is_where_it_says() -> None:
+    """An image that differs from the baseline in one patch only."""
+    given = np.full((12, 12, 3), 127.5, dtype=np.float32)  # zero after normalisation
+    given[4:8, 8:12] = 255
+    e = pellucid.explain(Model(net(), Processor()), given, baseline="zero")
+    assert [t.text for t, s in zip(e.tokens, e.scores, strict=True) if s] == ["1,2"]
+
+
+def test_baselines() -> None:
+    m = Model(net(), Processor())
+    given = image()
+    mask, zero, mean = (pellucid.explain(m, given, baseline=b) for b in ("mask", "zero", "mean"))
+    assert mask.baseline == zero.baseline == "zero" and np.array_equal(mask.scores, zero.scores)
+    pixels = torch.from_numpy(Processor()(given)["pixel_values"])
+    with torch.no_grad():
+        empty = m.model(torch.zeros_like(pixels)).logits[0]
+        colour = m.model(pixels.mean((2, 3), keepdim=True).expand_as(pixels)).logits[0]
+    assert zero.baseline_output == pytest.approx(empty[zero.target.index].item(), abs=1e-5)
+    assert mean.baseline_output == pytest.approx(colour[mean.target.index].item(), abs=1e-5)
+    as_pixels = pellucid.explain(m, given, baseline=torch.zeros(3, 12, 12))
+    assert np.allclose(as_pixels.scores, zero.scores)
+    embeddings = pellucid.explain(m, given, baseline=torch.zeros(9, 32))
+    assert embeddings.relative_delta < 1e-5 and not np.allclose(embeddings.scores, zero.scores)
+    both = pellucid.explain(m, given, baseline=["zero", "mean"])
+    assert np.allclose(both.scores, (zero.scores + mean.scores) / 2)
+    for bad in ("pad", torch.zeros(2, 5)):
+        with pytest.raises(UnknownBaseline, match="expected"):
+            pellucid.explain(m, given, baseline=bad)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "saliency"])
+def test_other_methods(method: str) -> None:
+    e = pellucid.explain(Model(net(), Processor()), image(), method=method)
+    assert np.isfinite(e.scores).all() and e.scores.any()
+
+
+def test_layers_and_targets() -> None:
+    e = pellucid.explain(Model(net(), Processor()), image(), target="LABEL_1 - LABEL_0", detail=("layers",))
+    assert e.relative_delta < 1e-5 and e.target.index == (1, 0)
+
+
+def test_images_of_other_sizes_go_alone() -> None:
+    m = Model(net("ViT", interpolate=True), lambda image, return_tensors: Processor()(image))
+    small = np.asarray(image())[:, :, 0]  # a grey image
+    assert len(pellucid.explain(m, [image(), small])) == 2
+
+
+def test_files_and_pil_images(tmp_path: Path) -> None:
+    pil = pytest.importorskip("PIL.Image")
+    made = pil.fromarray(image())
+    made.save(tmp_path / "a.png")
+    m = Model(net(), Processor())
+    e, f, g = pellucid.explain(m, [image(), made, str(tmp_path / "a.png")])
+    assert np.allclose(e.scores, f.scores) and np.allclose(e.scores, g.scores)
+    assert (e.text, f.text, g.text) == ("image 12×12", "image 12×12", str(tmp_path / "a.png"))
+
+
+def test_a_file_needs_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtra, match=r"pellucid\[images\]"):
+        pellucid.explain(Model(net(), Processor()), "a.png")
+
+
+def test_survives_json() -> None:
+    e = pellucid.explain(Model(net(), Processor()), image())
+    again = pellucid.Explanation.from_json(e.to_json())
+    assert again.tokens == e.tokens and np.array_equal(again.scores, e.scores)
+    assert "1,2" in e.to_html()
+
+
+def test_loads_a_checkpoint_with_its_processor(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    net().save_pretrained(tmp_path)
+    transformers.ViTImageProcessorPil(size={"height": 12, "width": 12}).save_pretrained(tmp_path)
+    m = pellucid.load(tmp_path)
+    large = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    e = pellucid.explain(m, large)
+    assert m.row.name == "image-classification" and e.relative_delta < 1e-5 and len(e.tokens) == 9
+
+
+def swin() -> Any:
+    return net("Swin", embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=3, image_size=24, patch_size=4)
+
+
+def test_a_hierarchical_transformer() -> None:
+    """Swin's patches are followed to where they are one vector each."""
+    big = lambda image, return_tensors: {
+        "pixel_values": np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
+    }
+    given = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    e = pellucid.explain(Model(swin(), big), given)
+    assert len(e.tokens) == 36 and e.relative_delta < 1e-4
+
+
+def test_a_convolutional_network_has_no_patches() -> None:
+    torch.manual_seed(0)
+    settings = transformers.ConvNextConfig(
+        hidden_sizes=[8, 8], depths=[1, 1], num_stages=2, image_size=32, num_labels=3
+    )
+    with pytest.raises(UnsupportedModel, match="no patches to attribute to"):
+        Model(transformers.ConvNextForImageClassification(settings), Processor32())
+
+
+class Processor32(Processor):
+    def __call__(self, image: Any, return_tensors: str = "np") -> dict[str, Any]:
+        return {"pixel_values": np.zeros((1, 3, 32, 32), np.float32)}
+
+
+@pytest.mark.parametrize("bad", [3, np.zeros(4), "no/such/file.png"])
+def test_errors_say_what_to_do(bad: Any) -> None:
+    if isinstance(bad, str):
+        pytest.importorskip("PIL")
+    with pytest.raises(InputError, match=r"[Ee]xpected"):
+        pellucid.explain(Model(net(), Processor()), bad)
+
+
+def test_a_tokenizer_reads_no_images() -> None:
+    with pytest.raises(UnsupportedModel, match="could not read an image"):
+        Model(net(), tokenizer())
+
+
+def test_a_text_model_takes_no_pixels() -> None:
+    with pytest.raises(UnsupportedModel, match="no convolution"):
+        Model(headed("Bert", "ForSequenceClassification"), Processor(), task="image-classification")
+
+
+def test_the_heat_map() -> None:
+    pytest.importorskip("matplotlib")
+    e = pellucid.explain(Model(net(), Processor()), image())
+    figure = e.plot("image")
+    (drawn,) = figure.axes[0].images
+    assert np.array_equal(drawn.get_array(), e.scores.reshape(3, 3))
+    with pytest.raises(InputError, match="patches"):
+        pellucid.explain(pellucid.load(), "a good film").plot("image")

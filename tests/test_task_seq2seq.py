@@ -1,0 +1,152 @@
+"""Text to text: every token of a target from the source and from the target's tokens before it, complete together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from families import tokenizer
+from generative import CODERS, cases, coder, net
+from pellucid import Explanation, Explanations, Model, errors
+
+PAIR = ("the film was great", "a movie so good")
+LONG = ("the plot was very very dull and the acting is bad", "so bad !")
+
+
+def parts(m: Model, source: str, target: str) -> tuple[Any, torch.Tensor, list[int]]:
+    """The source's inputs, what the decoder reads before each target token, and the target's ids."""
+    inputs = m.tokenizer(source, return_tensors="pt")
+    ids = m.tokenizer(target, add_special_tokens=False)["input_ids"]
+    return inputs, torch.tensor([[0, 2, *ids]]), ids  # its start token, and [CLS], which begins every text
+
+
+def logits(m: Model, source: str, target: str) -> torch.Tensor:
+    """(target's tokens, vocabulary), as transformers' users compute them."""
+    inputs, decoder, ids = parts(m, source, target)
+    with torch.no_grad():
+        out = m.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], decoder_input_ids=decoder)
+    return out.logits[0, 1 : 1 + len(ids)]
+
+
+def far(a: Explanation, b: Explanation) -> float:
+    return float(np.abs(a.scores - b.scores).max() / np.abs(b.scores).max())
+
+
+@pytest.mark.parametrize(("family", "attention"), cases(CODERS))
+def test_source_and_target_prefix_are_complete_together(family: str, attention: str) -> None:
+    for dtype, most in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        m = coder(family, attention=attention, dtype=dtype)
+        es = pellucid.explain(m, PAIR)
+        plain, (_, decoder, ids) = logits(m, *PAIR), parts(m, *PAIR)
+        assert isinstance(es, Explanations) and es.matrix().shape == (4, 6 + 2 + 4)
+        assert [t.id for t in es[0].tokens[6:]] == decoder[0].tolist()
+        for k, e in enumerate(es):
+            assert (e.target.index, e.target.position) == (ids[k], 8 + k)
+            assert e.output == pytest.approx(plain[k, ids[k]].item(), rel=1e-4, abs=1e-5)
+            assert e.relative_delta < most
+            assert (e.scores[8 + k :] == 0).all() and (e.scores[1:5] != 0).all()
+            assert (e.scores[8 : 8 + k] != 0).all() and (e.scores[[0, 5, 6, 7]] == 0).all()
+
+
+def test_where_the_tokens_are() -> None:
+    e = pellucid.explain(coder("T5"), PAIR)[0]
+    assert e.text == PAIR and e.baseline == "[UNK]"
+    shown = [(t.segment, PAIR[t.segment][slice(*t.span)]) for t in e.tokens if t.span]
+    assert shown == [(i, word) for i, text in enumerate(PAIR) for word in text.split()]
+    assert [t.text for t in e.tokens if t.special] == ["[CLS]", "[SEP]", "[PAD]", "[CLS]"]
+
+
+@pytest.mark.parametrize(
+    ("family", "side"), [("T5", "left"), ("Bart", "right"), ("Bart", "left"), ("MBart", "right"), ("Pegasus", "left")]
+)
+def test_a_padded_batch_is_what_each_gives_alone(family: str, side: str) -> None:
+    m = coder(family, side)
+    items = [("a plot", "so bad"), LONG]
+    for item, found in zip(items, pellucid.explain(m, items), strict=True):
+        alone = pellucid.explain(m, item)
+        assert [e.target for e in alone] == [e.target for e in found]
+        assert max(map(far, found, alone)) < 1e-5
+
+
+@pytest.mark.parametrize("family", ["T5", "Bart"])
+def test_one_module_may_embed_for_both_sides(family: str) -> None:
+    apart = coder(family, dtype=torch.float64)
+    before = pellucid.explain(apart, PAIR)
+    net: Any = apart.model
+    net.set_input_embeddings(net.get_input_embeddings())
+    together = Model(net, apart.tokenizer)
+    assert net.get_decoder().get_input_embeddings() is together.embedding
+    np.testing.assert_allclose(pellucid.explain(together, PAIR).matrix(), before.matrix(), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "input_x_gradient"])
+def test_other_methods(method: str) -> None:
+    es = pellucid.explain(
+        coder("T5"), ("a plot", "so bad"), method=method, groups="word" if method == "occlusion" else None
+    )
+    assert len(es) == 2
+    for k, e in enumerate(es):
+        np.testing.assert_allclose(e.scores[6 + k :], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["T5", "Bart"])
+def test_what_is_generated_is_what_generate_says(family: str) -> None:
+    m = coder(family)
+    config: Any = m.model.generation_config
+    config.num_beams, config.length_penalty, config.forced_eos_token_id = 4, 2.0, None
+    before = config.to_dict()
+    es = pellucid.explain(m, PAIR[0], max_new_tokens=4)
+    assert config.to_dict() == before
+    inputs, ids = m.tokenizer(PAIR[0], return_tensors="pt"), torch.tensor([[0]])
+    for _ in range(4):
+        out = m.model(input_ids=inputs["input_ids"], decoder_input_ids=ids).logits[:, -1]
+        ids = torch.cat([ids, out.argmax(-1, keepdim=True)], 1)
+    es = [es] if isinstance(es, Explanation) else es
+    assert [t.id for t in es[0].tokens[6:]] == ids[0].tolist()
+    assert all(e.prediction == e.target.name for e in es)
+
+
+def test_the_numbers_that_can_be_asked_for() -> None:
+    m = coder("Bart", dtype=torch.float64)
+    raw, (_, _, ids) = logits(m, *PAIR), parts(m, *PAIR)[:3]
+    each = raw.log_softmax(-1)[torch.arange(4), ids]
+    total = pellucid.explain(m, {"source": PAIR[0], "target": PAIR[1]}, target="total")
+    assert total.output == pytest.approx(each.sum().item()) and total.relative_delta < 1e-9
+    assert pellucid.explain(m, PAIR, target="so").target.position == 10
+    e = pellucid.explain(m, PAIR, target={"token": "great - bad", "position": 1})
+    assert e.output == pytest.approx((raw[1, 11] - raw[1, 13]).item())
+    assert pellucid.explain(m, PAIR, target={"span": (2, 7)}).target.name == "movie"
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "how"),
+    [
+        (errors.UnknownTarget, "a token of the continuation", {"target": "film"}),
+        (errors.InputError, "a source, a pair", {"inputs": {"source": "a", "target": 4}}),
+        (errors.InputError, "a source, a pair", {"inputs": {"prompt": "a"}}),
+        (errors.InputError, "a source, a pair", {"inputs": ("a", " ")}),
+        (errors.UnknownBaseline, "positions that would move", {"baseline": "delete", "method": "occlusion"}),
+        (errors.TextTooLong, "64", {"inputs": ("the " * 70, "film")}),
+        (errors.TextTooLong, "truncate=True", {"inputs": ("the film", "was " * 70)}),
+    ],
+)
+def test_errors(error: type[Exception], match: str, how: dict[str, Any]) -> None:
+    with pytest.raises(error, match=match):
+        pellucid.explain(coder("T5"), **{"inputs": PAIR, **how})
+
+
+def test_models_that_cannot_be_followed() -> None:
+    untied: Any = net("T5")
+    untied.get_decoder().embed_tokens.weight = torch.nn.Parameter(torch.randn(100, 32))
+    with pytest.raises(errors.UnsupportedModel, match="other weights than its decoder"):
+        pellucid.explain(Model(untied, tokenizer()), PAIR)
+    headless = net("Bart")
+    headless.config.decoder_start_token_id = headless.generation_config.decoder_start_token_id = None
+    with pytest.raises(errors.UnsupportedModel, match="decoder_start_token_id"):
+        pellucid.explain(Model(headless, tokenizer()), PAIR)
+    with pytest.raises(errors.UnsupportedModel, match="no decoder"):
+        pellucid.explain(Model(net("GPT2"), tokenizer(), task="text2text-generation"), PAIR)

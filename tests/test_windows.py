@@ -1,0 +1,193 @@
+"""Documents longer than the model takes: windows that overlap, merged so that the scores still add up."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import pellucid
+from families import model, tokenizer
+from heads import headed
+from pellucid import Explanation, Model
+from pellucid.cli import app
+from pellucid.errors import InputError, TextTooLong, UnknownTarget
+from pellucid.models import windows
+
+WORDS = "the movie was good and the plot was bad but not dull so it is great a very dull film".split()
+LONG = " ".join(WORDS * 5)  # 100 tokens, where the model takes 64
+SHORT = "a good film"
+
+
+@pytest.fixture(scope="module")
+def m() -> Model:
+    return Model(model("Bert"), tokenizer())
+
+
+def logits(m: Model, slices: list[list[str]]) -> Any:
+    """(windows, classes): each slice of the words by itself."""
+    with torch.no_grad():
+        return torch.cat([m.model(**m.tokenizer(" ".join(s), return_tensors="pt")).logits for s in slices]).numpy()
+
+
+def sliced(words: list[str], room: int, stride: int) -> list[list[str]]:
+    starts = [*range(0, len(words) - room, stride), len(words) - room]
+    return [words[s : s + room] for s in starts]
+
+
+@pytest.mark.parametrize(("window", "stride"), [(32, 16), (32, 30), (64, 20), (20, None)])
+def test_the_mean_of_the_windows_adds_up(m: Model, window: int, stride: int | None) -> None:
+    e = pellucid.explain(m, LONG, window=window, stride=stride)
+    slices = sliced(WORDS * 5, window - 2, stride or window // 2)
+    each = logits(m, slices)
+    best = int(each.mean(0).argmax())
+    assert e.target.index == best and e.prediction == f"LABEL_{best}"
+    assert e.output == pytest.approx(each[:, best].mean(), abs=1e-4)
+    assert e.relative_delta < 1e-4
+    assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+    assert (len(e.tokens), e.text) == (102, LONG)
+    told = e.meta["windows"]
+    assert [w["output"] for w in told] == pytest.approx(list(each[:, best]), abs=1e-4)
+    assert [b - a for a, b in (w["tokens"] for w in told)] == [window - 2] * len(slices)
+    assert e.delta == pytest.approx(np.mean([w["delta"] for w in told]), abs=1e-6)
+
+
+def test_a_token_has_the_mean_of_its_scores(m: Model) -> None:
+    e = pellucid.explain(m, LONG, window=52, stride=50, target=1)
+    first, second = (pellucid.explain(m, " ".join(s), target=1) for s in sliced(WORDS * 5, 50, 50))
+    np.testing.assert_allclose(e.scores[1:51], first.scores[1:-1] / 2, atol=1e-5)
+    np.testing.assert_allclose(e.scores[51:-1], second.scores[1:-1] / 2, atol=1e-5)
+
+
+def test_short_texts_beside_long_ones(m: Model) -> None:
+    inputs = [SHORT, LONG, SHORT + " !"]
+    together = pellucid.explain(m, inputs, window=32, stride=16)
+    for text, e in zip(inputs, together, strict=True):
+        alone = pellucid.explain(m, text, window=32, stride=16)
+        np.testing.assert_allclose(alone.scores, e.scores, atol=1e-4)
+    assert "windows" not in together[0].meta
+    np.testing.assert_allclose(pellucid.explain(m, SHORT).scores, together[0].scores, atol=1e-4)
+
+
+def test_the_longer_text_of_a_pair_is_cut(m: Model) -> None:
+    e = pellucid.explain(m, (SHORT, LONG), window=40, stride=20)
+    assert e.relative_delta < 1e-4 and len(e.tokens) == 3 + 3 + 100
+    (encoding,) = windows.unbounded(m).encode([(SHORT, LONG)])
+    for w in windows.cut(encoding, windows.Windows(40, 20)):
+        assert [t.text for t in w.part.tokens[:5]] == ["[CLS]", "a", "good", "film", "[SEP]"]
+        assert len(w.part) == 40 and w.part.tokens[-1].special
+        assert all(len(values) == 40 for values in w.part.sequences[0].values())
+
+
+@pytest.mark.parametrize("target", ["LABEL_2 - LABEL_0", 1, lambda out: out[:, 0]])
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients"])
+def test_targets_and_methods(m: Model, target: Any, method: str) -> None:
+    e = pellucid.explain(m, LONG, method=method, target=target, window=40)
+    assert np.isfinite(e.scores).all()
+    assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+
+
+def test_several_targets_and_baselines(m: Model) -> None:
+    es = pellucid.explain(m, LONG, target=[0, 1], baseline=["mask", "zero"], window=40)
+    assert [e.target.index for e in es] == [0, 1] and all(e.relative_delta < 1e-4 for e in es)
+
+
+def test_survives_json(m: Model) -> None:
+    e = pellucid.explain(m, LONG, window=40)
+    again = Explanation.from_json(e.to_json())
+    assert np.array_equal(again.scores, e.scores) and len(again.meta["windows"]) == len(e.meta["windows"])
+
+
+def test_groups_within_windows(m: Model) -> None:
+    e = pellucid.explain(m, LONG, method="occlusion", groups="word", window=40, stride=20)
+    assert e.scores.any()
+
+
+# ------------------------------------------------------------------------------------------------- question answering
+
+
+@pytest.fixture(scope="module")
+def qa() -> Model:
+    return Model(headed("Bert", "ForQuestionAnswering"), tokenizer())
+
+
+def test_the_window_with_the_best_answer(qa: Model) -> None:
+    item = {"question": "was it good ?", "context": LONG}
+    es = pellucid.explain(qa, item, window=40, stride=20)
+    (encoding,) = windows.unbounded(qa).encode([item])
+    sums = []
+    for w in windows.cut(encoding, windows.Windows(40, 20)):
+        words = encoding.text[1][w.part.tokens[6].span[0] : w.part.tokens[-2].span[1]]  # type: ignore[index]
+        alone = pellucid.explain(qa, {**item, "context": words})
+        sums.append(sum(e.output for e in alone))
+    assert sum(e.output for e in es) == pytest.approx(max(sums), abs=1e-4)
+    for e in es:
+        told = e.meta["windows"]
+        assert [w["value"] for w in told] == pytest.approx(sums, abs=1e-4)
+        assert e.relative_delta < 1e-4 and len(e.tokens) == len(encoding)
+        (best,) = (w for w in told if w["best"])
+        a, b = best["tokens"]
+        own = np.r_[1 : len(e.tokens) - 1]
+        outside = [i for i in own if e.tokens[i].segment == 1 and not e.tokens[i].special and not a <= i < b]
+        assert not e.scores[outside].any() and e.scores[a:b].any()
+        assert a <= e.target.position < b and best["delta"] == e.delta
+    start, end = es
+    words = LONG[e.tokens[start.target.position].span[0] : e.tokens[end.target.position].span[1]]
+    assert words == start.prediction
+    one = pellucid.explain(qa, item, target="end", window=40, stride=20)
+    assert one.output == pytest.approx(end.output) and one.target == end.target
+
+
+def test_an_answer_that_the_user_names(qa: Model) -> None:
+    context = f"{LONG} the acting was good"
+    es = pellucid.explain(qa, {"question": "was it ?", "context": context}, target="acting", window=40, stride=20)
+    assert all(e.tokens[e.target.position].text == "acting" for e in es)
+    assert [w["value"] is None for w in es[0].meta["windows"]].count(False) >= 1
+    with pytest.raises(UnknownTarget):
+        pellucid.explain(qa, {"question": "was it ?", "context": context}, target="zebra", window=40)
+    with pytest.raises(UnknownTarget, match="another token in each window"):
+        pellucid.explain(qa, {"question": "was it ?", "context": context}, target=3, window=40)
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+def test_without_a_window_a_long_text_says_so(m: Model) -> None:
+    with pytest.raises(TextTooLong, match="window="):
+        pellucid.explain(m, LONG)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"window": 65}, "takes 64 tokens"),
+        ({"window": 0}, "whole numbers"),
+        ({"window": 32, "stride": 0}, "whole numbers"),
+        ({"window": 2.5}, "whole numbers"),
+        ({"window": 32, "stride": 33}, "tokens are lost"),
+        ({"stride": 3}, "without a window"),
+        ({"window": 2, "stride": 1}, "room for the text"),
+        ({"window": 32, "detail": ("layers",)}, "expected neither"),
+        ({"window": 32, "stride": 16, "method": "occlusion", "groups": [[1], [2]]}, "list of groups"),
+    ],
+)
+def test_errors_say_what_to_do(m: Model, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        pellucid.explain(m, LONG, **options)
+
+
+def test_a_task_without_windows(m: Model) -> None:
+    similar = Model(headed("Bert", "Model"), tokenizer())
+    with pytest.raises(InputError, match="sentence-similarity has no answer that several windows share"):
+        pellucid.explain(similar, (LONG, SHORT), window=32)
+
+
+def test_on_the_command_line() -> None:
+    answer = CliRunner().invoke(app, ["explain", LONG, "--window", "40", "--stride", "20", "--json"])
+    assert answer.exit_code == 0, answer.output
+    (e,) = json.loads(answer.stdout)["explanations"]
+    assert e["relative_delta"] < 1e-4 and len(e["meta"]["windows"]) == 5
