@@ -31,7 +31,9 @@ check: $(VENV)/installed  ## types too; pyright fetches itself from the npm regi
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench.py --out docs/benchmarks.md $(BENCH)
-	$(BIN)/python benchmarks/captum.py --out docs/benchmarks.md $(BENCH)
+	$(BIN)/python benchmarks/methods.py --out docs/benchmarks.md $(BENCH)
+	$(BIN)/python benchmarks/growth.py --out docs/growth.svg $(BENCH)
+	$(BIN)/python benchmarks/prefix.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -1,138 +1,209 @@
-"""The targets of the engine, measured side by side with Captum in one process, as medians of ratios.
+"""The engine's targets, measured side by side with Captum (and SHAP, where it is installed) in one process.
 
     python benchmarks/bench.py [--model DIR] [--texts FILE] [--n 200] [--out docs/benchmarks.md]
 
 Writes a table between the marks of the page, and the numbers behind it as JSON beside it. Each row takes its two sides
-in turns on the same texts, model, threads and targets; peak memory is read from a process of each side's own.
+in turns on the same texts, model, threads and targets, after one turn of each that is not counted; its value is the
+median of the turns' ratios. Peak memory is read from a process of each side's own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import resource
-import statistics
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-sys.path = sys.path[1:]  # not this folder: `captum` is the library
-
 import numpy as np
 import torch
-from captum.attr import FeatureAblation, IntegratedGradients, LayerIntegratedGradients
-from torch import Tensor
+from peers import STEPS, Captum, interpreto_ig, shap_values
+from transformers import BertConfig, BertForSequenceClassification
 
 import pellucid
 from pellucid.methods import METHODS
-from pellucid.methods.evaluate import gradient_at
-from pellucid.models.batching import groups
+from pellucid.methods.evaluate import batch_size, gradient_at
 
 TEXTS = ["A quiet little film, and a wonderful one.", "The plot is thin, but the acting is superb.", "What a waste."]
-STEPS = 50
+Run = Callable[[], Any]
 
 
-def seconds(run: Callable[[], Any]) -> float:
+@dataclass(frozen=True)
+class Row:
+    """value: the median ratio, theirs/ours where `at_least`, else ours/theirs. ours, theirs: seconds."""
+
+    what: str
+    against: str
+    target: float
+    at_least: bool
+    value: float
+    ours: dict[str, float] = field(default_factory=dict)
+    theirs: dict[str, float] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> bool:
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+def seconds(run: Run) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def ratios(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> list[float]:
-    """theirs / ours, turn by turn, after one of each that is not counted."""
-    ours()
-    theirs()
-    return [seconds(theirs) / seconds(ours) for _ in range(turns)]
+def summary(times: Sequence[float]) -> dict[str, float]:
+    return {"median": float(np.median(times)), "p95": float(np.percentile(times, 95))}
 
 
-class Captum:
-    """What Captum's users write, for one text: the PAD baseline at the word embeddings."""
-
-    def __init__(self, model: pellucid.Model):
-        self.net, self.tok, self.embed = model.model, model.tokenizer, model.embedding
-
-    def prepare(self, text: str) -> tuple[Tensor, Tensor, Tensor, int]:
-        batch = self.tok(text, return_tensors="pt")
-        ids = batch["input_ids"]
-        special = self.tok.get_special_tokens_mask(ids[0].tolist(), already_has_special_tokens=True)
-        ids0 = torch.where(torch.tensor([special]).bool(), ids, self.tok.pad_token_id)
-        with torch.no_grad():
-            target = int(self.net(**batch).logits.argmax())
-        return ids, ids0, batch["attention_mask"], target
-
-    def ig(self, text: str, **how: Any) -> Tensor:
-        ids, ids0, mask, target = self.prepare(text)
-        f = lambda x, m: self.net(inputs_embeds=x, attention_mask=m).logits
-        return IntegratedGradients(f).attribute(
-            self.embed(ids), self.embed(ids0), target, (mask,), n_steps=STEPS, **how
-        )
-
-    def layer_ig(self, text: str) -> Tensor:
-        ids, ids0, mask, target = self.prepare(text)
-        lig = LayerIntegratedGradients(lambda i, m: self.net(i, attention_mask=m).logits, self.embed)
-        return lig.attribute(ids, ids0, target, (mask,), n_steps=STEPS)
-
-    def ablation(self, text: str) -> Tensor:
-        ids, ids0, mask, target = self.prepare(text)
-        f = lambda i, m: self.net(i, attention_mask=m).logits
-        return FeatureAblation(f).attribute(ids, ids0, target, (mask,))
+def versus(
+    what: str,
+    against: str,
+    target: float,
+    at_least: bool,
+    sides: Sequence[tuple[Run, Run]],
+    turns: int = 1,
+    **more: Any,
+) -> Row:
+    """A row from pairs (ours, theirs), each taken `turns` times in turns."""
+    for run in sides[0]:
+        run()
+    times = np.array([[seconds(ours), seconds(theirs)] for _ in range(turns) for ours, theirs in sides])
+    ratios = times[:, 1] / times[:, 0] if at_least else times[:, 0] / times[:, 1]
+    value = float(np.median(ratios))
+    return Row(what, against, target, at_least, value, summary(times[:, 0]), summary(times[:, 1]), more)
 
 
-def measure(model: pellucid.Model, texts: list[str]) -> list[dict[str, Any]]:
-    captum, found = Captum(model), []
-    explain = lambda what, **how: pellucid.explain(model, what, baseline="pad", **how)
+def engine_rows(model: pellucid.Model, texts: list[str]) -> Iterator[Row]:
+    """DeepLIFT and the evaluator."""
+    captum, explain = Captum(model, "pad"), partial(pellucid.explain, model, baseline="pad")
+    some = texts[:60]
+    left = float(np.median([e.relative_delta for e in explain(some)]))
+    pairs = [(partial(explain, t), partial(captum.ig, t)) for t in some]
+    yield versus("DeepLIFT, one text", f"Captum IG, {STEPS} points", 8, True, pairs, residual=left)
+    all_of_them = [(lambda: explain(texts), lambda: [captum.layer_ig(t) for t in texts])]
+    yield versus(f"DeepLIFT, {len(texts)} texts", "Captum LayerIG, text by text", 25, True, all_of_them, 3)
+    with model.borrowed():
+        problems = [p for p, _ in packed(model, texts)]
+        floor = lambda: [forward_backward(p) for p in problems]
+        walk = lambda: [METHODS["deeplift"].solve(p.fixed(positive)) for p in problems]
+        yield versus("DeepLIFT's time in a batch", "the model's forward and backward", 1.8, False, [(walk, floor)], 5)
+        engine = lambda: [gradient_at(p, [positive], p.x, torch.arange(p.rows)) for p in problems]
+        yield versus("one gradient evaluation", "the model's forward and backward", 1.1, False, [(engine, floor)], 5)
 
-    def row(what: str, against: str, target: str, value: float, reached: bool, **more: Any) -> None:
-        found.append({"what": what, "against": against, "target": target, "value": value, "reached": reached, **more})
-        print(f"{what}: {value:.3g} (target {target})", file=sys.stderr, flush=True)
 
-    some = texts[:25]
-    one = [r for text in some for r in ratios(lambda t=text: explain(t), lambda t=text: captum.ig(t), 1)]
-    rest = statistics.median(e.relative_delta for e in explain(some))
-    value = statistics.median(one)
-    row("DeepLIFT, one text", "Captum IG, 50 points", "≥ 8 ×", value, value >= 8 and rest <= 1e-5, residual=rest)
+def path_rows(model: pellucid.Model, texts: list[str], baseline: str) -> Iterator[Row]:
+    """Integrated gradients to 1 %."""
+    captum = Captum(model, baseline)
+    explain = partial(pellucid.explain, model, method="integrated_gradients", baseline=baseline)
+    found, true = explain(texts), explain(texts[:50], n_steps=300)
+    off = [float(np.linalg.norm(a.scores - b.scores) / np.linalg.norm(b.scores)) for a, b in zip(found, true)]
+    certified = [e.status == "converged" for e in found]
+    more = {
+        "certified": sum(certified),
+        "of": len(texts),
+        "certified and wrong, of 50": sum(c and o > 0.01 for c, o in zip(certified, off)),
+        "largest error of 50": max(off),
+        "mean passes": float(np.mean([e.passes for e in found])),
+    }
+    passes = summary([e.passes for e in found])
+    name = f"IG to 1 %, baseline {baseline}"
+    yield Row(f"{name}: passes, median", f"Captum's {STEPS} points", 25, False, passes["median"], more=more)
+    yield Row(f"{name}: passes, 95th percentile", f"Captum's {STEPS} points", 45, False, passes["p95"])
+    with_size = lambda size, which: seconds(lambda: [captum.ig(t, internal_batch_size=size) for t in which])
+    best = min((10, 25, 50), key=lambda size: with_size(size, texts[:25]))
+    theirs = lambda: [captum.ig(t, internal_batch_size=best) for t in texts]
+    what, against = f"{name}, {len(texts)} texts", f"Captum, {STEPS} points, batches of {best}"
+    yield versus(what, against, 2.2, True, [(lambda: explain(texts), theirs)], 2)
 
-    value = statistics.median(ratios(lambda: explain(texts), lambda: [captum.layer_ig(t) for t in texts], 1))
-    row(f"DeepLIFT, {len(texts)} texts", "Captum LayerIG, text by text", "≥ 25 ×", value, value >= 25)
+
+def interpreto_rows(model: pellucid.Model, texts: list[str]) -> Iterator[Row]:
+    """Integrated gradients of one text, beside interpreto, where it is installed."""
+    if find_spec("interpreto"):
+        ours = partial(pellucid.explain, model, method="integrated_gradients", baseline="pad")
+        pairs = [(partial(ours, t), partial(interpreto_ig, model, t)) for t in texts[:20]]
+        yield versus("IG to 1 %, one text", f"interpreto, {STEPS} points", 1, True, pairs)
+
+
+def depth_rows(model: pellucid.Model, texts: list[str]) -> Iterator[Row]:
+    """The conductance of all layers."""
+    sweep = {"method": "integrated_gradients", "baseline": "pad", "n_steps": STEPS, "detail": "layers"}
+    for net, target, some in ((model, 4.5, texts[:12]), (random_bert(model, 12, 384), 8, texts[:6])):
+        captum = Captum(net, "pad")
+        pairs = [(partial(pellucid.explain, net, t, **sweep), partial(captum.conductance, t)) for t in some]
+        layers = len(captum.layers)
+        yield versus(f"conductance of all {layers} layers", "Captum LayerConductance in a loop", target, True, pairs)
+        walk = partial(pellucid.explain, net, baseline="pad", detail="layers")
+        walks = [(partial(walk, t), loop) for t, (_, loop) in zip(some, pairs)]
+        yield versus(f"DeepLIFT of all {layers} layers", "Captum LayerConductance in a loop", 50, True, walks)
+
+
+def coalition_rows(model: pellucid.Model, texts: list[str]) -> Iterator[Row]:
+    """Methods that ask again without some tokens."""
+    captum, explain = Captum(model, "pad"), partial(pellucid.explain, model, baseline="pad", target=1)
+    left_out = lambda: explain(texts, method="occlusion")
+    with model.borrowed():
+        problems = [p for p, _ in packed(model, texts)]
+        bare = lambda: bare_forwards(problems)
+        yield versus("leave-one-out", "the forwards it needs, packed", 1.1, False, [(left_out, bare)], 2)
+    yield versus(
+        "leave-one-out", "Captum FeatureAblation", 2, True, [(left_out, lambda: [captum.ablation(t) for t in texts])]
+    )
+    if find_spec("shap"):
+        owen = partial(pellucid.explain, model, method="partition_shap", baseline="mask", max_passes=500)
+        pairs = [(partial(owen, t), partial(shap_values, model, t, 500)) for t in texts[:10]]
+        yield versus("Owen values, 500 evaluations at most", "SHAP's text explainer", 1, True, pairs)
+
+
+def large_rows(model: pellucid.Model) -> Iterator[Row]:
+    """A random BERT-base: 12 layers, 768 wide."""
+    net = random_bert(model, 12, 768)
+    for tokens, n in ((128, 3), (512, 1)):
+        text = " ".join(["film"] * (tokens - 2))
+        captum = Captum(net, "pad")
+        one = [(partial(pellucid.explain, net, text, baseline="pad"), partial(captum.ig, text, internal_batch_size=10))]
+        against = f"Captum IG, {STEPS} points, 10 at a time"
+        yield versus(f"DeepLIFT, BERT-base, {tokens} tokens", against, 8, True, one, n)
+        (problem, _), *_ = packed(net, [text])
+        walk, floor = partial(METHODS["deeplift"].solve, problem.fixed(positive)), partial(forward_backward, problem)
+        what, against = f"DeepLIFT's time, BERT-base, {tokens} tokens", "the model's forward and backward"
+        yield versus(what, against, 1.8, False, [(walk, floor)], 3)
+
+
+def random_bert(model: pellucid.Model, layers: int, width: int) -> pellucid.Model:
+    """An encoder with the model's own tokenizer and random weights."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(model.tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=12,
+        intermediate_size=4 * width, pad_token_id=model.tokenizer.pad_token_id,
+    )  # fmt: skip
+    net = BertForSequenceClassification(config).eval()
+    for p in net.parameters():
+        p.requires_grad_(False)
+    return pellucid.Model(net, model.tokenizer)
+
+
+def positive(outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    return outputs[:, 1]
+
+
+def packed(model: pellucid.Model, texts: list[str]) -> Iterator[tuple[Any, list[Any]]]:
+    """The batches that `explain` makes."""
+    from pellucid.models.batching import groups
 
     encodings = model.encode(texts)
-    batches = [[encodings[i] for i in g] for g in groups([len(e) for e in encodings])]
-    with model.borrowed():
-        problems = [model.problem(b, "pad", 1) for b in batches]
-        floor = lambda: [forward_backward(p) for p in problems]
-        value = 1 / statistics.median(ratios(lambda: [METHODS["deeplift"].solve(p) for p in problems], floor, 3))
-        row("DeepLIFT's time in a batch", "the model's forward and backward", "≤ 1.8 ×", value, value <= 1.8)
-        engine = lambda: [gradient_at(p, lambda o, r: o[:, 1], p.x, torch.arange(p.rows)) for p in problems]
-        value = 1 / statistics.median(ratios(engine, floor, 3))
-        row("one gradient evaluation", "the model's forward and backward", "≤ 1.1 ×", value, value <= 1.1)
-
-    start = time.perf_counter()
-    found_ig = explain(texts, method="integrated_gradients")
-    took = time.perf_counter() - start
-    passes = [e.passes for e in found_ig]
-    true = explain(texts[:50], method="integrated_gradients", n_steps=300)
-    off = [float(np.linalg.norm(a.scores - b.scores) / np.linalg.norm(b.scores)) for a, b in zip(found_ig, true)]
-    certified = [e.status == "converged" for e in found_ig]
-    wrong = sum(c and o > 0.01 for c, o in zip(certified, off))
-    more = {"certified": sum(certified), "of": len(texts), "wrong among 50": wrong, "largest error": max(off)}
-    median, p95 = float(np.median(passes)), float(np.percentile(passes, 95))
-    row("IG to 1 %: passes, median", "Captum's 50 points", "≤ 25", median, median <= 25, **more)
-    row("IG to 1 %: passes, 95th percentile", "Captum's 50 points", "≤ 45", p95, p95 <= 45)
-    with_batches = lambda size, which: seconds(lambda: [captum.ig(t, internal_batch_size=size) for t in which])
-    best = min((with_batches(size, some), size) for size in (10, 25, 50))
-    value = with_batches(best[1], texts) / took
-    row(f"IG to 1 %, {len(texts)} texts", f"Captum, 50 points, batches of {best[1]}", "≥ 2.2 ×", value, value >= 2.2)
-
-    occlusion = lambda: explain(texts, method="occlusion", target=1)
-    value = 1 / statistics.median(ratios(occlusion, lambda: bare_forwards(model, problems), 1))
-    row("leave-one-out", "the forwards it needs, packed", "≤ 1.1 ×", value, value <= 1.1)
-    value = statistics.median(ratios(occlusion, lambda: [captum.ablation(t) for t in texts], 1))
-    row("leave-one-out", "Captum FeatureAblation", "≥ 2 ×", value, value >= 2)
-    return found
+    for group in groups([len(e) for e in encodings]):
+        batch = [encodings[i] for i in group]
+        yield model.problem(batch, "pad", 1), batch
 
 
 def forward_backward(problem: Any) -> None:
@@ -140,12 +211,12 @@ def forward_backward(problem: Any) -> None:
     torch.autograd.grad(problem.outputs((x,))[:, 1].sum(), x)
 
 
-def bare_forwards(model: pellucid.Model, problems: list[Any]) -> None:
+def bare_forwards(problems: list[Any]) -> None:
     """As many rows of each length as leave-one-out asks for, in batches of the engine's size."""
     with torch.inference_mode():
         for p in problems:
-            rows = torch.arange(p.rows).repeat_interleave(p.groups[0].amax(1) + 3 if p.groups else p.mask.sum(1))
-            each = max(1, (1 << 19) // p.x[0][0].numel())
+            rows = torch.arange(p.rows).repeat_interleave(p.groups[0].amax(1) + 3)
+            each = batch_size(p)
             for i in range(0, len(rows), each):
                 p.outputs((p.x[0][rows[i : i + each]],), rows[i : i + each])
 
@@ -161,8 +232,30 @@ def peak_of(side: str, model: pellucid.Model) -> None:
     if side == "pellucid":
         pellucid.explain(model, text, baseline="pad")
     elif side == "captum":
-        Captum(model).ig(text, internal_batch_size=1)
+        Captum(model, "pad").ig(text, internal_batch_size=1)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def memory_row(given: argparse.Namespace) -> Row:
+    base, ours, theirs = (peak(side, given) for side in ("nothing", "pellucid", "captum"))
+    more = {"MiB above an idle process": {"pellucid": ours - base, "captum": theirs - base}}
+    what, against = "peak memory, one text of 512 tokens", "Captum IG, one point at a time"
+    return Row(what, against, 2, False, ours / theirs, {"MiB": ours}, {"MiB": theirs}, more)
+
+
+def table(rows: list[Row], texts: int) -> str:
+    """Markdown."""
+    lines = [
+        f"{texts} texts, {torch.get_num_threads()} threads, torch {torch.__version__}, Captum 0.9.",
+        "",
+        "| what | against | target | measured | |",
+        "|---|---|---|---:|---|",
+    ]
+    for r in rows:
+        sign = "≥" if r.at_least else "≤"
+        said = "reached" if r.reached else "not yet"
+        lines.append(f"| {r.what} | {r.against} | {sign} {r.target:g} | {r.value:.3g} | {said} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -171,12 +264,13 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="one text per line; what follows a tab is ignored")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--out", type=Path, help="the page to write the table into; the JSON goes beside it")
+    parser.add_argument("--only", nargs="*", help="engine, path, depth, coalition, large, memory; all without it")
     parser.add_argument("--peak", choices=["pellucid", "captum", "nothing"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     model = pellucid.load(given.model)
     for p in model.model.parameters():
-        p.requires_grad_(False)  # a kindness to Captum, which would compute their gradients too
+        p.requires_grad_(False)  # a kindness to Captum, whose graph would keep what their gradients need
     if given.peak:
         peak_of(given.peak, model)
         return
@@ -184,25 +278,32 @@ def main() -> None:
     if given.texts:
         lines = [line.split("\t")[0] for line in given.texts.read_text("utf-8").splitlines()]
         texts = [lines[i] for i in np.random.default_rng(0).choice(len(lines), given.n, replace=False)]
-    rows = measure(model, texts)
-    base = peak("nothing", given)
-    ours, theirs = peak("pellucid", given), peak("captum", given)
-    rows.append({"what": "peak memory, one text of 512 tokens", "against": "Captum IG, one point at a time",
-                 "target": "≤ 2 ×", "value": ours / theirs, "reached": ours <= 2 * theirs,
-                 "MiB": {"pellucid": ours, "captum": theirs, "model alone": base}})  # fmt: skip
-    table = ["| what | against | target | measured | |", "|---|---|---|---:|---|"]
-    for r in rows:
-        said = "reached" if r["reached"] else "not yet"
-        table.append(f"| {r['what']} | {r['against']} | {r['target']} | {r['value']:.3g} | {said} |")
-    head = f"{len(texts)} texts, {torch.get_num_threads()} threads, torch {torch.__version__}.\n\n"
-    print(head + "\n".join(table))
+    parts: dict[str, Callable[[], Any]] = {
+        "engine": lambda: engine_rows(model, texts),
+        "path": lambda: [
+            *path_rows(model, texts, "mask"),
+            *path_rows(model, texts, "pad"),
+            *interpreto_rows(model, texts),
+        ],
+        "depth": lambda: depth_rows(model, texts),
+        "coalition": lambda: coalition_rows(model, texts),
+        "large": lambda: large_rows(model),
+        "memory": lambda: [memory_row(given)],
+    }
+    rows = []
+    for part in given.only or parts:
+        for row in parts[part]():
+            print(table([row], len(texts)).splitlines()[-1], file=sys.stderr, flush=True)
+            rows.append(row)
+    found = table(rows, len(texts))
+    print(found)
     if given.out:
-        page = given.out.read_text("utf-8")
-        before, rest = page.split("<!-- engine -->\n", 1)
-        after = rest.split("<!-- end engine -->", 1)[1]
-        text = "\n".join([f"{before}<!-- engine -->", head + "\n".join(table), f"<!-- end engine -->{after}"])
-        given.out.write_text(text, "utf-8")
-        given.out.with_suffix(".json").write_text(json.dumps({"texts": len(texts), "rows": rows}, indent=1), "utf-8")
+        head, rest = given.out.read_text("utf-8").split("<!-- engine -->\n", 1)
+        tail = rest.split("<!-- end engine -->", 1)[1]
+        given.out.write_text(f"{head}<!-- engine -->\n{found}<!-- end engine -->{tail}", "utf-8")
+        where = {"texts": len(texts), "machine": platform.machine(), "threads": torch.get_num_threads()}
+        data = {**where, "rows": [{**asdict(r), "reached": r.reached} for r in rows]}
+        given.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Captum and Pellucid on the same model and texts, in one process: seconds, passes and residual per method.
 
-    python benchmarks/captum.py [--model DIR] [--texts FILE] [--n 20] [--out docs/benchmarks.md]
+    python benchmarks/methods.py [--model DIR] [--texts FILE] [--n 20] [--out docs/benchmarks.md]
 
 Without arguments it uses the bundled model and a few sentences of its own. Both explain the predicted class's logit
 against the PAD baseline, at the word embeddings. Residual: |f(x) − f(x0) − Σ scores| / |f(x) − f(x0)|. A pass is one
@@ -10,7 +10,6 @@ text through the model once. Each method runs once unmeasured, then the two take
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, median_low
 from typing import Any
-
-sys.path = sys.path[1:]  # not this folder: `captum` is the library
 
 import torch
 from captum.attr import DeepLift, InputXGradient, IntegratedGradients, LayerIntegratedGradients, Saliency
