@@ -67,9 +67,9 @@ class Explanation:
     `scores` (tokens,) are in the unit of `output` (a logit unless the target says otherwise), never normalised:
     `baseline_output + scores.sum() + delta == output`. `adds_up` says whether the method promises a small `delta`.
 
-    What `detail` asked for: `layers` (layers × tokens), each row complete, `layer_deltas` its residuals; `heads` (layers
-    × heads × queries × keys), what each attention probability contributed, a part of the whole; `attentions`, those
-    probabilities; `parts`, by name (tokens,), complete together. `measures` say how a model attends, and are no
+    What `detail` asked for: `layers` (layers × tokens), each row complete, `layer_deltas` its residuals; `heads`
+    (layers × heads × queries × keys), what each attention probability contributed, a part of the whole; `attentions`,
+    those probabilities; `parts`, by name (tokens,), complete together. `measures` say how a model attends, and are no
     attributions to an output: "norm_f", "norm_af", "norm_sum_af", "rollout", "attention_x_gradient".
 
     Examples:

@@ -81,14 +81,8 @@ _CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.de
 _RANDOM = frozenset({"dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d"})
 
 
-_RESULTS = {
-    "threshold": "Threshold",
-    "threshold_": "Threshold",
-    "_threshold": "Threshold",
-    "gelu": "Gelu",
-    "silu": "Silu",
-}
-"""Torch functions whose result is noted: because it cannot be had again, or because having it again takes long."""
+_RESULTS = dict.fromkeys(("threshold", "threshold_", "_threshold"), "Threshold")
+"""Torch functions whose result is noted, because the node keeps too little to have it again."""
 _SPECIAL = _CASTS | _RANDOM | HIDING | _RESULTS.keys() | {"scaled_dot_product_attention"}
 
 

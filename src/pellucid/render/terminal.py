@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -20,6 +20,7 @@ from .facts import (
     equation,
     label,
     percent,
+    plain,
     plus_minus,
     proof,
     repeats,
@@ -32,6 +33,7 @@ from .passage import Run, passages, peak
 
 TOP = 10
 BAR = 28
+MANY = 4  # so many explanations of one input are shown as lines
 FAINT = 0.1  # as colour.FAINT, higher: the paper of the scale is not the terminal's
 DIM = Style(dim=True)
 BOLD = Style(bold=True)
@@ -40,15 +42,62 @@ BOLD = Style(bold=True)
 def view(e: Explanation) -> RenderableType:
     """The header, the text with its words coloured, the top words, and the sum."""
     blank = Text("")
-    return Group(_header(e), blank, *_texts(e), blank, _top(e), blank, *_sum(e))
+    layers = [] if e.layers is None else [blank, _layers(e)]
+    return Group(_header(e), blank, *_texts(e), blank, _top(e), *layers, blank, *_sum(e))
 
 
 def views(explanations: Sequence[Explanation]) -> RenderableType:
-    """Several views, one under the other."""
+    """Several views, one under the other; where there are many of one input, a line for each."""
+    first = explanations[0] if explanations else None
+    if first is not None and len(explanations) >= MANY and all(e.tokens == first.tokens for e in explanations):
+        return _lines(explanations)
     parts: list[RenderableType] = []
     for i, e in enumerate(explanations):
         parts += [*([Text(""), Rule(style=DIM), Text("")] if i else []), view(e)]
     return Group(*parts)
+
+
+def _lines(explanations: Sequence[Explanation]) -> RenderableType:
+    """What was explained, line by line: each with its strongest words, and its proof."""
+    first = explanations[0]
+    table = Table.grid(padding=(0, 2))
+    for column in ("explained", "output", "strongest words", "relative delta"):
+        numbers = column in ("output", "relative delta")
+        table.add_column(justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    table.add_row(*(Text(c, DIM) for c in ("explained", "output", "strongest words", "relative delta")))
+    for e in explanations:
+        place = e.tokens[e.target.position].text if e.target.position is not None else e.target.name
+        name = Text(label(place)).append("" if place == e.target.name else f"  {visible(e.target.name)}", DIM)
+        table.add_row(name, plain(e.output, decimals(e.output)), _strongest(e), f"{e.relative_delta:.2g}")
+    facts = [(n, visible(v)) for n, v in (*about(first)[1:], ("passes", str(first.passes)), ("status", first.status))]
+    return Group(*_texts_alone(first), Text(""), table, Text(""), _facts(facts))
+
+
+def _strongest(e: Explanation, special: bool = False) -> Text:
+    """The few words that count most, on one line; special tokens only where they are asked for."""
+    words, places = Text(), decimals(peak(e))
+    of = [w for w in e.words() if w.score and (special or not w.special)]
+    for word in sorted(of, key=lambda w: -abs(w.score))[:4]:
+        words.append("   " if words else "").append(f"{label(word.text)} ", _style(strength(word.score, peak(e))))
+        words.append(signed(word.score, places))
+    return words
+
+
+def _layers(e: Explanation) -> RenderableType:
+    """What counted most at the output of each layer, which is complete by itself."""
+    assert e.layers is not None and e.layer_deltas is not None
+    table = Table.grid(padding=(0, 2))
+    for column in ("right", "left", "right"):
+        table.add_column(justify=column, overflow="fold")
+    table.add_row(*(Text(c, DIM) for c in ("layer", "strongest words", "residual")))
+    for i, (scores, delta) in enumerate(zip(e.layers, e.layer_deltas, strict=True), 1):
+        table.add_row(str(i), _strongest(replace(e, scores=scores, error=None), special=True), f"{delta:.0e}")
+    return table
+
+
+def _texts_alone(e: Explanation) -> list[RenderableType]:
+    texts = (e.text,) if isinstance(e.text, str) else e.text
+    return [Text(visible(t, keep="\n\t"), DIM if i else "") for i, t in enumerate(texts)]
 
 
 def _header(e: Explanation) -> RenderableType:
