@@ -166,3 +166,24 @@ def test_the_output_of_no_token_is_lost_where_the_model_pads_by_itself() -> None
     e = pellucid.explain(m, "good film not bad", target=0)
     assert len(e.tokens) % 4 != 0 and e.relative_delta < 1e-9
     assert all(abs(s) > 0 for s, t in zip(e.scores, e.tokens, strict=True) if not t.special)
+
+
+@pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen3", "Gemma2", "Gemma3Text", "T5"])
+def test_a_baseline_of_zeros_keeps_scores_of_the_size_of_the_change(family: str) -> None:
+    """Where the residual stream is 0, 1/σ of an RMS norm is 1/√ε; scores must neither grow with it nor cancel."""
+    net = families.model(family)
+    with torch.no_grad():
+        net.get_input_embeddings().weight[0] = 0  # as a padding row is
+    for baseline in ("zero", "pad"):
+        e = pellucid.explain(pellucid.Model(net, families.tokenizer()), "a good film , but dull", baseline=baseline)
+        assert e.relative_delta < 1e-4 and abs(e.scores).max() < 20 * abs(e.change)
+
+
+@pytest.mark.parametrize("norm", [torch.nn.LayerNorm, torch.nn.RMSNorm])
+def test_a_stack_of_norms_at_zero(norm: Any) -> None:
+    parts = [part for _ in range(4) for part in (norm(16), torch.nn.Linear(16, 16, bias=False))]
+    f = torch.nn.Sequential(*parts).double()
+    x = torch.randn(3, 16, dtype=torch.float64)
+    for x0 in (torch.zeros_like(x), 1e-4 * torch.randn_like(x)):
+        a = pellucid.attribute(f, x, x0, target=1)
+        assert (abs(a.delta) < 1e-12 * a.values.abs().sum(1)).all() and a.values.abs().max() < 100

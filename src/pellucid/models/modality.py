@@ -55,13 +55,8 @@ def _other_tokens(
 def _reading_module(model: Model) -> nn.Module:
     """The module that embeds token ids: as the model says, or the only one as large as the vocabulary."""
     for module in model.model.modules():
-        if hasattr(module, "get_input_embeddings"):
-            try:
-                found = reading_side(module).get_input_embeddings()
-            except (NotImplementedError, AttributeError):
-                continue
-            if isinstance(found, nn.Module):
-                return found
+        if _embeds(side := reading_side(module)):
+            return side.get_input_embeddings()
     vocabulary = getattr(model.tokenizer, "vocab_size", 0)
     wide = [m for m in model.model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings >= vocabulary]
     if len(wide) != 1:
@@ -73,9 +68,17 @@ def _reading_module(model: Model) -> nn.Module:
 
 
 def reading_side(module: Any) -> Any:
-    """The side that reads the text: an encoder may embed with a module of its own, tied to the shared one by weight."""
-    coder = getattr(getattr(module, "config", None), "is_encoder_decoder", False)
-    return module.get_encoder() if coder and hasattr(module, "get_encoder") else module
+    """The side that reads the text: an encoder that embeds by itself (a module of its own, tied to the shared one by
+    weight), also where no decoder goes with it (T5EncoderModel); else the whole."""
+    encoder = module.get_encoder() if hasattr(module, "get_encoder") else module
+    return encoder if _embeds(encoder) else module
+
+
+def _embeds(module: Any) -> bool:
+    try:
+        return isinstance(module.get_input_embeddings(), nn.Module)
+    except (NotImplementedError, AttributeError):
+        return False
 
 
 def embedding_names(net: nn.Module) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, UnsupportedModel
+from ..errors import InputError, PellucidError, UnsupportedModel
 from ..problem import Problem
 from . import baselines, depth, running, sites
 from .encoding import Encoding
@@ -211,7 +211,16 @@ class Model:
         site = nullcontext() if x is None else sites.replaced(self.embedding, x, ids)
         precision = running.autocast(self.device, self.precision)
         with site, precision, sites.compiled(self._compiled), sites.padded(self.model, inputs) as given:
-            return self.model(**given, **self._positions(inputs), **more)
+            try:
+                return self.model(**given, **self._positions(inputs), **more)
+            except (AssertionError, ValueError) as error:
+                if isinstance(error, PellucidError):
+                    raise
+                raise UnsupportedModel(
+                    f"{type(self.model).__name__}.forward refused {', '.join(given)} as the tokenizer makes them: "
+                    f"{str(error).strip() or type(error).__name__:.300}. Expected a model that takes them; use the "
+                    "checkpoint's own tokenizer, and the class with a head for this task."
+                ) from error
 
     def embedded(self, inputs: Inputs) -> Tensor:
         """The embeddings (rows, tokens, hidden) of one sequence: what its embedding module returns."""

@@ -78,7 +78,45 @@ def mul(n: Any, n0: Any, g: Grads) -> Grads:
     if not (is_fed(n, 0) and is_fed(n, 1)):
         return linear(n, n0, g, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
     a, b = avg(n._saved_self, n0._saved_self), avg(n._saved_other, n0._saved_other)
+    for k, (x, s) in enumerate((("_saved_self", "_saved_other"), ("_saved_other", "_saved_self"))):
+        if _is_inverse_root(n.next_functions[1 - k][0]):
+            to = normalised(*(wide(getattr(m, name)) for name in (x, s) for m in (n, n0)))
+            return times(g[0], to[k], a), times(g[0], to[1 - k], b)
     return times(g[0], b, a), times(g[0], a, b)
+
+
+_EXTREME = 8.0
+
+
+def extremes(s: Tensor, s0: Tensor) -> Tensor:
+    """Where one is a small part of the other."""
+    return (s > _EXTREME * s0) | (s0 > _EXTREME * s)
+
+
+def normalised(x: Tensor, x0: Tensor, s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
+    """What x·s gives to x and to s, where s = 1/σ of x: the means, avg(s, s0) and avg(x, x0).
+
+    Where x is (almost) 0, a baseline of zeros, s is 1/√ε, and the means are so large that they cancel: token scores a
+    thousand times the output and more with every layer. There, at a ratio beyond 8, the split of
+    Δ(xs) = Δx·(θs + (1−θ)s0) + Δs·((1−θ)x + θx0)  is not taken at θ = 1/2 but at θ = s0/(s + s0), which is as exact and
+    as symmetric, and small: 2·s·s0/(s + s0), the harmonic mean, and (xs + x0·s0)/(s + s0).
+    """
+    to_x, to_s = avg(s, s0), avg(x, x0)
+    extreme = extremes(s, s0)
+    if not extreme.any():
+        return to_x, to_s
+    harmonic = torch.where(extreme, 2 * s * s0 / (s + s0), to_x)
+    return harmonic, torch.where(extreme, (x * s + x0 * s0) / (s + s0), to_s)
+
+
+_PASSING = frozenset({"ToCopyBackward0", "ViewBackward0", "UnsqueezeBackward0", "ExpandBackward0"})
+
+
+def _is_inverse_root(node: Any) -> bool:
+    """Whether a node's result is v^(−1/2), seen through views and casts."""
+    while node.name() in _PASSING:
+        node = node.next_functions[0][0]
+    return node.name() == "RsqrtBackward0" or (node.name() == "PowBackward0" and node._saved_exponent == -0.5)
 
 
 def times(g: Tensor, factor: Tensor, to: Tensor) -> Tensor:

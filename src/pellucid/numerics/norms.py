@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GraphMismatch, UnsupportedOperation
+from .linear import extremes, normalised
 from .lockstep import Grads
 from .nodes import avg, dimension, input_of, is_fed, same, wide
 
@@ -31,10 +32,24 @@ def layer_norm(n: Any, n0: Any, g: Grads) -> Grads:
     mean = avg(n._saved_result1, n0._saved_result1).mul_(factor)
     weight = _mean_weight(n, n0)
     bias = None if n._saved_bias is None else wide(n._saved_bias)
+    if extremes(n._saved_result2, n0._saved_result2).any():
+        m = _between_extremes(n, n0, wide(g[0]) if weight is None else wide(g[0]) * weight)
+        return m, *_to_affine(n, g[0], lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2, n0)
     m, _, _ = torch.ops.aten.native_layer_norm_backward(
         wide(g[0]).contiguous(), x, n._saved_normalized_shape, mean, s, weight, bias, [True, False, False]
     )
     return m, *_to_affine(n, g[0], lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2, n0)
+
+
+def _between_extremes(n: Any, n0: Any, g: Tensor) -> Tensor:
+    """The same in parts, where the input or the baseline is (almost) constant: c·s with the split of `normalised`."""
+    s, s0 = n._saved_result2, n0._saved_result2
+    c, c0 = (wide(k._saved_input) - k._saved_result1 for k in (n, n0))
+    dims = tuple(range(-len(n._saved_normalized_shape), 0))
+    to_c, to_s = normalised(c, c0, s, s0)
+    to_v = -((s * s0) ** 2) / (s + s0) * (g * to_s).mean(dims, keepdim=True)
+    m = g * to_c + to_v * (c + c0)
+    return m - m.mean(dims, keepdim=True)
 
 
 def group_norm(n: Any, n0: Any, g: Grads) -> Grads:
