@@ -19,7 +19,7 @@ for e in ask(detail=("layers", "heads", "attentions", "norms")):  # the start an
     print(f"\n{e.target.name} of {e.prediction!r}: {e.baseline_output:.3f} -> {e.output:.3f}, delta {e.delta:.1e}")
     print("  words  ", ", ".join(f"{w.text} {w.score:+.2f}" for w in e.top(5)))
     token = np.abs(e.scores).argmax()  # how one token's contribution is spread over the layers
-    share = np.abs(e.layers[:, token]) / np.abs(e.layers[:, token]).sum()
+    share = np.abs(e.layers[:, token]) / np.abs(e.layers[:, token]).sum() + 1e-30
     print(f"  layers  {e.layers.shape}, largest delta {np.abs(e.layer_deltas).max():.1e}")
     print(f"  layers  {names[token]!r}: {share.round(2)}, entropy {-(share * np.log(share)).sum():.2f}")
     at = np.unravel_index(np.abs(e.heads).argmax(), e.heads.shape)  # layer, head, query, key
