@@ -80,3 +80,46 @@ def test_the_users_own_hooks_still_run(net: Any) -> None:
     pellucid.explain(Model(net, tokenizer()), "a good film")
     assert seen
     handle.remove()
+
+
+DEPTH = [
+    {"detail": ("layers", "heads")},
+    {"detail": ("parts",)},
+    {"detail": ("attentions", "norms", "rollout", "attention_x_gradient")},
+    {"at": "bert.encoder.layer.0"},
+    {"detail": ("layers",), "at": ["bert.encoder.layer.1"]},
+]
+
+
+@pytest.mark.parametrize("asked", DEPTH, ids=str)
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients"])
+def test_after_a_look_inside(net: Any, method: str, asked: dict[str, Any]) -> None:
+    before = state(net)
+    pellucid.explain(Model(net, tokenizer()), ["a good film", "so bad"], method, **asked)
+    assert state(net) == before
+
+
+@pytest.mark.parametrize("asked", DEPTH, ids=str)
+@pytest.mark.parametrize("fails_in", [1, 2, 3])
+def test_after_an_error_while_looking_inside(
+    net: Any, asked: dict[str, Any], fails_in: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    last = net.bert.encoder.layer[1]
+    forward = last.attention.forward
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == fails_in:
+            raise KeyboardInterrupt
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(last.attention, "forward", failing)
+    before = state(net)
+    try:
+        pellucid.explain(Model(net, tokenizer()), "a good film", **asked)
+    except KeyboardInterrupt:
+        assert calls == fails_in
+    assert state(net) == before
+    assert torch.is_grad_enabled()

@@ -280,10 +280,11 @@ class Model:
         named = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
         takes = self.row.reads.takes
         anything = any(p.kind == p.VAR_KEYWORD for p in parameters) and takes not in named
-        if takes not in named and not anything:
+        reads = getattr(self.model, "main_input_name", takes)
+        if takes not in named and (not anything or reads != takes):
             raise UnsupportedModel(
                 f"{type(self.model).__name__}.forward takes {', '.join(sorted(named)) or 'nothing'}; expected an "
-                f"argument {takes!r} for {self.row.name}. Give it that name."
+                f"argument {takes!r} for {self.row.name}. Give it that name, or load a model that reads it."
             )
         return named, anything
 

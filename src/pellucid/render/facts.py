@@ -31,7 +31,9 @@ class Term:
 
 def about(e: Explanation) -> list[tuple[str, str]]:
     """What was explained and how, as names and values. From outside: escape it."""
-    place = "" if e.target.position is None else f" at token {e.target.position}"
+    at = e.target.position
+    token = "" if at is None or at >= len(e.tokens) else e.tokens[at].text
+    place = "" if at is None else f" at {token} (token {at})" if token not in ("", e.target.name) else f" at token {at}"
     facts = [("target", e.target.name + place), ("method", e.method), ("baseline", e.baseline)]
     return facts + ([("model", str(e.meta["model"]))] if e.meta.get("model") else [])
 
