@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -179,17 +180,19 @@ def large_rows(model: pellucid.Model) -> Iterator[Row]:
         yield versus(what, against, 1.8, False, [(walk, floor)], 3)
 
 
-def random_bert(model: pellucid.Model, layers: int, width: int) -> pellucid.Model:
+def random_bert(model: pellucid.Model, layers: int, width: int, tokens: int = 512) -> pellucid.Model:
     """An encoder with the model's own tokenizer and random weights."""
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(model.tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=12,
-        intermediate_size=4 * width, pad_token_id=model.tokenizer.pad_token_id,
+        intermediate_size=4 * width, max_position_embeddings=tokens, pad_token_id=model.tokenizer.pad_token_id,
     )  # fmt: skip
     net = BertForSequenceClassification(config).eval()
     for p in net.parameters():
         p.requires_grad_(False)
-    return pellucid.Model(net, model.tokenizer)
+    tokenizer = copy(model.tokenizer)
+    tokenizer.model_max_length = tokens
+    return pellucid.Model(net, tokenizer)
 
 
 def positive(outputs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -222,25 +225,37 @@ def bare_forwards(problems: list[Any]) -> None:
 
 
 def peak(side: str, given: argparse.Namespace) -> float:
-    """MiB at the peak of a process that explains one text of 512 tokens."""
+    """MiB at the peak of a process of this side's own."""
     command = [sys.executable, __file__, "--peak", side, *(["--model", given.model] if given.model else [])]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+SIDES = ("nothing", "pellucid", "captum", "long nothing", "long walk", "long pass")
+
+
 def peak_of(side: str, model: pellucid.Model) -> None:
     text = "good film " * 255
-    if side == "pellucid":
+    if side.startswith("long"):  # 4,096 tokens, 12 layers, 12 heads
+        model = random_bert(model, 12, 384, 4096)
+        (problem, _), *_ = packed(model, [" ".join(["film"] * 4094)])
+        run = {"walk": lambda: METHODS["deeplift"].solve(problem), "pass": lambda: forward_backward(problem)}
+        run.get(side.split()[1], lambda: None)()
+    elif side == "pellucid":
         pellucid.explain(model, text, baseline="pad")
     elif side == "captum":
         Captum(model, "pad").ig(text, internal_batch_size=1)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def memory_row(given: argparse.Namespace) -> Row:
-    base, ours, theirs = (peak(side, given) for side in ("nothing", "pellucid", "captum"))
+def memory_rows(given: argparse.Namespace) -> Iterator[Row]:
+    """As whole processes beside Captum, and above an idle process beside the model's own passes."""
+    base, ours, theirs = (peak(side, given) for side in SIDES[:3])
     more = {"MiB above an idle process": {"pellucid": ours - base, "captum": theirs - base}}
     what, against = "peak memory, one text of 512 tokens", "Captum IG, one point at a time"
-    return Row(what, against, 2, False, ours / theirs, {"MiB": ours}, {"MiB": theirs}, more)
+    yield Row(what, against, 2, False, ours / theirs, {"MiB": ours}, {"MiB": theirs}, more)
+    base, ours, theirs = (peak(side, given) for side in SIDES[3:])
+    what, against = "peak memory, 4,096 tokens, 12 layers of 12 heads", "the model's forward and backward"
+    yield Row(what, against, 3, False, (ours - base) / (theirs - base), {"MiB": ours - base}, {"MiB": theirs - base})
 
 
 def table(rows: list[Row], texts: int) -> str:
@@ -265,7 +280,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--out", type=Path, help="the page to write the table into; the JSON goes beside it")
     parser.add_argument("--only", nargs="*", help="engine, path, depth, coalition, large, memory; all without it")
-    parser.add_argument("--peak", choices=["pellucid", "captum", "nothing"], help=argparse.SUPPRESS)
+    parser.add_argument("--peak", choices=SIDES, help=argparse.SUPPRESS)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     model = pellucid.load(given.model)
@@ -288,7 +303,7 @@ def main() -> None:
         "depth": lambda: depth_rows(model, texts),
         "coalition": lambda: coalition_rows(model, texts),
         "large": lambda: large_rows(model),
-        "memory": lambda: [memory_row(given)],
+        "memory": lambda: memory_rows(given),
     }
     rows = []
     for part in given.only or parts:
