@@ -1,8 +1,8 @@
-"""What is told of the inside of a model: layers, attention, and the parts of its embedding."""
+"""What is told of the inside of a model: what its layers, attention and parts of its embedding contributed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, UnsupportedModel
-from ..numerics.attending import Attending, Attention
-from ..numerics.recording import forward_pass
+from ..numerics.attending import Attention
 from ..problem import Attribution, Problem, Seen
 from . import sites
+from .measures import MEASURES, attending, measured
 
 if TYPE_CHECKING:
     from .model import Model
@@ -26,13 +26,6 @@ CONTRIBUTIONS = {
     "parts": "word, token type and position embeddings, complete together; the baseline's token types and positions "
     "are those of the first token",
 }
-MEASURES = {
-    "attentions": "the attention probabilities (layers × heads × queries × keys)",
-    "norms": "‖f(x)‖, ‖αf(x)‖ and ‖Σαf(x)‖ (Kobayashi et al. 2020, 2004.10102)",
-    "rollout": "attention rolled out over the layers (Abnar & Zuidema 2020, 2005.00928)",
-    "attention_x_gradient": "attention times its gradient (Barkan et al. 2021)",
-}
-"""What is measured at the input alone. It says how a model attends; it is no attribution to an output."""
 
 
 def checked(detail: str | Sequence[str]) -> frozenset[str]:
@@ -101,35 +94,6 @@ def watching(layers: Sequence[nn.Module], tokens: int, layer_outputs: bool, atte
         yield seen
 
 
-@contextmanager
-def attending(layers: Sequence[nn.Module], tell: Callable[[Attention], None]) -> Iterator[None]:
-    """`tell` is called with the first attention in each call of a layer: what attends to the text itself."""
-    inside = told = False
-
-    def enter(_layer: int, _args: Any) -> None:
-        nonlocal inside, told
-        inside, told = True, False
-
-    def leave(layer: int, _output: Any) -> None:
-        nonlocal inside
-        if not told:
-            raise UnsupportedModel(
-                f"No attention could be seen in layer {layer} ({type(layers[layer]).__name__}): it calls neither a "
-                "softmax over (rows, heads, queries, keys) nor scaled_dot_product_attention. Ask for "
-                "detail=('layers',)."
-            )
-        inside = False
-
-    def first(found: Attention) -> None:
-        nonlocal told
-        if inside and not told:
-            told = True
-            tell(found)
-
-    with sites.read(layers, leave, enter), Attending(first):
-        yield
-
-
 def fields(
     model: Model, problem: Problem, detail: frozenset[str], answers: Sequence[Attribution], goals: Sequence[Goal]
 ) -> list[list[dict[str, Any]]]:
@@ -137,11 +101,12 @@ def fields(
     own = cast(Tensor, problem.mask)
     names = part_names(model, list(other_embeddings(model, problem))) if "parts" in detail else []
     per_goal = "attention_x_gradient" in detail
-    measures = [] if per_goal else measured(model, problem, detail)
+    layers = stack(model) if detail & MEASURES.keys() else []
+    measures = [] if per_goal else measured(layers, problem, detail)
     found = []
     for answer, goal in zip(answers, goals, strict=True):
         if per_goal:
-            measures = measured(model, problem, detail, goal)
+            measures = measured(layers, problem, detail, goal)
         rows = zip(own, measures, strict=True)
         found.append([{**_told(answer, i, mine, names), **more} for i, (mine, more) in enumerate(rows)])
     return found
@@ -249,71 +214,3 @@ def part_names(model: Model, modules: Sequence[nn.Module]) -> list[str]:
     known = {"position": ("position", "pos", "wpe"), "token type": ("token_type", "segment")}
     named = lambda n: next((k for k, parts in known.items() if any(p in n for p in parts)), n)
     return ["word", *(named(names[m]) for m in modules)]
-
-
-# ------------------------------------------------------------------------------------------------ measures at the input
-
-
-def measured(model: Model, problem: Problem, detail: frozenset[str], goal: Goal | None = None) -> list[dict[str, Any]]:
-    """For each row the fields of its Explanation that are measured at the input, for the row's own tokens.
-
-    goal: what "attention_x_gradient" takes the gradient of.
-    """
-    own = cast(Tensor, problem.mask)
-    found: list[dict[str, Any]] = [{} for _ in own]
-    asked = detail & MEASURES.keys()
-    if not asked:
-        return found
-    attentions: list[Attention] = []
-    x = tuple(t.detach().requires_grad_() for t in problem.x)
-    graph = forward_pass(x, {}) if "attention_x_gradient" in asked else torch.no_grad()
-    with graph, attending(stack(model), attentions.append):
-        outputs = problem.outputs(x)
-        y = goal and problem.value(outputs, goal.select)
-    every = [a.probabilities for a in attentions]
-    grads = () if y is None or not y.requires_grad else torch.autograd.grad(y.sum(), every)
-    for i, mine in enumerate(own):
-        where = mine.nonzero().squeeze(1)
-        p = torch.stack([a.probabilities.detach()[i][:, where][..., where] for a in attentions])
-        measures: dict[str, Any] = {}
-        if "attentions" in asked:
-            found[i]["attentions"] = p.double().cpu().numpy()
-        if "norms" in asked:
-            measures |= _norms(attentions, p, i, where)
-        if "rollout" in asked:
-            measures["rollout"] = _rollout(p)
-        if grads:
-            g = torch.stack([g[i][:, where][..., where] for g in grads])
-            measures["attention_x_gradient"] = p * g
-        if measures:
-            found[i]["measures"] = {k: v.double().cpu().numpy() for k, v in measures.items()}
-    return found
-
-
-def _rollout(p: Tensor) -> Tensor:
-    """(layers, tokens, tokens): the product of (mean over heads + identity)/2 up to each layer."""
-    eye = torch.eye(p.shape[-1], dtype=p.dtype, device=p.device)
-    each = (p.mean(1) + eye) / 2
-    rolled = [each[0]]
-    for layer in each[1:]:
-        rolled.append(layer @ rolled[-1])
-    return torch.stack(rolled)
-
-
-def _norms(attentions: Sequence[Attention], p: Tensor, row: int, where: Tensor) -> dict[str, Tensor]:
-    """‖f(x)‖ (layers, heads, keys), ‖αf(x)‖ (layers, heads, queries, keys) and ‖Σαf(x)‖ (layers, queries, keys), where
-    f(x) is what a head makes of a key: its value through its part of the output projection."""
-    of, weighted, total = [], [], []
-    for layer, found in enumerate(attentions):
-        if found.values is None or found.projection is None:
-            raise UnsupportedModel(
-                f"The values or the output projection of the attention in layer {layer} could not be seen, so the "
-                "norms of its vectors are unknown. Ask for detail=('attentions',)."
-            )
-        f = found.values.detach()[row][:, where] @ found.projection.to(found.values.dtype)  # (heads, keys, hidden)
-        size = f.norm(dim=-1)
-        of.append(size)
-        weighted.append(p[layer] * size.unsqueeze(1))
-        sums = [torch.einsum("hk,hkd->kd", p[layer][:, q], f).norm(dim=-1) for q in range(len(where))]
-        total.append(torch.stack(sums))
-    return {"norm_f": torch.stack(of), "norm_af": torch.stack(weighted), "norm_sum_af": torch.stack(total)}

@@ -217,9 +217,10 @@ class Model:
                 if isinstance(error, PellucidError):
                     raise
                 raise UnsupportedModel(
-                    f"{type(self.model).__name__}.forward refused {', '.join(given)} as the tokenizer makes them: "
-                    f"{str(error).strip() or type(error).__name__:.300}. Expected a model that takes them; use the "
-                    "checkpoint's own tokenizer, and the class with a head for this task."
+                    f"{type(self.model).__name__}.forward refused {', '.join(given)}: "
+                    f"{str(error).strip() or type(error).__name__:.300} Expected a model that takes what its tokenizer "
+                    f"makes. For {self.row.name} give the checkpoint's own tokenizer and a model with that head; of an "
+                    "encoder and a decoder without a head the encoder, model.get_encoder()."
                 ) from error
 
     def embedded(self, inputs: Inputs) -> Tensor:

@@ -81,7 +81,7 @@ _CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.de
 _RANDOM = frozenset({"dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d"})
 
 
-_RESULTS = dict.fromkeys(("threshold", "threshold_", "_threshold"), "Threshold")
+_RESULTS = {name: "Threshold" for name in ("threshold", "threshold_", "_threshold")}
 """Torch functions whose result is noted, because the node keeps too little to have it again."""
 _SPECIAL = _CASTS | _RANDOM | HIDING | _RESULTS.keys() | {"scaled_dot_product_attention"}
 
