@@ -209,9 +209,11 @@ def solved(
     )
 
 
-def summed(contributions: Tensor, seen: Seen) -> Tensor:
-    """Contributions like `seen.value`, with the dimensions that nobody asked for summed."""
-    return contributions.double().flatten(seen.dims).sum(-1) if contributions.ndim > seen.dims else contributions
+def contributed(m: Tensor, change: Tensor, seen: Seen) -> Tensor:
+    """m·change, both like `seen.value`, with the dimensions that nobody asked for summed; in float64."""
+    if seen.value.ndim == seen.dims:
+        return (m * change).double()
+    return torch.linalg.vecdot(m.flatten(seen.dims), change.flatten(seen.dims)).double()
 
 
 def finite(scalars: Tensor) -> Tensor:

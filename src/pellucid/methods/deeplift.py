@@ -16,7 +16,7 @@ from ..errors import InputError, UnsupportedOperation
 from ..numerics.lockstep import walk
 from ..numerics.recording import forward_pass, located
 from ..numerics.rules import NOTED, RULES
-from ..problem import Attributions, Problem, Seen, Select, Tensors, attached, detached, picked, solved, summed
+from ..problem import Attributions, Problem, Seen, Select, Tensors, attached, contributed, detached, picked, solved
 
 
 def deeplift(problem: Problem, segments: int = 1) -> Attributions:
@@ -83,5 +83,5 @@ def _walked(problem: Problem, upper: _Pass, lower: _Pass, t: int) -> list[Tensor
     n = len(upper.x)
     found = [m * (a - b).detach() for m, a, b in zip(multipliers[:n], upper.x, lower.x, strict=True)]
     for m, a, b in zip(multipliers[n:], upper.seen, lower.seen, strict=True):
-        found.append(summed(m * (a.value - b.value).detach(), a))
+        found.append(contributed(m, (a.value - b.value).detach(), a))
     return found

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..numerics.quadrature import PILOT, QUADRATURES, Stretch, interpolatory, leja, predicted, stieltjes, stretch_for
 from ..numerics.rules import KINKED
-from ..problem import Attribution, Attributions, Problem, Seen, Select, Tensors, solved, summed
+from ..problem import Attribution, Attributions, Problem, Seen, Select, Tensors, contributed, solved
 from .evaluate import Evaluation, along_path, start, value_at_x, value_at_x0
 from .units import unit_scores, unit_values
 
@@ -103,7 +103,7 @@ class _Steps:
         own = (rows[1:] == rows[:-1]).nonzero().squeeze(1)
         for k, (s, h, g) in enumerate(zip(found.seen, values, grads, strict=True)):
             step = h.diff(dim=0)
-            each = torch.stack([summed(gt[:-1].mul(step), s) for gt in g])  # (targets, n, …)
+            each = torch.stack([contributed(gt[:-1], step, s) for gt in g])  # (targets, n, …)
             if k == len(self.total):
                 self.kinds.append(s.kind)
                 self.total.append(each.new_zeros(len(each), self.rows, *each.shape[2:]))
@@ -186,7 +186,7 @@ class _Kept:
         for s, h, g in zip(self.seen, zip(*self.values, strict=True), zip(*self.grads, strict=True), strict=True):
             points = torch.stack(h)
             slopes = torch.tensordot(torch.from_numpy(stieltjes(u)).to(points), points, 1)
-            found.append(summed((torch.stack(g, 1) * slopes).sum(1).double(), s))
+            found.append(torch.stack([contributed(gt, slopes, s).sum(0) for gt in torch.stack(g, 1)]))
         return found
 
 

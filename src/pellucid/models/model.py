@@ -216,11 +216,12 @@ class Model:
             except (AssertionError, ValueError) as error:
                 if isinstance(error, PellucidError):
                     raise
+                said = str(error).strip(" .") or type(error).__name__
                 raise UnsupportedModel(
-                    f"{type(self.model).__name__}.forward refused {', '.join(given)}: "
-                    f"{str(error).strip() or type(error).__name__:.300} Expected a model that takes what its tokenizer "
-                    f"makes. For {self.row.name} give the checkpoint's own tokenizer and a model with that head; of an "
-                    "encoder and a decoder without a head the encoder, model.get_encoder()."
+                    f"{type(self.model).__name__}.forward refused {', '.join(given)}: {said:.300}. Expected a model "
+                    f"that takes what its tokenizer makes. For {self.row.name} give the checkpoint's own tokenizer and "
+                    "a model with that head; of an encoder and a decoder without a head the encoder, "
+                    "model.get_encoder()."
                 ) from error
 
     def embedded(self, inputs: Inputs) -> Tensor:
