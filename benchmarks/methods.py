@@ -141,8 +141,6 @@ def main() -> None:
     if given.texts:
         texts = [line.split("\t")[0] for line in given.texts.read_text("utf-8").splitlines()][: given.n]
     model = pellucid.load(given.model)
-    for p in model.model.parameters():
-        p.requires_grad_(False)  # a kindness to Captum, which would compute their gradients too
     found = table(compare(model, texts), model, texts)
     print(found)
     if given.out:

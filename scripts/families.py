@@ -1,4 +1,4 @@
-"""Writes docs/models.md: every family of models, what it is measured to leave unexplained, with every attention.
+"""Writes docs/models.md: what every family of models is measured to leave unexplained, with every attention and task.
 
 python scripts/families.py
 """
@@ -17,9 +17,14 @@ import transformers
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from families import FAMILIES, Measured, attentions, classes, measured  # noqa: E402
+from families import FAMILIES, attentions, classes  # noqa: E402
+from pellucid.errors import PellucidError  # noqa: E402
+from tabled import TASKS, Measured, classifying, head, measured  # noqa: E402
 
 PAGE = ROOT / "docs" / "models.md"
+DTYPES = torch.float32, torch.float64
+STILL = 0.02
+"""The change of an output that hardly moves, relative to the largest number that is added up."""
 
 
 class Row(NamedTuple):
@@ -34,24 +39,83 @@ def rows() -> Iterator[Row]:
     """One for each family and each attention that transformers offers it on a CPU."""
     for family in FAMILIES:
         for attention in attentions(family):
-            found = (measured(family, attention, dtype) for dtype in (torch.float32, torch.float64))
+            found = (classifying(family, attention, dtype) for dtype in DTYPES)
             yield Row(family, classes(family)[1].__name__, attention, *found)
 
 
+class Cell(NamedTuple):
+    """What was measured, in float32 and float64; or the error that says why nothing was."""
+
+    measured: tuple[Measured, Measured] | None = None
+    error: PellucidError | None = None
+
+
+Cells = dict[tuple[str, str, str], Cell | None]
+"""By family, attention and task; None where transformers has no such head."""
+
+
+def cells() -> Cells:
+    keys = [(family, attention, task) for family in FAMILIES for attention in attentions(family) for task in TASKS]
+    return {key: cell(*key) for key in keys}
+
+
+def cell(family: str, attention: str, task: str) -> Cell | None:
+    if head(family, task) is None:
+        return None
+    try:
+        float32, float64 = (measured(family, attention, dtype, task) for dtype in DTYPES)
+    except PellucidError as error:
+        return Cell(error=error)
+    return Cell((float32, float64))
+
+
+def written(family: str, task: str, found: Cell | None) -> str:
+    """A cell as the table shows it: float32 / float64, and the marks that FOOT_OF_TASKS explains."""
+    if found is None:
+        return "–"
+    if found.measured is None:
+        return f"`{type(found.error).__name__}`"
+    float32, float64 = found.measured
+    still = "\\*" if float32.moved < STILL else ""
+    return f"{float32.residual:.0e} / {float64.residual:.0e}{still}{'†' if task in FAMILIES[family].mixes else ''}"
+
+
+def of_tasks(found: Cells) -> str:
+    """The second table, with its head and notes."""
+    numbers = [each.measured for each in found.values() if each is not None and each.measured is not None]
+    moving = [float32.residual for float32, _ in numbers if float32.moved >= STILL]
+    still = [float32.rounding for float32, _ in numbers if float32.moved < STILL]
+    largest = max(moving), max(float64.residual for _, float64 in numbers)
+    batched = [
+        max((m.batched for m in each if m.batched is not None), default=0.0) for each in zip(*numbers, strict=True)
+    ]
+    lines = [f"| family | attention | {' | '.join(TASKS)} |", "|---|---|" + "---|" * len(TASKS)]
+    for family, attention in dict.fromkeys(key[:2] for key in found):
+        shown = (written(family, task, found[family, attention, task]) for task in TASKS)
+        lines.append(f"| {family} | {attention} | {' | '.join(shown)} |")
+    errors = {(f, task): each.error for (f, _, task), each in found.items() if each is not None and each.error}
+    reasons = [f"- {f}, {task}: `{type(error).__name__}`. *{error}*" for (f, task), error in errors.items()]
+    notes = FOOT_OF_TASKS.format(STILL, len(still), max(still, default=0.0))
+    top = HEAD_OF_TASKS.format(len(numbers), *largest, *batched)
+    return top + "\n".join(lines) + "\n\n" + "\n".join(reasons) + "\n" + notes
+
+
 def rendered(found: list[Row]) -> str:
-    """The page."""
+    """The first table, with its head and notes."""
     largest = (max(getattr(row, dtype).residual for row in found) for dtype in ("float32", "float64"))
     head = HEAD.format(len({row.family for row in found}), transformers.__version__, torch.__version__, *largest)
     lines = [
         f"| {row.family} | `{row.model}` | {row.attention} | {row.float32.residual:.0e} | {row.float64.residual:.0e} "
-        f"| {_apart(row.float32)} |"
+        f"| {_apart(row.family, row.float32)} |"
         for row in found
     ]
     return head + "\n".join(lines) + "\n" + FOOT
 
 
-def _apart(m: Measured) -> str:
-    return "not batched" if m.batched is None else f"{m.batched:.0e}"
+def _apart(family: str, m: Measured) -> str:
+    if m.batched is not None:
+        return f"{m.batched:.0e}"
+    return "mixes padding" if FAMILIES[family].mixes else "not batched"
 
 
 HEAD = """# Models
@@ -62,7 +126,7 @@ transformers {} and torch {} on a CPU. The largest residual is {:.0e} in float32
 
 Each model is random and small, of two layers, with matrices scaled up about twelvefold so that nothing stays in its
 linear range; a real checkpoint of the family runs the same operations. Made by `python scripts/families.py` from
-`tests/families.py`; `tests/test_families.py` holds every row to 1e-4 and 1e-9.
+`tests/families.py` and `tests/tabled.py`; `tests/test_families.py` holds every row to 1e-4 and 1e-9.
 
 *In a batch* is the largest difference of a score in a padded batch from the score alone, relative to the largest score.
 
@@ -72,17 +136,44 @@ linear range; a real checkpoint of the family runs the same operations. Made by 
 
 FOOT = """
 - Pegasus and ViT are explained through `pellucid.attribute`: the embeddings that the encoder reads, and pixels.
-- *Not batched*: the model's own answer to a text changes with the padding beside it. A Nystromformer convolves over
-  padding; a BigBird with block-sparse attention draws its random blocks by the length of the batch, and runs full
-  attention where a text is shorter than its blocks.
+- *Mixes padding*: the model's own answer to a text changes with the padding beside it, so there is nothing to compare;
+  its residual is over the batch too. A Nystromformer convolves over padding; a BigBird with block-sparse attention
+  draws its random blocks by the length of the batch, and runs full attention where a text is shorter than its blocks.
 - A mixture of experts (Mixtral) is exact where the tokens of input and baseline take the same experts in the same
   order, and raises `GraphMismatch` otherwise. Its row has one expert; the routed model is in the tests.
 - An encoder–decoder is explained through the embeddings that its encoder reads. What BART's decoder reads of the same
   text is not part of the change.
-- A baseline whose embedding is 0 (a padding row, `"zero"`) puts an RMS norm where 1/σ is 1/√ε. The scores still add up,
-  but they are large and cancel: the residual in float32 then is that of large numbers. Use a token with an embedding.
+- A baseline whose embedding is 0 (a padding row, `"zero"`) puts an RMS norm where 1/σ is 1/√ε; the norms' rules split
+  such a change so that scores stay of the size of the output's change (docs/idea.md, *Between extremes*).
+"""
+
+HEAD_OF_TASKS = """
+## Tasks
+
+The same residual in every task that transformers has a head for, as *float32 / float64*: the largest over two inputs,
+alone and in one padded batch, and over all that is asked of each (start and end of an answer, every token of a
+continuation). {} cells have numbers. The largest residual is {:.0e} in float32 where the output moves, and {:.0e} in
+float64 everywhere; a score in a padded batch differs from the score alone by at most {:.0e} and {:.0e} of the largest.
+`tests/test_table.py` holds every cell to 1e-4 and 1e-9, and every error to its message.
+
+"""
+
+FOOT_OF_TASKS = """- –: transformers has no such head for the family.
+- \\*: the output of this random model hardly moves from the baseline to the input. Its change is less than {:.0%} of
+  the largest number that is added up (the output, or Σ|scores|), so float32 leaves the rounding of large numbers. In
+  these {} cells the residual is at most {:.0e} of that number.
+- †: *mixes padding*, as above. A Funnel does so where it answers for each token: it pools neighbours, and spreads them
+  out again.
+- What transformers' class with a head takes is what is measured: a decoder (`is_decoder=True`) for text generation with
+  BERT and its kin, `ForQuestionAnsweringSimple` for XLNet, the encoder alone (`T5EncoderModel`) for sentence similarity
+  with T5. BART compares sentences by what its decoder makes of them, in the embeddings that its encoder reads.
+- BigBirdSparse generates text with full attention: transformers turns its sparse attention off at the first text that
+  is shorter than its blocks, and the three tokens that test whether a model is causal are one. Pellucid puts it back.
+- A Longformer answers questions and chooses among answers only with three separators, `<s> a </s></s> b </s>`, as its
+  own tokenizer writes them; otherwise it refuses, and `UnsupportedModel` says so.
 """
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    PAGE.write_text(rendered(list(rows())), "utf-8")
+    transformers.logging.set_verbosity_error()
+    PAGE.write_text(rendered(list(rows())) + of_tasks(cells()), "utf-8")

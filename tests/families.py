@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-import pellucid
+from pellucid.models.tasks import TASKS
 
 WORDS = "the a film movie was is great good bad dull not and but it plot acting . , ! ' so very".split()
 
 
-def tokenizer(mask: bool = True, side: str = "right") -> PreTrainedTokenizerFast:
-    """A small word-piece tokenizer, made here: nothing is downloaded."""
+def tokenizer(mask: bool = True, side: str = "right", separators: int = 1) -> PreTrainedTokenizerFast:
+    """A small word-piece tokenizer, made here: nothing is downloaded. separators: between two texts."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = list(string.ascii_lowercase) + [f"##{c}" for c in string.ascii_lowercase]
     vocabulary = {w: i for i, w in enumerate(dict.fromkeys([*special, *WORDS, *letters]))}
@@ -28,7 +27,7 @@ def tokenizer(mask: bool = True, side: str = "right") -> PreTrainedTokenizerFast
     t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # pyright: ignore[reportAttributeAccessIssue]
     t.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
         single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        pair=f"[CLS] $A {'[SEP] ' * separators}$B:1 [SEP]:1",
         special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -60,27 +59,29 @@ COMMON = {
 @dataclass(frozen=True)
 class Family:
     """config: what `COMMON` lacks. name: of its classes in transformers, where it is another. head: which of them.
-    mask, side: whether its tokenizer has a mask token, and where it pads. padded: whether the model's own answer stays
-    the same in a padded batch. scale: of its matrices."""
+    mask, side, separators: whether its tokenizer has a mask token, where it pads, and what it puts between two texts.
+    mixes: the tasks in which the model's own answer to an input changes with the padding beside it. scale: of its
+    matrices."""
 
     config: Mapping[str, Any]
     name: str = ""
     head: str = "ForSequenceClassification"
     mask: bool = True
     side: str = "right"
-    padded: bool = True
+    separators: int = 1
+    mixes: Container[str] = ()
     scale: float = 12.0
 
 
 FAMILIES: dict[str, Family] = {
     "Bert": Family(SHAPE),
     "DistilBert": Family({"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}),
-    "Roberta": Family(SHAPE),
-    "XLMRoberta": Family(SHAPE),
-    "Camembert": Family(SHAPE),
+    "Roberta": Family(SHAPE, separators=2),
+    "XLMRoberta": Family(SHAPE, separators=2),
+    "Camembert": Family(SHAPE, separators=2),
     "Electra": Family({**SHAPE, "embedding_size": 16}),
     "Albert": Family({**SHAPE, "embedding_size": 16}),
-    "MPNet": Family(SHAPE),
+    "MPNet": Family(SHAPE, separators=2),
     "Deberta": Family({**SHAPE, **BIASED, "max_relative_positions": 16}),
     "DebertaV2": Family(
         {
@@ -93,16 +94,19 @@ FAMILIES: dict[str, Family] = {
         }
     ),
     "ModernBert": Family({**SHAPE, "global_attn_every_n_layers": 2, "local_attention": 8}),
-    "Longformer": Family({**SHAPE, "attention_window": 4}),
+    "Longformer": Family({**SHAPE, "attention_window": 4}, separators=2),
     "BigBird": Family({**SHAPE, "attention_type": "original_full"}),
-    "BigBirdSparse": Family({**SHAPE, "block_size": 2, "num_random_blocks": 1}, name="BigBird", padded=False),
+    "BigBirdSparse": Family({**SHAPE, "block_size": 2, "num_random_blocks": 1}, name="BigBird", mixes=TASKS),
     "XLNet": Family(
         {"d_model": 32, "n_layer": 2, "n_head": 4, "d_head": 8, "d_inner": 64, "max_position_embeddings": None},
         side="left",
     ),
-    "Funnel": Family({"block_sizes": [1, 1], "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64}),
+    "Funnel": Family(
+        {"block_sizes": [1, 1], "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64},
+        mixes=("question-answering", "token-classification", "fill-mask", "sentence-similarity"),
+    ),
     "Nystromformer": Family(
-        {**SHAPE, "num_landmarks": 8, "segment_means_seq_len": 8, "conv_kernel_size": 3}, padded=False
+        {**SHAPE, "num_landmarks": 8, "segment_means_seq_len": 8, "conv_kernel_size": 3}, mixes=TASKS
     ),
     "GPT2": Family({"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}, mask=False),
     "GPTNeo": Family(
@@ -132,7 +136,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "T5": Family(T5, mask=False, scale=3.0),
     "MT5": Family({**T5, "feed_forward_proj": "gated-gelu"}, mask=False, scale=3.0),
-    "Bart": Family(CODERS),
+    "Bart": Family(CODERS, separators=2),
     "MBart": Family(CODERS),
     "Pegasus": Family(CODERS, head="ForConditionalGeneration"),
     "ViT": Family({**SHAPE, "image_size": 8, "patch_size": 4, "num_channels": 3}, head="ForImageClassification"),
@@ -152,22 +156,31 @@ def attentions(family: str) -> tuple[str, ...]:
     return ("eager", "sdpa") if classes(family)[1]._supports_sdpa else ("eager",)
 
 
-def model(
+def headed(family: str, head: str) -> Any:
+    """The class of a family with a head such as "ForMultipleChoice" or "Model"; None where transformers has none."""
+    configuration, _ = classes(family)
+    prefix = FAMILIES[family].name or family
+    found = (getattr(transformers, name + head, None) for name in (prefix, prefix.removesuffix("Text")))
+    return next((c for c in found if c is not None and c.config_class is configuration), None)
+
+
+def built(
     family: str,
+    head: Any,
     attention: str = "eager",
     scale: float | None = None,
     dtype: Any = torch.float32,
     seed: int = 0,
     **config: Any,
 ) -> Any:
-    """A random sequence classifier with three classes; matrices `scale` times as large as at initialisation."""
+    """A random model of a class of the family, or of its name; matrices `scale` times as large as at
+    initialisation."""
     torch.manual_seed(seed)
-    configuration, head = classes(family)
     row = FAMILIES[family]
-    given = {**COMMON, **row.config, **config, "num_labels": 3}
-    settings = configuration(**{name: value for name, value in given.items() if value is not None})
+    given = {**COMMON, **row.config, **config}
+    settings = classes(family)[0](**{name: value for name, value in given.items() if value is not None})
     settings._attn_implementation = attention
-    net = head(settings)
+    net = (getattr(transformers, head) if isinstance(head, str) else head)(settings)
     with torch.no_grad():
         for p in net.parameters():
             if p.ndim > 1:
@@ -177,54 +190,6 @@ def model(
     return net.to(dtype).eval()
 
 
-# ------------------------------------------------------------------------------------------------------ measured
-
-TEXTS = [
-    "The movie was great, so good! but the plot is not, and very dull acting.",
-    "acting great , but the plot was bad and dull and so very not good",
-]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """residual: the largest |delta| relative to the change of the output. change: the smallest |change|. batched: the
-    largest difference of a score in a padded batch from the score alone, relative to the largest; None without one."""
-
-    residual: float
-    change: float
-    batched: float | None = None
-
-
-def measured(family: str, attention: str, dtype: torch.dtype) -> Measured:
-    """DeepLIFT on a random model of the family: on two texts of different length, alone and together."""
-    net = model(family, attention, dtype=dtype)
-    row = FAMILIES[family]
-    if row.head != "ForSequenceClassification":
-        return _attributed(family, net, dtype)
-    m = pellucid.Model(net, tokenizer(row.mask, row.side))
-    how: dict[str, Any] = {"target": 0, "baseline": "[UNK]"}
-    alone = [pellucid.explain(m, text, **how) for text in TEXTS]
-    together = pellucid.explain(m, TEXTS, **how) if row.padded else []
-    apart = [np.abs(a.scores - b.scores).max() / np.abs(a.scores).max() for a, b in zip(alone, together, strict=False)]
-    every = [*alone, *together]
-    return Measured(
-        max(e.relative_delta for e in every),
-        min(abs(e.change) for e in every),
-        max(map(float, apart)) if apart else None,
-    )
-
-
-def _attributed(family: str, net: Any, dtype: torch.dtype) -> Measured:
-    """Through `pellucid.attribute`: pixels, or the embeddings that an encoder reads."""
-    generator = torch.Generator().manual_seed(0)
-    if family == "ViT":
-        x = torch.randn(2, 3, 8, 8, generator=generator).to(dtype)
-        a = pellucid.attribute(lambda x: net(pixel_values=x).logits, x, target=1)
-    else:
-        ids = torch.randint(5, 60, (2, 12), generator=generator)
-        x, x0 = (net.get_input_embeddings()(i).detach() for i in (ids, torch.ones_like(ids)))
-        start = torch.zeros(2, 1, dtype=torch.long)
-        last = lambda x: net(inputs_embeds=x, decoder_input_ids=start[: len(x)]).logits[:, -1]
-        a = pellucid.attribute(last, x, x0, target=1)
-    change = (a.output - a.baseline_output).abs()
-    return Measured(float((a.delta.abs() / change).max()), float(change.min()))
+def model(family: str, attention: str = "eager", **how: Any) -> Any:
+    """A random sequence classifier with three classes, as `built`."""
+    return built(family, classes(family)[1], attention, **how, num_labels=3)

@@ -30,17 +30,8 @@ def cases(names: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def net(family: str, attention: str = "eager", dtype: Any = torch.float32, seed: int = 0, **config: Any) -> Any:
-    """A random model; matrices scaled up as in `families.model`."""
-    torch.manual_seed(seed)
-    row, head = families.FAMILIES[family], getattr(transformers, (CAUSAL | CODERS)[family])
-    given = {**families.COMMON, **row.config, **config}
-    settings = families.classes(family)[0](**{name: value for name, value in given.items() if value is not None})
-    settings._attn_implementation = attention
-    made = head(settings)
-    with torch.no_grad():
-        for p in made.parameters():
-            p.mul_(row.scale) if p.ndim > 1 else p.add_(torch.randn_like(p) * 0.2)
-    return made.to(dtype).eval()
+    """A random model, as `families.built`."""
+    return families.built(family, (CAUSAL | CODERS)[family], attention, dtype=dtype, seed=seed, **config)
 
 
 def causal_tokenizer(side: str = "right") -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -100,15 +99,6 @@ class Slow:
 
 
 def network(name: str, attention: str = "eager", dtype: Any = torch.float32, scale: float = 8.0, **config: Any) -> Any:
-    """A random model of the class, with the shape of its family in `families` and larger weights than at the start."""
-    torch.manual_seed(0)
+    """A random model of the class, as `families.built`, with a vocabulary that is large enough."""
     family = max((f for f in families.FAMILIES if name.startswith(f)), key=len)
-    settings, _ = families.classes(family)
-    given = {**families.COMMON, **families.FAMILIES[family].config, "vocab_size": 420, **config}
-    made = settings(**{key: value for key, value in given.items() if value is not None})
-    made._attn_implementation = attention
-    net = getattr(transformers, name)(made)
-    with torch.no_grad():
-        for p in net.parameters():
-            p.mul_(scale) if p.ndim > 1 else p.add_(torch.randn_like(p) * 0.2)
-    return net.to(dtype).eval()
+    return families.built(family, name, attention, scale, dtype, **{"vocab_size": 420, **config})

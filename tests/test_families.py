@@ -9,16 +9,17 @@ import pytest
 import torch
 
 import pellucid
-from families import FAMILIES, TEXTS, attentions, measured, model, tokenizer
+from families import FAMILIES, attentions, model, tokenizer
 from pellucid import Model
 from pellucid.errors import GraphMismatch, UnsupportedModel
+from tabled import TEXTS, classifying
 
 ROWS = [(family, attention) for family in FAMILIES for attention in attentions(family)]
 
 
 @pytest.mark.parametrize(("family", "attention"), ROWS)
 def test_in_float64(family: str, attention: str) -> None:
-    found = measured(family, attention, torch.float64)
+    found = classifying(family, attention, torch.float64)
     assert found.residual <= 1e-9
     assert found.batched is None or found.batched <= 1e-9
     assert found.change > 1e-3
@@ -26,7 +27,7 @@ def test_in_float64(family: str, attention: str) -> None:
 
 @pytest.mark.parametrize(("family", "attention"), ROWS)
 def test_in_float32(family: str, attention: str) -> None:
-    found = measured(family, attention, torch.float32)
+    found = classifying(family, attention, torch.float32)
     assert found.residual <= 1e-4
     assert found.batched is None or found.batched <= 1e-5
 
@@ -171,16 +172,16 @@ def test_the_output_of_no_token_is_lost_where_the_model_pads_by_itself() -> None
 @pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen3", "Gemma2", "Gemma3Text", "T5"])
 def test_a_baseline_of_zeros_keeps_scores_of_the_size_of_the_change(family: str) -> None:
     """Where the residual stream is 0, 1/σ of an RMS norm is 1/√ε; scores must neither grow with it nor cancel."""
-    net = families.model(family)
+    net = model(family)
     with torch.no_grad():
         net.get_input_embeddings().weight[0] = 0  # as a padding row is
     for baseline in ("zero", "pad"):
-        e = pellucid.explain(pellucid.Model(net, families.tokenizer()), "a good film , but dull", baseline=baseline)
+        e = pellucid.explain(pellucid.Model(net, tokenizer()), "a good film , but dull", baseline=baseline)
         assert e.relative_delta < 1e-4 and abs(e.scores).max() < 20 * abs(e.change)
 
 
 @pytest.mark.parametrize("norm", [torch.nn.LayerNorm, torch.nn.RMSNorm])
-def test_a_stack_of_norms_at_zero(norm: Any) -> None:
+def test_a_stack_of_norms_at_zero(norm: type[torch.nn.Module]) -> None:
     parts = [part for _ in range(4) for part in (norm(16), torch.nn.Linear(16, 16, bias=False))]
     f = torch.nn.Sequential(*parts).double()
     x = torch.randn(3, 16, dtype=torch.float64)

@@ -185,8 +185,17 @@ def test_a_tokenizer_reads_no_images() -> None:
 
 
 def test_a_text_model_takes_no_pixels() -> None:
-    with pytest.raises(UnsupportedModel, match="no convolution"):
+    with pytest.raises(UnsupportedModel, match="expected an argument 'pixel_values' for image-classification"):
         Model(headed("Bert", "ForSequenceClassification"), Processor(), task="image-classification")
+
+
+def test_a_model_that_cuts_no_patches() -> None:
+    class Flat(torch.nn.Linear):
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return super().forward(pixel_values.flatten(1))
+
+    with pytest.raises(UnsupportedModel, match="no convolution"):
+        Model(Flat(3 * 12 * 12, 2), Processor(), task="image-classification")
 
 
 def test_the_heat_map() -> None:

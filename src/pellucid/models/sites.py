@@ -18,43 +18,31 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def borrowed(net: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and afterwards as it was. One thread at a time: modes and hooks are shared."""
+    """The model in evaluation mode, and afterwards as it was. One thread at a time: modes and hooks are shared.
+
+    What a model changes in itself is put back too: a BigBird leaves its sparse attention for good at the first short
+    text, by exchanging modules and a name.
+    """
     with _LOCK:
         training = [m for m in net.modules() if m.training]
+        before = [(m, dict(m._modules), _names(m)) for m in net.modules()]
         for m in training:
             m.training = False
         try:
             yield
         finally:
+            for m, children, names in before:
+                if dict(m._modules) != children:
+                    m._modules.clear()
+                    m._modules.update(children)
+                if _names(m) != names:
+                    vars(m).update(names)
             for m in training:
                 m.training = True
 
 
-@contextmanager
-def compiled(layers: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """These layers run as compiled, where no graph is wanted and nothing hooks into them: compiled code neither records
-    what rules need, nor notices a hook that comes later. Raises UnsupportedModel where they cannot be compiled."""
-    hooked = (m for layer in layers for m in layer.modules() if m._forward_hooks or m._forward_pre_hooks)
-    if not layers or torch.is_grad_enabled() or next(hooked, None) is not None:
-        yield
-        return
-    mine = {layer: call for layer, call in layers.items() if layer._compiled_call_impl is None}
-    for layer, call in mine.items():
-        layer._compiled_call_impl = call
-    try:
-        yield
-    except RuntimeError as error:
-        from torch._dynamo.exc import TorchDynamoException  # takes a second to import
-
-        if not isinstance(error, TorchDynamoException):
-            raise
-        raise UnsupportedModel(
-            f"torch.compile failed on the layers of this model ({str(error).strip().splitlines()[0]:.200}); expected a "
-            "working compiler. Leave out compile=True: the answers are the same."
-        ) from error
-    finally:
-        for layer in mine:
-            del layer._compiled_call_impl
+def _names(m: nn.Module) -> dict[str, str]:
+    return {name: value for name, value in vars(m).items() if type(value) is str}
 
 
 @contextmanager
