@@ -46,6 +46,33 @@ def _names(m: nn.Module) -> dict[str, str]:
 
 
 @contextmanager
+def compiled(layers: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """These layers run as compiled, where no graph is wanted and nothing hooks into them: compiled code neither records
+    what rules need, nor notices a hook that comes later. Raises UnsupportedModel where they cannot be compiled."""
+    hooked = (m for layer in layers for m in layer.modules() if m._forward_hooks or m._forward_pre_hooks)
+    if not layers or torch.is_grad_enabled() or next(hooked, None) is not None:
+        yield
+        return
+    mine = {layer: call for layer, call in layers.items() if layer._compiled_call_impl is None}
+    for layer, call in mine.items():
+        layer._compiled_call_impl = call
+    try:
+        yield
+    except RuntimeError as error:
+        from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
+        if not isinstance(error, TorchDynamoException):
+            raise
+        raise UnsupportedModel(
+            f"torch.compile failed on the layers of this model ({str(error).strip().splitlines()[0]:.200}); expected a "
+            "working compiler. Leave out compile=True: the answers are the same."
+        ) from error
+    finally:
+        for layer in mine:
+            del layer._compiled_call_impl
+
+
+@contextmanager
 def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: int = 1) -> Iterator[None]:
     """`module` returns `value` (rows, tokens, hidden) where it embeds `ids` (rows, tokens), in one call only, from 1:
     an encoder and a decoder may share an embedding.
