@@ -301,20 +301,29 @@ def main() -> None:
         "large": lambda: large_rows(model),
         "memory": lambda: memory_rows(given),
     }
-    rows = []
+    rows: list[Row] = []
     for part in given.only or parts:
         for row in parts[part]():
             print(table([row], len(texts)).splitlines()[-1], file=sys.stderr, flush=True)
             rows.append(row)
-    found = table(rows, len(texts))
-    print(found)
-    if given.out:
-        head, rest = given.out.read_text("utf-8").split("<!-- engine -->\n", 1)
-        tail = rest.split("<!-- end engine -->", 1)[1]
-        given.out.write_text(f"{head}<!-- engine -->\n{found}<!-- end engine -->{tail}", "utf-8")
-        where = {"texts": len(texts), "machine": platform.machine(), "threads": torch.get_num_threads()}
-        data = {**where, "rows": [{**asdict(r), "reached": r.reached} for r in rows]}
-        given.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+        if given.out:
+            write(given.out, rows, len(texts))
+    print(table(rows, len(texts)))
+
+
+def write(page: Path, rows: list[Row], texts: int) -> None:
+    """The table into the page, and its numbers beside it; rows that were not measured this time stay."""
+    numbers = page.with_suffix(".json")
+    before = json.loads(numbers.read_text("utf-8"))["rows"] if numbers.exists() else []
+    merged = {(r["what"], r["against"]): Row(**{k: v for k, v in r.items() if k != "reached"}) for r in before}
+    merged |= {(r.what, r.against): r for r in rows}
+    head, rest = page.read_text("utf-8").split("<!-- engine -->\n", 1)
+    tail = rest.split("<!-- end engine -->", 1)[1]
+    found = table(list(merged.values()), texts)
+    page.write_text(f"{head}<!-- engine -->\n{found}<!-- end engine -->{tail}", "utf-8")
+    where = {"texts": texts, "machine": platform.machine(), "threads": torch.get_num_threads()}
+    data = {**where, "rows": [{**asdict(r), "reached": r.reached} for r in merged.values()]}
+    numbers.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
