@@ -128,6 +128,6 @@ def test_after_an_error_while_looking_inside(
 def test_a_model_that_changes_itself_is_put_back() -> None:
     net = model("BigBirdSparse")
     before, attention = state(net), net.bert.encoder.layer[0].attention.self
-    pellucid.explain(Model(net, tokenizer()), "a film")  # too short for its blocks: transformers exchanges the attention
+    pellucid.explain(Model(net, tokenizer()), "a film")  # too short for its blocks: transformers exchanges them
     assert net.bert.encoder.layer[0].attention.self is attention and net.bert.attention_type == "block_sparse"
     assert state(net) == before
