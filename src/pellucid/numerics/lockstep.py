@@ -45,9 +45,10 @@ def walk(
     order = _pairs(
         root.node, edge_of(y0).node, {edge_of(t).node: edge_of(t0).node for t, t0 in zip(x, x0, strict=True)}
     )
-    arrived: dict[Any, list[Tensor | None]] = {node: [None] * len(node._input_metadata) for node, _ in order}
+    metas = {node: node._input_metadata for node, _ in order}
+    arrived: dict[Any, list[Tensor | None]] = {node: [None] * len(meta) for node, meta in metas.items()}
     found: dict[Any, Grads] = {}
-    _arrive(arrived, root, g)
+    _arrive(arrived, metas, root, g)
     with torch.no_grad():
         for node, node0 in order:
             grads, name = tuple(arrived.pop(node)), node.name()
@@ -59,7 +60,7 @@ def walk(
                 raise UnsupportedOperation(_no_rule(name), name)
             for edge, grad in zip(node.next_functions, rules[name](node, node0, grads), strict=True):
                 if grad is not None and edge[0] in arrived:
-                    _arrive(arrived, edge, grad)
+                    _arrive(arrived, metas, edge, grad)
     at = lambda edge: None if edge is None or edge.node not in found else found[edge.node][edge.output_nr]
     multipliers = [(at(edge), t) for edge, t in zip(edges, (*x, *inside), strict=True)]
     return [torch.zeros_like(t) if m is None else m for m, t in multipliers]
@@ -77,10 +78,10 @@ def operations(y: Tensor) -> frozenset[str]:
     return frozenset(node.name() for node in seen if node is not None)
 
 
-def _arrive(arrived: dict[Any, list[Tensor | None]], edge: Any, grad: Tensor) -> None:
+def _arrive(arrived: dict[Any, list[Tensor | None]], metas: Mapping[Any, Any], edge: Any, grad: Tensor) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
     node, k = edge[0], edge[1]
-    meta = node._input_metadata[k]
+    meta = metas[node][k]
     if grad.shape != meta.shape:
         grad = grad.sum_to_size(meta.shape)
     if grad.dtype != meta.dtype:
