@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from .logits import attention_logits
+
 
 @dataclass
 class Attention:
@@ -66,15 +68,10 @@ class Attending(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
+        lowest = torch.finfo(query.dtype).min  # not −inf: a query without any key would be NaN
+        p = torch.softmax(attention_logits(query, key, attn_mask, is_causal, scale, enable_gqa, lowest), -1)
         if enable_gqa:
-            key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
-        z = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
-        lowest = torch.finfo(z.dtype).min
-        if is_causal:
-            z = z.masked_fill(torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu(1), lowest)
-        if attn_mask is not None:
-            z = z.masked_fill(~attn_mask, lowest) if attn_mask.dtype == torch.bool else z + attn_mask.clamp(min=lowest)
-        p = torch.softmax(z, -1)
+            value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
         if p.ndim == 4:
             self._attends(p)
             assert self.last is not None

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedOperation
 from .hidden import HIDING, hides, run_seen
+from .logits import attention_logits
 from .notes import CALL, INPUT, OUTPUT, SLICES
 
 
@@ -152,14 +153,8 @@ def _note_logits(
         node = node.next_functions[0][0]  # the product with v, and views: the softmax is on their left
     if node is None:
         return
-    q, k = q.detach(), k.detach()
-    if enable_gqa:
-        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
-    z = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        z.masked_fill_(torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu(1), -torch.inf)
-    if attn_mask is not None:
-        z = z.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else z + attn_mask.detach()
+    mask = None if attn_mask is None else attn_mask.detach()
+    z = attention_logits(q.detach(), k.detach(), mask, is_causal, scale, enable_gqa, -torch.inf)
     _metadata(node)[INPUT] = (z, z._version)
 
 
