@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,24 +26,20 @@ def borrowed(net: nn.Module) -> Iterator[None]:
     """
     with _LOCK:
         training = [m for m in net.modules() if m.training]
-        before = [(m, dict(m._modules), _names(m)) for m in net.modules()]
+        before = [(m, dict(m._modules), dict(vars(m))) for m in net.modules()]
         for m in training:
             m.training = False
         try:
             yield
         finally:
-            for m, children, names in before:
-                if dict(m._modules) != children:
+            for m, children, values in before:
+                if m._modules != children:
                     m._modules.clear()
                     m._modules.update(children)
-                if _names(m) != names:
-                    vars(m).update(names)
+                if not all(map(operator.is_, vars(m).values(), values.values())):
+                    vars(m).update({name: value for name, value in values.items() if type(value) is str})
             for m in training:
                 m.training = True
-
-
-def _names(m: nn.Module) -> dict[str, str]:
-    return {name: value for name, value in vars(m).items() if type(value) is str}
 
 
 @contextmanager

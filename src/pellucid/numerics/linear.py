@@ -85,12 +85,8 @@ def mul(n: Any, n0: Any, g: Grads) -> Grads:
     return times(g[0], b, a), times(g[0], a, b)
 
 
-_EXTREME = 8.0
-
-
-def extremes(s: Tensor, s0: Tensor) -> Tensor:
-    """Where one is a small part of the other."""
-    return (s > _EXTREME * s0) | (s0 > _EXTREME * s)
+EXTREME = 8.0
+"""A ratio of two 1/σ from which on their mean is too large to multiply with."""
 
 
 def normalised(x: Tensor, x0: Tensor, s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +98,7 @@ def normalised(x: Tensor, x0: Tensor, s: Tensor, s0: Tensor) -> tuple[Tensor, Te
     as symmetric, and small: 2·s·s0/(s + s0), the harmonic mean, and (xs + x0·s0)/(s + s0).
     """
     to_x, to_s = avg(s, s0), avg(x, x0)
-    extreme = extremes(s, s0)
+    extreme = (s > EXTREME * s0) | (s0 > EXTREME * s)
     if not extreme.any():
         return to_x, to_s
     harmonic = torch.where(extreme, 2 * s * s0 / (s + s0), to_x)

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from ..errors import GraphMismatch, UnsupportedOperation
-from .linear import extremes, normalised
+from .linear import EXTREME, normalised
 from .lockstep import Grads
 from .nodes import avg, dimension, input_of, is_fed, same, wide
+
+_EXTREME_FACTOR = 4 * EXTREME / (1 + EXTREME) ** 2
+"""The second of `_mean_statistics` where one of s and s0 is EXTREME times the other."""
 
 
 def _mean_statistics(s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,7 +35,7 @@ def layer_norm(n: Any, n0: Any, g: Grads) -> Grads:
     mean = avg(n._saved_result1, n0._saved_result1).mul_(factor)
     weight = _mean_weight(n, n0)
     bias = None if n._saved_bias is None else wide(n._saved_bias)
-    if extremes(n._saved_result2, n0._saved_result2).any():
+    if factor.numel() and factor.amin() < _EXTREME_FACTOR:
         m = _between_extremes(n, n0, wide(g[0]) if weight is None else wide(g[0]) * weight)
         return m, *_to_affine(n, g[0], lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2, n0)
     m, _, _ = torch.ops.aten.native_layer_norm_backward(

@@ -34,7 +34,14 @@ class Recording(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
-        args = tuple([self._without_parameters(a) if type(a) not in _CONSTANTS else a for a in args])
+        args = tuple(
+            [
+                a
+                if (kind := type(a)) in _CONSTANTS or (kind is Tensor and not (a.requires_grad and a.is_leaf))
+                else self._without_parameters(a)
+                for a in args
+            ]
+        )
         name, in_place, plain = _of(func)
         if plain and name not in self.noted and "inplace" not in kwargs:
             return func(*args, **kwargs)

@@ -19,7 +19,6 @@ from . import parts
 from .composed import Parts, composed, polynomial, product
 from .elementwise import (
     Phi,
-    Slope,
     elementwise,
     log,
     magnitude,
@@ -64,10 +63,6 @@ from .pairwise import (
     soft_margin,
 )
 from .softmax import attention, log_softmax, logsumexp, softmax
-
-
-def _gelu_slope(n: Any) -> Slope:
-    return lambda x, s: torch.ops.aten.gelu_backward(s, x, approximate=n._saved_approximate)
 
 
 def _bloom_gelu(n: Any) -> Phi:
@@ -151,12 +146,12 @@ RULES: dict[str, Rule] = {
     "ProdBackward1": polynomial(parts.prod, parts.prod_degree),
     "CumprodBackward0": polynomial(parts.cumprod, parts.prod_degree),
     # smooth functions of one value
-    "GeluBackward0": elementwise(lambda n: partial(F.gelu, approximate=n._saved_approximate), dphi_of=_gelu_slope),
-    "GeLUFunctionBackward": elementwise(_bloom_gelu),
-    "SiluBackward0": plain(F.silu),
-    "MishBackward0": plain(F.mish),
-    "LogSigmoidBackward0": plain(F.logsigmoid),
-    "SigmoidBackward0": plain(torch.sigmoid),
+    "GeluBackward0": elementwise(lambda n: partial(F.gelu, approximate=n._saved_approximate), everywhere=True),
+    "GeLUFunctionBackward": elementwise(_bloom_gelu, everywhere=True),
+    "SiluBackward0": plain(F.silu, everywhere=True),
+    "MishBackward0": plain(F.mish, everywhere=True),
+    "LogSigmoidBackward0": plain(F.logsigmoid, everywhere=True),
+    "SigmoidBackward0": plain(torch.sigmoid, everywhere=True),
     "TanhBackward0": tanh,
     "ExpBackward0": plain(torch.exp),
     "Exp2Backward0": plain(torch.exp2),

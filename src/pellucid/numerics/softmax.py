@@ -105,36 +105,57 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
         mask = mask.masked_fill(_hidden(n), _NEVER)
     mask = None if mask is None else mask.expand(*q.shape[:-2], *shape)
     gy = wide(g[0]).contiguous()
-    kt, kt0 = (k * scale).mT, (k0 * scale).mT
-    k_avg, v_avg = avg(k, k0).mul_(scale), avg(v, v0).mT
-    lse, lse0 = _saved_normaliser(n, q), _saved_normaliser(n0, q)
-    gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-    lowest = math.log(torch.finfo(q.dtype).tiny) + 8  # exp() is slow near the smallest number, and all that meets it
-    least = 2 * math.exp(lowest)
-    for at, block in _blocks(q.shape[0], q.shape[1], *shape):
-        qb, qb0, gb = q[block], q0[block], gy[block]
-        log_p, log_p0 = qb @ kt[at], qb0 @ kt0[at]
-        for logits, whole in ((log_p, lse), (log_p0, lse0)):
-            if mask is not None:
-                logits += mask[block]
-            logits -= torch.logsumexp(logits, -1, keepdim=True) if whole is None else whole[block]
-        u = torch.sub(log_p, log_p0).mul_(0.5).add_(_TINY)
-        p = log_p.clamp_(min=lowest).exp_().lerp_(log_p0.clamp_(min=lowest).exp_(), 0.5)
-        p = torch.threshold_(p, least, 0.0)
-        gv[at] += p.mT @ gb
-        weight = p.mul_(torch.tanh(u).div_(u))  # the logarithmic mean
-        gz = gb @ v_avg[at]
-        torch.mul(weight, gz, out=u)
-        gz.sub_(u.sum(-1, keepdim=True).div_(weight.sum(-1, keepdim=True).clamp_min_(_TINY))).mul_(weight)
-        gq[block] = gz @ k_avg[at]
-        gk[at] += gz.mT @ qb.lerp(qb0, 0.5)
-    gk *= scale
+    q, q0, q_avg = q * scale, q0 * scale, avg(q, q0).mul_(scale)
+    of_queries = q, q0, q_avg, gy, mask, _saved_normaliser(n, q), _saved_normaliser(n0, q)
+    of_keys = k.mT, k0.mT, avg(k, k0), avg(v, v0).mT
+    blocks = list(_blocks(q.shape[0], q.shape[1], *shape))
+    if len(blocks) == 1:
+        gq, gk, gv = _through_attention(*of_queries, *of_keys)
+    else:
+        gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for at, block in blocks:
+            some = (None if t is None else t[block] for t in of_queries)
+            gq[block], to_k, to_v = _through_attention(*some, *(t[at] for t in of_keys))
+            gk[at] += to_k
+            gv[at] += to_v
+    gq *= scale
     return (
         _to_groups(gq, n._saved_query),
         _to_groups(gk, n._saved_key),
         _to_groups(gv, n._saved_value),
         *(None for _ in n.next_functions[3:]),
     )
+
+
+def _through_attention(
+    q: Tensor,
+    q0: Tensor,
+    q_avg: Tensor,
+    g: Tensor,
+    mask: Tensor | None,
+    lse: Tensor | None,
+    lse0: Tensor | None,
+    kt: Tensor,
+    kt0: Tensor,
+    k_avg: Tensor,
+    vt_avg: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The multipliers of the queries, of the keys and of the values of y = softmax(q·kᵀ + mask)·v."""
+    lowest = math.log(torch.finfo(q.dtype).tiny) + 8  # exp() is slow near the smallest number, and all that meets it
+    log_p, log_p0 = q @ kt, q0 @ kt0
+    for logits, whole in ((log_p, lse), (log_p0, lse0)):
+        if mask is not None:
+            logits += mask
+        logits -= torch.logsumexp(logits, -1, keepdim=True) if whole is None else whole
+    u = torch.sub(log_p, log_p0).mul_(0.5).add_(_TINY)
+    p = log_p.clamp_(min=lowest).exp_().lerp_(log_p0.clamp_(min=lowest).exp_(), 0.5)
+    p = torch.threshold_(p, 2 * math.exp(lowest), 0.0)
+    gv = p.mT @ g
+    weight = p.mul_(torch.tanh(u).div_(u))  # the logarithmic mean
+    gz = g @ vt_avg
+    torch.mul(weight, gz, out=u)
+    gz.sub_(u.sum(-1, keepdim=True).div_(weight.sum(-1, keepdim=True).clamp_min_(_TINY))).mul_(weight)
+    return gz @ k_avg, gz.mT @ q_avg, gv
 
 
 def _blocks(rows: int, heads: int, queries: int, keys: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
@@ -168,8 +189,9 @@ def _hidden(n: Any) -> Tensor:
 def _saved_normaliser(n: Any, q: Tensor) -> Tensor | None:
     """ln Σ eᶻ over the keys (…, queries, 1), where the kernel kept it in that shape."""
     lse = getattr(n, "_saved_logsumexp", None)
-    fits = lse is not None and lse.shape == q.shape[:-1] and bool(torch.isfinite(lse).all())
-    return wide(lse).unsqueeze(-1) if lse is not None and fits else None
+    if lse is None or lse.shape != q.shape[:-1]:
+        return None
+    return wide(lse).unsqueeze(-1) if math.isfinite(lse.sum()) else None
 
 
 def _to_groups(m: Tensor, like: Tensor) -> Tensor:
