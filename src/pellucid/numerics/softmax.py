@@ -106,7 +106,7 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
     mask = None if mask is None else mask.expand(*q.shape[:-2], *shape)
     gy = wide(g[0]).contiguous()
     q, q0, q_avg = q * scale, q0 * scale, avg(q, q0).mul_(scale)
-    of_queries = q, q0, q_avg, gy, mask, _saved_normaliser(n, q), _saved_normaliser(n0, q)
+    of_queries: tuple[Any, ...] = q, q0, q_avg, gy, mask, _saved_normaliser(n, q), _saved_normaliser(n0, q)
     of_keys = k.mT, k0.mT, avg(k, k0), avg(v, v0).mT
     blocks = list(_blocks(q.shape[0], q.shape[1], *shape))
     if len(blocks) == 1:
@@ -114,7 +114,7 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
     else:
         gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         for at, block in blocks:
-            some = (None if t is None else t[block] for t in of_queries)
+            some: list[Any] = [None if t is None else t[block] for t in of_queries]
             gq[block], to_k, to_v = _through_attention(*some, *(t[at] for t in of_keys))
             gk[at] += to_k
             gv[at] += to_v
