@@ -130,11 +130,15 @@ linear range; a real checkpoint of the family runs the same operations. Made by 
 
 FOOT = """
 - Pegasus and ViT are explained through `pellucid.attribute`: the embeddings that the encoder reads, and pixels.
+- A family without a classifier of texts (Apertus, Lfm2, Mamba, …) is measured on a continuation of the texts.
 - *Mixes padding*: the model's own answer to a text changes with the padding beside it, so there is nothing to compare;
-  its residual is over the batch too. A Nystromformer convolves over padding; a BigBird with block-sparse attention
-  draws its random blocks by the length of the batch, and runs full attention where a text is shorter than its blocks.
-- A mixture of experts (Mixtral) is exact where the tokens of input and baseline take the same experts in the same
-  order, and raises `GraphMismatch` otherwise. Its row has one expert; the routed model is in the tests.
+  its residual is over the batch too. A Nystromformer and a ConvBert convolve over padding, an FNet transforms it with
+  the rest; a BigBird with block-sparse attention draws its random blocks by the length of the batch, and runs full
+  attention where a text is shorter than its blocks.
+- A mixture of experts (Mixtral, DeepseekV2) is exact where the tokens of input and baseline take the same experts in
+  the same order, and raises `GraphMismatch` otherwise. Its row has one expert; the routed model is in the tests.
+- Refused by DeepLIFT with an error that names the operation: YOSO and Reformer, whose attention hashes in custom
+  autograd functions.
 - An encoder–decoder is explained through the embeddings that its encoder reads. What BART's decoder reads of the same
   text is not part of the change.
 - A baseline whose embedding is 0 (a padding row, `"zero"`) puts an RMS norm where 1/σ is 1/√ε; the norms' rules split

@@ -27,6 +27,7 @@ PAGE = ROOT / "docs" / "operations.md"
 ELSEWHERE = {
     **{f"{name}Backward0": "only on a GPU" for name in ATTENTION if not name.endswith("ForCpu")},
     "GeLUFunctionBackward": "tests/test_families.py, in BLOOM",
+    "SqrtBoundDerivativeBackward": "tests/test_families.py, in RecurrentGemma",
     "GroupedMmBackward0": "tests/test_families.py, in Mixtral; float32 only",
     "NativeDropoutBackward0": "tests/test_attribute.py: refused, because it drops at random",
     "LinearBackward0": "only on some devices; elsewhere it is Addmm",

@@ -40,6 +40,12 @@ SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "i
 GROUPED = {**SHAPE, "num_key_value_heads": 2}
 GEMMA = {**GROUPED, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 6}
 BIASED = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False}
+LATENT = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "head_dim": 4}
+LATENT |= {"v_head_dim": 8, "n_routed_experts": 1, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "n_group": 1}
+LATENT |= {"topk_group": 1, "n_shared_experts": 1, "first_k_dense_replace": 1, "experts_implementation": "eager"}
+DELTA = {"layer_types": ["linear_attention", "full_attention"], "head_dim": 8}
+DELTA |= {f"linear_{name}": n for name, n in (("num_value_heads", 4), ("num_key_heads", 2))}
+DELTA |= {f"linear_{name}_head_dim": 8 for name in ("key", "value")}
 CODERS = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2} | {
     f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in (("ffn_dim", 64), ("attention_heads", 4))
 }
@@ -108,6 +114,11 @@ FAMILIES: dict[str, Family] = {
     "Nystromformer": Family(
         {**SHAPE, "num_landmarks": 8, "segment_means_seq_len": 8, "conv_kernel_size": 3}, mixes=TASKS
     ),
+    "ConvBert": Family({**SHAPE, "embedding_size": 16, "conv_kernel_size": 3}, mixes=TASKS),
+    "SqueezeBert": Family({**SHAPE, "embedding_size": 32}),
+    "FNet": Family(SHAPE, mixes=TASKS),
+    "XLM": Family({"emb_dim": 32, "n_layers": 2, "n_heads": 4}),
+    "Esm": Family({**SHAPE, "mask_token_id": 4, "position_embedding_type": "rotary", "token_dropout": True}),
     "GPT2": Family({"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}, mask=False),
     "GPTNeo": Family(
         {
@@ -133,6 +144,31 @@ FAMILIES: dict[str, Family] = {
     "Falcon": Family({**SHAPE, "ffn_hidden_size": 64}, mask=False),
     "Mixtral": Family(
         {**GROUPED, "num_local_experts": 1, "num_experts_per_tok": 1, "experts_implementation": "eager"}, mask=False
+    ),
+    "CTRL": Family({"n_embd": 32, "n_layer": 2, "n_head": 4, "dff": 64, "n_positions": 80}, mask=False),
+    "DiffLlama": Family(GROUPED, mask=False),
+    "DeepseekV2": Family({**SHAPE, **LATENT}, mask=False),
+    "Apertus": Family(GROUPED, head="ForCausalLM", mask=False),
+    "Lfm2": Family(
+        {**GROUPED, "full_attn_idxs": [1], "conv_L_cache": 3, "block_multiple_of": 8}, head="ForCausalLM", mask=False
+    ),
+    "Qwen3_5Text": Family({**GROUPED, **DELTA}, mask=False),
+    "Mamba": Family(
+        {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}, head="ForCausalLM", mask=False, scale=4.0
+    ),
+    "Mamba2": Family(
+        {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "num_heads": 8, "head_dim": 8, "chunk_size": 4}
+        | {"n_groups": 1},
+        head="ForCausalLM",
+        mask=False,
+    ),
+    "RecurrentGemma": Family(
+        {**GROUPED, "num_hidden_layers": 3, "lru_width": 32, "attention_window_size": 6}, head="ForCausalLM", mask=False
+    ),
+    "xLSTM": Family(
+        {"hidden_size": 32, "num_blocks": 2, "num_heads": 4, "chunk_size": 4, "max_position_embeddings": None},
+        head="ForCausalLM",
+        mask=False,
     ),
     "T5": Family(T5, mask=False, scale=3.0),
     "MT5": Family({**T5, "feed_forward_proj": "gated-gelu"}, mask=False, scale=3.0),

@@ -161,7 +161,11 @@ def attributed(family: str, attention: str, dtype: torch.dtype) -> Measured:
     return _measured(list(zip(a.output, a.baseline_output, a.delta, a.values.abs().flatten(1).sum(1), strict=True)))
 
 
+HEADS = {"ForSequenceClassification": "text-classification", "ForCausalLM": "text-generation"}
+"""The task of the first table, by the head of the family's model."""
+
+
 def classifying(family: str, attention: str, dtype: torch.dtype) -> Measured:
-    """The family's classifier, of texts where it has one."""
-    texts = FAMILIES[family].head == "ForSequenceClassification"
-    return measured(family, attention, dtype) if texts else attributed(family, attention, dtype)
+    """The family's classifier, of texts where it has one; else what it generates."""
+    task = HEADS.get(FAMILIES[family].head)
+    return attributed(family, attention, dtype) if task is None else measured(family, attention, dtype, task)

@@ -19,7 +19,7 @@ FLOORS = [
     {"documents"},
     {"answering"},
     {"methods", "models", "metrics", "render"},
-    {"numerics", "problem", "explanation"},
+    {"numerics", "problem", "explanation", "console"},
     {"types", "errors"},
 ]
 FLOOR = {room: len(FLOORS) - i for i, rooms in enumerate(FLOORS) for room in rooms}

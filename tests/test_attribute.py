@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -37,6 +41,9 @@ def test_targets_of_all_forms() -> None:
     assert attribute(f, x, target=(1, 0)).output.tolist() == [1, 4]
     assert attribute(f, x, target=[(0, 1), (2, 0)]).output.tolist() == [0, 5]
     assert attribute(lambda x: 2 * x, x, target=torch.tensor([0, 2])).output.tolist() == [0, 10]
+    for target in (np.array([0, 2]), [np.int64(0), np.int64(2)], [torch.tensor(0), torch.tensor(2)]):
+        assert attribute(lambda x: 2 * x, x, target=target).output.tolist() == [0, 10]
+    assert attribute(lambda x: 2 * x, x, target=np.int64(1)).output.tolist() == [2, 8]
     assert attribute(lambda x: 2 * x, x, target=-1).output.tolist() == [4, 10]
     assert attribute(lambda x: x.sum(1), x).output.tolist() == [3, 12]
     assert attribute(lambda x: x.sum(1, keepdim=True), x).output.tolist() == [3, 12]
@@ -55,6 +62,25 @@ def test_rows_are_independent_and_split_with_their_args(method: str) -> None:
     for i in range(5):
         alone = attribute(f, x[i : i + 1], x0, method=method, args=(weights[i : i + 1],)).values
         torch.testing.assert_close(whole[i : i + 1], alone)
+
+
+class Weights(NamedTuple):
+    of: Tensor
+    scale: float
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "shapley", "deep_shap"])
+def test_named_tuples_among_the_args_stay_what_they_are(method: str) -> None:
+    w, x = Weights(torch.randn(3, 4), 2.0), torch.randn(3, 4)
+    a = attribute(lambda x, w: (x * w.of).sum(1) * w.scale, x, method=method, args=(w,))
+    torch.testing.assert_close(a.values, 2 * x * w.of)
+
+
+def test_a_sample_of_baselines_may_have_one_row_for_some_inputs() -> None:
+    f = lambda a, b: (a * b).sum(1)
+    x, sample = (torch.randn(2, 3), torch.randn(2, 3)), torch.randn(5, 3)
+    a, b = (attribute(f, x, (x0, sample), method="deep_shap").values for x0 in (1.0, torch.ones(5, 3)))
+    torch.testing.assert_close(a, b)
 
 
 def test_reused_modules_and_functional_calls() -> None:
@@ -115,8 +141,87 @@ def test_in_place_operations() -> None:
 
     with pytest.raises(pellucid.PellucidError, match="in-place"):
         attribute(overwritten, torch.randn(3, 4))
-    with pytest.raises(UnsupportedOperation, match="in-place"):
-        attribute(lambda x: (x * 2)[:, :2].tanh_().sum(1), torch.randn(3, 4))
+    with pytest.raises(UnsupportedOperation, match="in-place operation 'mul_'"):
+        attribute(lambda x: (x * 2)[:, :2].mul_(x[:, :2]).sum(1), torch.randn(3, 4))
+
+
+def test_views_overwritten_by_functions_of_themselves() -> None:
+    def f(x: Tensor) -> Tensor:
+        y = x * 2
+        y[:, :2].tanh_()
+        y[:, 1:].sigmoid_()
+        y[..., ::2].exp_().clamp_(max=5)
+        y.transpose(1, 2)[:, 0].pow_(2)
+        F.elu(y.view(3, -1)[:, 3:], inplace=True)
+        return y.sum((1, 2))
+
+    x, x0 = torch.randn(3, 4, 6).double(), torch.randn(3, 4, 6).double()
+    a = attribute(f, x, x0)
+    assert (a.delta.abs() < 1e-14 * a.values.abs().sum((1, 2))).all()
+    data_dependent = lambda x: F.relu((x * 2)[:, : 1 + int(x.sum() > 0)], inplace=True)._base.sum((1, 2))
+    with pytest.raises(GraphMismatch, match="indices"):
+        attribute(data_dependent, x[:1].abs(), -x[:1].abs())
+
+
+@pytest.mark.parametrize("name", ["ReLU", "ELU", "Hardtanh", "SiLU", "Threshold", "RReLU", "Hardsigmoid", "SELU"])
+def test_activations_in_place_are_those_out_of_place(name: str) -> None:
+    net = nn.Sequential(nn.Conv1d(4, 3, 3), nn.MaxPool1d(2), nn.Linear(4, 2))  # the pool's result is a view
+    x, x0 = torch.randn(3, 4, 10), torch.randn(3, 4, 10)
+    given = {"Threshold": (0.1, 3.0)}.get(name, ())
+    in_place, plain = (getattr(nn, name)(*given, inplace=k).eval() for k in (True, False))
+    for before, after in ((net[:2], net[2:]), (nn.Identity(), net)):
+        a, b = (attribute(nn.Sequential(before, act, after), x, x0, target=(1, 0)) for act in (in_place, plain))
+        torch.testing.assert_close(a.values, b.values)
+        assert a.delta.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("method", pellucid.METHODS)
+def test_a_function_may_change_its_input_in_place(method: str) -> None:
+    x, x0 = torch.randn(2, 3), torch.randn(2, 3)
+    before = x.clone(), x0.clone()
+    a = attribute(lambda t: t.mul_(2).tanh_().sum(1), x, x0, method=method)
+    b = attribute(lambda t: (t * 2).tanh().sum(1), x, x0, method=method)
+    torch.testing.assert_close(a.values, b.values)
+    assert torch.equal(x, before[0]) and torch.equal(x0, before[1])
+
+
+@pytest.mark.parametrize("method", pellucid.METHODS)
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_inside_a_context_without_gradients(context: Any, method: str) -> None:
+    net, x, weight = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), torch.randn(2, 3), torch.ones(2, 2)
+    f = lambda x, w: net(x) * w
+    expected = attribute(f, x, method=method, target=1, args=weight)
+    with context():
+        inside = attribute(f, x.clone(), method=method, target=1, args=weight.clone())
+        assert torch.is_inference_mode_enabled() == (context is torch.inference_mode)
+        x, weight = x.clone(), weight.clone()
+    outside = attribute(f, x, x * 0, method=method, target=1, args=weight)
+    torch.testing.assert_close(inside.values, expected.values)
+    torch.testing.assert_close(outside.values, expected.values)
+
+
+@pytest.mark.parametrize("method", pellucid.METHODS)
+def test_inputs_of_one_number_a_row(method: str) -> None:
+    f = lambda x, y: F.relu(F.relu(x - 1) - F.relu(y)) * 2
+    pair, pair0 = (torch.tensor([3.0, 2.5]), torch.tensor([1.0, 0.2])), (0, torch.tensor([0.5]))
+    wide = lambda x, y: f(x, y).sum(1)
+    a = attribute(f, pair, pair0, method=method)
+    b = attribute(wide, tuple(t[:, None] for t in pair), (0, torch.tensor([[0.5]])), method=method)
+    for v, w in zip(a.values, b.values, strict=True):
+        torch.testing.assert_close(v, w[:, 0])
+
+
+def test_integers_may_be_removed_and_have_no_gradient() -> None:
+    table = torch.randn(9)
+    f = lambda ids: table[ids].sum(1) ** 2
+    ids = torch.tensor([[1, 2, 3], [4, 4, 8]])
+    for method in ("shapley", "occlusion", "kernel_shap", "feature_ablation"):
+        a = attribute(f, ids, method=method)
+        b = attribute(lambda e: e.sum(1) ** 2, table[ids], table[0].item(), method=method)
+        torch.testing.assert_close(a.values, b.values)
+    assert attribute(lambda t: t.float().sum(1), ids > 2, method="occlusion").values.dtype == torch.float32
+    with pytest.raises(InputError, match=r"fits torch\.int64"):
+        attribute(f, ids, 0.5, method="occlusion")
 
 
 def test_no_gradient_of_a_parameter_is_computed() -> None:
@@ -181,9 +286,39 @@ def test_a_cut_graph() -> None:
                 attribute(cut, torch.randn(2, 3), method=method)
 
 
-def test_dropout_in_training_mode_is_refused() -> None:
-    with pytest.raises(UnsupportedOperation, match="eval"):
-        attribute(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)), torch.randn(2, 3), target=0)
+def attending(dropout: float) -> Callable[[Tensor], Tensor]:
+    net = nn.MultiheadAttention(3, 1, dropout=dropout, batch_first=True)
+    return lambda x: net(x[:, None], x[:, None], x[:, None])[0][:, 0]
+
+
+def recurrent(dropout: float) -> Callable[[Tensor], Tensor]:
+    net = nn.LSTM(3, 3, 2, dropout=dropout, batch_first=True)
+    return lambda x: net(x[:, None])[0][:, 0]
+
+
+IN_TRAINING: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "dropout": lambda: nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)),
+    "batch_norm": lambda: nn.BatchNorm1d(3),
+    "rrelu": nn.RReLU,
+    "multi_head_attention_forward": lambda: attending(0.5),
+    "lstm": lambda: recurrent(0.5),
+    "scaled_dot_product_attention": lambda: lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.1),
+}
+
+
+@pytest.mark.parametrize("name", IN_TRAINING)
+@pytest.mark.parametrize("method", pellucid.METHODS)
+def test_training_mode_is_refused_where_it_makes_a_difference(name: str, method: str) -> None:
+    f = IN_TRAINING[name]()
+    with pytest.raises(UnsupportedOperation, match=rf"{name} .*\.eval\(\)"):
+        attribute(f, torch.randn(2, 3), target=0, method=method)
+    if isinstance(f, nn.BatchNorm1d):
+        assert f.running_mean is not None and not f.running_mean.any()
+
+
+def test_training_mode_makes_no_difference_without_dropout() -> None:
+    for f in (attending(0.0), recurrent(0.0), nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0))):
+        assert attribute(f, torch.randn(2, 3), target=0).delta.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -191,6 +326,8 @@ def test_dropout_in_training_mode_is_refused() -> None:
     [
         (torch.ones(2, 3).long(), None, "float tensor"),
         ((torch.ones(2, 3), torch.ones(3, 3)), None, "rows"),
+        (torch.ones(0, 3), None, "rows"),
+        (torch.ones(2, 0), None, "elements"),
         (torch.ones(2, 3), torch.ones(2, 4), "Baseline 0"),
         (torch.ones(2, 3), (torch.ones(2, 3), torch.ones(2, 3)), "2 baselines"),
         (torch.ones(2, 3), "mask", "Baseline 0"),
@@ -216,3 +353,17 @@ def test_bad_outputs() -> None:
         attribute(lambda x: (x * torch.nan).sum(1), x)
     with pytest.raises(NonFiniteOutput, match="gradient"):
         attribute(lambda x: x.sqrt().sum(1), torch.zeros(2, 3), method="saliency")
+
+
+def test_what_does_not_add_up_is_not_called_exact() -> None:
+    w = torch.randn(4, dtype=torch.float64)
+
+    def hidden(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            kept_from_autograd = x.exp().sum(1)
+        return x @ w + kept_from_autograd
+
+    x = torch.tensor([[1.0, 2.0, 0.5, -1.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    a = attribute(hidden, x, 0.0)
+    assert a.status == "tolerance_not_met" and a.row_status == ("tolerance_not_met", "exact")
+    assert attribute(lambda x: x @ w, x, 0.0).status == "exact"

@@ -8,11 +8,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import pellucid
-from pellucid import Explanation, cli
+from pellucid import Explanation, console
+from pellucid.errors import InputError
 from pellucid.types import Progress
 
 
@@ -88,7 +91,11 @@ def test_methods_lists_them() -> None:
         (2, ".html", ["explain", "a film", "--html", "x.txt"]),
         (2, "UTF-8", ["explain", "--file", "no-such-file.txt"]),
         (2, "no text", ["explain", "-"]),
-        (2, "nosuchdirectory", ["explain", "a film", "--save", "nosuchdirectory/x.html"]),
+        (2, "nosuchdirectory", ["explain", "a film", "--save", "nosuchdirectory/x.html", "--model", "./no-such-model"]),
+        (2, ".html", ["explain", "a film", "--html", "x.htm"]),
+        (2, "Use --target", ["explain", "a film", "-o", "target=1"]),
+        (2, "Use --layers", ["explain", "a film", "-o", "detail=heads"]),
+        (2, "not UTF-8", ["explain", "a \udcff film"]),
         (1, "no directory", ["explain", "a film", "--model", "./no-such-model"]),
         (2, "No such option", ["explain", "a film", "--nonsense"]),
         (2, "No such command", ["explode"]),
@@ -111,6 +118,64 @@ def test_groups_and_probabilities() -> None:
     assert refused.returncode == 2 and "removes groups" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("\ufefffirst\r\nsecond\rthird\n", ["first", "second", "third"]),
+        ("one\u2028still one\x0cstill\x85one\n", ["one\u2028still one\x0cstill\x85one"]),
+    ],
+)
+def test_a_line_ends_with_a_line_feed_only(content: str, texts: list[str]) -> None:
+    assert console.lines_of(content.encode(), "here") == texts
+    with pytest.raises(InputError, match="Could not read here as UTF-8"):
+        console.lines_of(b"good \xff", "here")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="arguments are bytes here")
+def test_an_argument_is_utf8_whatever_the_locale() -> None:
+    assert console.argument("naïve 😀") == "naïve 😀"
+    assert console.argument("naïve".encode().decode("ascii", "surrogateescape")) == "naïve"
+    with pytest.raises(InputError, match="not UTF-8"):
+        console.argument("bad \udcff")
+
+
+def test_an_output_of_few_letters_gets_every_number_and_sign() -> None:
+    done = run("explain", "naïve 😀 bad", "--target", "positive", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.isascii()
+    assert r"na\xefve \U0001f600 bad" in done.stdout and re.search(r"bad +#+\|  +-\d\.\d+", done.stdout)
+    found = json.loads(run("explain", "naïve 😀", "--json", PYTHONIOENCODING="ascii").stdout)["explanations"]
+    assert found[0]["text"] == "naïve 😀"
+
+
+@pytest.mark.parametrize("width", ["0", "1", "8", "20"])
+def test_a_narrow_terminal_loses_no_digits(width: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    e = pellucid.Explanation(
+        "a long-winded film", (pellucid.Token("long-winded", 1, (2, 13), word=0),), np.array([-12.25]),
+        pellucid.Target("positive"), "deeplift", "mask", 0.0, 12.25, 0.0,
+    )  # fmt: skip
+    console.show(e)
+    assert "−12.25" in capsys.readouterr().out
+
+
+def test_a_failure_is_a_document_too() -> None:
+    for command, name in ((["explain", "a film", "--model"], "explanations"), (["check"], "problems")):
+        done = run(*command, "./no-such-model", "--json")
+        document = json.loads(done.stdout)
+        assert done.returncode == 1 and "no directory" in done.stderr
+        said = document["error"]["message"] if name == "explanations" else document["problems"][0]
+        assert "no directory" in said and document["schema_version"] == 1
+        assert document.get("explanations", []) == [] and document.get("passed", False) is False
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_an_output_that_cannot_be_written_is_one_line() -> None:
+    for how, said in (("> /dev/full", "No space left"), (">&-", "output is closed")):
+        command = f"{sys.executable} -m pellucid methods {how}"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_closed_pipe_is_no_error_message() -> None:
     command = f"{sys.executable} -m pellucid explain 'a film' --json | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
@@ -125,9 +190,9 @@ def test_help_and_version() -> None:
 def test_progress_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with cli._progress(20) as tell:
+    with console.progress_bar(20) as tell:
         tell(Progress(5, 20, 1230, 4.0, 75.2))
     assert re.search(r"5/20.*texts · 1,230 passes · 1:15 left", capsys.readouterr().err)
-    assert [cli._time_left(s) for s in (None, 3.4, 7384)] == ["", "0:03 left", "2:03:04 left"]
-    with cli._progress(1) as tell:
+    assert [console.time_left(s) for s in (None, 3.4, 7384)] == ["", "0:03 left", "2:03:04 left"]
+    with console.progress_bar(1) as tell:
         assert tell is None

@@ -212,3 +212,43 @@ def test_a_model_without_layers_or_attention_says_so() -> None:
         pellucid.explain(Model(Flat(False), tokenizer()), TEXT, detail=("layers",))
     with pytest.raises(errors.UnsupportedModel, match="No attention could be seen in layer 0"):
         pellucid.explain(Model(Flat(True), tokenizer()), TEXT, detail=("heads",))
+
+
+def test_layers_whose_parts_are_in_lists_of_their_own() -> None:
+    """XLM: attention, norms and feed-forward parts in four lists. What ends a layer is the last."""
+    m = Model(family("XLM", dtype=torch.float64), tokenizer())
+    e = pellucid.explain(m, TEXT, target=0, detail=("layers",))
+    assert e.layers.shape[0] == 2 and abs(e.layer_deltas).max() < 1e-9
+
+
+def test_the_list_that_the_configuration_counts_is_that_of_the_layers() -> None:
+    """A longer one, as MarkupLM's embeddings of each depth of a page, is something else."""
+    net = family("Bert", dtype=torch.float64)
+    expected = pellucid.explain(Model(net, tokenizer()), TEXT, target=0, detail=("layers",))
+    net.bert.embeddings.depths = nn.ModuleList(nn.Embedding(3, 4) for _ in range(9))
+    found = pellucid.explain(Model(net, tokenizer()), TEXT, target=0, detail=("layers",))
+    np.testing.assert_array_equal(found.layers, expected.layers)
+
+
+def test_layers_that_are_never_called_as_modules_say_so() -> None:
+    with pytest.raises(errors.UnsupportedModel, match=r"Layer 0 \(SqueezeBertModule\) was never called"):
+        pellucid.explain(Model(family("SqueezeBert"), tokenizer()), TEXT, target=0, detail=("layers",))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_layers_that_only_part_of_the_text_passes_through_say_so(dtype: torch.dtype) -> None:
+    """Embeddings that enter behind a layer, as those that Gemma 4 has for each. Named, the modules are a part."""
+
+    class Twice(Toy):
+        def forward(self, input_ids: Tensor) -> Tensor:
+            h = x = self.embed(input_ids)
+            for block in self.blocks:
+                h = block(h) + x
+            return self.head(h[:, 0])
+
+    torch.manual_seed(3)
+    m = Model(Twice().to(dtype), tokenizer())
+    with pytest.raises(errors.UnsupportedModel, match="passed through the output of layer 0 of Twice; expected all"):
+        pellucid.explain(m, TEXT, target=0, detail=("layers",))
+    named = pellucid.explain(m, TEXT, target=0, detail=("layers",), at=["blocks.0", "blocks.1"])
+    assert abs(named.layer_deltas[0]) > 0.01 * abs(named.change) and named.relative_delta < 1e-5

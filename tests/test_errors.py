@@ -39,13 +39,13 @@ from test_no_mutation import state
         (errors.InputError, "at least 1", {"method": "integrated_gradients", "n_steps": 0}),
         (errors.InputError, "gauss_legendre", {"method": "integrated_gradients", "rule": "magic"}),
         (errors.InputError, "tolerance above 0", {"method": "integrated_gradients", "tol": 0}),
-        (errors.InputError, "tolerance above 0", {"method": "integrated_gradients", "tol": float("nan")}),
+        (errors.InputError, "a finite number", {"method": "integrated_gradients", "tol": float("nan")}),
         (errors.InputError, "at least 17 passes", {"method": "integrated_gradients", "max_passes": 5}),
         (errors.InputError, "tolerance above 0", {"method": "integrated_gradients", "tol": -0.01}),
         (errors.InputError, "tol above 0", {"method": "shapley", "tol": 0}),
         (errors.InputError, "tol above 0", {"method": "partition_shap", "tol": -1.0}),
         (errors.InputError, "at least 2, which", {"method": "gradient_shap", "n_samples": 1}),
-        (errors.InputError, "at least 2, which", {"method": "expected_gradients", "n_samples": 0.5}),
+        (errors.InputError, "a whole number", {"method": "expected_gradients", "n_samples": 0.5}),
         (errors.InputError, "0 or more", {"method": "gradient_shap", "noise": -1}),
         (errors.InputError, "method that removes groups", {"method": "deep_shap", "groups": "word"}),
         (errors.InputError, "something in the place", {"method": "deep_shap", "baseline": ["mask", "delete"]}),
@@ -55,6 +55,19 @@ from test_no_mutation import state
         (errors.UnknownMethod, "averages a gradient method", {"method": "smoothgrad", "of": "deeplift"}),
         (errors.InputError, "empty list", {"baseline": []}),
         (errors.InputError, "detail", {"detail": ("nothing",)}),
+        (errors.InputError, "detail", {"detail": None}),
+        (errors.UnknownMethod, "method=None", {"method": None}),
+        (errors.UnknownMethod, r"method=\['deeplift'\]", {"method": [["deeplift"]]}),
+        (errors.InputError, "truncate='yes'", {"truncate": "yes"}),
+        (errors.InputError, "max_new_tokens='x'", {"max_new_tokens": "x"}),
+        (errors.InputError, "progress=5", {"progress": 5}),
+        (errors.InputError, "at=5", {"at": 5}),
+        (errors.InputError, "at=''", {"at": ""}),
+        (errors.InputError, r"at=\[\]", {"at": [], "detail": "layers"}),
+        (errors.InputError, "without it", {"at": ["bert.encoder.layer.0"]}),
+        (errors.InputError, r"Input 1 holds '\\ud83d' at character 2", {"inputs": ["a film", "a \ud83d film"]}),
+        (errors.InputError, "Input 0 holds", {"inputs": {"text": "a", "text_pair": "\udcff"}}),
+        (errors.InputError, "Baseline 1 holds", {"baseline": ["mask", "\udcff"]}),
     ],
 )
 def test_bad_arguments(bundled: Model, error: type[PellucidError], match: str, how: dict[str, Any]) -> None:
@@ -253,3 +266,27 @@ def test_an_interruption_leaves_the_model_as_it_was(streamed: bool, at: str, mon
     monkeypatch.undo()
     assert state(net) == before
     assert torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value", "expected"),
+    [
+        ("integrated_gradients", "n_steps", "abc", "a whole number or None"),
+        ("integrated_gradients", "n_steps", True, "a whole number or None"),
+        ("integrated_gradients", "tol", float("inf"), "a finite number"),
+        ("integrated_gradients", "rule", [], "a name or None"),
+        ("saliency", "signed", "abc", "True or False"),
+        ("random", "seed", -1, "0 or more"),
+    ],
+)
+def test_an_option_of_another_kind(bundled: Model, method: str, option: str, value: object, expected: str) -> None:
+    with pytest.raises(errors.InputError, match=f"{method} got {option}=.*; expected {expected}"):
+        pellucid.explain(bundled, "a good film", method=method, **{option: value})
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "saliency", "occlusion"])
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_context_without_gradients_changes_nothing(bundled: Model, method: str, context: Any) -> None:
+    e = pellucid.explain(bundled, "a good film", method=method)
+    with context():
+        assert np.array_equal(pellucid.explain(bundled, "a good film", method=method).scores, e.scores)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import pellucid
 from families import model, tokenizer
 from pellucid import Explanations, Model
+from pellucid.errors import InputError
 from pellucid.types import Progress
 
 TEXTS: list[Any] = [
@@ -216,3 +217,27 @@ def test_truncation_is_asked_for(bundled: Model) -> None:
         pellucid.explain(bundled, long)
     e = pellucid.explain(bundled, long, truncate=True)
     assert len(e.tokens) == bundled.limit
+
+
+def test_numpy_is_taken_as_python_and_torch_are(bundled: Model) -> None:
+    text = "a good film"
+    plain = pellucid.explain(bundled, text, target=1)
+    assert pellucid.explain(bundled, text, target=np.int64(1)).target == plain.target
+    size = len(plain.tokens), bundled.model.config.hidden_size  # pyright: ignore
+    zeros = [pellucid.explain(bundled, text, baseline=b) for b in (np.zeros(size, np.float32), torch.zeros(size))]
+    np.testing.assert_array_equal(zeros[0].scores, zeros[1].scores)
+    grouped = [pellucid.explain(bundled, text, "occlusion", groups=g) for g in (np.array([[1], [2], [3]]), None)]
+    np.testing.assert_array_equal(grouped[0].scores, grouped[1].scores)
+    assert pellucid.explain(bundled, text, baseline=("mask", "pad")).baseline == "mask, pad"
+
+
+def test_columns_of_text_are_streams_and_tables_are_refused(bundled: Model) -> None:
+    texts = ["a good film", "so bad"]
+    expected = [e.prediction for e in pellucid.explain(bundled, texts)]
+    for column in (np.array(texts), np.array(texts, dtype=object)):
+        assert [e.prediction for e in pellucid.explain(bundled, column)] == expected
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"text": texts})
+    assert [e.prediction for e in pellucid.explain(bundled, table["text"])] == expected
+    with pytest.raises(InputError, match="one column"):
+        pellucid.explain(bundled, table)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,10 +58,39 @@ def test_json_both_ways(found: Explanation, bundled: Model) -> None:
     assert found.to_dict()["schema_version"] == 1
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}'])
+@pytest.mark.parametrize("text", [b"\xff", "{", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}'])
 def test_json_that_is_not_ours(text: str) -> None:
     with pytest.raises(InputError, match=r"xpected|reads 1"):
         Explanation.from_json(text)
+
+
+def test_equal_is_the_same_in_every_number(found: Explanation, bundled: Model) -> None:
+    deep = pellucid.explain(bundled, "a good film", detail=("layers", "parts", "norms"))
+    for e in (found, deep):
+        for again in (Explanation.from_json(e.to_json()), pickle.loads(pickle.dumps(e)), copy.deepcopy(e)):
+            assert again == e and hash(again) == hash(e)
+            assert not again.scores.flags.writeable
+    assert deep.layers is not None and found != deep and found != "found"
+    assert dataclasses.replace(deep, layers=deep.layers + 1e-12) != deep
+
+
+def test_several_are_read_again(bundled: Model, tmp_path: Path) -> None:
+    es = pellucid.explain(bundled, "a good film", target=["positive", "negative"])
+    assert Explanations.from_json(es.to_json()) == es == pickle.loads(pickle.dumps(es))
+    assert Explanations.from_json(es.save(tmp_path / "two.json").read_text("utf-8")) == es
+    assert Explanations.from_json(es[0].save(tmp_path / "one.json").read_text("utf-8")) == es[:1]
+    with pytest.raises(InputError, match=r"Explanations\.from_dict"):
+        Explanation.from_json(es.to_json())
+    for data in ({"explanations": 5}, {"explanations": [5]}, {"error": {"type": "CutGraph"}, "explanations": []}):
+        with pytest.raises(InputError, match=r"expected|Expected"):
+            Explanations.from_dict(data)
+
+
+def test_a_matrix_needs_rows_of_one_length(bundled: Model) -> None:
+    a, b = pellucid.explain(bundled, ["a good film", "bad"])
+    for items in ((), (a, b)):
+        with pytest.raises(InputError, match="tokens; expected"):
+            Explanations(items).matrix()
 
 
 def test_frame(found: Explanation) -> None:

@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
+import transformers
 
 import pellucid
 from families import FAMILIES, attentions, model, tokenizer
@@ -150,6 +151,41 @@ def test_an_embedding_that_is_called_with_other_ids_first_is_refused() -> None:
 
     with pytest.raises(UnsupportedModel, match="other ids first"):
         pellucid.explain(Model(Prompted().eval(), tokenizer()), "a good film")
+
+
+@pytest.mark.parametrize("method", ["deeplift", "occlusion", "integrated_gradients"])
+def test_a_model_that_goes_on_in_place_after_its_embedding(method: str) -> None:
+    """CTRL multiplies its embeddings in place: the point it was given must stay what it was."""
+
+    class Scaled(torch.nn.Module):
+        def __init__(self, in_place: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.head = torch.nn.Embedding(100, 8), torch.nn.Linear(8, 2)
+            self.in_place = in_place
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            h = self.embed(input_ids)
+            h = h.mul_(3) if self.in_place else h * 3
+            return self.head(torch.tanh(h.cumsum(1)).mean(1))
+
+    found, expected = (
+        pellucid.explain(Model(Scaled(in_place).double().eval(), tokenizer()), TEXTS, method=method, target=0)
+        for in_place in (True, False)
+    )
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-12)
+
+
+def test_an_embedding_that_hashes_characters_is_found() -> None:
+    """CANINE has no matrix as large as its vocabulary, and says of no module that it embeds."""
+    config = transformers.CanineConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, num_hash_buckets=64
+    )
+    torch.manual_seed(0)
+    net = transformers.CanineForSequenceClassification(config).eval()
+    e = pellucid.explain(Model(net, tokenizer()), TEXTS[0], target=0, baseline="[UNK]")
+    assert len(e.tokens) == 21 and e.relative_delta < 1e-4 and abs(e.scores).max() > 0
 
 
 def test_landmarks_of_a_nystromformer() -> None:

@@ -76,7 +76,7 @@ REFUSALS: dict[str, tuple[str, Callable[..., Any], list[tuple[int, ...]]]] = {
     "matrix_exp": ("LinalgMatrixExpBackward0", torch.linalg.matrix_exp, [(3, 3)]),
     "sparse": ("SparseAddmmBackward0", lambda a: torch.sparse.mm(W.to_sparse(), a.T), [(4, 6)]),
     "hidden_in_place": ("CopySlices", lambda a: torch.vander(a[0], 4), [(4, 6)]),
-    "training_batch_norm": ("NativeBatchNormBackward0", lambda a: F.batch_norm(a, None, None, training=True), [(4, 6)]),
+    "training_batch_norm": ("batch_norm", lambda a: F.batch_norm(a, None, None, training=True), [(4, 6)]),
 }
 
 
@@ -95,7 +95,9 @@ CHOICES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "median": ("indices", lambda a: a.median(1).values),
     "median_of_all": ("median is another element", lambda a: a.median()),
     "index": ("indices", lambda a: a[:, a.argmax(1)]),
-    "where": ("condition", lambda a: torch.where(a > 0, a, 2 * a)),
+    "where": ("condition", lambda a: torch.where(a > 0, a, 2 * a.flip(0))),
+    "where_of_another": ("condition", lambda a: torch.where(a[:1] > 0, a, 2 * a)),
+    "where_is_a_step": ("condition", lambda a: torch.where(a > 0, a * 0 + 1, a * 0)),
     "masked_fill": ("mask", lambda a: a.masked_fill(a > 0, 0.0)),
     "embedding_bag_max": ("result3", lambda a: F.embedding_bag(torch.tensor([[0, 1], [2, 3]]), a, mode="max")),
     "nansum": ("replaces other elements", lambda a: (a + torch.where(a > 0, torch.nan, 0.0)).nansum(1)),

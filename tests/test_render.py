@@ -441,3 +441,38 @@ def test_layers_plot(film: Explanation) -> None:
 def test_unknown_plot(film: Explanation) -> None:
     with pytest.raises(InputError, match="'words', 'waterfall', 'layers'"):
         film.plot("pie")
+
+
+def test_layers_are_numbered_from_1_and_told_alike_everywhere(film: Explanation) -> None:
+    e = replace(film, layers=np.stack([film.scores, 2 * film.scores]))
+    first, second = facts.at_layers(e)
+    assert facts.at_layers(film) == [] and first.delta == pytest.approx(e.delta, abs=1e-9)
+    assert second.delta == pytest.approx(e.change - 2 * film.scores.sum())
+    html = page([e])
+    assert "Layer by layer" in html and "Layer by layer" not in page([film])
+    for at in (first, second):
+        word = facts.strongest(at)[0]
+        told = facts.signed(word.score, facts.decimals(max(abs(w.score) for w in at.words())))
+        out = StringIO()
+        Console(file=out, width=120).print(view(e))
+        assert told in html and told in out.getvalue()
+    axes = e.plot("layers").axes[0]
+    assert axes.yaxis.get_major_formatter()(0, 0) == "1"
+    assert len(Explanations((e, e)).plot("layers").axes) == 4
+
+
+def test_a_promise_that_is_not_kept_is_said(film: Explanation) -> None:
+    coarse = replace(film, scores=film.scores / 2, delta=float(film.scores.sum()) / 2, method="integrated_gradients")
+    out = StringIO()
+    Console(file=out, width=120).print(view(coarse))
+    for shown in (out.getvalue(), page([coarse])):
+        assert "do not add up yet: the residual is 50.0% of the change" in shown
+    assert "verdict caution" in page([coarse]) and "verdict caution" not in page([film])
+
+
+def test_a_special_token_stands_apart_from_the_text(film: Explanation) -> None:
+    e = explained("a good film")
+    e = replace(e, scores=np.array([0.5, *e.scores[1:-1], 0.5]))
+    out = StringIO()
+    Console(file=out, width=80).print(view(e))
+    assert "[CLS] a good film [SEP]\n" in out.getvalue()

@@ -158,18 +158,47 @@ def test_a_hierarchical_transformer() -> None:
     assert len(e.tokens) == 36 and e.relative_delta < 1e-4
 
 
-def test_a_convolutional_network_has_no_patches() -> None:
+TEXT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "vocab_size": 9}
+STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1]}
+TOWERS = {"vision_config": {**SIZE, **PIXELS}, "text_config": {**TEXT, "bos_token_id": 1, "eos_token_id": 2}}
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "sides"),
+    [
+        ("CLIP", TOWERS, 3),  # a map, which a class token joins
+        ("Siglip", TOWERS, 3),  # the first vectors, one for each patch, are those of positions
+        ("Data2VecVision", {**SIZE, **PIXELS}, 3),
+        ("ConvNext", {**STAGES, "num_stages": 2}, 3),
+        ("ResNet", {**STAGES, "embedding_size": 8, "layer_type": "basic"}, 6),  # its places overlap
+        ("MobileNetV2", {"image_size": 12, "depth_multiplier": 0.1}, 6),  # the model pads, and then convolves
+    ],
+)
+def test_a_map_is_one_vector_for_each_place(family: str, settings: dict[str, Any], sides: int) -> None:
     torch.manual_seed(0)
-    settings = transformers.ConvNextConfig(
-        hidden_sizes=[8, 8], depths=[1, 1], num_stages=2, image_size=32, num_labels=3
-    )
-    with pytest.raises(UnsupportedModel, match="no patches to attribute to"):
-        Model(transformers.ConvNextForImageClassification(settings), Processor32())
+    made = getattr(transformers, f"{family}ForImageClassification")
+    found = made(getattr(transformers, f"{family}Config")(**settings, num_labels=3)).double().eval()
+    m = Model(found, Processor())
+    for e, given in zip(pellucid.explain(m, [image(0), image(1)]), [image(0), image(1)], strict=True):
+        with torch.no_grad():
+            pixels = torch.from_numpy(Processor()(given)["pixel_values"]).double()
+            logits, empty = (found(pixel_values=x).logits[0, e.target.index] for x in (pixels, 0 * pixels))
+        assert [t.text for t in e.tokens] == [f"{r},{c}" for r in range(sides) for c in range(sides)]
+        assert e.output == pytest.approx(logits.item()) and e.baseline_output == pytest.approx(empty.item())
+        assert abs(e.delta) <= 1e-12 * np.abs(e.scores).sum()
 
 
-class Processor32(Processor):
-    def __call__(self, image: Any, return_tensors: str = "np") -> dict[str, Any]:
-        return {"pixel_values": np.zeros((1, 3, 32, 32), np.float32)}
+def test_patches_that_are_not_all_the_model_knows() -> None:
+    class Beside(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cut, self.head = torch.nn.Conv2d(3, 8, 4, 4), torch.nn.Linear(11, 2)
+
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.cat([self.cut(pixel_values).mean((2, 3)), pixel_values.mean((2, 3))], 1))
+
+    with pytest.raises(UnsupportedModel, match=r"no patches to attribute to.*pellucid\.attribute"):
+        Model(Beside(), lambda image, return_tensors: Processor()(image), task="image-classification")
 
 
 @pytest.mark.parametrize("bad", [3, np.zeros(4), "no/such/file.png"])

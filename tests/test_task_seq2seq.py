@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
+import families
 import pellucid
 from families import tokenizer
 from generative import CODERS, cases, coder, net
@@ -139,11 +141,53 @@ def test_errors(error: type[Exception], match: str, how: dict[str, Any]) -> None
         pellucid.explain(coder("T5"), **{"inputs": PAIR, **how})
 
 
+def of_two(decoder: int = 32) -> Any:
+    """An encoder and a decoder of their own, put together: nothing is shared."""
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {**families.COMMON, **families.SHAPE}
+    reads = transformers.BertConfig(**shape)
+    writes = transformers.BertConfig(**{**shape, "hidden_size": decoder}, is_decoder=True, add_cross_attention=True)
+    net = transformers.EncoderDecoderModel(
+        transformers.EncoderDecoderConfig(encoder=reads.to_dict(), decoder=writes.to_dict(), decoder_start_token_id=0)
+    )
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(12.0 if p.ndim > 1 else 1.0)
+    return net.double().eval()
+
+
+def untied() -> Any:
+    found = net("T5", dtype=torch.float64)
+    found.get_decoder().embed_tokens.weight = torch.nn.Parameter(torch.randn(100, 32).double())
+    return found
+
+
+@pytest.mark.parametrize("made", [of_two, untied])
+def test_each_side_may_embed_for_itself(made: Any) -> None:
+    m = Model(made(), tokenizer())
+    assert m.row.name == "text2text-generation"
+    plain, (_, _, ids) = logits(m, *PAIR), parts(m, *PAIR)
+    for baseline in ("[UNK]", "mean", "zero"):
+        for k, e in enumerate(pellucid.explain(m, PAIR, baseline=baseline)):
+            assert e.output == pytest.approx(plain[k, ids[k]].item(), rel=1e-4)
+            assert e.relative_delta < 1e-9 and (e.scores[8 : 8 + k] != 0).all() and (e.scores[8 + k :] == 0).all()
+
+
+def test_the_mean_is_that_of_each_sides_vocabulary() -> None:
+    net = untied()
+    e = pellucid.explain(Model(net, tokenizer()), PAIR, baseline="mean", target=-1)
+    inputs, decoder, ids = parts(Model(net, tokenizer()), *PAIR)
+    reads, writes = (m.get_input_embeddings() for m in (net.get_encoder(), net.get_decoder()))
+    with torch.no_grad():
+        x, x_out = reads(inputs["input_ids"]), writes(decoder)
+        x[:, 1:-1], x_out[:, 2:] = reads.weight.mean(0), writes.weight.mean(0)
+        out = net(inputs_embeds=x, decoder_inputs_embeds=x_out).logits[0, len(ids), ids[-1]]
+    assert e.baseline_output == pytest.approx(out.item())
+
+
 def test_models_that_cannot_be_followed() -> None:
-    untied: Any = net("T5")
-    untied.get_decoder().embed_tokens.weight = torch.nn.Parameter(torch.randn(100, 32))
-    with pytest.raises(errors.UnsupportedModel, match="other weights than its decoder"):
-        pellucid.explain(Model(untied, tokenizer()), PAIR)
+    with pytest.raises(errors.UnsupportedModel, match=r"as 32 numbers \(Embedding\), its decoder as 16"):
+        pellucid.explain(Model(of_two(decoder=16), tokenizer()), PAIR)
     headless = net("Bart")
     headless.config.decoder_start_token_id = headless.generation_config.decoder_start_token_id = None
     with pytest.raises(errors.UnsupportedModel, match="decoder_start_token_id"):

@@ -6,21 +6,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .errors import InputError, UnknownTarget
 from .methods import METHODS
 from .methods import method as find_method
-from .problem import Attribution, Problem, Select, Tensors
+from .problem import Attribution, Problem, Select, Tensors, by_row, mapped
 
 
+@torch.inference_mode(False)
 def attribute(
     f: Callable[..., Any],
     x: Tensor | Tensors,
-    x0: Tensor | Tensors | float | None = None,
+    x0: Tensor | tuple[Tensor | float, ...] | float | None = None,
     method: str = "deeplift",
-    target: int | tuple[int, ...] | list[Any] | Tensor | Callable[[Any], Tensor] | None = None,
+    target: int
+    | tuple[int, ...]
+    | list[Any]
+    | Tensor
+    | np.ndarray
+    | np.generic
+    | Callable[[Any], Tensor]
+    | None = None,
     args: tuple[Any, ...] | Any = (),
     *,
     groups: Tensor | Tensors | None = None,
@@ -30,13 +39,14 @@ def attribute(
 
     f: `f(*x, *args)` returns a tensor, rows first; a row of it depends on that row of the input only. An `nn.Module`,
         a functional, a closure: nothing is replaced or patched.
-    x: a float tensor (rows, …), or a tuple of them.
+    x: a float tensor (rows, …), or a tuple of them; for the methods that remove elements also of integers or truth
+        values. `f` gets a copy, which it may change in place.
     x0: the baseline, like `x`; one row or a number is spread over all rows. None means zero. For the methods over a
         distribution of baselines (gradient_shap, expected_gradients, deep_shap) its rows are the sample, as many as
         there are, and every row of `x` is compared with all of them, as in Captum.
-    target: which output: an index, a tuple of indices, one index per row (list or int64 tensor (rows,)), or a function
+    target: which output: an index, a tuple of indices, one index per row (a list, or integers (rows,)), or a function
         `outputs -> (rows,)`. None where `f` returns one scalar per row.
-    args: what else `f` takes; a tensor with as many rows as `x` is split together with it.
+    args: what else `f` takes, a tuple or a single one; a tensor with as many rows as `x` is split together with it.
     groups: for the methods that remove elements, which go together: an int64 tensor of a prefix of `x`'s shape (one row
         is spread over all), or a tuple of them for a tuple of inputs. Equal numbers in a row are one group; −1 stays as
         it is. None: every element is a group of its own.
@@ -52,16 +62,18 @@ def attribute(
         (tensor([[1., 4.]]), tensor([0.], dtype=torch.float64))
     """
     xs = x if isinstance(x, tuple) else (x,)
-    rows = _row_count(xs)
     row, given = find_method(method, options)
+    rows = _row_count(xs, row.groups)
     baselines = _baselines(xs, x0, row.distribution)
-    more = args if isinstance(args, tuple) else (args,)
+    own = lambda t: t.clone() if t.is_inference() else t
+    more = args if isinstance(args, tuple) else () if args is None else (args,)
+    on_copies = _on_copies(f, len(xs))
     problem = Problem(
-        _of_one_row(f) if rows == 1 else f,
-        tuple(t.detach() for t in xs),
+        _of_one_row(on_copies) if rows == 1 else on_copies,
+        tuple(own(t).detach() for t in xs),
         xs if row.distribution else baselines,
         lambda outputs: _select(target, outputs, rows),
-        more,
+        mapped(own, more),
         groups=None if groups is None else _numbered(groups, xs),
     )
     if row.distribution:
@@ -75,9 +87,11 @@ def attribute(
     return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])
 
 
-def _row_count(xs: Tensors) -> int:
+def _row_count(xs: Tensors, removed: bool) -> int:
+    """The rows, the same in each input. removed: elements are only removed, so they may be integers."""
     for i, t in enumerate(xs):
-        if not isinstance(t, Tensor) or not t.is_floating_point() or t.ndim == 0:
+        fits = isinstance(t, Tensor) and t.ndim > 0 and (t.is_floating_point() or (removed and not t.is_complex()))
+        if not fits:
             what = f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
             raise InputError(
                 f"Input {i} is {what}; expected a float tensor with rows first. Token ids have no gradient: pass their "
@@ -88,6 +102,8 @@ def _row_count(xs: Tensors) -> int:
         raise InputError(
             f"The inputs have {sorted(sizes)} rows; expected the same number of rows in each, at least one."
         )
+    if not all(t.numel() for t in xs):
+        raise InputError(f"The inputs have the shapes {[tuple(t.shape) for t in xs]}; expected elements in each.")
     return sizes.pop()
 
 
@@ -99,14 +115,19 @@ def _baselines(xs: Tensors, x0: Any, sample: bool) -> Tensors:
     result = []
     for i, (t, t0) in enumerate(zip(xs, given, strict=True)):
         try:
-            like = torch.as_tensor(0.0 if t0 is None else t0).detach().to(t)
+            number = torch.as_tensor(0.0 if t0 is None else t0).detach()
+            like = number.to(t)
+            if not t.is_floating_point() and (like != number.to(like.device)).any():
+                raise TypeError(f"{t.dtype} cannot hold it")
             rows = len(t) if not sample else len(like) if like.ndim == t.ndim else 1
-            result.append(like.expand(rows, *t.shape[1:]).contiguous())
+            result.append(like.expand(rows, *t.shape[1:]).clone(memory_format=torch.contiguous_format))
         except (RuntimeError, TypeError, ValueError) as error:
             what = tuple(t0.shape) if isinstance(t0, Tensor) else repr(t0)
             raise InputError(
-                f"Baseline {i} is {what}; expected a number or a tensor that fits {tuple(t.shape)}."
+                f"Baseline {i} is {what}; expected a number or a tensor that fits {t.dtype} {tuple(t.shape)}."
             ) from error
+    most = max(map(len, result))
+    result = [t.expand(most, *t.shape[1:]) if len(t) == 1 else t for t in result]
     if len(sizes := {len(t) for t in result}) != 1 or 0 in sizes:
         raise InputError(
             f"The baselines have {sorted(sizes)} rows; expected at least one, and as many for each of the inputs."
@@ -121,7 +142,7 @@ def _numbered(groups: Any, xs: Tensors) -> Tensors:
         raise InputError(f"Found groups for {len(given)} inputs; expected them for {len(xs)}, one tensor for each.")
     spread = []
     for i, (g, t) in enumerate(zip(given, xs, strict=True)):
-        whole = isinstance(g, Tensor) and g.dtype == torch.int64 and 2 <= g.ndim <= t.ndim
+        whole = isinstance(g, Tensor) and g.dtype == torch.int64 and min(2, t.ndim) <= g.ndim <= t.ndim
         if not whole or g.shape[0] not in (1, len(t)) or g.shape[1:] != t.shape[1 : g.ndim]:
             what = f"{g.dtype} {tuple(g.shape)}" if isinstance(g, Tensor) else type(g).__name__
             raise InputError(
@@ -129,7 +150,7 @@ def _numbered(groups: Any, xs: Tensors) -> Tensors:
                 "then at least one more dimension."
             )
         spread.append(g.to(t.device).expand(len(t), *g.shape[1:]))
-    flat = torch.cat([g.flatten(1) for g in spread], 1)
+    flat = torch.cat([by_row(g) for g in spread], 1)
     if (flat < -1).any() or (flat.amax(1) < 0).any():
         raise InputError(
             f"Found groups from {int(flat.min())} to {int(flat.max())}; expected numbers from 0 (−1 for what stays), "
@@ -164,6 +185,11 @@ def _select(target: Any, outputs: Any, rows: int) -> Select:
     ]
 
 
+def _on_copies(f: Callable[..., Any], inputs: int) -> Callable[..., Any]:
+    """`f` on copies of its inputs: it may begin with an operation in place, and never reaches the user's tensors."""
+    return lambda *x: f(*(t.clone() for t in x[:inputs]), *x[inputs:])
+
+
 def _of_one_row(f: Callable[..., Any]) -> Callable[..., Any]:
     """For one row, `f` may return a number without dimensions; at several points it is then asked one at a time."""
 
@@ -189,8 +215,9 @@ def _scalars(y: Any, n: int) -> Tensor:
 
 def _index(target: Any, outputs: Tensor, rows: int) -> list[Tensor]:
     """One index tensor (rows,) per dimension of the outputs after the first."""
-    each = target.tolist() if isinstance(target, Tensor) else target
+    each = target.tolist() if isinstance(target, (Tensor, np.ndarray, np.generic)) else target
     per_row = each if isinstance(each, list) else [each] * rows
+    per_row = [t.tolist() if isinstance(t, (Tensor, np.generic)) else t for t in per_row]
     if len(per_row) == 1:
         per_row = per_row * rows
     tuples = [t if isinstance(t, (tuple, list)) else (t,) for t in per_row]

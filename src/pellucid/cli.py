@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from .console import argument, failures_in, in_any_encoding, lines_of, print_json, progress_bar, show
 from .errors import InputError, PellucidError
 
 app = typer.Typer(
@@ -105,31 +104,27 @@ def explain(
 ) -> None:
     """Show which words made the model decide, with scores that add up."""
     inputs = _inputs(list(text or []), file, pair, context)
-    if sum((as_json, html is not None, save is not None)) > 1:
-        raise InputError("Found more than one of --json, --html and --save; expected at most one.")
-    if html is not None and html.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"Found --html {str(html)!r}; expected a name that ends in .html.")
+    path = _path(as_json, html, save)
     parts = {"window": window, "stride": stride}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     from .explanation import Explanations
     from .models import load
 
     _quieten()
-    loaded = load(model, task=task, device=device)
-    with _progress(len(inputs)) as progress:
-        answers = _explain(
-            loaded, inputs, method, target, baseline, options, layers, truncate, progress, groups, output
-        )
-    flat = [e for answer in answers for e in (answer if isinstance(answer, Explanations) else [answer])]
-    found = Explanations(tuple(flat))
+    with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
+        loaded = load(model, task=task, device=device)
+        with progress_bar(len(inputs)) as progress:
+            answers = _explain(
+                loaded, inputs, method, target, baseline, options, layers, truncate, progress, groups, output
+            )
+        flat = [e for answer in answers for e in (answer if isinstance(answer, Explanations) else [answer])]
+        found = Explanations(tuple(flat))
     if as_json:
-        sys.stdout.write(found.to_json() + "\n")
-    elif html is not None or save is not None:
-        typer.echo(f"wrote {found.save(html or save or '')}", err=True)
+        print_json(found.to_dict())
+    elif path is not None:
+        typer.echo(f"wrote {found.save(path)}", err=True)
     else:
-        from rich.console import Console
-
-        Console().print(found if len(flat) > 1 else flat[0])
+        show(found if len(flat) > 1 else flat[0])
 
 
 @app.command()
@@ -149,13 +144,12 @@ def check(
     from .verifying import verify
 
     _quieten()
-    report = verify(load(model, task=task, device=device))
+    with failures_in(as_json, lambda kind, said: {"passed": False, "problems": [f"{kind}: {said}"]}):
+        report = verify(load(model, task=task, device=device))
     if as_json:
-        sys.stdout.write(json.dumps(report.to_dict(), ensure_ascii=False) + "\n")
+        print_json(report.to_dict())
     else:
-        from rich.console import Console
-
-        Console().print(report)
+        show(report)
     if report.problems:
         raise typer.Exit(1)
 
@@ -170,18 +164,20 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
             {"name": name, "adds_up": m.adds_up, "summary": m.summary, "options": m.options}
             for name, m in METHODS.items()
         ]
-        sys.stdout.write(json.dumps({"schema_version": 1, "methods": rows}, default=str) + "\n")
+        print_json({"schema_version": 1, "methods": rows})
         return
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in ("method", "adds up", "what it does", "options"):
-        table.add_column(column, overflow="fold")
+    for column in ("method", "adds up"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what it does, and its options", overflow="fold")
     for name, m in METHODS.items():
         options = ", ".join(f"{k}={v}" for k, v in m.options.items() if k != "options")
-        table.add_row(name, "yes" if m.adds_up else "no", m.summary, options)
-    Console().print(table)
+        about = Text(m.summary).append(f"\n{options}" if options else "", "dim")
+        table.add_row(name, "yes" if m.adds_up else "no", about)
+    show(table)
 
 
 def _explain(
@@ -203,8 +199,8 @@ def _explain(
         loaded,
         inputs,
         method=(method or ["deeplift"]) if method is None or len(method) > 1 else method[0],
-        target=None if not target else target if len(target) > 1 else target[0],
-        baseline="mask" if not baseline else baseline if len(baseline) > 1 else baseline[0],
+        target=None if not target else argument(target[0]) if len(target) == 1 else list(map(argument, target)),
+        baseline=list(map(argument, baseline or ["mask"])),
         detail=("layers",) if layers else (),
         groups=groups,
         output=output,
@@ -219,17 +215,38 @@ def _inputs(texts: list[str], file: Path | None, pair: str | None, context: str 
         raise InputError("Found both --pair and --context; expected one of them.")
     if file is not None:
         try:
-            texts += [line for line in file.read_text("utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
+            texts += lines_of(file.read_bytes(), repr(str(file)))
+        except OSError as error:
             raise InputError(
                 f"Could not read {str(file)!r}: {error}. Expected a UTF-8 file with one text per line."
             ) from error
-    lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if "-" in texts else []
-    texts = [t for text in texts for t in (lines if text == "-" else [text])]
+    lines = lines_of(sys.stdin.buffer.read(), "standard input") if "-" in texts and sys.stdin is not None else []
+    texts = [t for text in texts for t in (lines if text == "-" else [argument(text)])]
     if not texts:
         raise InputError("Found no text; expected one as an argument, --file F, or - for standard input.")
     second = pair if pair is not None else context
-    return [t if second is None else (t, second) for t in texts]
+    return [t if second is None else (t, argument(second)) for t in texts]
+
+
+def _path(as_json: bool, html: Path | None, save: Path | None) -> Path | None:
+    """Where to write; InputError now, not after the work, where that cannot be."""
+    if sum((as_json, html is not None, save is not None)) > 1:
+        raise InputError("Found more than one of --json, --html and --save; expected at most one.")
+    if html is not None and html.suffix.lower() != ".html":
+        raise InputError(f"Found --html {str(html)!r}; expected a name that ends in .html.")
+    path = html or save
+    if path is not None:
+        from .render.files import checked
+
+        checked(path)
+    return path
+
+
+_ELSEWHERE = {
+    **{name: f"--{name}" for name in ("method", "target", "baseline", "groups", "output", "truncate")},
+    **{"model": "--model", "inputs": "TEXT", "detail": "--layers", "progress": "nothing: it is shown on a terminal"},
+}
+"""What `explain` takes that is no option of a method, and how the command line says it."""
 
 
 def _options(given: list[str]) -> dict[str, Any]:
@@ -239,6 +256,8 @@ def _options(given: list[str]) -> dict[str, Any]:
         name, sign, value = item.partition("=")
         if not sign or not name.isidentifier():
             raise InputError(f"Found --option {item!r}; expected NAME=VALUE, such as n_steps=100.")
+        if name in _ELSEWHERE:
+            raise InputError(f"Found --option {item!r}; expected an option of the method. Use {_ELSEWHERE[name]}.")
         try:
             options[name] = json.loads(value)
         except json.JSONDecodeError:
@@ -253,33 +272,9 @@ def _quieten() -> None:
     logging.disable_progress_bar()
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """A bar on standard error while work is long: texts, passes, time left. None where that is not a terminal."""
-    if total < 2 or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    more = TextColumn("texts · {task.fields[passes]} passes · {task.fields[left]}")
-    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), more)
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task("explaining", total=total, passes=0, left="")
-        yield lambda p: bar.update(row, completed=p.done, passes=f"{p.passes:,}", left=_time_left(p.left))
-
-
-def _time_left(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}") + " left"
-
-
 def main() -> None:
     """The entry point: every error is one line on standard error, and an exit code."""
+    in_any_encoding()
     try:
         app()
     except PellucidError as error:
@@ -289,6 +284,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        _fail(PellucidError(str(error)), 1)
     except Exception as error:
         if os.environ.get("PELLUCID_DEBUG"):
             raise

@@ -9,11 +9,12 @@ from itertools import islice
 from typing import Any, overload
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .answering import Goals, Question
 from .documents import answered
-from .errors import InputError, PellucidError
+from .errors import InputError, PellucidError, UnknownMethod
 from .explanation import Explanation, Explanations
 from .methods import METHODS, Method
 from .methods import method as find_method
@@ -93,15 +94,19 @@ def explain(
             f"Found a {type(model).__name__} as the model; expected pellucid.load('name-or-path') or "
             "pellucid.Model(model, tokenizer)."
         )
-    details = depth.checked(detail)
+    details = depth.checked(detail if isinstance(detail, Iterable) else (detail,))
+    _check_kinds(truncate, max_new_tokens, progress, at, details)
     if method == "occlusion" and window is not None and stride is None:
         options, window = {**options, "window": window}, None
-    names = [method] if isinstance(method, str) else list(method)
-    methods = [(name, *find_method(name, options, shared=len(names) > 1)) for name in names]
-    targets = list(target) if isinstance(target, (list, tuple)) else [target]
-    baselines = [model.baseline(b) for b in (baseline if isinstance(baseline, list) else [baseline])]
+    names = list(method) if isinstance(method, Iterable) and not isinstance(method, str) else [method]
+    methods = [(name, *find_method(_named(name), options, shared=len(names) > 1)) for name in names]
+    targets = list(map(_own, target if isinstance(target, (list, tuple)) else [target]))
+    each = [_own(b) for b in (baseline if isinstance(baseline, (list, tuple)) else [baseline])]
+    _check_unicode(each, "Baseline")
+    baselines = list(map(model.baseline, each))
     if not (methods and targets and baselines):
         raise InputError("Found an empty list of methods, targets or baselines; expected at least one of each.")
+    groups = groups.tolist() if isinstance(groups, (np.ndarray, Tensor)) else groups
     how = {"groups": groups, "output": output, "detail": details, "at": at}
     many = len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str)
     asked = tuple(Question(*row, spec, tuple(baselines), how) for spec in targets for row in methods)
@@ -116,9 +121,20 @@ def explain(
 
 
 def _streams(inputs: Any) -> bool:
-    """Whether inputs come one by one, as many as there are; a list, and what is one input by itself, do not."""
-    whole = (list, str, bytes, tuple, Mapping, Tensor, np.ndarray)
-    return isinstance(inputs, Iterable) and not isinstance(inputs, whole)
+    """Whether inputs come one by one, as many as there are; a list, and what is one input by itself, do not.
+
+    Raises InputError for a table, whose iterator yields the names of its columns.
+    """
+    if isinstance(inputs, np.ndarray):  # of numbers it is an image
+        return inputs.ndim == 1 and inputs.dtype.kind in "OUT"
+    if not isinstance(inputs, Iterable) or isinstance(inputs, (list, str, bytes, tuple, Mapping, Tensor)):
+        return False
+    if getattr(inputs, "ndim", 1) > 1:
+        raise InputError(
+            f"Found a {type(inputs).__name__} of several columns; expected one column of texts, such as table['text'], "
+            "or rows: zip(table['a'], table['b'])."
+        )
+    return True
 
 
 def _streamed(work: _Work, inputs: Iterator[Any]) -> Iterator[Answer]:
@@ -166,6 +182,7 @@ class _Work:
 
     def answers(self, items: list[Any]) -> list[Answer]:
         """One for each input, in order."""
+        _check_unicode(items, "Input")
         found: list[Goals] = [[] for _ in items]
         copies = len(self.questions[0].baselines)
         with self.model.borrowed():
@@ -181,6 +198,56 @@ class _Work:
                         passes += max((e.passes for e in goals), default=0)
                 self.meter.add(len(group), passes, sum(lengths[i] for i in group), sum(lengths))
         return [Explanations(tuple(f)) if self.many or len(f) != 1 else f[0] for f in found]
+
+
+def _own(value: Any) -> Any:
+    """A number or an array of NumPy's as Python and PyTorch have it."""
+    if isinstance(value, np.integer):
+        return int(value)
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" else value
+
+
+def _named(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
+
+
+def _check_kinds(truncate: Any, max_new_tokens: Any, progress: Any, at: Any, details: frozenset[str]) -> None:
+    """Raises InputError for an argument of another kind than `explain` says."""
+    several = isinstance(at, (list, tuple))
+    names = [isinstance(name, str) and name for name in (at if several else [at])]
+    for name, value, fits, expected in (
+        ("truncate", truncate, isinstance(truncate, bool), "True or False"),
+        ("max_new_tokens", max_new_tokens, type(max_new_tokens) is int and max_new_tokens >= 0, "a whole number"),
+        ("progress", progress, progress is None or callable(progress), "a function that takes a types.Progress"),
+        ("at", at, at is None or (names and all(names)), "a module's name, or a list of names"),
+    ):
+        if not fits:
+            raise InputError(f"Found {name}={value!r:.60}; expected {expected}.")
+    if several and not details & {"layers", "heads"}:
+        raise InputError(f"Found at={at!r:.60}, the modules that detail='layers' reads, without it; expected both.")
+
+
+def _check_unicode(items: Sequence[Any], what: str) -> None:
+    """Raises InputError for half of a surrogate pair, which UTF-8 cannot hold and no tokenizer reads."""
+    for i, item in enumerate(items):
+        for text in _strings(item):
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"{what} {i} holds {text[error.start]!r} at character {error.start}, which is half of a character; "
+                    "expected Unicode text. Decode the text as what it is, or text.encode('utf-8', 'replace').decode()."
+                ) from error
+
+
+def _strings(item: Any) -> Iterator[str]:
+    if isinstance(item, str):
+        yield item
+    elif isinstance(item, (list, tuple, Mapping)):
+        for part in item.values() if isinstance(item, Mapping) else item:
+            yield from _strings(part)
 
 
 def _check_removal(

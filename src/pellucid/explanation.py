@@ -117,6 +117,20 @@ class Explanation:
                 f"Found {len(self.tokens)} tokens and {len(self.scores)} scores; expected as many of each."
             )
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """A copy, or what was pickled, is frozen too: NumPy's own copies are not."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, in every field and number."""
+        if not isinstance(other, Explanation):
+            return NotImplemented
+        return all(_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.tokens, self.target, self.method, self.baseline, self.output))
+
     @property
     def layer_deltas(self) -> Array | None:
         """What is left over at each layer: `output − baseline_output − layers.sum(1)`."""
@@ -146,7 +160,7 @@ class Explanation:
 
     def top(self, k: int = 5) -> list[Word]:
         """The k words with the largest scores in size, largest first; special tokens left out."""
-        return sorted((w for w in self.words() if not w.special), key=lambda w: -abs(w.score))[:k]
+        return sorted((w for w in self.words() if not w.special), key=lambda w: -abs(w.score))[: max(0, k)]
 
     def segment_text(self, segment: int) -> str:
         """The original text that tokens of this segment have their spans in."""
@@ -182,25 +196,23 @@ class Explanation:
                 f"Found schema_version={version!r}; this version of Pellucid reads {SCHEMA_VERSION}. "
                 "Load the file with the version that wrote it (see its 'meta')."
             )
+        if "explanations" in data:
+            raise InputError("Found a document of several explanations; expected one. Use Explanations.from_dict.")
         given = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         try:
             given["tokens"] = tuple(Token(**{**t, "span": _pair(t["span"])}) for t in given["tokens"])
             given["target"] = Target(**{**given["target"], "index": _pair(given["target"]["index"])})
             given["text"] = _pair(given["text"])
             return cls(**given)
-        except (KeyError, TypeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"This is not a Pellucid explanation: {error}. Expected what to_dict() writes.") from error
 
     @classmethod
     def from_json(cls, text: str) -> Explanation:
         """The Explanation that `to_json` wrote."""
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"This is not JSON ({error}); expected what to_json() writes.") from error
-        if not isinstance(data, dict):
-            raise InputError(f"Found a JSON {type(data).__name__}; expected the object that to_json() writes.")
-        return cls.from_dict(data)
+        return cls.from_dict(_read(text))
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas frame, one row per token: token, id, start, end, special, word, segment, score."""
@@ -281,7 +293,11 @@ class Explanations(Sequence[Explanation]):
         return iter(self.items)
 
     def matrix(self) -> Array:
-        """The scores, explanations × tokens."""
+        """The scores, explanations × tokens. Raises InputError unless all have as many tokens."""
+        if len({len(e.tokens) for e in self.items}) != 1:
+            raise InputError(
+                f"Found explanations of {[len(e.tokens) for e in self.items]} tokens; expected some, of one input."
+            )
         return np.stack([e.scores for e in self.items])
 
     def to_dict(self) -> dict[str, Any]:
@@ -291,6 +307,29 @@ class Explanations(Sequence[Explanation]):
     def to_json(self, indent: int | None = None) -> str:
         """One JSON document."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Explanations:
+        """What `to_dict` described; a document of one Explanation is read too. Raises InputError."""
+        if "explanations" not in data:
+            return cls((Explanation.from_dict(data),))
+        if data.get("error"):
+            raise InputError(f"Found the report of an error, {data['error']}; expected explanations.")
+        each = data["explanations"]
+        if not isinstance(each, list) or not all(isinstance(e, Mapping) for e in each):
+            raise InputError("This is not a document of Pellucid explanations. Expected what to_dict() writes.")
+        return cls(tuple(map(Explanation.from_dict, each)))
+
+    @classmethod
+    def from_json(cls, text: str) -> Explanations:
+        """What `to_json`, `save` and the command line's --json write."""
+        return cls.from_dict(_read(text))
+
+    def plot(self, kind: str = "words") -> Any:
+        """As `Explanation.plot`, one under the other in one Figure."""
+        from .render.plots import stacked
+
+        return stacked(list(self.items), kind)
 
     def to_html(self) -> str:
         """As `Explanation.to_html`, all of them on one page."""
@@ -362,6 +401,24 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(v) for v in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"This is not JSON ({error}); expected what to_json() writes.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"Found a JSON {type(data).__name__}; expected the object that to_json() writes.")
+    return data
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=True)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
+    return _plain(a) == _plain(b)
 
 
 def _pair(value: Any) -> Any:

@@ -193,7 +193,7 @@ def solved(
             "Look for 0/0, sqrt(0) or a softmax with everything masked in its forward pass, or use another baseline; "
             "in float16, which overflows, use bfloat16 or float32."
         )
-    total = torch.stack([v.double().flatten(1).sum(1) for v in values]).sum(0)
+    total = torch.stack([by_row(v.double()).sum(1) for v in values]).sum(0)
     output, baseline_output = output.detach(), baseline_output.detach()
     delta = output.double() - baseline_output.double() - total
     return Attribution(
@@ -243,18 +243,24 @@ def detached(outputs: Any) -> Any:
     return mapped(Tensor.detach, outputs)
 
 
+def by_row(t: Tensor) -> Tensor:
+    """(rows, …) → (rows, elements), also where a row is a single number: (rows,) → (rows, 1)."""
+    return t.unsqueeze(-1).flatten(1)
+
+
 def picked(tree: Any, rows: Tensor, n: int) -> Any:
     """These rows of every tensor that has `n`; what else there is stays."""
     return mapped(lambda t: t[rows] if t.ndim and t.shape[0] == n else t, tree)
 
 
 def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """Every tensor of a nest changed; mappings become dicts."""
+    """Every tensor of a nest changed; mappings become dicts, a named tuple keeps its names."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, dict):
         return {k: mapped(change, v) for k, v in tree.items()}
     if isinstance(tree, (tuple, list)):
         each = [mapped(change, v) for v in tree]
-        return each if isinstance(tree, list) else tuple(each)
+        make = getattr(tree, "_make", tuple)
+        return each if isinstance(tree, list) else make(each)
     return tree

@@ -170,7 +170,8 @@ def _operations_of(model: Model, items: Sequence[Any]) -> tuple[Operation, ...]:
 
 def _measure(model: Model, items: Sequence[Any]) -> tuple[Probe, ...]:
     options: dict[str, Any] = {"truncate": True, "max_new_tokens": 3}
-    together = [_all(answer) for answer in explain(model, list(items), **options)]
+    twice = [*items, *items]  # not every model is given texts of different length together
+    together = [_all(answer) for answer in explain(model, twice, **options)][: len(items)]
     probes = []
     for item, batched in zip(items, together, strict=True):
         alone = _all(explain(model, item, **options))
@@ -201,14 +202,15 @@ def _plain(value: Any) -> Any:
 def _facts(report: Report) -> Any:
     from rich.table import Table
 
-    labels = ", ".join(report.labels[:8]) + (f", … ({len(report.labels)})" if len(report.labels) > 8 else "")
+    named = [label for label in report.labels if not label.startswith("LABEL_")]  # which is what no name is called
+    labels = ", ".join(named[:8]) + (f", … ({len(named)})" if len(named) > 8 else "")
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in (
         ("model", f"{report.model} ({report.architecture})"),
         ("task", report.task),
-        ("labels", labels or "none"),
+        ("labels", labels or "none named"),
         ("attention", report.attention or "the model's own"),
         ("numbers", f"{report.dtype} on {report.device}"),
         ("baseline", report.baseline),

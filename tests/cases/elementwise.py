@@ -6,14 +6,38 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .values import B
 
 ONE: list[tuple[int, ...]] = [(4, 6)]
 TWO: list[tuple[int, ...]] = [(4, 6), (4, 6)]
 
+
+def overwritten(a: Tensor) -> Tensor:
+    y, z = a * 1, a * 1
+    y[:, :2].tanh_()
+    F.elu(z.T[2:4], inplace=True)
+    return y + z
+
+
+HIDDEN = torch.full((4, 6), -torch.inf).triu(1)
+
+
+def xielu(x: Tensor) -> Tensor:
+    """In pieces that meet at 0 (Huang & Schlag 2025, 2411.13010)."""
+    return torch.where(x > 0, 0.8 * x * x + 0.5 * x, (torch.expm1(torch.min(x, B[0] * 0 - 1e-6)) - x) * 0.8 + 0.5 * x)
+
+
 CASES: dict[str, Any] = {
     "gelu": (F.gelu, ONE, False),
+    "in_pieces": (xielu, ONE, False),
+    "in_pieces_with_a_step": (
+        lambda a: torch.where(a > 0.2, 2 * a, 1.0) + torch.where(a <= 0, 3.0, a.exp()),
+        ONE,
+        False,
+    ),
+    "masked_exp": (lambda a: (a + torch.where(a > 9, a, -torch.inf)).exp() + (a.tril() + HIDDEN).exp2(), ONE, False),
     "gelu_tanh": (lambda a: F.gelu(a, approximate="tanh"), ONE, False),
     "silu": (F.silu, ONE, False),
     "mish": (F.mish, ONE, False),
@@ -47,6 +71,12 @@ CASES: dict[str, Any] = {
         ONE,
         False,
     ),
+    "kinks_in_place": (
+        lambda a: F.threshold(a + 0, 0.3, 5.0, inplace=True) + F.rrelu(a + 0, inplace=True),
+        ONE,
+        False,
+    ),
+    "in_place_on_a_view": (overwritten, ONE, False),
     "hardtanh": (F.hardtanh, ONE, False),
     "relu6": (F.relu6, ONE, False),
     "hardswish": (F.hardswish, ONE, False),

@@ -35,6 +35,21 @@ CASES: dict[str, Any] = {
     "mm": (lambda a, b: a @ b, [(4, 6), (6, 3)], False),
     "bmm": (lambda a, b: a @ b, [(2, 4, 6), (2, 6, 3)], False),
     "addmm": (lambda c, a, b: torch.addmm(c, a, b, beta=0.5, alpha=2.0), [(3,), (4, 6), (6, 3)], False),
+    "solve_triangular": (
+        lambda a, b: torch.linalg.solve_triangular(a.tril() + 3 * torch.eye(4), b, upper=False),
+        [(2, 4, 4), (2, 4, 3)],
+        False,
+    ),
+    "solve_unitriangular": (
+        lambda a, b: torch.linalg.solve_triangular(a / 3, b, upper=True, left=False, unitriangular=True),
+        [(2, 4, 4), (2, 3, 4)],
+        False,
+    ),
+    "solve_triangular_of_constant": (
+        lambda b: torch.linalg.solve_triangular(rand(4, 4) + 3 * torch.eye(4), b, upper=True),
+        [(2, 4, 3)],
+        False,
+    ),
     "baddbmm": (lambda c, a, b: torch.baddbmm(c, a, b, beta=0.5, alpha=2.0), [(2, 4, 3), (2, 4, 6), (2, 6, 3)], False),
     "addbmm": (lambda c, a, b: torch.addbmm(c, a, b, beta=0.5, alpha=2.0), [(4, 3), (2, 4, 6), (2, 6, 3)], False),
     "addmv": (lambda c, a, v: torch.addmv(c, a, v, beta=0.5, alpha=2.0), [(4,), (4, 6), (6,)], False),

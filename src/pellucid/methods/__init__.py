@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -122,4 +124,29 @@ def method(name: str, options: dict[str, Any], shared: bool = False) -> tuple[Me
     if unknown:
         has = ", ".join(f"{k}={v!r}" for k, v in takes.items() if k != "options") or "none"
         raise UnknownMethod(f"The method {name!r} has no option {', '.join(map(repr, unknown))}; expected: {has}.")
-    return METHODS[name], {k: v for k, v in options.items() if k in takes or ("options" in takes and not shared)}
+    given = {k: v for k, v in options.items() if k in takes or ("options" in takes and not shared)}
+    _check_kinds(name, given)
+    return METHODS[name], given
+
+
+def _check_kinds(name: str, given: dict[str, Any]) -> None:
+    """Raises InputError for an option of another kind than the method's signature says."""
+    signature = inspect.signature(METHODS[name].solve).parameters
+    for option, value in given.items():
+        kinds = str(signature[option].annotation).split(" | ") if option in signature else []
+        if all(kind in KINDS for kind in kinds) and not any(KINDS[kind][1](value) for kind in kinds or ["any"]):
+            expected = " or ".join(KINDS[kind][0] for kind in kinds)
+            raise InputError(f"{name} got {option}={value!r:.60}; expected {expected}.")
+        if option == "seed" and value < 0:
+            raise InputError(f"{name} got seed={value!r}; expected 0 or more.")
+
+
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "any": ("anything", lambda v: True),
+    "int": ("a whole number", lambda v: isinstance(v, Integral) and not isinstance(v, bool)),
+    "float": ("a finite number", lambda v: isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)),
+    "bool": ("True or False", lambda v: isinstance(v, bool)),
+    "str": ("a name", lambda v: isinstance(v, str)),
+    "None": ("None", lambda v: v is None),
+}
+"""What an option may be, by its annotation: in words, and as a test."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..numerics.coalitions import Coalitions, Values
-from ..problem import Attribution, Problem, Select, Tensors, solved
+from ..problem import Attribution, Problem, Select, Tensors, by_row, solved
 from ..types import STATUSES
 from .evaluate import batched, value_at_x
 
@@ -48,7 +48,7 @@ def games_of(problem: Problem) -> tuple[Game, ...]:
     """A game for each target, from one pass at x; what one of them asks for is known to all."""
     outputs, selects, y = value_at_x(problem)
     groups = problem.groups if problem.groups is not None else _each_element(problem)
-    most = torch.stack([g.flatten(1).amax(1) for g in groups]).amax(0) + 1
+    most = torch.stack([by_row(g).amax(1) for g in groups]).amax(0) + 1
     players = tuple(most.tolist())
     everyone = lambda n: _packed(np.ones((1, n), dtype=bool))[0]
     at_x = np.array([v.tolist() for v in y])
@@ -184,7 +184,7 @@ def _first_removed(game: Game, rows: Tensor, present: Tensor) -> Tensor | None:
 def _kept(game: Game, k: int, rows: Tensor, present: Tensor) -> Tensor:
     """The positions (n, …) of input k that stay: a present player's, and those of none, but not padding."""
     g = game.groups[k][rows]
-    kept = present.gather(1, g.flatten(1).clamp(min=0)).view(g.shape) | (g < 0)
+    kept = present.gather(1, by_row(g).clamp(min=0)).view(g.shape) | (g < 0)
     mask = game.problem.mask
     return kept if mask is None or mask.shape[1:] != g.shape[1:] else kept & mask[rows]
 
@@ -197,7 +197,7 @@ def _spread(game: Game, scores: Sequence[Values]) -> Tensors:
     groups = [g.cpu() for g in game.groups]
     count = torch.zeros_like(table)
     for g, t in zip(groups, game.problem.x, strict=True):
-        own = (g >= 0).flatten(1).double() * (t.numel() // g.numel())
-        count.scatter_add_(1, g.flatten(1).clamp(min=0), own)
+        own = by_row(g >= 0).double() * (t.numel() // g.numel())
+        count.scatter_add_(1, by_row(g).clamp(min=0), own)
     each = table / count.clamp(min=1)
-    return tuple(each.gather(1, g.flatten(1).clamp(min=0)).view(g.shape).masked_fill(g < 0, 0.0) for g in groups)
+    return tuple(each.gather(1, by_row(g).clamp(min=0)).view(g.shape).masked_fill(g < 0, 0.0) for g in groups)

@@ -6,7 +6,7 @@ passes every tensor between input and output, so m·(h − h0) of any of them co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,9 +14,25 @@ from torch import Tensor
 
 from ..errors import InputError, UnsupportedOperation
 from ..numerics.lockstep import walk
+from ..numerics.opaque import keeping
 from ..numerics.recording import forward_pass, located
 from ..numerics.rules import NOTED, RULES
-from ..problem import Attributions, Problem, Seen, Select, Tensors, attached, contributed, detached, picked, solved
+from ..problem import (
+    Attribution,
+    Attributions,
+    Problem,
+    Seen,
+    Select,
+    Tensors,
+    attached,
+    by_row,
+    contributed,
+    detached,
+    picked,
+    solved,
+)
+
+_OFF = "tolerance_not_met"
 
 
 def deeplift(problem: Problem, segments: int = 1) -> Attributions:
@@ -38,17 +54,33 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
         upper = lower  # a graph lives only while it is walked
     n = len(problem.x)
     return tuple(
-        solved(
-            tuple(total[:n]),
-            output[t],
-            upper.y[t].detach(),
-            passes=segments + 1,
-            status="exact",
-            outputs=outputs,
-            inside=tuple(zip(kinds, total[n:], strict=True)),
+        _proven(
+            solved(
+                tuple(total[:n]),
+                output[t],
+                upper.y[t].detach(),
+                passes=segments + 1,
+                status="exact",
+                outputs=outputs,
+                inside=tuple(zip(kinds, total[n:], strict=True)),
+            ),
+            problem.x[0].dtype,
         )
         for t, total in enumerate(totals)
     )
+
+
+def _proven(answer: Attribution, dtype: torch.dtype) -> Attribution:
+    """Exact only where the residual is rounding: at most √ε of the numbers that are added up. A model that draws at
+    random, or computes a part without a gradient, leaves more."""
+    y, y0 = answer.output.double(), answer.baseline_output.double()
+    sums = torch.stack([by_row(v).double().abs().sum(1) for v in answer.values])
+    largest = torch.maximum(torch.maximum(y.abs(), y0.abs()), sums.sum(0))
+    rounding = max(torch.finfo(d).eps for d in (dtype, answer.output.dtype)) ** 0.5
+    off = (answer.delta.abs() > rounding * largest).tolist()
+    if not any(off):
+        return answer
+    return replace(answer, status=_OFF, row_status=tuple(_OFF if o else answer.status for o in off))
 
 
 @dataclass(frozen=True)
@@ -62,7 +94,7 @@ class _Pass:
 
 def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple[Any, tuple[Select, ...], _Pass]:
     """The pass at x0 + t·(x − x0). At x the targets are found; elsewhere they are given."""
-    at = lambda a, b: a if t == 1 else b if t == 0 else torch.lerp(b, a, t)
+    at = lambda a, b: _laid_out(a if t == 1 else b if t == 0 else torch.lerp(b, a, t), a)
     x = tuple(at(a, b).detach().requires_grad_() for a, b in zip(problem.x, problem.x0, strict=True))
     with forward_pass(x, NOTED), problem.watching() as seen:
         outputs = problem.outputs(x)
@@ -73,11 +105,18 @@ def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple
     return detached(at_inputs), selects, _Pass(x, y, tuple(seen))
 
 
+def _laid_out(t: Tensor, like: Tensor) -> Tensor:
+    """`t`, in memory as `like` is: PyTorch chooses by strides which operations a view, a copy or a mean is."""
+    form = torch.empty_like(like)
+    return t if t.stride() == form.stride() else form.copy_(t)
+
+
 def _walked(problem: Problem, upper: _Pass, lower: _Pass, t: int) -> list[Tensor]:
     """What the inputs contributed between two passes to target t, and then the tensors inside."""
     y, y0, inside = upper.y[t], lower.y[t], [s.value for s in upper.seen]
     try:
-        multipliers = walk(y, y0, torch.ones_like(y), upper.x, lower.x, RULES, inside)
+        with keeping():
+            multipliers = walk(y, y0, torch.ones_like(y), upper.x, lower.x, RULES, inside)
     except UnsupportedOperation as error:
         raise located(error, lambda: problem.outputs(upper.x)) from None
     n = len(upper.x)

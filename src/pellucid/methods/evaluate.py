@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ..errors import OutOfMemory
 from ..numerics.lockstep import operations
+from ..numerics.opaque import checked, keeping
 from ..numerics.recording import forward_pass
+from ..numerics.training import Steady
 from ..problem import Problem, Seen, Select, Tensors, attached, detached
 
 T = TypeVar("T")
@@ -22,7 +24,7 @@ _BATCH = 1 << 19
 
 def value_at_x(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors]:
     """`f(x)` at each input, the targets it fixes, and each target's value (rows,)."""
-    with torch.no_grad():
+    with torch.no_grad(), Steady():
         x, rows = _inputs(problem)
         outputs = problem.outputs(x, rows)
         selects = problem.selects(outputs)
@@ -75,7 +77,7 @@ def start(problem: Problem) -> Start:
         outputs = problem.outputs(leaves, rows)
         selects = problem.selects(outputs)
         y = [attached(problem.value(outputs, s, rows)) for s in selects]
-    made_by = frozenset[str]().union(*(operations(v) for v in y))
+    made_by = checked(frozenset[str]().union(*(operations(v) for v in y)))
     found = _evaluated(y, leaves, seen)
     return Start(detached(outputs), selects, found if rows is None else _of_rows(found, problem.source), made_by)
 
@@ -105,11 +107,11 @@ def along_path(
 
 
 def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterator[T]:
-    """`evaluate` over n evaluations, cut into batches; where memory runs out, a batch is halved and tried again.
+    """`evaluate` over n evaluations, cut into equal batches; where memory runs out, a batch is halved and tried again.
 
     Raises OutOfMemory where even one evaluation does not fit.
     """
-    each = batch_size(problem)
+    each = -(-n // max(1, round(n / batch_size(problem))))
     i = 0
     while i < n:
         try:
@@ -148,7 +150,11 @@ def _leaves(x: Tensors) -> Tensors:
 def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Evaluation:
     """One backward pass per target, through one graph."""
     of = (*leaves, *(s.value for s in seen))
-    grads = [torch.autograd.grad(v.sum(), of, allow_unused=True, retain_graph=k + 1 < len(y)) for k, v in enumerate(y)]
+    with keeping():
+        grads = [
+            torch.autograd.grad(v, of, torch.ones_like(v), allow_unused=True, retain_graph=k + 1 < len(y))
+            for k, v in enumerate(y)
+        ]
     together = [
         torch.stack([torch.zeros_like(t) if g is None else g for g in each])
         if len(y) > 1 or each[0] is None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..problem import Attributions, Problem, Tensors, solved
+from ..problem import Attributions, Problem, Tensors, by_row, solved
 from .evaluate import start, value_at_x0
 
 
@@ -56,8 +56,8 @@ def noisy(problem: Problem, rows: Tensor, draws: Tensor, noise: float, seed: int
         if problem.mask is not None and problem.mask.shape == whole.shape[: problem.mask.ndim]:
             mask = problem.mask[rows]
             own = mask.bool().view(*mask.shape, *[1] * (t.ndim - mask.ndim)).expand_as(t)
-        high = t.masked_fill(~own, -torch.inf).flatten(1).amax(1)
-        low = t.masked_fill(~own, torch.inf).flatten(1).amin(1)
+        high = by_row(t.masked_fill(~own, -torch.inf)).amax(1)
+        low = by_row(t.masked_fill(~own, torch.inf)).amin(1)
         sigma = ((high - low) * noise).view(-1, *[1] * (t.ndim - 1))
         drawn = torch.stack([_normal(t[0].shape, seed * 1_000_003 + k) for k in numbers.tolist()]).to(t)
         result.append(t + sigma * drawn[which] * own)

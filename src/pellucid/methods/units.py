@@ -18,7 +18,7 @@ def unit_scores(problem: Problem, gradients: Tensors, differences: Tensors) -> T
         (g * d).flatten(dims + 1).sum(-1, dtype=torch.float64) if 0 < dims < d.ndim else (g * d).double()
         for g, d in zip(gradients, differences, strict=True)
     ]
-    return torch.cat([p.flatten(2) for p in parts], -1)
+    return torch.cat([p.unsqueeze(-1).flatten(2) for p in parts], -1)
 
 
 def unit_values(problem: Problem, total: Tensor) -> Tensors:

@@ -58,7 +58,7 @@ def embedded(
     """The baseline's embeddings (rows, tokens, hidden).
 
     spec: see `types.BaselineSpec`. ids (rows, tokens) and x, their embeddings. kept (rows, tokens): special tokens and
-    padding, which stay. embed: ids → embeddings. mean: the average embedding (hidden,).
+    padding, which stay. embed: ids → embeddings. mean: the average embedding at each place (tokens, hidden).
     """
     if isinstance(spec, Tensor):
         return _from_tensor(spec, ids, x, kept, embed)

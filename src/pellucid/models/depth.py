@@ -37,8 +37,9 @@ def checked(detail: str | Sequence[str]) -> frozenset[str]:
 
 
 def stack(model: Model, names: Sequence[str] | None = None) -> list[nn.Module]:
-    """The layers of a model: the modules of these names, or the longest outermost list of modules on the side that
-    reads the input. Raises UnsupportedModel, InputError."""
+    """The layers of a model: the modules of these names, or the outermost list of modules, on the side that reads the
+    input, that is as long as the configuration says; else the longest. Of several the last: what a layer is made of may
+    stand in lists of its own (XLM), in the order in which it runs. Raises UnsupportedModel, InputError."""
     if names is not None:
         return [module_named(model.model, name) for name in names]
     reader = model.reader
@@ -49,8 +50,9 @@ def stack(model: Model, names: Sequence[str] | None = None) -> list[nn.Module]:
             f"{type(model.model).__name__} has no list of layers (an nn.ModuleList); name the modules that are: "
             "at=['path.to.layer', …]."
         )
-    longest = max(outer, key=len)
-    return [layer for item in longest for layer in (item if isinstance(item, nn.ModuleList) else [item])]
+    told = getattr(getattr(reader, "config", None), "num_hidden_layers", None)
+    layers = max(reversed(outer), key=lambda m: (len(m) == told, len(m)))
+    return [layer for item in layers for layer in (item if isinstance(item, nn.ModuleList) else [item])]
 
 
 def module_named(net: nn.Module, name: str) -> nn.Module:
@@ -66,19 +68,28 @@ def module_named(net: nn.Module, name: str) -> nn.Module:
 
 
 @contextmanager
-def watching(layers: Sequence[nn.Module], tokens: int, layer_outputs: bool, attention: bool) -> Iterator[list[Seen]]:
-    """Collects the layers' outputs (rows, tokens, hidden) and their attention probabilities, layer by layer."""
+def watching(
+    layers: Sequence[nn.Module], tokens: int, layer_outputs: bool, attention: bool, kind: str = "layer"
+) -> Iterator[list[Seen]]:
+    """Collects the layers' outputs (rows, tokens, hidden) and their attention probabilities, layer by layer.
+
+    kind: what the outputs are called: "layer", through which all of the text passes, or "module"."""
     seen: list[Seen] = []
+    called: set[nn.Module] = set()
 
     def note(layer: int, output: Any) -> None:
+        called.add(layers[layer])
+        if not layer_outputs:
+            return
         h = output if isinstance(output, Tensor) else output[0]
         if h.ndim != 3 or h.shape[1] < tokens:
             raise UnsupportedModel(
                 f"Layer {layer} ({type(layers[layer]).__name__}) returned {tuple(h.shape)}, where (rows, {tokens} or "
-                "more tokens, hidden) was expected: this model changes the length of the text on its way. Name modules "
-                "that keep it: at=['path.to.layer', …]."
+                "more tokens, hidden) was expected: this model changes the length of the text on its way, carries "
+                "several streams, or reads the texts of its task one after the other. Leave out 'layers', or name "
+                "modules that return one vector for each token: at=['path.to.layer', …]."
             )
-        seen.append(Seen("layer", h, 2))
+        seen.append(Seen(kind, h, 2))
 
     def attended(found: Attention) -> None:
         queries, keys = found.probabilities.shape[-2:]
@@ -89,9 +100,14 @@ def watching(layers: Sequence[nn.Module], tokens: int, layer_outputs: bool, atte
             )
         seen.append(Seen("attention", found.probabilities, 4))
 
-    outputs = sites.read(layers, note) if layer_outputs else nullcontext()
-    with attending(layers, attended) if attention else nullcontext(), outputs:
+    with attending(layers, attended) if attention else nullcontext(), sites.read(layers, note):
         yield seen
+    silent = next((i for i, layer in enumerate(layers) if layer not in called), None)
+    if silent is not None:
+        raise UnsupportedModel(
+            f"Layer {silent} ({type(layers[silent]).__name__}) was never called as a module in the forward pass, so "
+            "that nothing could be read of it. Name modules that are: at=['path.to.layer', …]."
+        )
 
 
 def fields(
@@ -107,16 +123,35 @@ def fields(
     for answer, goal in zip(answers, goals, strict=True):
         if per_goal:
             measures = measured(layers, problem, detail, goal)
+        _check_whole(model, answer)
         rows = zip(own, measures, strict=True)
         found.append([{**_told(answer, i, mine, names), **more} for i, (mine, more) in enumerate(rows)])
     return found
+
+
+def _check_whole(model: Model, answer: Attribution) -> None:
+    """Raises UnsupportedModel where the scores add up, and what passed through one of the layers does not."""
+    total = lambda tensors: torch.stack([t.double().flatten(1).sum(1) for t in tensors]).sum(0)
+    whole, size = total(answer.values), total([v.abs() for v in answer.values])
+    layers = [c for kind, c in answer.inside if kind == "layer"] if answer.status == "exact" else []
+    for i, c in enumerate(layers):
+        rounding = 256 * torch.finfo(c.dtype).eps * (size + total([c.abs()]))
+        off = (total([c]) - whole).abs() > 0.01 * whole.abs() + rounding
+        if off.any():
+            row = int(off.nonzero()[0])
+            raise UnsupportedModel(
+                f"{float(total([c])[row]):.3g} of a change of {float(whole[row]):.3g} passed through the output of "
+                f"layer {i} of {type(model.model).__name__}; expected all of it. This model has another way for the "
+                "text to reach later layers (embeddings of their own, several streams). Leave out 'layers', or name "
+                "modules whose part of the change is wanted: at=['path.to.layer', …]."
+            )
 
 
 def _told(answer: Attribution, row: int, mine: Tensor, names: Sequence[str]) -> dict[str, Any]:
     """What an answer tells of the inside, for a row's own tokens."""
     where = mine.nonzero().squeeze(1)
     found: dict[str, Any] = {}
-    layers = [c[row][where] for kind, c in answer.inside if kind == "layer"]
+    layers = [c[row][where] for kind, c in answer.inside if kind in ("layer", "module")]
     heads = [c[row][:, where][..., where] for kind, c in answer.inside if kind == "attention"]
     if layers:
         found["layers"] = torch.stack(layers).double().cpu().numpy()
@@ -147,7 +182,8 @@ def deepened(model: Model, problem: Problem, detail: frozenset[str], at: str | S
     if detail & {"layers", "heads"}:
         layers = stack(model, None if isinstance(at, str) else at)
         tokens = problem.x[0].shape[1]
-        how = layers, tokens, "layers" in detail, "heads" in detail
+        kind = "layer" if at is None or isinstance(at, str) else "module"
+        how = layers, tokens, "layers" in detail, "heads" in detail, kind
         problem = replace(problem, watch=lambda: watching(*how))
     return problem
 

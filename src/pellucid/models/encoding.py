@@ -41,6 +41,11 @@ class Encoding:
         return len(self.tokens)
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """How long each sequence is."""
+        return tuple(len(next(iter(s.values()))) for s in self.sequences)
+
+    @property
     def ids(self) -> list[int]:
         return [t.id for t in self.tokens]
 
@@ -136,7 +141,8 @@ def tokens_of(tokenizer: Any, batch: Any, k: int, ids: list[int], text: str | tu
         marks = tokenizer.get_special_tokens_mask(ids, already_has_special_tokens=True)
         typed = {getattr(tokenizer, f"{n}_token_id", None) for n in ("unk", "mask")}  # stand for what the user wrote
         marks = [0 if i in typed else mark for i, mark in zip(ids, marks, strict=True)]
-        spans, segments = _aligned(names, marks, parts, getattr(tokenizer, "unk_token", None))
+        pieces = _as_cut(tokenizer, names, marks, parts)
+        spans, segments = _aligned(pieces, marks, parts, getattr(tokenizer, "unk_token", None))
         words = list(range(len(names)))
         words = [None if m else w for w, m in zip(words, marks, strict=True)]
     tokens: list[Token] = []
@@ -149,6 +155,7 @@ def tokens_of(tokenizer: Any, batch: Any, k: int, ids: list[int], text: str | tu
             before = ()
             continue
         start, end = _trimmed(parts[segment], *span)
+        end = end if name.strip("▁") else start  # a mark of a word's beginning, where no white space need be
         joined = before and before[:2] == (segment, piece_of) and not _has_space(parts[segment][before[2] : start])
         word += 0 if joined else 1
         tokens.append(Token(name, token_id, (start, end), False, word, segment))
@@ -176,6 +183,16 @@ def _folded(text: str) -> str:
 def _fold(c: str) -> str:
     first, *rest = unicodedata.normalize("NFD", c.lower())
     return first if all(map(unicodedata.combining, rest)) else c
+
+
+def _as_cut(tokenizer: Any, names: list[str], marks: list[int], parts: tuple[str, ...]) -> list[str]:
+    """The tokens' names; where the tokenizer can still say it, the piece of text in the place of an unknown token."""
+    cuts: Any = getattr(tokenizer, "tokenize", lambda part: ())
+    cut = [piece for part in parts for piece in cuts(part)]
+    if len(cut) != len(marks) - sum(map(bool, marks)):
+        return names
+    pieces = iter(cut)
+    return [name if special else next(pieces) for name, special in zip(names, marks, strict=True)]
 
 
 def _aligned(

@@ -45,20 +45,27 @@ def _other_tokens(
     model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ...], x: Tensor, kept: Tensor
 ) -> Tensor:
     def embed(ids: Tensor) -> Tensor:
-        parts = zip(sequences, ids.split(widths(owns), 1), strict=True)
-        return torch.cat([model.embedded({**s, "input_ids": part}) for s, part in parts], 1)
+        parts = enumerate(zip(sequences, ids.split(widths(owns), 1), strict=True))
+        return torch.cat([model.embedded({**s, "input_ids": part}, k) for k, (s, part) in parts], 1)
+
+    def mean() -> Tensor:
+        return torch.cat([model.mean_embedding(k).expand(n, -1) for k, n in enumerate(widths(owns))])
 
     ids = torch.cat([s["input_ids"] for s in sequences], 1)
-    return baselines.embedded(spec, ids, x, kept, model.tokenizer, embed, model.mean_embedding)
+    return baselines.embedded(spec, ids, x, kept, model.tokenizer, embed, mean)
 
 
 def _reading_module(model: Model) -> nn.Module:
-    """The module that embeds token ids: as the model says, or the only one as large as the vocabulary."""
+    """The module that embeds token ids: as the model says, or the only one as large as the vocabulary; where there is
+    none of that size (CANINE hashes characters), the only one that is called "…Embeddings"."""
     for module in model.model.modules():
         if _embeds(side := reading_side(module)):
             return side.get_input_embeddings()
     vocabulary = getattr(model.tokenizer, "vocab_size", 0)
     wide = [m for m in model.model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings >= vocabulary]
+    called = [m for m in model.model.modules() if type(m).__name__.endswith("Embeddings")]
+    if not wide and len(called) == 1:
+        return called[0]
     if len(wide) != 1:
         raise UnsupportedModel(
             f"Found {len(wide)} embedding modules as large as the vocabulary ({vocabulary}); expected one. "

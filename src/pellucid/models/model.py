@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, PellucidError, UnsupportedModel
+from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
 from . import baselines, depth, running, sites
 from .encoding import Encoding
@@ -137,14 +137,16 @@ class Model:
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     def borrowed(self) -> AbstractContextManager[None]:
-        """Inside, the model is in evaluation mode; afterwards it is as it was."""
-        return sites.borrowed(self.model)
+        """Inside, the model is in evaluation mode, and what the user compiled runs as it is; afterwards all is as it
+        was."""
+        return sites.borrowed(self.model, eager=not self._compiled)
 
     # ----------------------------------------------------------------------------------------- what it does
 
     def encode(self, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
         """Inputs as token ids, one Encoding each. Raises InputError, TextTooLong."""
-        return self.row.encode(self, items, truncate, max_new_tokens)
+        found = self.row.encode(self, items, truncate, max_new_tokens)
+        return found if self._pads else [replace(e, kind=(e.kind, *e.widths)) for e in found]
 
     def problem(
         self,
@@ -165,7 +167,7 @@ class Model:
         special = torch.zeros_like(own)
         special[own] = torch.tensor([t.special for e in encodings for t in e.tokens], device=own.device)
         with torch.no_grad():
-            x = torch.cat([self.embedded(s) for s in sequences], 1)
+            x = torch.cat([self.embedded(s, k) for k, s in enumerate(sequences)], 1)
             deletes = baselines.deletes(baseline, special, self.row)
             x0 = x if deletes else self.row.reads.baseline(self, baseline, sequences, owns, x, special | ~own)
         members = torch.full(own.shape, -1, device=own.device)
@@ -211,29 +213,31 @@ class Model:
         site = nullcontext() if x is None else sites.replaced(self.embedding, x, ids)
         precision = running.autocast(self.device, self.precision)
         with site, precision, sites.compiled(self._compiled), sites.padded(self.model, inputs) as given:
-            try:
-                return self.model(**given, **self._positions(inputs), **more)
-            except (AssertionError, ValueError) as error:
-                if isinstance(error, PellucidError):
-                    raise
-                said = str(error).strip(" .") or type(error).__name__
-                raise UnsupportedModel(
-                    f"{type(self.model).__name__}.forward refused {', '.join(given)}: {said:.300}. Expected a model "
-                    f"that takes what its tokenizer makes. For {self.row.name} give the checkpoint's own tokenizer and "
-                    "a model with that head; of an encoder and a decoder without a head the encoder, "
-                    "model.get_encoder()."
-                ) from error
+            alone = {"use_cache": False} if "use_cache" in self._parameters[0] else {}
+            return running.called(self.model, {**given, **self._positions(inputs), **alone, **more}, self.row.name)
 
-    def embedded(self, inputs: Inputs) -> Tensor:
-        """The embeddings (rows, tokens, hidden) of one sequence: what its embedding module returns."""
-        if isinstance(self.embedding, nn.Embedding):
-            return self.embedding(inputs[self.row.reads.takes])
+    def embedded(self, inputs: Inputs, k: int = 0) -> Tensor:
+        """The embeddings (rows, tokens, hidden) of the k-th sequence: what its embedding module returns."""
+        embeds = self.row.embeds(self, k)
+        if isinstance(embeds, nn.Embedding):
+            return embeds(inputs[self.row.reads.takes])
+        rows = len(next(iter(inputs.values())))
         given = {n: v for n, v in inputs.items() if n != self.row.places}
-        return sites.output_of(self.embedding, lambda: self.model(**given))
+        found = sites.as_tokens(
+            sites.output_of(self.embedding, lambda: running.called(self.model, given, self.row.name))
+        )
+        tokens = inputs["input_ids"].shape[1] if "input_ids" in inputs else found.shape[-2]
+        if found.ndim != 3 or len(found) not in (1, rows) or found.shape[1] != tokens:
+            raise UnsupportedModel(
+                f"The embedding module {type(self.embedding).__name__} returned {tuple(found.shape)}; expected one "
+                f"vector for each of {tokens} tokens, ({rows}, {tokens}, hidden). Name a module that keeps the tokens "
+                "apart: pellucid.Model(..., embeddings='path.to.module')."
+            )
+        return found
 
-    def mean_embedding(self) -> Tensor:
-        """The average (hidden,) of the vocabulary's embeddings. Raises InputError where there is no such matrix."""
-        weight = getattr(self.embedding, "weight", None)
+    def mean_embedding(self, k: int = 0) -> Tensor:
+        """The average (hidden,) of the k-th sequence's vocabulary. Raises InputError where there is no such matrix."""
+        weight = getattr(self.row.embeds(self, k), "weight", None)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
             raise InputError(
                 f"baseline='mean' needs an embedding matrix, and {type(self.embedding).__name__} has none. "
@@ -255,6 +259,14 @@ class Model:
         return reading_side(self.model)
 
     # ---------------------------------------------------------------------------------------------- details
+
+    @property
+    def _pads(self) -> bool:
+        """Whether texts of different length may share a batch: only a model of transformers', told which tokens are
+        padding, is known to pass over them; and on the left only where no first token is read."""
+        left = getattr(self.tokenizer, "padding_side", "right") == "left"
+        known = any(hasattr(m, "base_model_prefix") for m in _shells(self.model))
+        return known and self.takes("attention_mask") and (not left or self.row.places is not None)
 
     def _positions(self, batch: Inputs) -> dict[str, Tensor]:
         """Positions for rows padded on the left, counted from where each begins, where the model can be told them."""
@@ -278,10 +290,13 @@ class Model:
 
     @cached_property
     def _parameters(self) -> tuple[frozenset[str], bool]:
-        parameters = inspect.signature(self.model.forward).parameters.values()
-        named = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
         takes = self.row.reads.takes
-        anything = any(p.kind == p.VAR_KEYWORD for p in parameters) and takes not in named
+        named, anything = _named(self.model, takes)
+        for shell in _shells(self.model) if anything else ():  # what passes everything on takes what is in it takes
+            inner, passes = _named(shell, takes)
+            if not passes:
+                named, anything = (inner, False) if takes in inner else (named, anything)
+                break
         reads = getattr(self.model, "main_input_name", takes)
         if takes not in named and (not anything or reads != takes):
             raise UnsupportedModel(
@@ -308,6 +323,13 @@ def _shells(net: nn.Module) -> Iterator[nn.Module]:
     while len(children := list(net.children())) == 1:
         (net,) = children
         yield net
+
+
+def _named(net: nn.Module, takes: str) -> tuple[frozenset[str], bool]:
+    """The arguments that a forward names, and whether it takes any other."""
+    parameters = inspect.signature(net.forward).parameters.values()
+    named = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return named, any(p.kind == p.VAR_KEYWORD for p in parameters) and takes not in named
 
 
 def _one_device(net: nn.Module) -> None:

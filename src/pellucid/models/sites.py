@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Any
 
@@ -18,28 +19,45 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def borrowed(net: nn.Module) -> Iterator[None]:
+def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
     """The model in evaluation mode, and afterwards as it was. One thread at a time: modes and hooks are shared.
 
-    What a model changes in itself is put back too: a BigBird leaves its sparse attention for good at the first short
-    text, by exchanging modules and a name.
+    What a model changes in itself is put back too, in every attribute of a module and in every dict of these: a BigBird
+    leaves its sparse attention for good at the first short text, by exchanging modules and a name; a model that returns
+    its hidden states hooks into itself. eager: what torch.compile has compiled runs uncompiled, because compiled code
+    does not notice hooks.
     """
-    with _LOCK:
+    with _LOCK, torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
         training = [m for m in net.modules() if m.training]
-        before = [(m, dict(m._modules), dict(vars(m))) for m in net.modules()]
+        before = [(m, dict(vars(m)), _contents(m)) for m in net.modules()]
         for m in training:
             m.training = False
         try:
             yield
         finally:
-            for m, children, values in before:
-                if m._modules != children:
-                    m._modules.clear()
-                    m._modules.update(children)
-                if not all(map(operator.is_, vars(m).values(), values.values())):
-                    vars(m).update({name: value for name, value in values.items() if type(value) is str})
             for m in training:
                 m.training = True
+            for m, values, contents in before:
+                _put_back(vars(m), values)
+                for found, content in contents:
+                    _put_back(found, content)
+
+
+def _contents(module: nn.Module) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
+    """What is in each dict of a module: its parameters, buffers, children and hooks, and what else it keeps."""
+    return [(value, dict(value)) for value in vars(module).values() if isinstance(value, dict)]
+
+
+def _put_back(found: dict[Any, Any], before: dict[Any, Any]) -> None:
+    if len(found) != len(before) or not all(map(operator.is_, found.values(), before.values())):
+        found.clear()
+        found.update(before)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Nothing that the user compiled runs compiled inside."""
+    dynamo = sys.modules.get("torch._dynamo")  # not there, nothing is compiled: it takes a second to import
+    return nullcontext() if dynamo is None else torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
@@ -74,8 +92,9 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
     """`module` returns `value` (rows, tokens, hidden) where it embeds `ids` (rows, tokens), in one call only, from 1:
     an encoder and a decoder may share an embedding.
 
-    A model may embed its ids turned over (XLNet: tokens first), or padded on the right (Longformer, BigBird): the
-    value is turned over too, and beyond it the module's own output stays.
+    A model may embed its ids turned over (XLNet: tokens first), padded on the right (Longformer, BigBird), or an image
+    as a map: the value is turned over too, and beyond it the module's own output stays. What it returns is a copy,
+    so that the model may go on in place (CTRL).
     """
     calls = 0
 
@@ -94,6 +113,7 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
                 "of the input's own ids were expected: it is called with other ids first. Name the module that embeds "
                 "the input: pellucid.Model(..., embeddings='path.to.module')."
             )
+        fitted = fitted.clone()
         return (fitted, *others) if isinstance(output, tuple) else fitted
 
     handle = module.register_forward_hook(hook, with_kwargs=True)
@@ -108,6 +128,11 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
         )
 
 
+def as_tokens(output: Tensor) -> Tensor:
+    """A map (rows, channels, height, width) as one vector per place (rows, height · width, channels); else as it is."""
+    return output.flatten(2).mT if output.ndim == 4 else output
+
+
 def _are_ids(t: Any) -> bool:
     return isinstance(t, Tensor) and t.ndim == 2 and not t.is_floating_point() and not t.is_complex()
 
@@ -116,6 +141,8 @@ def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Any
     """`value` as the module's output for the ids it was given, which may be `ids` turned over or padded."""
     if not isinstance(output, Tensor):
         return None
+    if output.ndim == 4 and value.shape[1:] == as_tokens(output).shape[1:]:
+        return value.mT.unflatten(2, output.shape[2:])
     fits = output.shape[1:] == value.shape[1:] and len(output) in (1, len(value))  # positions: one row for all
     if ids is None or given is None or torch.equal(given, ids):
         return value if fits else None

@@ -87,6 +87,18 @@ def plain(phi: Phi, kinked: bool = False, everywhere: bool = False) -> Rule:
     return elementwise(lambda n: phi, kinked, everywhere)
 
 
+def rising_from_nothing(phi: Phi) -> Rule:
+    """As `plain`, for a φ that is constant at −∞: nothing flows where x and x0 are both −∞, as in a causal mask."""
+
+    def rule(n: Any, n0: Any, g: Grads) -> Grads:
+        x, x0 = input_of(n), input_of(n0)
+        gone = torch.isneginf(x) & torch.isneginf(x0)
+        x, x0 = x.masked_fill(gone, 0.0), x0.masked_fill(gone, 0.0)
+        return (secant(phi, x, x0, wide(g[0])).masked_fill_(gone, 0.0),)
+
+    return rule
+
+
 def of_results(m: Callable[[Tensor, Tensor], Tensor]) -> Rule:
     """Functions whose Δy/Δx is a closed form of the two results, free of cancellation."""
     return lambda n, n0, g: (g[0] * m(real(n, wide(n._saved_result)), wide(n0._saved_result)),)
@@ -108,6 +120,12 @@ def threshold(n: Any, n0: Any, g: Grads) -> Grads:
         raise UnsupportedOperation("The rule of a threshold needs its result, and the call is hidden.", n.name())
     x, dx = n._saved_self, n._saved_self - n0._saved_self
     return (g[0] * torch.where(dx == 0, (x > n._saved_threshold).to(dx), (y - y0) / dx),)
+
+
+def clipped_root(n: Any, n0: Any, g: Grads) -> Grads:
+    """RecurrentGemma's √x, whose own gradient is clipped: Δ√x = Δx/(√x + √x0)."""
+    roots = torch.sqrt(input_of(n)) + torch.sqrt(input_of(n0))
+    return (torch.where(roots == 0, 0.0, g[0] / roots),)
 
 
 def power_of_number(n: Any, n0: Any, g: Grads) -> Grads:

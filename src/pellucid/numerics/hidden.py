@@ -15,10 +15,11 @@ from .notes import CALL, INPUT, SLICES
 HIDING = frozenset(
     """
     multi_head_attention_forward lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
-    lp_pool1d lp_pool2d lp_pool3d tanhshrink softmin gumbel_softmax pad poisson_nll_loss
+    lp_pool1d lp_pool2d lp_pool3d tanhshrink softmin gumbel_softmax pad poisson_nll_loss _pad_packed_sequence
     """.split()
 )
 """Torch functions that call others inside, where a recording of Python's calls does not see them."""
+_VIEWS = frozenset({SLICES, "SliceBackward0", "AsStridedBackward0", "TransposeBackward0"})
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 
@@ -83,7 +84,7 @@ def _name_copies(out: Any) -> None:
     stack = [t.grad_fn for t in (out if isinstance(out, tuple) else (out,)) if isinstance(t, Tensor)]
     while stack:
         node: Any = stack.pop()
-        while node is not None and node.name() in (SLICES, "SliceBackward0", "AsStridedBackward0"):
+        while node is not None and node.name() in _VIEWS:
             if node.name() == SLICES:
                 node.metadata.setdefault(CALL, ("copy_", (), (), None))
             node = node.next_functions[0][0]

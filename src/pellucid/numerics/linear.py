@@ -27,7 +27,7 @@ def linear(n: Any, n0: Any, g: Grads, given: tuple[str, ...] | None = None) -> G
     return m if isinstance(m, tuple) else (m,)
 
 
-_IN_PLACE: dict[str, tuple[int, ...]] = {
+IN_PLACE: dict[str, tuple[int, ...]] = {
     "__setitem__": (1,),
     "copy_": (),
     "add_": (),
@@ -51,8 +51,8 @@ def in_place(n: Any, n0: Any, g: Grads) -> Grads:
         n.metadata.get(CALL, _UNKNOWN),
         n0.metadata.get(CALL, _UNKNOWN),
     )
-    given = _IN_PLACE.get(call, ())
-    if call not in _IN_PLACE or any(fed[i] for i in given):
+    given = IN_PLACE.get(call, ())
+    if call not in IN_PLACE or any(fed[i] for i in given):
         raise UnsupportedOperation(
             f"The in-place operation {call!r} on a view has no rule. Replace it by the operation that makes a new "
             "tensor.",
@@ -147,6 +147,17 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
         return *to_c, gy @ b.mH, a.mH @ gy
 
     return rule
+
+
+def solved(n: Any, n0: Any, g: Grads) -> Grads:
+    """A·X = B (or X·A = B), A a triangle:  avg(A, A0)·ΔX = ΔB − ΔA·avg(X, X0)."""
+    if not is_fed(n, 0):
+        return linear(n, n0, g, given=("_saved_self",))
+    upper, left, one = n._saved_upper, n._saved_left, n._saved_unitriangular
+    a, x = avg(n._saved_self, n0._saved_self), avg(n._saved_result, n0._saved_result)
+    to_b = torch.linalg.solve_triangular(a.mH, wide(g[0]), upper=not upper, left=left, unitriangular=one)
+    to_a = -(to_b @ x.mH if left else x.mH @ to_b)
+    return to_a.triu(int(one)) if upper else to_a.tril(-int(one)), to_b
 
 
 def mv(n: Any, n0: Any, g: Grads) -> Grads:

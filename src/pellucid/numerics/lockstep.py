@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CutGraph, GraphMismatch, UnsupportedOperation
+from .opaque import OPAQUE
 
 Grads = tuple[Any, ...]
 """One tensor for each output (or input) of a node, None where nothing flows."""
@@ -57,7 +58,7 @@ def walk(
             if name == LEAF or all(grad is None for grad in grads):
                 continue
             if name not in rules:
-                raise UnsupportedOperation(_no_rule(name), name)
+                raise UnsupportedOperation(OPAQUE.get(name) or _no_rule(name), name)
             for edge, grad in zip(node.next_functions, rules[name](node, node0, grads), strict=True):
                 if grad is not None and edge[0] in arrived:
                     _arrive(arrived, metas, edge, grad)
@@ -82,7 +83,7 @@ def _arrive(arrived: dict[Any, list[Tensor | None]], metas: Mapping[Any, Any], e
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
     node, k = edge[0], edge[1]
     meta = metas[node][k]
-    if grad.shape != meta.shape:
+    if list(grad.shape) != meta.shape:
         grad = grad.sum_to_size(meta.shape)
     if grad.dtype != meta.dtype:
         grad = grad.to(meta.dtype)

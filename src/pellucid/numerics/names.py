@@ -47,6 +47,7 @@ NOTED = {
         "max": "Max",
         "min": "Min",
         "celu": "Celu",
+        "rrelu": "RreluWithNoise",
         **{name: name.capitalize() for name in STEPS},
     }.items()
 }

@@ -46,9 +46,13 @@ def layer_norm(n: Any, n0: Any, g: Grads) -> Grads:
 
 def _between_extremes(n: Any, n0: Any, g: Tensor) -> Tensor:
     """The same in parts, where the input or the baseline is (almost) constant: c·s with the split of `normalised`."""
-    s, s0 = n._saved_result2, n0._saved_result2
     c, c0 = (wide(k._saved_input) - k._saved_result1 for k in (n, n0))
     dims = tuple(range(-len(n._saved_normalized_shape), 0))
+    return _centred_product(c, c0, n._saved_result2, n0._saved_result2, g, dims)
+
+
+def _centred_product(c: Tensor, c0: Tensor, s: Tensor, s0: Tensor, g: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The multiplier of x in c·s, with c = x − mean(x) and s = 1/σ over `dims`."""
     to_c, to_s = normalised(c, c0, s, s0)
     to_v = -((s * s0) ** 2) / (s + s0) * (g * to_s).mean(dims, keepdim=True)
     m = g * to_c + to_v * (c + c0)
@@ -59,14 +63,19 @@ def group_norm(n: Any, n0: Any, g: Grads) -> Grads:
     """As layer norm, over the channels of a group."""
     s, factor = _mean_statistics(n._saved_result2, n0._saved_result2)
     size, channels, area, groups = n._saved_N, n._saved_C, n._saved_HxW, n._saved_group
-    spread = factor.view(size, groups, 1)
-    x = avg(n._saved_input, n0._saved_input)
-    x = (x.reshape(size, groups, -1) * spread).view(x.shape)
-    mean = avg(n._saved_result1, n0._saved_result1) * factor
-    m, _, _ = torch.ops.aten.native_group_norm_backward(
-        g[0].contiguous(), x, mean, s, _mean_weight(n, n0), size, channels, area, groups, [True, False, False]
-    )
     each = lambda t: t.view(size, groups, 1)
+    x, weight = avg(n._saved_input, n0._saved_input), _mean_weight(n, n0)
+    if factor.numel() and factor.amin() < _EXTREME_FACTOR:
+        gy = wide(g[0]) if weight is None else wide(g[0]) * weight.view(1, -1, *(1,) * (g[0].ndim - 2))
+        c, c0 = (wide(k._saved_input).reshape(size, groups, -1) - each(k._saved_result1) for k in (n, n0))
+        m = _centred_product(c, c0, each(n._saved_result2), each(n0._saved_result2), gy.reshape(c.shape), (-1,))
+        m = m.view(x.shape)
+    else:
+        x = (x.reshape(size, groups, -1) * each(factor)).view(x.shape)
+        mean = avg(n._saved_result1, n0._saved_result1) * factor
+        m, _, _ = torch.ops.aten.native_group_norm_backward(
+            g[0].contiguous(), x, mean, s, weight, size, channels, area, groups, [True, False, False]
+        )
     normal = lambda k: (
         (k._saved_input.reshape(size, groups, -1) - each(k._saved_result1)) * each(k._saved_result2)
     ).view(x.shape)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .nodes import dimension, is_fed
+from .notes import OVERWRITTEN
 
 Read = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -162,3 +163,14 @@ def multi_margin(n: Any) -> Read:
         return (each, each.mean(), each.sum())[n._saved_reduction].view(() if n._saved_reduction else (len(t),))
 
     return run, (x,)
+
+
+def overwritten(n: Any) -> Read:
+    """A tensor in which a view is overwritten by a function of itself."""
+    apply, whole, at = n.metadata[OVERWRITTEN]
+
+    def f(x: Tensor) -> Tensor:
+        flat = x.flatten()
+        return flat.index_put((at,), apply(flat[at])).view_as(x)
+
+    return f, (whole,)

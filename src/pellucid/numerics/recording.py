@@ -13,9 +13,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedOperation
+from .branching import COMPARISONS, Compared, note_choice, remember
 from .hidden import HIDING, hides, run_seen
+from .linear import IN_PLACE
 from .logits import attention_logits
-from .notes import CALL, INPUT, OUTPUT, SLICES
+from .notes import CALL, INPUT, OUTPUT, OVERWRITTEN, SLICES
+from .training import TRAINING, refuse
 
 
 class Recording(TorchFunctionMode):
@@ -31,6 +34,7 @@ class Recording(TorchFunctionMode):
         super().__init__()
         self.inputs = {id(x) for x in inputs}
         self.noted = noted
+        self.compared: Compared = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
@@ -52,21 +56,23 @@ class Recording(TorchFunctionMode):
             if name in ("float", "half", "bfloat16"):
                 return source
             args, kwargs = tuple(_undemoted(a) for a in args), {k: _undemoted(v) for k, v in kwargs.items()}
-        if noted and in_place and isinstance(source, Tensor):
-            source = source.detach().clone()
-        if name in _RANDOM and _drops(args, kwargs):
-            raise UnsupportedOperation(
-                f"{name} drops units at random, because the model is in training mode: no two passes are the same. "
-                "Call .eval() on it first.",
-                name,
-            )
+        if name in TRAINING:
+            refuse(name, args, kwargs)
         if hides(name, args, kwargs):
             return run_seen(name, func, args, kwargs, self.noted)
+        before = source.detach().clone() if noted and in_place and isinstance(source, Tensor) else source
+        overwritten = _overwritten(name, source, args, kwargs) if in_place and self.noted else None
         out = func(*args, **kwargs)
-        if noted:
-            _note(noted, out, source)
+        if overwritten is not None:
+            _note_overwritten(out, overwritten)
+        elif noted:
+            _note(noted, out, before)
         elif name in _RESULTS and self.noted:
             _note_output(out, name)
+        elif name in COMPARISONS:
+            remember(self.compared, out, args)
+        elif name == "where":
+            note_choice(self.compared, out, args)
         elif name == "scaled_dot_product_attention":
             _note_logits(out, *args, **kwargs)
         elif in_place and isinstance(source, Tensor):
@@ -86,12 +92,9 @@ _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
 
 _CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
-_RANDOM = frozenset({"dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d"})
-
-
 _RESULTS = {name: "Threshold" for name in ("threshold", "threshold_", "_threshold")}
 """Torch functions whose result is noted, because the node keeps too little to have it again."""
-_SPECIAL = _CASTS | _RANDOM | HIDING | _RESULTS.keys() | {"scaled_dot_product_attention"}
+_SPECIAL = _CASTS | TRAINING.keys() | HIDING | _RESULTS.keys() | COMPARISONS | {"where", "scaled_dot_product_attention"}
 
 
 @cache
@@ -100,12 +103,6 @@ def _of(func: Any) -> tuple[str, bool, bool]:
     name = getattr(func, "__name__", "")
     in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
     return name, in_place, not in_place and name not in _SPECIAL
-
-
-def _drops(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a dropout call, `(input, p, training)`, is one that drops."""
-    p, training = (kwargs.get(k, args[i] if len(args) > i else True) for i, k in ((1, "p"), (2, "training")))
-    return bool(training and p)
 
 
 def _undemoted(a: Any) -> Any:
@@ -139,6 +136,29 @@ def _note_call(target: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[st
         fed = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         plain = tuple(a.detach() if isinstance(a, Tensor) else a for a in args[1:])  # no way back to the graph: a cycle
         _metadata(node)[CALL] = (name, (None, *plain), fed, kwargs.get("alpha"))
+
+
+def _overwritten(name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """For a function of one tensor that overwrites a view: the function, the tensor that is viewed, as it is before the
+    call, and the places of the view in it. None for any other call."""
+    more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
+    apply = getattr(Tensor, name.rstrip("_"), None) or getattr(torch.nn.functional, name.rstrip("_"), None)
+    alone = not any(isinstance(a, Tensor) for a in (*args[1:], *more.values()))
+    one = isinstance(target, Tensor) and target.requires_grad and target._is_view() and alone
+    if name in IN_PLACE or apply is None or not one:
+        return None
+    whole: Any = target._base
+    places = torch.empty_strided(whole.size(), whole.stride(), dtype=torch.int64, device=whole.device)
+    places.copy_(torch.arange(whole.numel(), device=whole.device).view(whole.shape))
+    at = places.as_strided(target.size(), target.stride(), target.storage_offset() - whole.storage_offset())
+    rest = args[1:]
+    return lambda t: apply(t, *rest, **more), whole.detach().clone(), at
+
+
+def _note_overwritten(out: Tensor, overwritten: Any) -> None:
+    node: Any = None if out._base is None else out._base.grad_fn
+    if node is not None and node.name() == SLICES and out.shape == overwritten[2].shape:
+        _metadata(node)[OVERWRITTEN] = overwritten
 
 
 def _note_logits(

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ..errors import UnsupportedOperation
 from . import parts
+from .branching import chosen
 from .composed import Parts, composed, polynomial, product
 from .elementwise import (
     Phi,
+    clipped_root,
     elementwise,
     log,
     magnitude,
@@ -26,6 +28,7 @@ from .elementwise import (
     plain,
     power,
     power_of_number,
+    rising_from_nothing,
     tanh,
     threshold,
 )
@@ -45,13 +48,14 @@ from .linear import (
     mv,
     sampled,
     scatter_reduce,
+    solved,
     where_finite,
 )
 from .lockstep import Grads, Rule
 from .names import ATTENTION, LINEAR, NOTED, POLES, STEPS
 from .nodes import dimension
 from .norms import batch_norm, group_norm, layer_norm, variance, vector_norm
-from .notes import SLICES
+from .notes import OVERWRITTEN, SLICES
 from .pairwise import (
     cross_entropy_of,
     cross_entropy_with_logits_of,
@@ -65,15 +69,25 @@ from .pairwise import (
 from .softmax import attention, log_softmax, logsumexp, softmax
 
 
-def _bloom_gelu(n: Any) -> Phi:
-    """BLOOM's GELU, a custom autograd function with rounded constants of its own."""
-    if not n._forward_cls.__module__.startswith("transformers.models.bloom."):
+def _check_origin(n: Any, family: str) -> None:
+    """Raises UnsupportedOperation where a custom autograd function is not that of a family of transformers."""
+    if not n._forward_cls.__module__.startswith(f"transformers.models.{family}."):
         raise UnsupportedOperation(
             f"DeepLIFT has no rule for the custom autograd function {n._forward_cls.__qualname__} of "
-            f"{n._forward_cls.__module__}; it knows the one of that name in BLOOM.",
+            f"{n._forward_cls.__module__}; it knows the one of that name in transformers.models.{family}.",
             n.name(),
         )
+
+
+def _bloom_gelu(n: Any) -> Phi:
+    """BLOOM's GELU, a custom autograd function with rounded constants of its own."""
+    _check_origin(n, "bloom")
     return lambda x: x * 0.5 * (1 + torch.tanh(0.79788456 * x * (1 + 0.044715 * x * x)))
+
+
+def _recurrent_gemma_root(n: Any, n0: Any, g: Grads) -> Grads:
+    _check_origin(n, "recurrent_gemma")
+    return clipped_root(n, n0, g)
 
 
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:
@@ -99,11 +113,20 @@ def any_norm(n: Any, n0: Any, g: Grads) -> Grads:
     return (vector_norm if n._saved_ord == 2 else _p_norm)(n, n0, g)
 
 
+_overwritten = _made(parts.overwritten)
+
+
+def on_view(n: Any, n0: Any, g: Grads) -> Grads:
+    """In place on a view: the noted function of it, step by step, or a noted call that is linear."""
+    return (_overwritten if {OVERWRITTEN} <= n.metadata.keys() & n0.metadata.keys() else in_place)(n, n0, g)
+
+
 RULES: dict[str, Rule] = {
     **{f"{name}Backward{i}": linear for name in LINEAR for i in range(6)},
-    SLICES: in_place,
+    SLICES: on_view,
     "torch::autograd::CopyBackwards": linear,
     "LerpBackward0": linear,
+    "WhereBackward0": chosen,
     "MedianBackward0": middle,
     "NanmedianBackward0": middle,
     "MedianBackward1": linear,
@@ -131,6 +154,7 @@ RULES: dict[str, Rule] = {
     "BaddbmmBackward0": matmul("_saved_batch1", "_saved_batch2", at=1),
     "MvBackward0": mv,
     "DotBackward0": dot,
+    "LinalgSolveTriangularBackward0": solved,
     "AddcmulBackward0": addcmul,
     "AddmvBackward0": product(lambda n, a, v: torch.mv(a, v), "_saved_mat", "_saved_vec", at=1),
     "AddbmmBackward0": product(lambda n, a, b: torch.bmm(a, b).sum(0), "_saved_batch1", "_saved_batch2", at=1),
@@ -148,14 +172,15 @@ RULES: dict[str, Rule] = {
     # smooth functions of one value
     "GeluBackward0": elementwise(lambda n: partial(F.gelu, approximate=n._saved_approximate), everywhere=True),
     "GeLUFunctionBackward": elementwise(_bloom_gelu, everywhere=True),
+    "SqrtBoundDerivativeBackward": _recurrent_gemma_root,
     "SiluBackward0": plain(F.silu, everywhere=True),
     "MishBackward0": plain(F.mish, everywhere=True),
     "LogSigmoidBackward0": plain(F.logsigmoid, everywhere=True),
     "SigmoidBackward0": plain(torch.sigmoid, everywhere=True),
     "TanhBackward0": tanh,
-    "ExpBackward0": plain(torch.exp),
-    "Exp2Backward0": plain(torch.exp2),
-    "Expm1Backward0": plain(torch.expm1),
+    "ExpBackward0": rising_from_nothing(torch.exp),
+    "Exp2Backward0": rising_from_nothing(torch.exp2),
+    "Expm1Backward0": rising_from_nothing(torch.expm1),
     "LogBackward0": log,
     "Log2Backward0": log,
     "Log10Backward0": log,
@@ -180,6 +205,7 @@ RULES: dict[str, Rule] = {
     "ReluBackward0": plain(torch.relu, kinked=True),
     "AbsBackward0": magnitude,
     "ThresholdBackward0": threshold,
+    "ThresholdBackward1": threshold,
     "LeakyReluBackward0": elementwise(
         lambda n: partial(F.leaky_relu, negative_slope=n._saved_negative_slope), kinked=True
     ),
@@ -196,6 +222,7 @@ RULES: dict[str, Rule] = {
     "CeluBackward0": elementwise(lambda n: partial(F.celu, alpha=n._saved_alpha), kinked=True),
     "CeluBackward1": elementwise(lambda n: partial(F.celu, alpha=n._saved_alpha), kinked=True),
     "RreluWithNoiseBackward0": elementwise(_rrelu, kinked=True),
+    "RreluWithNoiseBackward1": elementwise(_rrelu, kinked=True),
     "HardtanhBackward0": elementwise(
         lambda n: partial(F.hardtanh, min_val=n._saved_min_val, max_val=n._saved_max_val), kinked=True
     ),

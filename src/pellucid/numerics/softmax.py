@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -106,16 +106,16 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
     mask = None if mask is None else mask.expand(*q.shape[:-2], *shape)
     gy = wide(g[0]).contiguous()
     q, q0, q_avg = q * scale, q0 * scale, avg(q, q0).mul_(scale)
-    of_queries: tuple[Any, ...] = q, q0, q_avg, gy, mask, _saved_normaliser(n, q), _saved_normaliser(n0, q)
+    of_queries = q, q0, q_avg, gy, mask, _saved_normaliser(n, q), _saved_normaliser(n0, q)
     of_keys = k.mT, k0.mT, avg(k, k0), avg(v, v0).mT
     blocks = list(_blocks(q.shape[0], q.shape[1], *shape))
     if len(blocks) == 1:
-        gq, gk, gv = _through_attention(*of_queries, *of_keys)
+        gq, gk, gv = _through_attention(of_queries, of_keys)
     else:
         gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         for at, block in blocks:
-            some: list[Any] = [None if t is None else t[block] for t in of_queries]
-            gq[block], to_k, to_v = _through_attention(*some, *(t[at] for t in of_keys))
+            some = [None if t is None else t[block] for t in of_queries]
+            gq[block], to_k, to_v = _through_attention(some, [t[at] for t in of_keys])
             gk[at] += to_k
             gv[at] += to_v
     gq *= scale
@@ -127,20 +127,9 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
     )
 
 
-def _through_attention(
-    q: Tensor,
-    q0: Tensor,
-    q_avg: Tensor,
-    g: Tensor,
-    mask: Tensor | None,
-    lse: Tensor | None,
-    lse0: Tensor | None,
-    kt: Tensor,
-    kt0: Tensor,
-    k_avg: Tensor,
-    vt_avg: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _through_attention(of_queries: Sequence[Any], of_keys: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """The multipliers of the queries, of the keys and of the values of y = softmax(q·kᵀ + mask)·v."""
+    (q, q0, q_avg, g, mask, lse, lse0), (kt, kt0, k_avg, vt_avg) = of_queries, of_keys
     lowest = math.log(torch.finfo(q.dtype).tiny) + 8  # exp() is slow near the smallest number, and all that meets it
     log_p, log_p0 = q @ kt, q0 @ kt0
     for logits, whole in ((log_p, lse), (log_p0, lse0)):

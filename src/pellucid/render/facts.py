@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..explanation import Array, Explanation, Word
 
 FLOAT_PRECISION = 1e-5  # a relative delta that float32 alone leaves
+COARSE = 0.05  # one that a method which promises a sum should not leave
 _NAMES = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 _BIDI = (
     "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"  # can reorder what stands around them
@@ -57,8 +58,16 @@ def verdict(e: Explanation) -> str:
     """One sentence on the sum. Holds the method's name, from outside."""
     if not e.adds_up:
         return f"{e.method} does not promise that its scores add up: the residual is what they leave unexplained."
+    if e.relative_delta >= COARSE:
+        of = "the change in the output" if e.change else "their own size"
+        return f"The contributions do not add up yet: the residual is {percent(e.relative_delta)} of {of}."
     close = "to floating-point precision" if e.relative_delta < FLOAT_PRECISION else "up to the residual"
     return f"The contributions add up to the change in the output, {close}."
+
+
+def is_complete(e: Explanation) -> bool:
+    """Whether the contributions are the change in the output, up to the tolerances that methods stop at by default."""
+    return e.adds_up and e.relative_delta < COARSE
 
 
 def percent(p: float) -> str:
@@ -116,6 +125,19 @@ def names(e: Explanation, words: Sequence[Word]) -> list[str]:
     """The words as one line each, numbered where one stands in the text more than once: movie (2)."""
     again = repeats(e)
     return [label(w.text) + (f" ({again[w.tokens]})" if w.tokens in again else "") for w in words]
+
+
+def strongest(e: Explanation, special: bool = False) -> list[Word]:
+    """The few words that count most, largest first; special tokens only where they are asked for."""
+    return sorted((w for w in e.words() if w.score and (special or not w.special)), key=lambda w: -abs(w.score))[:4]
+
+
+def at_layers(e: Explanation) -> list[Explanation]:
+    """The explanation at the output of each layer, which is complete by itself; none where it was not asked for."""
+    if e.layers is None or e.layer_deltas is None:
+        return []
+    each = zip(e.layers, e.layer_deltas, strict=True)
+    return [replace(e, scores=scores, delta=float(delta), error=None, layers=None) for scores, delta in each]
 
 
 def visible(text: str, keep: str = "") -> str:

@@ -20,19 +20,27 @@ MOST_PIXELS = 60_000  # matplotlib draws no image taller than 65 536
 def save(explanations: Sequence[Explanation], path: Path) -> Path:
     """Writes .json, .html, .csv, .svg, .png or .pdf; returns the path. An old file stays till the new one is whole."""
     path = Path(path)
+    write, target = checked(path)
+    if not explanations:
+        raise InputError("Found no explanations; expected at least one to save.")
+    _replace(target, write(explanations))
+    return path
+
+
+def checked(path: Path) -> tuple[Callable[[Sequence[Explanation]], bytes], Path]:
+    """What writes a file of this name, and where, links followed. Raises InputError."""
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         found = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise InputError(f"Found {found} in {str(path)!r}; expected one of {', '.join(WRITERS)}.")
-    if not explanations:
-        raise InputError("Found no explanations; expected at least one to save.")
     target = path.resolve()
     if not target.parent.is_dir():
         raise InputError(f"Found no directory {str(path.parent)!r}; expected one that exists. Create it first.")
     if target.is_dir():
         raise InputError(f"Found a directory at {str(path)!r}; expected the path of a file.")
-    _replace(target, write(explanations))
-    return path
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"Found a directory that cannot be written to, {str(path.parent)!r}; expected another.")
+    return write, target
 
 
 def to_json(explanations: Sequence[Explanation]) -> bytes:
@@ -86,10 +94,12 @@ WRITERS: dict[str, Callable[[Sequence[Explanation]], bytes]] = {
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes beside the file, then moves over it in one step."""
+    """Writes beside the file, then moves over it in one step. Raises OSError, which names the file."""
     beside = path.with_name(f".{uuid4().hex}.tmp")
     try:
         beside.write_bytes(content)
         os.replace(beside, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) if error.errno else error from None
     finally:
         beside.unlink(missing_ok=True)

@@ -14,8 +14,10 @@ from ..explanation import Explanation, Word
 from .colour import DARK, FAINT, LIGHT, Theme, background, ink_on, strength
 from .facts import (
     about,
+    at_layers,
     decimals,
     equation,
+    is_complete,
     label,
     percent,
     plain,
@@ -24,6 +26,7 @@ from .facts import (
     repeats,
     signed,
     span_of,
+    strongest,
     verdict,
 )
 from .passage import Run, passages, peak
@@ -114,7 +117,7 @@ def _article(e: Explanation, number: int, linked: bool) -> str:
     anchor = f' id="e{number}"' if linked else ""
     return (
         f"<article{anchor}>\n{_header(e)}{_texts(e)}{_legend(e)}"
-        f"{_ranking(e)}{_sum(e)}{_tokens(e)}{_about(e)}</article>\n"
+        f"{_ranking(e)}{_layers(e)}{_sum(e)}{_tokens(e)}{_about(e)}</article>\n"
     )
 
 
@@ -210,6 +213,20 @@ def _bar(word: Word, repeat: int | None, low: float, unit: float, places: int, e
     )
 
 
+def _layers(e: Explanation) -> str:
+    """What counted most at the output of each layer."""
+    places = decimals(peak(e))
+    rows = [(str(i), _strongest(at), signed(at.delta, places)) for i, at in enumerate(at_layers(e), 1)]
+    table = _table(("layer", "strongest words", "residual"), rows, numbers=(2,))
+    return f'<p class="eyebrow">Layer by layer</p>\n{table}\n' if rows else ""
+
+
+def _strongest(e: Explanation) -> str:
+    places = decimals(peak(e))
+    words = (f"<bdi>{_esc(label(w.text))}</bdi> {signed(w.score, places)}" for w in strongest(e, special=True))
+    return " &ensp; ".join(words)
+
+
 def _number(value: float, shown: str) -> str:
     """As it is written, with every digit behind it."""
     return f'<data value="{value!r}" title="{value!r}">{shown}</data>'
@@ -219,7 +236,7 @@ def _sum(e: Explanation) -> str:
     terms = [f'<span class="term">{_number(t.value, t.shown)} <span>{t.name}</span></span>' for t in equation(e)]
     signs = ("", *(f'<span class="sign"> {sign} </span>' for sign in "++="))
     line = "".join(f'<span class="step">{sign}{term}</span>' for sign, term in zip(signs, terms, strict=True))
-    kind = "verdict" if e.adds_up else "verdict caution"
+    kind = "verdict" if is_complete(e) else "verdict caution"
     return (
         f'<p class="eyebrow">The sum</p>\n<p class="sum">{line}</p>\n'
         f'<p class="{kind}">{_esc(verdict(e))}</p>\n{_facts(proof(e))}\n'

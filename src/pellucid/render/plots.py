@@ -118,6 +118,7 @@ def _layers(axes: Axes, e: Explanation) -> None:
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, color=LIGHT.ink, parse_math=False, **_font())
     axes.set_ylabel("layer", color=LIGHT.muted)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(lambda row, _: f"{row + 1:.0f}")  # numbered as in the terminal and on the page
     axes.tick_params(colors=LIGHT.muted, length=0, labelsize=8)
     _title(axes, e)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -16,8 +16,10 @@ from ..explanation import Explanation
 from .colour import TERMINAL, background, ink_on, strength
 from .facts import (
     about,
+    at_layers,
     decimals,
     equation,
+    is_complete,
     label,
     percent,
     plain,
@@ -26,6 +28,7 @@ from .facts import (
     repeats,
     signed,
     span_of,
+    strongest,
     verdict,
     visible,
 )
@@ -42,7 +45,7 @@ BOLD = Style(bold=True)
 def view(e: Explanation) -> RenderableType:
     """The header, the text with its words coloured, the top words, and the sum."""
     blank = Text("")
-    layers = [] if e.layers is None else [blank, _layers(e)]
+    layers = [blank, _layers(e)] if e.layers is not None else []
     return Group(_header(e), blank, *_texts(e), blank, _top(e), *layers, blank, *_sum(e))
 
 
@@ -74,10 +77,9 @@ def _lines(explanations: Sequence[Explanation]) -> RenderableType:
 
 
 def _strongest(e: Explanation, special: bool = False) -> Text:
-    """The few words that count most, on one line; special tokens only where they are asked for."""
+    """As `facts.strongest`, on one line."""
     words, places = Text(), decimals(peak(e))
-    of = [w for w in e.words() if w.score and (special or not w.special)]
-    for word in sorted(of, key=lambda w: -abs(w.score))[:4]:
+    for word in strongest(e, special):
         words.append("   " if words else "").append(f"{label(word.text)} ", _style(strength(word.score, peak(e))))
         words.append(signed(word.score, places))
     return words
@@ -85,13 +87,12 @@ def _strongest(e: Explanation, special: bool = False) -> Text:
 
 def _layers(e: Explanation) -> RenderableType:
     """What counted most at the output of each layer, which is complete by itself."""
-    assert e.layers is not None and e.layer_deltas is not None
     table = Table.grid(padding=(0, 2))
     for column in ("right", "left", "right"):
         table.add_column(justify=column, overflow="fold")
     table.add_row(*(Text(c, DIM) for c in ("layer", "strongest words", "residual")))
-    for i, (scores, delta) in enumerate(zip(e.layers, e.layer_deltas, strict=True), 1):
-        table.add_row(str(i), _strongest(replace(e, scores=scores, error=None), special=True), f"{delta:.0e}")
+    for i, at in enumerate(at_layers(e), 1):
+        table.add_row(str(i), _strongest(at, special=True), signed(at.delta, decimals(peak(e))))
     return table
 
 
@@ -119,13 +120,16 @@ def _texts(e: Explanation) -> list[RenderableType]:
 
 
 def _passage(runs: list[Run], top: float) -> Text:
+    """The text as it is; special tokens that count, which stand for no text, with a space on either side."""
     text = Text()
     for run in runs:
         t = strength(run.score, top)
         if run.text:
             text.append(visible(run.text, keep="\n\t"), _style(t) if run.words else "")
         else:
-            text.append(f"{label(run.words[0].text)}", _style(t) + Style(italic=True)).append(" ")
+            text.append("" if not text or text.plain[-1].isspace() else " ")
+            text.append(label(run.words[0].text), _style(t) + Style(italic=True)).append(" ")
+    text.rstrip()
     return text
 
 
@@ -184,7 +188,7 @@ def _sum(e: Explanation) -> list[Text]:
     for term, sign in zip(equation(e), ("", " + ", " + ", " = "), strict=True):
         line.append(sign).append(f"{term.name} ", DIM).append(term.shown, BOLD)
     facts = _facts([(name, visible(value)) for name, value in proof(e)])
-    return [line, facts, *([] if e.adds_up else [Text(visible(verdict(e)), Style(italic=True))])]
+    return [line, facts, *([] if is_complete(e) else [Text(visible(verdict(e)), Style(italic=True))])]
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Text:

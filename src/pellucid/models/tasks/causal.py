@@ -19,7 +19,7 @@ from .. import prefix
 from ..encoding import Encoding, encode, tokens_of
 from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
 from .generating import end_tokens, generated, spelled, written_as
-from .task import Inputs, Task, field
+from .task import Inputs, Task, checked, field
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -283,8 +283,8 @@ def _check_causal(model: Model) -> None:
     """Raises UnsupportedModel where a token's logits depend on the tokens after it: a BERT that is no decoder."""
     ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device) % max(5, len(model.tokenizer))
     with torch.no_grad():
-        a, b = logits_at(model, {"input_ids": ids}, None, torch.tensor([1], device=ids.device))
-    if not torch.allclose(a, b, rtol=0, atol=1e-4 * float(a.abs().max()), equal_nan=True):
+        a, b = checked(logits_at(model, {"input_ids": ids}, None, torch.tensor([1], device=ids.device)))
+    if not torch.allclose(a, b, rtol=0, atol=1e-4 * float(a.abs().max())):
         raise UnsupportedModel(
             f"{type(model.model).__name__} reads a token's logits from the tokens after it too, so it does not "
             "generate text from left to right; expected a causal model. For BERT and its kin: config.is_decoder=True."

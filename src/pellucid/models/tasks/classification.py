@@ -11,7 +11,7 @@ from ...errors import UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
 from .naming import label_index, named_labels
-from .task import Asked, Goal, Inputs, Task, at, by_function, checked, checked_output, field, one_sequence
+from .task import Asked, Goal, Inputs, Task, at, by_function, checked, checked_output, described, field, one_sequence
 
 MULTI_LABEL = "multi_label_classification"
 
@@ -23,10 +23,9 @@ def class_logits(outputs: Any, inputs: Inputs) -> Tensor:
     if isinstance(found, Tensor) and found.ndim == 1 and found.shape[0] == rows:
         found = found.unsqueeze(1)
     if not isinstance(found, Tensor) or found.ndim != 2 or found.shape[0] != rows or not found.is_floating_point():
-        shape = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise UnsupportedModel(
-            f"The model returned {shape} for {rows} texts; expected logits of shape ({rows}, classes), as a tensor, "
-            "the first of a tuple, or the field 'logits'."
+            f"The model returned {described(outputs, found)} for {rows} texts; expected logits of shape ({rows}, "
+            "classes), as a tensor, the first of a tuple, or the field 'logits'."
         )
     return found
 

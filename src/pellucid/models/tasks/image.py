@@ -1,12 +1,14 @@
-"""Image classification: the logit of a label, attributed to the patches that a transformer cuts an image into.
+"""Image classification: the logit of a label, attributed to the patches that a model cuts an image into.
 
-The input of the Problem is the output of the patch embedding (rows, patches, hidden), before positions are added; the
-baseline is that of an image without content. A token is a patch, and its text is "row,column".
+The input of the Problem is the output of the patch embedding (rows, patches, hidden); of a convolutional network, the
+map that its first convolution makes, whose places look at patches that may overlap. The baseline is that of an image
+without content. A token is a patch, and its text is "row,column".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +33,11 @@ PIXELS = "pixel_values"
 def images(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
     """Images (PIL, arrays (height, width, channels), or paths of files) as pixels (channels, height, width)."""
     found: list[Encoding] = []
+    grid = _grids(model)
     for i, item in enumerate(items):
         image, name = _opened(item, i)
         pixels = _pixels(model, image)
-        rows, columns = _grid(model.model, pixels)
+        rows, columns = grid(pixels)
         places = [(r, c) for r in range(rows) for c in range(columns)]
         tokens = tuple(Token(f"{r},{c}", k, None, False, k) for k, (r, c) in enumerate(places))
         found.append(Encoding(name, ({PIXELS: pixels},), tokens, kind=tuple(pixels.shape)))
@@ -86,39 +89,67 @@ def _cutter(net: nn.Module) -> nn.Conv2d | None:
     return next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
 
 
-def _grid(net: nn.Module, pixels: Tensor) -> tuple[int, int]:
-    """How many rows and columns of patches the first convolution makes of an image (…, height, width)."""
-    cutter = _cutter(net)
+def _grids(model: Model) -> Callable[[Tensor], tuple[int, int]]:
+    """How many rows and columns of patches the first convolution makes of pixels (channels, height, width), where the
+    model calls it: some pad an image first."""
+    cutter = _cutter(model.model)
     if cutter is None:
-        raise UnsupportedModel(f"{type(net).__name__} has no convolution that cuts an image into patches.")
-    with torch.no_grad():
-        shape = cutter(pixels[None].to(cutter.weight)).shape
-    return shape[-2], shape[-1]
+        raise UnsupportedModel(f"{type(model.model).__name__} has no convolution that cuts an image into patches.")
+    known: dict[Any, tuple[int, int]] = {}
+
+    def grid(pixels: Tensor) -> tuple[int, int]:
+        if pixels.shape not in known:
+            with model.borrowed(), torch.no_grad():
+                shape = sites.output_of(cutter, lambda: model.model(**_given(model, pixels[None]))).shape
+            known[pixels.shape] = shape[-2], shape[-1]
+        return known[pixels.shape]
+
+    return grid
+
+
+def _given(model: Model, pixels: Tensor) -> dict[str, Tensor]:
+    return {PIXELS: pixels.to(next(model.model.parameters()))}
 
 
 def _patch_embedding(model: Model) -> nn.Module:
-    """The first module that returns one vector for each patch, found by running the model on an empty image."""
+    """The module that everything known of an image goes through as one vector for each patch: the first that returns
+    them one after the other, or else the convolution that returns them as a map. Found by running the model on two
+    images, an empty one and one of noise."""
     size = getattr(getattr(model.model, "config", None), "image_size", None) or 224
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
-    pixels = _pixels(model, np.zeros((height, width, 3), np.uint8))
-    rows, columns = _grid(model.model, pixels)
-    given = {PIXELS: pixels[None].to(next(model.model.parameters()))}
-    is_patches = lambda out: isinstance(out, Tensor) and out.ndim == 3 and out.shape[1] == rows * columns
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    pixels = torch.stack([_pixels(model, image) for image in (np.zeros_like(noise), noise)])
+    patches = math.prod(_grids(model)(pixels[0]))
+    given = _given(model, pixels)
+    differ = lambda out: isinstance(out, Tensor) and len(out) == 2 and not torch.equal(out[0], out[1])
+    are_patches = lambda out: differ(out) and out.ndim == 3 and out.shape[1] == patches
     with model.borrowed(), torch.no_grad():
-        found = sites.first_that(model.model, is_patches, lambda: model.model(**given))
+        first = sites.first_that(model.model, are_patches, lambda: model.model(**given))
+        candidates = [m for m in (first, _cutter(model.model)) if m is not None]
+        found = next((m for m in candidates if _decides(model, m, given)), None)
     if found is None:
         raise UnsupportedModel(
-            f"No module of {type(model.model).__name__} returns one vector per patch (rows, {rows * columns}, hidden): "
-            "it keeps the image as a map, so there are no patches to attribute to. Expected a vision transformer such "
-            "as ViT; or name a module that returns patches: pellucid.Model(..., embeddings='name')."
+            f"No module of {type(model.model).__name__} returns one vector per patch ({patches} of them, as rows × "
+            "patches × hidden or as a map) that is all the model knows of an image, so there are no patches to "
+            "attribute to. Name a module that returns patches: pellucid.Model(..., embeddings='name'); or attribute to "
+            "pixels: pellucid.attribute(lambda x: model(pixel_values=x).logits, x, target=0)."
         )
     return found
+
+
+def _decides(model: Model, module: nn.Module, given: dict[str, Tensor]) -> bool:
+    """Whether the answers to two images are exchanged where what the module returns for them is."""
+    exchanged = sites.output_of(module, lambda: model.model(**given)).flip(0)
+    logits = class_logits(model.model(**given), given)
+    with sites.replaced(module, sites.as_tokens(exchanged)):
+        found = class_logits(model.model(**given), given)
+    return torch.allclose(found, logits.flip(0), rtol=1e-3, atol=1e-3 * float((logits[0] - logits[1]).abs().max()))
 
 
 def _stacked(model: Model, encodings: Sequence[Encoding]) -> tuple[Sequences, tuple[Tensor, ...]]:
     pixels = torch.stack([torch.as_tensor(e.sequences[0][PIXELS]) for e in encodings])
     own = torch.ones(len(encodings), len(encodings[0]), dtype=torch.bool, device=model.device)
-    return ({PIXELS: pixels.to(next(model.model.parameters()))},), (own,)
+    return (_given(model, pixels),), (own,)
 
 
 def _empty(model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ...], x: Tensor, kept: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from ...errors import InputError, TextTooLong, UnsupportedModel
@@ -55,29 +54,31 @@ def translated(model: Model, x: Tensor | None, source: Inputs, target: Inputs) -
 
 
 def decoder_embedding(model: Model) -> nn.Module:
-    """The module that embeds what the decoder reads: the encoder's own, or one that shares its weights.
+    """The module that embeds what the decoder reads: the encoder's own, or another.
 
-    Raises UnsupportedModel where there is none, or where it embeds otherwise than the encoder's.
+    Raises UnsupportedModel where there is none, or where its embeddings do not stand beside the encoder's.
     """
     net: Any = model.model
-    found = net.get_decoder().get_input_embeddings() if model.takes("decoder_input_ids") else None
+    decoder = net.get_decoder() if model.takes("decoder_input_ids") and hasattr(net, "get_decoder") else None
+    asked = getattr(decoder, "get_input_embeddings", lambda: getattr(decoder, "embed_tokens", None))
+    found = None if decoder is None else asked()
     if not isinstance(found, nn.Module):
         raise UnsupportedModel(
             f"{type(net).__name__} has no decoder with an embedding of its own (get_decoder()); expected an encoder "
             "and a decoder, such as T5 or BART."
         )
-    mine, other = (getattr(m, "weight", None) for m in (model.embedding, found))
-    if found is not model.embedding and not (
-        isinstance(mine, Tensor)
-        and isinstance(other, Tensor)
-        and mine.shape == other.shape
-        and (mine.data_ptr() == other.data_ptr() or torch.equal(mine, other))
-    ):
+    mine, other = (getattr(m, "embedding_dim", None) for m in (model.embedding, found))
+    if found is not model.embedding and (mine is None or mine != other):
         raise UnsupportedModel(
-            f"The encoder of {type(net).__name__} embeds tokens with other weights than its decoder; expected shared "
-            "ones, as in T5 and BART."
+            f"The encoder of {type(net).__name__} embeds a token as {mine or 'an unknown number of'} numbers "
+            f"({type(model.embedding).__name__}), its decoder as {other or 'an unknown number'} "
+            f"({type(found).__name__}); expected as many, from an nn.Embedding each."
         )
     return found
+
+
+def _embeds(model: Model, k: int) -> nn.Module:
+    return decoder_embedding(model) if k else model.embedding
 
 
 def pairs(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 20) -> list[Encoding]:
@@ -172,10 +173,11 @@ def _generated(model: Model, source: Encoding, most: int) -> tuple[list[int], st
 
 TEXT2TEXT_GENERATION = Task(
     "text2text-generation",
-    ("ForConditionalGeneration",),
+    ("ForConditionalGeneration", "MTModel", "EncoderDecoderModel"),
     "AutoModelForSeq2SeqLM",
     translated,
     continuation_goals,
     pairs,
     places=PLACES,
+    embeds=_embeds,
 )

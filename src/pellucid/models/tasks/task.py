@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import InputError, NonFiniteOutput, UnknownTarget, UnsupportedModel
 from ...explanation import Target
@@ -70,6 +70,7 @@ class Task:
     deletes: whether tokens can be deleted: not where the outputs belong to positions.
     reads: how these reach the model.
     places: an input of each sequence that is for `run` alone and says what each token is; the model does not get it.
+    embeds: `(model, k) -> module`: the one that embeds the k-th sequence.
     resumed: `(model, x, sequences, owns) -> Problem.resumed`.
     windows: how the windows of a document too long for the model make one answer, a name in `documents.MERGES`; None
         where they cannot.
@@ -86,6 +87,7 @@ class Task:
     reads: Modality = TEXT
     windows: str | None = None
     places: str | None = None
+    embeds: Callable[[Model, int], nn.Module] = lambda model, k: model.embedding
     resumed: Callable[..., Any] = lambda model, x, sequences, owns: None
 
 
@@ -107,6 +109,17 @@ def field(outputs: Any, name: str, place: int = 0) -> Any:
     return outputs if isinstance(outputs, Tensor) and place == 0 else getattr(outputs, name, None)
 
 
+def described(outputs: Any, found: Any) -> str:
+    """What a model returned, for a message. found: what was taken from it."""
+    if isinstance(found, Tensor):
+        return f"{found.dtype} {tuple(found.shape)}"
+    kind = type(outputs).__name__
+    if isinstance(outputs, Mapping):
+        return f"a {kind} of {', '.join(map(repr, outputs)) or 'nothing'}"
+    first = f" whose first is a {type(outputs[0]).__name__}" if isinstance(outputs, (tuple, list)) and outputs else ""
+    return f"a {kind}{first}"
+
+
 def at(index: Tensor, minus: Tensor | None = None) -> Select:
     """The output (rows, n) at each row's own index (rows,), less that at another index."""
     one = lambda out, i: out.gather(1, i.unsqueeze(1)).squeeze(1)
@@ -120,10 +133,9 @@ def at_positions(outputs: Any, inputs: Inputs, classes: str = "labels") -> Tenso
     rows, tokens = inputs["input_ids"].shape
     found = field(outputs, "logits")
     if not isinstance(found, Tensor) or found.ndim != 3 or found.shape[:2] != (rows, tokens):
-        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UnsupportedModel(
-            f"The model returned {got} for ids {(rows, tokens)}; expected logits of shape ({rows}, {tokens}, "
-            f"{classes}), as a tensor, the first of a tuple, or the field 'logits'."
+            f"The model returned {described(outputs, found)} for ids {(rows, tokens)}; expected logits of shape "
+            f"({rows}, {tokens}, {classes}), as a tensor, the first of a tuple, or the field 'logits'."
         )
     return found
 

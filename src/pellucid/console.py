@@ -1,0 +1,114 @@
+"""Where the command line meets a shell: arguments, standard input and output in any encoding, and a progress bar."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .errors import InputError, PellucidError
+
+_PLAIN = str.maketrans({"−": "-", "│": "|", "█": "#", "▌": "#", "▐": "#", "─": "-", "·": "|", "…": "~"})
+_PLAIN |= str.maketrans({"→": ">", "✓": "+", "✗": "x", "±": "~", "⏎": "n", "⇥": "t", "␣": "_"})
+LEAST = 30
+"""Columns that hold a word and its score: what is narrower wraps lines instead of losing digits."""
+
+
+def show(what: Any) -> None:
+    """For people, in the letters that standard output has."""
+    from rich.console import Console
+
+    console = Console(file=_out())
+    if console.width < LEAST:
+        console = Console(file=_out(), width=LEAST if console.width > 0 else 80)
+    console.print(what)
+
+
+def print_json(document: Any) -> None:
+    """One document, which any encoding of standard output holds."""
+    out = _out()
+    out.write(json.dumps(document, ensure_ascii=not _is_utf8(out), default=str) + "\n")
+
+
+def _out() -> Any:
+    if sys.stdout is None:
+        raise OSError("Standard output is closed; expected it open. Use --save or --html to write a file.")
+    return sys.stdout
+
+
+def _is_utf8(stream: Any) -> bool:
+    return (stream.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def in_any_encoding() -> None:
+    """Standard output and error write what their encoding lacks in letters that it has."""
+    codecs.register_error("pellucid", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _is_utf8(stream):
+            stream.reconfigure(errors="pellucid")
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """Drawn signs as letters, and anything else that an encoding lacks as its code point."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return lost.translate(_PLAIN).encode("ascii", "backslashreplace").decode(), error.end
+
+
+@contextmanager
+def failures_in(as_json: bool, document: Callable[[str, str], dict[str, Any]]) -> Iterator[None]:
+    """Under --json what fails is a document too, made of the error's type and message. Wrong usage is not."""
+    try:
+        yield
+    except PellucidError as error:
+        if as_json and not isinstance(error, InputError):
+            print_json({"schema_version": 1, **document(type(error).__name__, str(error))})
+        raise
+
+
+def lines_of(content: bytes, source: str) -> list[str]:
+    """The lines that are not blank: what ends one is a line feed, and no other of Unicode's separators."""
+    try:
+        return [line for line in re.split(r"\r\n|\r|\n", content.decode("utf-8-sig")) if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"Could not read {source} as UTF-8: {error}. Expected UTF-8, one text per line.") from error
+
+
+def argument(text: str) -> str:
+    """As UTF-8, whatever the locale took the bytes for."""
+    try:
+        return os.fsencode(text).decode("utf-8") if any("\udc80" <= c <= "\udcff" for c in text) else text
+    except UnicodeDecodeError as error:
+        raise InputError(f"Found an argument that is not UTF-8: {error}. Expected UTF-8 text.") from error
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Any]:
+    """A bar on standard error while work is long: texts, passes, time left. None where that is not a terminal."""
+    if total < 2 or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    more = TextColumn("texts · {task.fields[passes]} passes · {task.fields[left]}")
+    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), more)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("explaining", total=total, passes=0, left="")
+        yield lambda p: bar.update(row, completed=p.done, passes=f"{p.passes:,}", left=time_left(p.left))
+
+
+def time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}") + " left"
