@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from ..numerics.names import KINKED
 from ..numerics.quadrature import PILOT, QUADRATURES, Stretch, interpolatory, leja, predicted, stieltjes, stretch_for
-from ..numerics.rules import KINKED
 from ..problem import Attribution, Attributions, Problem, Seen, Select, Tensors, contributed, solved
 from .evaluate import Evaluation, along_path, start, value_at_x, value_at_x0
 from .units import unit_scores, unit_values

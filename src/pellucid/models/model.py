@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from . import baselines, depth, running, sites
 from .encoding import Encoding
 from .grouping import grouped, shortener
 from .modality import embedding_names, reading_side
+from .signature import one_device, parameters, shells
 from .tasks import TASKS, Asked, Goal, Inputs, Task, task_of
 
 
@@ -59,7 +59,7 @@ class Model:
             )
         if not callable(self.tokenizer):
             raise UnsupportedModel(f"Found {self.tokenizer!r:.60} as the tokenizer; expected a transformers tokenizer.")
-        _one_device(self.model)
+        one_device(self.model)
         # they must be found now, not in the middle of an explanation
         _ = self.row, self._parameters, self.embedding, self.precision, self._compiled
 
@@ -75,7 +75,7 @@ class Model:
         config = getattr(self.model, "config", None)
         if config is None:
             return TASKS["text-classification"]
-        names = [type(m).__name__ for m in _shells(self.model)]
+        names = [type(m).__name__ for m in shells(self.model)]
         found = task_of(names[:1]) or task_of(names[1:]) or task_of(getattr(config, "architectures", None))
         if found is None and hasattr(self.model, "get_input_embeddings") and hasattr(self.model, "base_model_prefix"):
             raise UnsupportedModel(
@@ -265,7 +265,7 @@ class Model:
         """Whether texts of different length may share a batch: only a model of transformers', told which tokens are
         padding, is known to pass over them; and on the left only where no first token is read."""
         left = getattr(self.tokenizer, "padding_side", "right") == "left"
-        known = any(hasattr(m, "base_model_prefix") for m in _shells(self.model))
+        known = any(hasattr(m, "base_model_prefix") for m in shells(self.model))
         return known and self.takes("attention_mask") and (not left or self.row.places is not None)
 
     def _positions(self, batch: Inputs) -> dict[str, Tensor]:
@@ -290,20 +290,7 @@ class Model:
 
     @cached_property
     def _parameters(self) -> tuple[frozenset[str], bool]:
-        takes = self.row.reads.takes
-        named, anything = _named(self.model, takes)
-        for shell in _shells(self.model) if anything else ():  # what passes everything on takes what is in it takes
-            inner, passes = _named(shell, takes)
-            if not passes:
-                named, anything = (inner, False) if takes in inner else (named, anything)
-                break
-        reads = getattr(self.model, "main_input_name", takes)
-        if takes not in named and (not anything or reads != takes):
-            raise UnsupportedModel(
-                f"{type(self.model).__name__}.forward takes {', '.join(sorted(named)) or 'nothing'}; expected an "
-                f"argument {takes!r} for {self.row.name}. Give it that name, or load a model that reads it."
-            )
-        return named, anything
+        return parameters(self.model, self.row.reads.takes, self.row.name)
 
     def takes(self, name: str) -> bool:
         named, anything = self._parameters
@@ -315,31 +302,3 @@ class Model:
         positions = [m for n, m in self.model.named_modules() if n.endswith("position_embeddings")]
         padding = getattr(positions[0], "padding_idx", None) if positions else None
         return 0 if padding is None else padding + 1
-
-
-def _shells(net: nn.Module) -> Iterator[nn.Module]:
-    """A model, and the one that it wraps without anything beside it, as adapters do, and so on."""
-    yield net
-    while len(children := list(net.children())) == 1:
-        (net,) = children
-        yield net
-
-
-def _named(net: nn.Module, takes: str) -> tuple[frozenset[str], bool]:
-    """The arguments that a forward names, and whether it takes any other."""
-    parameters = inspect.signature(net.forward).parameters.values()
-    named = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    return named, any(p.kind == p.VAR_KEYWORD for p in parameters) and takes not in named
-
-
-def _one_device(net: nn.Module) -> None:
-    """Raises UnsupportedModel where the weights are on several devices, or on none."""
-    placed: Any = getattr(net, "hf_device_map", None) or {}
-    devices = {str(p.device) for p in net.parameters()}
-    places = sorted(devices if len(devices) > 1 or "meta" in devices else {str(d) for d in placed.values()})
-    if len(places) > 1 or "meta" in places:
-        raise UnsupportedModel(
-            f"The model's weights are on {', '.join(places)}; expected all of them in the memory of one device. Load "
-            "it without device_map, or with device_map={'': 0}: pellucid.load(name, device='cuda') does so, and "
-            "dtype=torch.bfloat16 halves its size."
-        )

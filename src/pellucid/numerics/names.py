@@ -52,3 +52,15 @@ NOTED = {
     }.items()
 }
 """Torch functions whose node keeps only the result, and the node's name: their input is noted when they are called."""
+
+KINKED = frozenset(
+    f"{name}Backward{i}"
+    for name in """
+        Relu Abs LeakyRelu PreluKernel Elu Hardtanh Hardswish Hardsigmoid Softshrink Hardshrink Threshold Clamp ClampMin
+        ClampMax Maximum Minimum Max Min Amax Amin MaxPool2DWithIndices MaxPool3DWithIndices Topk Sort Where
+        AdaptiveMaxPool2D AdaptiveMaxPool3D FractionalMaxPool2D FractionalMaxPool3D Fmax Fmin Cummax Cummin Aminmax
+        RreluWithNoise Floor Ceil Round Trunc Sign Frac MultiMarginLoss HuberLoss SmoothL1Loss
+    """.split()
+    for i in range(2)
+)
+"""Operations whose derivative jumps: a quadrature cannot foresee them, so its estimates are trusted less."""

@@ -297,15 +297,3 @@ RULES: dict[str, Rule] = {
     "FractionalMaxPool2DBackward0": max_pool,
     "FractionalMaxPool3DBackward0": max_pool,
 }
-
-KINKED = frozenset(
-    f"{name}Backward{i}"
-    for name in """
-        Relu Abs LeakyRelu PreluKernel Elu Hardtanh Hardswish Hardsigmoid Softshrink Hardshrink Threshold Clamp ClampMin
-        ClampMax Maximum Minimum Max Min Amax Amin MaxPool2DWithIndices MaxPool3DWithIndices Topk Sort Where
-        AdaptiveMaxPool2D AdaptiveMaxPool3D FractionalMaxPool2D FractionalMaxPool3D Fmax Fmin Cummax Cummin Aminmax
-        RreluWithNoise Floor Ceil Round Trunc Sign Frac MultiMarginLoss HuberLoss SmoothL1Loss
-    """.split()
-    for i in range(2)
-)
-"""Operations whose derivative jumps: a quadrature cannot foresee them, so its estimates are trusted less."""
