@@ -29,7 +29,7 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
     """
     with _LOCK, torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
         training = [m for m in net.modules() if m.training]
-        before = [(m, dict(vars(m)), _contents(m)) for m in net.modules()]
+        before, empty = _contents(net)
         for m in training:
             m.training = False
         try:
@@ -37,15 +37,25 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
         finally:
             for m in training:
                 m.training = True
-            for m, values, contents in before:
-                _put_back(vars(m), values)
-                for found, content in contents:
-                    _put_back(found, content)
+            for found, content in before:
+                _put_back(found, content)
+            for found in empty:
+                found.clear()
 
 
-def _contents(module: nn.Module) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
-    """What is in each dict of a module: its parameters, buffers, children and hooks, and what else it keeps."""
-    return [(value, dict(value)) for value in vars(module).values() if isinstance(value, dict)]
+def _contents(net: nn.Module) -> tuple[list[tuple[dict[Any, Any], dict[Any, Any]]], list[dict[Any, Any]]]:
+    """The attributes of each module and each dict among them (its parameters, children, hooks, and what else it keeps),
+    with a copy; and those dicts that are empty, which are most."""
+    before, empty = [], []
+    for m in net.modules():
+        before.append((vars(m), dict(vars(m))))
+        for value in vars(m).values():
+            if isinstance(value, dict):
+                if value:
+                    before.append((value, dict(value)))
+                else:
+                    empty.append(value)
+    return before, empty
 
 
 def _put_back(found: dict[Any, Any], before: dict[Any, Any]) -> None:
