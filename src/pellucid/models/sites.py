@@ -28,15 +28,12 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
     does not notice hooks.
     """
     with _LOCK, torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
-        training = [m for m in net.modules() if m.training]
         before, empty = _contents(net)
-        for m in training:
+        for m in net.modules():
             m.training = False
         try:
             yield
         finally:
-            for m in training:
-                m.training = True
             for found, content in before:
                 _put_back(found, content)
             for found in empty:
