@@ -88,6 +88,7 @@ def described(rule: Callable[..., Any]) -> tuple[str, str]:
 
 def _arguments(rule: Callable[..., Any]) -> list[Any]:
     """The functions with a docstring of this project that a made rule holds on to."""
+    rule = inspect.unwrap(rule)
     names, cells = rule.__code__.co_freevars, rule.__closure__ or ()
     values = [cell.cell_contents for name, cell in zip(names, cells, strict=True) if name in ("parts", "phi_of")]
     return [v for v in values if inspect.isfunction(v) and v.__module__.startswith("pellucid") and v.__doc__]

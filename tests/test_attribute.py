@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 import pellucid
 from pellucid import attribute
 from pellucid.errors import CutGraph, GraphMismatch, InputError, NonFiniteOutput, UnknownTarget, UnsupportedOperation
+from pellucid.problem import Problem
 
 
 def small(x1: Tensor, x2: Tensor, weight: float = 3.0) -> Tensor:
@@ -367,3 +369,17 @@ def test_what_does_not_add_up_is_not_called_exact() -> None:
     a = attribute(hidden, x, 0.0)
     assert a.status == "tolerance_not_met" and a.row_status == ("tolerance_not_met", "exact")
     assert attribute(lambda x: x @ w, x, 0.0).status == "exact"
+
+
+def test_targets_that_do_not_fit_into_one_walk_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pellucid.methods import METHODS, deeplift
+
+    f = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.LayerNorm(8), torch.nn.Linear(8, 5))
+    selects = tuple(lambda out, rows, k=k: out[:, k] for k in range(5))
+    problem = Problem(f.double(), (torch.rand(3, 4).double(),), (torch.zeros(3, 4).double(),), lambda outputs: selects)
+    together = METHODS["deeplift"].solve(problem)
+    monkeypatch.setattr(sys.modules[deeplift.__module__], "_TARGETS", 2)
+    monkeypatch.setattr(sys.modules[deeplift.__module__], "batch_size", lambda problem: 1)
+    for a, b in zip(together, METHODS["deeplift"].solve(problem), strict=True):
+        torch.testing.assert_close(a.values, b.values)
+        assert a.delta.abs().max() < 1e-12

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ from cases import CASES
 from cases.values import B, rand
 from pellucid.numerics import rules
 from pellucid.numerics.checking import limit_error, multipliers, summation_error
-from pellucid.numerics.lockstep import LEAF
+from pellucid.numerics.lockstep import LEAF, Step, in_two_steps, walk
+from pellucid.numerics.recording import forward_pass
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -35,6 +38,48 @@ def test_equal_inputs_give_the_gradient(name: str) -> None:
     f, shapes, positive = CASES[name]
     x = tuple(rand(*s, seed=i + 1, positive=positive) for i, s in enumerate(shapes))
     assert limit_error(f, x, step=0.0) < 1e-10
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_several_targets_share_a_walk(name: str) -> None:
+    """What a rule computes once for all targets is what it computes for one."""
+    f, shapes, positive = CASES[name]
+    x, x0 = (
+        tuple(rand(*s, seed=i + k, positive=positive).requires_grad_() for i, s in enumerate(shapes)) for k in (1, 6)
+    )
+    ys = []
+    for inputs in (x, x0):
+        with forward_pass(inputs, rules.NOTED):
+            ys.append(f(*inputs))
+    gs = [rand(*ys[0].shape, seed=seed).to(ys[0]) for seed in (21, 22, 23)]
+    together = walk([ys[0]] * 3, [ys[1]] * 3, gs, x, x0, rules.RULES)
+    for g, found in zip(gs, together, strict=True):
+        for a, b in zip(found, multipliers(f, x, x0, g), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_a_walk_for_several_targets_begins_a_rule_once() -> None:
+    began = []
+
+    @in_two_steps
+    def counted(n: Any, n0: Any) -> Step:
+        began.append(n)
+        return rules.RULES["TanhBackward0"].begin(n, n0)  # type: ignore[attr-defined]
+
+    x, x0 = (rand(4, seed=s).requires_grad_() for s in (1, 2))
+    ys = []
+    for t in (x, x0):
+        with forward_pass((t,), rules.NOTED):
+            h = t.tanh()
+            ys.append([h.sum(), h[:2].exp().sum(), h[3] * 2])
+    table = {**rules.RULES, "TanhBackward0": counted}
+    found = walk(
+        ys[0], ys[1], [torch.ones(()).double()] * 3, (x,), (x0,), table, [h], lambda k, ms: [m * 2 for m in ms]
+    )
+    assert len(began) == 1
+    for y, y0, (m, inside) in zip(*ys, found, strict=True):
+        torch.testing.assert_close((m / 2 * (x - x0)).sum(), y - y0)
+        assert inside.shape == (4,)
 
 
 def test_no_rule_takes_the_place_of_a_leaf() -> None:

@@ -9,7 +9,7 @@ D = torch.float64
 
 
 def rand(*shape: int, seed: int = 0, positive: bool = False) -> Tensor:
-    t = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=D)
+    t = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=D)
     return t.abs() + 0.2 if positive else 2 * t
 
 

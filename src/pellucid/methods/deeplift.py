@@ -6,6 +6,7 @@ passes every tensor between input and output, so m·(h − h0) of any of them co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,12 +32,14 @@ from ..problem import (
     picked,
     solved,
 )
+from .evaluate import batch_size
 
 _OFF = "tolerance_not_met"
+_TARGETS = 8
 
 
 def deeplift(problem: Problem, segments: int = 1) -> Attributions:
-    """Two forward passes, and one walk back through both per target: exact, whatever the number of layers.
+    """Two forward passes, and one walk back through both: exact, whatever the number of layers.
 
     segments: cut the straight path from baseline to input into so many parts, and add up the parts' attributions.
         Exact for any number, at one more pass each; with more of them the scores tend to integrated gradients.
@@ -48,8 +51,7 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     totals: list[list[Tensor]] = [[] for _ in selects]
     for k in range(segments - 1, -1, -1):
         _, _, lower = _pass(problem, k / segments, selects)
-        for t in range(len(selects)):
-            found = _walked(problem, upper, lower, t)
+        for t, found in enumerate(_walked(problem, upper, lower)):
             totals[t] = [a + b for a, b in zip(totals[t], found, strict=True)] if totals[t] else found
         upper = lower  # a graph lives only while it is walked
     n = len(problem.x)
@@ -111,16 +113,27 @@ def _laid_out(t: Tensor, like: Tensor) -> Tensor:
     return t if t.stride() == form.stride() else form.copy_(t)
 
 
-def _walked(problem: Problem, upper: _Pass, lower: _Pass, t: int) -> list[Tensor]:
-    """What the inputs contributed between two passes to target t, and then the tensors inside."""
-    y, y0, inside = upper.y[t], lower.y[t], [s.value for s in upper.seen]
-    try:
-        with keeping():
-            multipliers = walk(y, y0, torch.ones_like(y), upper.x, lower.x, RULES, inside)
-    except UnsupportedOperation as error:
-        raise located(error, lambda: problem.outputs(upper.x)) from None
-    n = len(upper.x)
-    found = [m * (a - b).detach() for m, a, b in zip(multipliers[:n], upper.x, lower.x, strict=True)]
-    for m, a, b in zip(multipliers[n:], upper.seen, lower.seen, strict=True):
-        found.append(contributed(m, (a.value - b.value).detach(), a))
-    return found
+def _walked(problem: Problem, upper: _Pass, lower: _Pass) -> Iterator[list[Tensor]]:
+    """For each target what the inputs contributed between two passes, and then the tensors inside.
+
+    As many targets share a walk as rows share a batch, and at least a few: next to two graphs, what is carried through
+    them is small."""
+    n, at_once = len(upper.x), max(_TARGETS, batch_size(problem) // problem.rows)
+
+    def reached(k: int, multipliers: list[Tensor]) -> list[Tensor]:
+        if k < n:
+            change = (upper.x[k] - lower.x[k]).detach()
+            return [m * change for m in multipliers]
+        a, b = upper.seen[k - n], lower.seen[k - n]
+        change = (a.value - b.value).detach()
+        return [contributed(m, change, a) for m in multipliers]
+
+    for t in range(0, len(upper.y), at_once):
+        y, y0 = upper.y[t : t + at_once], lower.y[t : t + at_once]
+        weights, inside = [torch.ones_like(v) for v in y], [s.value for s in upper.seen]
+        try:
+            with keeping():
+                found = walk(y, y0, weights, upper.x, lower.x, RULES, inside, reached)
+        except UnsupportedOperation as error:
+            raise located(error, lambda: problem.outputs(upper.x)) from None
+        yield from found

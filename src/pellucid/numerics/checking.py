@@ -26,7 +26,7 @@ def multipliers(
         y = f(*x)
     with forward_pass(x0, NOTED):
         y0 = f(*x0)
-    return walk(y, y0, g, x, x0, rules)
+    return walk([y], [y0], [g], x, x0, rules)[0]
 
 
 def summation_error(f: Callable[..., Tensor], x: tuple[Tensor, ...], x0: tuple[Tensor, ...], seed: int = 0) -> float:

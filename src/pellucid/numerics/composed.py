@@ -28,7 +28,8 @@ def composed(parts: Parts, rules: Callable[[], Mapping[str, Rule]], noted: Calla
         fed = [k for k in range(len(n.next_functions)) if is_fed(n, k)]
         check_constants(n, values, values0, fed)
         (y, x), (y0, x0) = _run(f, values, fed, g, noted()), _run(f0, values0, fed, g, noted())
-        found = walk(y, y0, torch.cat([wide(t).flatten() for t in g if t is not None]), x, x0, rules())
+        weights = torch.cat([wide(t).flatten() for t in g if t is not None])
+        found = walk([y], [y0], [weights], x, x0, rules())[0]
         m: list[Tensor | None] = [None] * len(n.next_functions)
         for k, value in zip(fed, found, strict=True):
             m[k] = value

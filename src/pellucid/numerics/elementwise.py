@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedOperation
-from .lockstep import Grads, Rule
+from .lockstep import Grads, Rule, Step, in_two_steps
 from .nodes import input_of, real, result_of, wide
 
 _GAUSS3 = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))  # on [0, 1]; exact to degree 5
@@ -30,18 +30,23 @@ def slope(phi: Phi, x: Tensor, s: Tensor | None = None) -> Tensor:
         return torch.autograd.grad(y, x, torch.ones_like(y) if s is None else s)[0]
 
 
-def secant(phi: Phi, x: Tensor, x0: Tensor, g: Tensor, relative: bool = False, everywhere: bool = False) -> Tensor:
-    """g·Δφ/Δx of a smooth φ. Where |Δx| is small the quotient cancels, and the mean of φ' on the segment takes over.
+def secant(
+    phi: Phi, x: Tensor, x0: Tensor, g: Tensor | None = None, relative: bool = False, everywhere: bool = False
+) -> Tensor:
+    """g·Δφ/Δx of a smooth φ (g = 1 when None). Where |Δx| is small the quotient cancels, and the mean of φ' on the
+    segment takes over.
 
     Small is where rounding tells: below 0.01, with 3 Gauss–Legendre points in float64 (error Δx⁶·φ⁽⁷⁾/2e6), and the
     midpoint in float32 (Δx²·φ⁽³⁾/24: 5e-6 at most, as the quotient's rounding is). `relative`: small against x itself,
     for functions with a pole. `everywhere`: φ is smooth on the whole line; see `_widened`.
     """
     m = torch.empty_like(x, memory_format=torch.contiguous_format)
-    columns = (t.expand_as(x).reshape(-1).split(_CHUNK) for t in (x, x0, g))
-    fast = everywhere and x.dtype == torch.float32
+    columns = [t.expand_as(x).reshape(-1).split(_CHUNK) for t in (x, x0, x if g is None else g)]
+    quotient = _widened if everywhere and x.dtype == torch.float32 else partial(_patched, relative=relative)
     for a, b, gy, out in zip(*columns, m.view(-1).split(_CHUNK), strict=True):
-        (_widened if fast else partial(_patched, relative=relative))(phi, a, b, out).mul_(gy)
+        quotient(phi, a, b, out)
+        if g is not None:
+            out.mul_(gy)
     return m
 
 
@@ -75,12 +80,16 @@ def kinked_secant(phi: Phi, x: Tensor, x0: Tensor) -> Tensor:
 def elementwise(phi_of: Callable[[Any], Phi], kinked: bool = False, everywhere: bool = False) -> Rule:
     """y = φ(x):  g·Δy/Δx. `phi_of` reads φ's constants off the node. `everywhere` as in `secant`."""
 
-    def rule(n: Any, n0: Any, g: Grads) -> Grads:
+    def begin(n: Any, n0: Any) -> Step:
         x, x0, phi = input_of(n), input_of(n0), phi_of(n)
-        m = g[0] * kinked_secant(phi, x, x0) if kinked else secant(phi, x, x0, wide(g[0]), everywhere=everywhere)
+        m = kinked_secant(phi, x, x0) if kinked else secant(phi, x, x0, everywhere=everywhere)
+        return lambda g: (wide(g[0]) * m, *(None for _ in n.next_functions[1:]))
+
+    def at_once(n: Any, n0: Any, g: Grads) -> Grads:
+        m = secant(phi_of(n), input_of(n), input_of(n0), wide(g[0]), everywhere=everywhere)
         return m, *(None for _ in n.next_functions[1:])
 
-    return rule
+    return in_two_steps(begin, None if kinked else at_once)
 
 
 def plain(phi: Phi, kinked: bool = False, everywhere: bool = False) -> Rule:
@@ -90,18 +99,24 @@ def plain(phi: Phi, kinked: bool = False, everywhere: bool = False) -> Rule:
 def rising_from_nothing(phi: Phi) -> Rule:
     """As `plain`, for a φ that is constant at −∞: nothing flows where x and x0 are both −∞, as in a causal mask."""
 
-    def rule(n: Any, n0: Any, g: Grads) -> Grads:
+    def begin(n: Any, n0: Any) -> Step:
         x, x0 = input_of(n), input_of(n0)
         gone = torch.isneginf(x) & torch.isneginf(x0)
         x, x0 = x.masked_fill(gone, 0.0), x0.masked_fill(gone, 0.0)
-        return (secant(phi, x, x0, wide(g[0])).masked_fill_(gone, 0.0),)
+        m = secant(phi, x, x0)
+        return lambda g: ((wide(g[0]) * m).masked_fill_(gone, 0.0),)
 
-    return rule
+    return in_two_steps(begin)
 
 
 def of_results(m: Callable[[Tensor, Tensor], Tensor]) -> Rule:
     """Functions whose Δy/Δx is a closed form of the two results, free of cancellation."""
-    return lambda n, n0, g: (g[0] * m(real(n, wide(n._saved_result)), wide(n0._saved_result)),)
+
+    def begin(n: Any, n0: Any) -> Step:
+        quotient = m(real(n, wide(n._saved_result)), wide(n0._saved_result))
+        return lambda g: (g[0] * quotient,)
+
+    return in_two_steps(begin)
 
 
 def magnitude(n: Any, n0: Any, g: Grads) -> Grads:
@@ -139,16 +154,20 @@ def _shrinking(x: Tensor) -> Tensor:
     return torch.tanh(x).div_(x).masked_fill_(x == 0, 1.0)
 
 
-def tanh(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def tanh(n: Any, n0: Any) -> Step:
     """tanh a − tanh b = tanh(a−b)·(1 − tanh a·tanh b): exact however saturated."""
     y, y0 = wide(n._saved_result), wide(n0._saved_result)
-    return (g[0] * _shrinking(input_of(n) - input_of(n0)) * (1 - y * y0),)
+    m = _shrinking(input_of(n) - input_of(n0)) * (1 - y * y0)
+    return lambda g: (g[0] * m,)
 
 
-def power(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def power(n: Any, n0: Any) -> Step:
     """y = xᵏ; for k = 2, x + x0."""
     x, x0, k = input_of(n), input_of(n0), n._saved_exponent
-    return (g[0] * (x + x0) if k == 2 else secant(lambda t: t**k, x, x0, wide(g[0]), relative=True),)
+    m = x + x0 if k == 2 else secant(lambda t: t**k, x, x0, relative=True)
+    return lambda g: (wide(g[0]) * m,)
 
 
 def log(n: Any, n0: Any, g: Grads) -> Grads:

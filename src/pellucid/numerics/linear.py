@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from ..errors import GraphMismatch, UnsupportedOperation
-from .lockstep import Grads, Rule
+from .lockstep import Grads, Rule, Step, in_two_steps
 from .nodes import avg, constants, is_fed, same, wide
 from .notes import CALL
 
 
-def linear(n: Any, n0: Any, g: Grads, given: tuple[str, ...] | None = None) -> Grads:
+@in_two_steps
+def linear(n: Any, n0: Any, given: tuple[str, ...] | None = None) -> Step:
     """Linear given what was saved (masks, indices, weights): its gradient is its multiplier, if both saved the same."""
     for name in constants(n) if given is None else given:
         if not same(getattr(n, name), getattr(n0, name)):
@@ -23,8 +24,12 @@ def linear(n: Any, n0: Any, g: Grads, given: tuple[str, ...] | None = None) -> G
                 "no attribution could add up. Choose a baseline that leads to the same one, or "
                 "method='integrated_gradients'."
             )
-    m = n(*g)
-    return m if isinstance(m, tuple) else (m,)
+
+    def through(g: Grads) -> Grads:
+        m = n(*g)
+        return m if isinstance(m, tuple) else (m,)
+
+    return through
 
 
 IN_PLACE: dict[str, tuple[int, ...]] = {
@@ -68,21 +73,24 @@ def in_place(n: Any, n0: Any, g: Grads) -> Grads:
     return linear(n, n0, g)
 
 
-def dropout(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def dropout(n: Any, n0: Any) -> Step:
     """Refused: it drops units at random."""
     raise UnsupportedOperation("The model drops units at random: it is in training mode. Call .eval() first.", n.name())
 
 
-def mul(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def mul(n: Any, n0: Any) -> Step:
     """y = a·b:  a gets g·avg(b, b0), b gets g·avg(a, a0)."""
     if not (is_fed(n, 0) and is_fed(n, 1)):
-        return linear(n, n0, g, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
-    a, b = avg(n._saved_self, n0._saved_self), avg(n._saved_other, n0._saved_other)
+        return linear.begin(n, n0, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
+    a, b = to_b, to_a = avg(n._saved_self, n0._saved_self), avg(n._saved_other, n0._saved_other)
     for k, (x, s) in enumerate((("_saved_self", "_saved_other"), ("_saved_other", "_saved_self"))):
         if _is_inverse_root(n.next_functions[1 - k][0]):
             to = normalised(*(wide(getattr(m, name)) for name in (x, s) for m in (n, n0)))
-            return times(g[0], to[k], a), times(g[0], to[1 - k], b)
-    return times(g[0], b, a), times(g[0], a, b)
+            to_a, to_b = to[k], to[1 - k]
+            break
+    return lambda g: (times(g[0], to_a, a), times(g[0], to_b, b))
 
 
 EXTREME = 8.0
@@ -137,14 +145,19 @@ def div(n: Any, n0: Any, g: Grads) -> Grads:
 def matmul(left: str, right: str, at: int = 0) -> Rule:
     """Y = A·B (+ C):  A gets g·avg(B, B0)ᵀ, B gets avg(A, A0)ᵀ·g. `at` is the place of A among the inputs."""
 
-    def rule(n: Any, n0: Any, g: Grads) -> Grads:
+    @in_two_steps
+    def rule(n: Any, n0: Any) -> Step:
         if not (is_fed(n, at) and is_fed(n, at + 1)):
             given = () if not (is_fed(n, at) or is_fed(n, at + 1)) else (right if is_fed(n, at) else left,)
-            return linear(n, n0, g, given=given)
-        gy = wide(g[0]) * getattr(n, "_saved_alpha", 1)
+            return linear.begin(n, n0, given=given)
         a, b = avg(getattr(n, left), getattr(n0, left)), avg(getattr(n, right), getattr(n0, right))
-        to_c = (wide(g[0]) * getattr(n, "_saved_beta", 1),) if at else ()
-        return *to_c, gy @ b.mH, a.mH @ gy
+
+        def through(g: Grads) -> Grads:
+            gy = wide(g[0]) * getattr(n, "_saved_alpha", 1)
+            to_c = (wide(g[0]) * getattr(n, "_saved_beta", 1),) if at else ()
+            return *to_c, gy @ b.mH, a.mH @ gy
+
+        return through
 
     return rule
 

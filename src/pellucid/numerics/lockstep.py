@@ -7,7 +7,8 @@ satisfy it compose to one that does, whatever lies between. This file knows no r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -18,53 +19,92 @@ from .opaque import OPAQUE
 
 Grads = tuple[Any, ...]
 """One tensor for each output (or input) of a node, None where nothing flows."""
+Arrived = list[Tensor | None]
 Rule = Callable[[Any, Any, Grads], Grads]
 """`(node, its partner, multipliers of the outputs) -> multipliers of the inputs`."""
+Step = Callable[[Grads], Grads]
+"""`multipliers of the outputs -> multipliers of the inputs`: a rule between two nodes."""
+Reached = Callable[[int, list[Tensor]], Sequence[Any]]
+"""`(which tensor, its multiplier for each target) -> what to keep of each`."""
 
 LEAF = "torch::autograd::AccumulateGrad"
 
 
+def in_two_steps(begin: Callable[..., Step], at_once: Rule | None = None) -> Any:
+    """A `Rule` written as `(node, its partner) -> (g -> m)`: a walk for several targets takes the first step once.
+
+    at_once: both steps for one target, where they are faster together."""
+
+    @wraps(begin)
+    def rule(n: Any, n0: Any, g: Grads, **how: Any) -> Grads:
+        return begin(n, n0, **how)(g) if at_once is None else at_once(n, n0, g)
+
+    rule.begin = begin  # pyright: ignore[reportAttributeAccessIssue]
+    return rule
+
+
 def walk(
-    y: Tensor,
-    y0: Tensor,
-    g: Tensor,
+    y: Sequence[Tensor],
+    y0: Sequence[Tensor],
+    g: Sequence[Tensor],
     x: Sequence[Tensor],
     x0: Sequence[Tensor],
     rules: Mapping[str, Rule],
     inside: Sequence[Tensor] = (),
-) -> list[Tensor]:
-    """The multipliers of `x`, and then of the tensors `inside`, for the change `y - y0`, weighted by `g` (like `y`).
+    reached: Reached = lambda which, multipliers: multipliers,
+) -> list[list[Any]]:
+    """For each target, the multipliers of `x`, and then of the tensors `inside`, for the change `y - y0`, weighted by
+    `g` (like `y`).
 
-    `x` and `x0` are the leaves that the two forward passes started from; `inside` are tensors that the first pass
-    computed on its way. Zeros for one that `y` does not depend on. Raises UnsupportedOperation, GraphMismatch or
-    CutGraph.
+    `y`, `y0` and `g` have an element for each target. `x` and `x0` are the leaves that the two forward passes started
+    from; `inside` are tensors that the first pass computed on its way. Zeros for one that a target does not depend on.
+    `reached` turns multipliers into what is kept of them, as soon as they are known. Raises UnsupportedOperation,
+    GraphMismatch or CutGraph.
     """
     edge_of = torch.autograd.graph.get_gradient_edge
-    edges: list[Any] = [edge_of(t) if t.requires_grad else None for t in (*x, *inside)]
-    wanted = {edge.node for edge in edges if edge is not None}
-    root = edge_of(y)
-    order = _pairs(
-        root.node, edge_of(y0).node, {edge_of(t).node: edge_of(t0).node for t, t0 in zip(x, x0, strict=True)}
-    )
-    metas = {node: node._input_metadata for node, _ in order}
-    arrived: dict[Any, list[Tensor | None]] = {node: [None] * len(meta) for node, meta in metas.items()}
-    found: dict[Any, Grads] = {}
-    _arrive(arrived, metas, root, g)
+    tensors = (*x, *inside)
+    roots = [edge_of(t) for t in y]
+    leaves = {edge_of(t).node: edge_of(t0).node for t, t0 in zip(x, x0, strict=True)}
+    order = _pairs([(root.node, edge_of(t0).node) for root, t0 in zip(roots, y0, strict=True)], leaves)
+    metas = {node: [(tuple(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
+    arrived: dict[Any, list[Arrived]] = {node: [[None] * len(meta) for _ in y] for node, meta in metas.items()}
+    wanted: dict[Any, list[tuple[int, int]]] = {}
+    for k, t in enumerate(tensors):
+        if t.requires_grad and (edge := edge_of(t)).node in arrived:
+            wanted.setdefault(edge.node, []).append((k, edge.output_nr))
+    found: dict[int, Sequence[Any]] = {}
     with torch.no_grad():
+        for k, (root, weight) in enumerate(zip(roots, g, strict=True)):
+            _arrive(arrived[root.node][k], metas[root.node], root.output_nr, weight)
         for node, node0 in order:
-            grads, name = tuple(arrived.pop(node)), node.name()
-            if node in wanted:
-                found[node] = grads
-            if name == LEAF or all(grad is None for grad in grads):
+            each, name = arrived.pop(node), node.name()
+            for k, nr in wanted.get(node, ()):
+                found[k] = reached(k, [_or_zeros(grads[nr], tensors[k]) for grads in each])
+            some = [(k, tuple(grads)) for k, grads in enumerate(each) if any(grad is not None for grad in grads)]
+            if name == LEAF or not some:
                 continue
             if name not in rules:
                 raise UnsupportedOperation(OPAQUE.get(name) or _no_rule(name), name)
-            for edge, grad in zip(node.next_functions, rules[name](node, node0, grads), strict=True):
-                if grad is not None and edge[0] in arrived:
-                    _arrive(arrived, metas, edge, grad)
-    at = lambda edge: None if edge is None or edge.node not in found else found[edge.node][edge.output_nr]
-    multipliers = [(at(edge), t) for edge, t in zip(edges, (*x, *inside), strict=True)]
-    return [torch.zeros_like(t) if m is None else m for m, t in multipliers]
+            feeds, through = node.next_functions, _through(rules[name], node, node0, [grads for _, grads in some])
+            for (k, _), multipliers in zip(some, through, strict=True):
+                for (to, nr), grad in zip(feeds, multipliers, strict=True):
+                    if grad is not None and to in arrived:
+                        _arrive(arrived[to][k], metas[to], nr, grad)
+        for k, t in enumerate(tensors):
+            if k not in found:
+                found[k] = reached(k, [torch.zeros_like(t) for _ in y])
+    return [[found[i][k] for i in range(len(tensors))] for k in range(len(y))]
+
+
+def _through(rule: Any, node: Any, node0: Any, gs: Sequence[Grads]) -> Iterable[Grads]:
+    """Each target's multipliers, through a rule that begins once for all of them."""
+    if len(gs) == 1 or not hasattr(rule, "begin"):
+        return (rule(node, node0, g) for g in gs)
+    return map(rule.begin(node, node0), gs)
+
+
+def _or_zeros(m: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if m is None else m
 
 
 def operations(y: Tensor) -> frozenset[str]:
@@ -79,25 +119,42 @@ def operations(y: Tensor) -> frozenset[str]:
     return frozenset(node.name() for node in seen if node is not None)
 
 
-def _arrive(arrived: dict[Any, list[Tensor | None]], metas: Mapping[Any, Any], edge: Any, grad: Tensor) -> None:
+def _arrive(grads: Arrived, metas: Sequence[tuple[tuple[int, ...], Any]], nr: int, grad: Tensor) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
-    node, k = edge[0], edge[1]
-    meta = metas[node][k]
-    if list(grad.shape) != meta.shape:
-        grad = grad.sum_to_size(meta.shape)
-    if grad.dtype != meta.dtype:
-        grad = grad.to(meta.dtype)
-    before = arrived[node][k]
-    arrived[node][k] = grad if before is None else before + grad
+    shape, dtype = metas[nr]
+    if grad.shape != shape:
+        grad = grad.sum_to_size(shape)
+    if grad.dtype != dtype:
+        grad = grad.to(dtype)
+    before = grads[nr]
+    grads[nr] = grad if before is None else before + grad
 
 
-def _pairs(root: Any, root0: Any, leaves: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
-    """The nodes between the root and the leaves with their partners in the baseline's graph, each before those it feeds
-    on."""
-    partner: dict[Any, Any] = {root: root0}
+def _pairs(roots: Iterable[tuple[Any, Any]], leaves: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """The nodes between the roots and the leaves with their partners in the baseline's graph, each before those it
+    feeds on."""
+    partner: dict[Any, Any] = {}
     reaches: dict[Any, bool] = {}
     finished: list[Any] = []
-    stack = [(root, _edges(root, root0))]
+    for root, root0 in roots:
+        if root not in partner:
+            partner[root] = root0
+            _finish(root, partner, reaches, finished, leaves)
+        elif partner[root] is not root0:
+            raise GraphMismatch(_differ(root, root0, "the same value is used at different places"))
+        if not reaches[root]:
+            raise CutGraph(
+                "The output does not depend on the input through autograd: its graph never reaches the input. "
+                "Check that the forward function uses the tensor it is given, and does not detach it."
+            )
+    return finished[::-1]
+
+
+def _finish(
+    root: Any, partner: dict[Any, Any], reaches: dict[Any, bool], finished: list[Any], leaves: Mapping[Any, Any]
+) -> None:
+    """Adds the nodes from the root on that reach a leaf, each after those it feeds on, and all of their partners."""
+    stack = [(root, _edges(root, partner[root]))]
     while stack:  # depth first, without recursion: a graph may be thousands of nodes deep
         node, edges = stack[-1]
         edge = next(edges, None)
@@ -113,12 +170,6 @@ def _pairs(root: Any, root0: Any, leaves: Mapping[Any, Any]) -> list[tuple[Any, 
             stack.append((edge[0], _edges(*edge)))
         elif partner[edge[0]] is not edge[1]:
             raise GraphMismatch(_differ(*edge, "the same value is used at different places"))
-    if not reaches[root]:
-        raise CutGraph(
-            "The output does not depend on the input through autograd: its graph never reaches the input. "
-            "Check that the forward function uses the tensor it is given, and does not detach it."
-        )
-    return finished[::-1]
 
 
 def _edges(node: Any, node0: Any) -> Iterator[tuple[Any, Any]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import GraphMismatch, UnsupportedOperation
 from .linear import EXTREME, normalised
-from .lockstep import Grads
+from .lockstep import Grads, Step, in_two_steps
 from .nodes import avg, dimension, input_of, is_fed, same, wide
 
 _EXTREME_FACTOR = 4 * EXTREME / (1 + EXTREME) ** 2
@@ -23,7 +23,8 @@ def _mean_statistics(s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
     return arithmetic, s * s0 / (arithmetic * arithmetic)
 
 
-def layer_norm(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def layer_norm(n: Any, n0: Any) -> Step:
     """y = w·c·s + b, with c = x − mean(x) and s = 1/σ.
 
     gc = g·w·avg(s, s0) − (2c̄/N)·(s²s0²/(s+s0))·Σ g·w·c̄ and gx = gc − mean(gc), with c̄ = avg(c, c0). That is layer
@@ -33,15 +34,22 @@ def layer_norm(n: Any, n0: Any, g: Grads) -> Grads:
     s, factor = _mean_statistics(n._saved_result2, n0._saved_result2)
     x = avg(n._saved_input, n0._saved_input).mul_(factor)
     mean = avg(n._saved_result1, n0._saved_result1).mul_(factor)
-    weight = _mean_weight(n, n0)
+    weight, shape = _mean_weight(n, n0), n._saved_normalized_shape
     bias = None if n._saved_bias is None else wide(n._saved_bias)
-    if factor.numel() and factor.amin() < _EXTREME_FACTOR:
-        m = _between_extremes(n, n0, wide(g[0]) if weight is None else wide(g[0]) * weight)
-        return m, *_to_affine(n, g[0], lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2, n0)
-    m, _, _ = torch.ops.aten.native_layer_norm_backward(
-        wide(g[0]).contiguous(), x, n._saved_normalized_shape, mean, s, weight, bias, [True, False, False]
-    )
-    return m, *_to_affine(n, g[0], lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2, n0)
+    extreme = factor.numel() and factor.amin() < _EXTREME_FACTOR
+    normal = lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2
+
+    def through(g: Grads) -> Grads:
+        gy = wide(g[0])
+        if extreme:
+            m = _between_extremes(n, n0, gy if weight is None else gy * weight)
+        else:
+            m, _, _ = torch.ops.aten.native_layer_norm_backward(
+                gy.contiguous(), x, shape, mean, s, weight, bias, [True, False, False]
+            )
+        return m, *_to_affine(n, g[0], normal, n0)
+
+    return through
 
 
 def _between_extremes(n: Any, n0: Any, g: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import GraphMismatch, UnsupportedOperation
 from .linear import dropout
-from .lockstep import Grads
+from .lockstep import Grads, Step, in_two_steps
 from .nodes import avg, dimension, input_of, is_fed, same, wide
 from .notes import INPUT
 
@@ -37,10 +37,10 @@ def log_mean(log_p: Tensor, log_p0: Tensor) -> Tensor:
     return torch.exp(log_p).add_(torch.exp(log_p0)).mul_(0.5).mul_(torch.tanh(u).div_(u))
 
 
-def through_softmax(g: Tensor, l: Tensor, dim: int) -> Tensor:  # noqa: E741
-    """gz = ℓ⊙g − (ℓ/Σℓ)·Σ ℓg, the softmax's own derivative with ℓ for p."""
+def through_softmax(g: Tensor, l: Tensor, total: Tensor, dim: int) -> Tensor:  # noqa: E741
+    """gz = ℓ⊙g − (ℓ/Σℓ)·Σ ℓg, the softmax's own derivative with ℓ for p. total: Σℓ."""
     lg = l * g
-    return lg.sub_(l * (lg.sum(dim, keepdim=True) / l.sum(dim, keepdim=True).clamp_min(1e-38)))
+    return lg.sub_(l * (lg.sum(dim, keepdim=True) / total))
 
 
 def _log_softmax_of(n: Any, dim: int) -> Tensor:
@@ -49,20 +49,25 @@ def _log_softmax_of(n: Any, dim: int) -> Tensor:
     return torch.log(wide(n._saved_result))
 
 
-def softmax(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def softmax(n: Any, n0: Any) -> Step:
     """p = softmax(z):  gz = ℓ⊙g − (ℓ/Σℓ)·Σℓg, with ℓ the logarithmic mean of p and p0."""
     dim = dimension(n._saved_dim)
     log_p, log_p0 = _log_softmax_of(n, dim), _log_softmax_of(n0, dim)
     if INPUT not in n.metadata and not torch.equal(log_p == -torch.inf, log_p0 == -torch.inf):
         input_of(n)  # a probability underflowed and its logit is out of reach: the error that says so
-    return (through_softmax(wide(g[0]), log_mean(log_p, log_p0), dim),)
+    l = log_mean(log_p, log_p0)  # noqa: E741
+    total = l.sum(dim, keepdim=True).clamp_min(1e-38)
+    return lambda g: (through_softmax(wide(g[0]), l, total, dim),)
 
 
-def log_softmax(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def log_softmax(n: Any, n0: Any) -> Step:
     """gz = g − (ℓ/Σℓ)·Σg."""
     dim = dimension(n._saved_dim)
     l = log_mean(wide(n._saved_result), wide(n0._saved_result))  # noqa: E741
-    return (g[0] - l * (wide(g[0]).sum(dim, keepdim=True) / l.sum(dim, keepdim=True)),)
+    share = l.div_(l.sum(dim, keepdim=True))
+    return lambda g: (g[0] - share * wide(g[0]).sum(dim, keepdim=True),)
 
 
 def logsumexp(n: Any, n0: Any, g: Grads) -> Grads:
@@ -83,10 +88,11 @@ _NEVER = -1e30
 """A logit that no other reaches: its probability is 0, and unlike −inf it leaves no NaN in a difference."""
 
 
-def attention(n: Any, n0: Any, g: Grads) -> Grads:
+@in_two_steps
+def attention(n: Any, n0: Any) -> Step:
     """Fused attention: its two products and its softmax, recomputed block by block of queries from q, k, v."""
     if getattr(n, "_saved_dropout_p", 0.0):
-        return dropout(n, n0, g)
+        return dropout.begin(n, n0)
     if any(is_fed(n, k) for k in range(3, len(n.next_functions))):
         raise UnsupportedOperation(
             f"{n.name()} has an attention bias that depends on the input. Use attn_implementation='eager'.", n.name()
@@ -94,57 +100,72 @@ def attention(n: Any, n0: Any, g: Grads) -> Grads:
     mask = _mask_of(n)
     if not same(mask, _mask_of(n0)):
         raise GraphMismatch("The attention masks of input and baseline differ. Use the same mask for both.")
-    (q, k, v), (q0, k0, v0) = _heads(n), _heads(n0)
-    scale = n._saved_scale if n._saved_scale is not None else q.shape[-1] ** -0.5
-    shape = q.shape[-2], k.shape[-2]
+    query, key, value = n._saved_query, n._saved_key, n._saved_value
+    groups = query.shape[1] // key.shape[1]
+    repeat = lambda t: t.contiguous() if groups == 1 else t.repeat_interleave(groups, 1)
+    scale = n._saved_scale if n._saved_scale is not None else query.shape[-1] ** -0.5
+    q = [wide(t).contiguous() * scale for t in (query, n0._saved_query)]
+    k = [repeat(wide(t)) for t in (key, n0._saved_key)]
+    q_avg, k_avg, v_avg = avg(*q), avg(*k), repeat(avg(value, n0._saved_value))
+    shape = q_avg.shape[-2], k_avg.shape[-2]
+    like: dict[str, Any] = {"dtype": q_avg.dtype, "device": q_avg.device}
     if n._saved_is_causal:
-        later = torch.ones(shape, dtype=torch.bool, device=q.device).triu(1)
-        mask = torch.zeros(shape, dtype=q.dtype, device=q.device).masked_fill_(later, _NEVER)
+        mask = torch.zeros(shape, **like).masked_fill_(torch.ones(shape, **like).triu(1).bool(), _NEVER)
     elif mask is not None:
-        mask = wide(mask) if mask.dtype != torch.bool else torch.zeros(mask.shape, dtype=q.dtype, device=q.device)
+        mask = wide(mask) if mask.dtype != torch.bool else torch.zeros(mask.shape, **like)
         mask = mask.masked_fill(_hidden(n), _NEVER)
-    mask = None if mask is None else mask.expand(*q.shape[:-2], *shape)
-    gy = wide(g[0]).contiguous()
-    q, q0, q_avg = q * scale, q0 * scale, avg(q, q0).mul_(scale)
-    of_queries = q, q0, q_avg, gy, mask, _saved_normaliser(n, q), _saved_normaliser(n0, q)
-    of_keys = k.mT, k0.mT, avg(k, k0), avg(v, v0).mT
-    blocks = list(_blocks(q.shape[0], q.shape[1], *shape))
-    if len(blocks) == 1:
-        gq, gk, gv = _through_attention(of_queries, of_keys)
-    else:
-        gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for at, block in blocks:
-            some = [None if t is None else t[block] for t in of_queries]
-            gq[block], to_k, to_v = _through_attention(some, [t[at] for t in of_keys])
-            gk[at] += to_k
-            gv[at] += to_v
-    gq *= scale
-    return (
-        _to_groups(gq, n._saved_query),
-        _to_groups(gk, n._saved_key),
-        _to_groups(gv, n._saved_value),
-        *(None for _ in n.next_functions[3:]),
-    )
+    mask = None if mask is None else mask.expand(*q_avg.shape[:-2], *shape)
+    lse = [_saved_normaliser(m, q_avg) for m in (n, n0)]
+    blocks = list(_blocks(q_avg.shape[0], q_avg.shape[1], *shape))
+    only = _means(q, k, mask, lse) if len(blocks) == 1 else None  # for all targets; longer texts have no room for it
+
+    def through(g: Grads) -> Grads:
+        gy = wide(g[0]).contiguous()
+        if only is not None:
+            gq, gk, gv = _products(only, gy, q_avg, k_avg, v_avg)
+        else:
+            gq, gk, gv = torch.empty_like(q_avg), torch.zeros_like(k_avg), torch.zeros_like(v_avg)
+            for heads, block in blocks:
+                at = lambda t, block=block: None if t is None else t[block]
+                means = _means([t[block] for t in q], [t[heads] for t in k], at(mask), [at(t) for t in lse])
+                gq[block], to_k, to_v = _products(means, gy[block], q_avg[block], k_avg[heads], v_avg[heads])
+                gk[heads] += to_k
+                gv[heads] += to_v
+        gq *= scale
+        found = (_to_groups(m, heads) for m, heads in ((gq, query), (gk, key), (gv, value)))
+        return *found, *(None for _ in n.next_functions[3:])
+
+    return through
 
 
-def _through_attention(of_queries: Sequence[Any], of_keys: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """The multipliers of the queries, of the keys and of the values of y = softmax(q·kᵀ + mask)·v."""
-    (q, q0, q_avg, g, mask, lse, lse0), (kt, kt0, k_avg, vt_avg) = of_queries, of_keys
-    lowest = math.log(torch.finfo(q.dtype).tiny) + 8  # exp() is slow near the smallest number, and all that meets it
-    log_p, log_p0 = q @ kt, q0 @ kt0
-    for logits, whole in ((log_p, lse), (log_p0, lse0)):
+def _means(
+    q: Sequence[Tensor], k: Sequence[Tensor], mask: Tensor | None, lse: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The arithmetic and the logarithmic mean of the attention probabilities softmax(q·kᵀ + mask) of the two passes,
+    and the latter's sum over the keys.
+
+    lse: of each pass ln Σ eᶻ over the keys, where it is known."""
+    log_p, log_p0 = q[0] @ k[0].mT, q[1] @ k[1].mT
+    lowest = math.log(torch.finfo(log_p.dtype).tiny) + 8  # exp() is slow near the smallest number, and what meets it
+    for logits, whole in ((log_p, lse[0]), (log_p0, lse[1])):
         if mask is not None:
             logits += mask
         logits -= torch.logsumexp(logits, -1, keepdim=True) if whole is None else whole
     u = torch.sub(log_p, log_p0).mul_(0.5).add_(_TINY)
     p = log_p.clamp_(min=lowest).exp_().lerp_(log_p0.clamp_(min=lowest).exp_(), 0.5)
     p = torch.threshold_(p, 2 * math.exp(lowest), 0.0)
-    gv = p.mT @ g
-    weight = p.mul_(torch.tanh(u).div_(u))  # the logarithmic mean
-    gz = g @ vt_avg
-    torch.mul(weight, gz, out=u)
-    gz.sub_(u.sum(-1, keepdim=True).div_(weight.sum(-1, keepdim=True).clamp_min_(_TINY))).mul_(weight)
-    return gz @ k_avg, gz.mT @ q_avg, gv
+    l = torch.tanh(u, out=log_p0).div_(u).mul_(p)  # noqa: E741
+    return p, l, l.sum(-1, keepdim=True).clamp_min_(_TINY)
+
+
+def _products(
+    means: tuple[Tensor, Tensor, Tensor], g: Tensor, q_avg: Tensor, k_avg: Tensor, v_avg: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The multipliers of the queries, of the keys and of the values, with the `_means` of the probabilities."""
+    p, weight, total = means
+    gz = g @ v_avg.mT
+    gz.sub_(torch.mul(weight, gz).sum(-1, keepdim=True).div_(total)).mul_(weight)
+    return gz @ k_avg, gz.mT @ q_avg, p.mT @ g
 
 
 def _blocks(rows: int, heads: int, queries: int, keys: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
@@ -157,12 +178,6 @@ def _blocks(rows: int, heads: int, queries: int, keys: int) -> Iterator[tuple[tu
             at = slice(r, r + some_rows), slice(h, h + some_heads)
             for i in range(0, queries, some_queries):
                 yield at, (*at, slice(i, i + some_queries))
-
-
-def _heads(n: Any) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = (wide(t).contiguous() for t in (n._saved_query, n._saved_key, n._saved_value))
-    repeat = lambda t: t if t.shape[1] == q.shape[1] else t.repeat_interleave(q.shape[1] // t.shape[1], 1)
-    return q, repeat(k), repeat(v)
 
 
 def _mask_of(n: Any) -> Tensor | None:
