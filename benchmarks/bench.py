@@ -27,12 +27,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers import STEPS, Captum, interpreto_ig, shap_values
+from peers import STEPS, Captum, conductance_of_answer, interpreto_ig, shap_values
 from transformers import BertConfig, BertForSequenceClassification
 
 import pellucid
 from pellucid.methods import METHODS
 from pellucid.methods.evaluate import batch_size, gradient_at
+from pellucid.models.depth import stack
 
 TEXTS = ["A quiet little film, and a wonderful one.", "The plot is thin, but the acting is superb.", "What a waste."]
 Run = Callable[[], Any]
@@ -146,6 +147,46 @@ def depth_rows(model: pellucid.Model, texts: list[str]) -> Iterator[Row]:
         walk = partial(pellucid.explain, net, baseline="pad", detail="layers")
         walks = [(partial(walk, t), loop) for t, (_, loop) in zip(some, pairs)]
         yield versus(f"DeepLIFT of all {layers} layers", "Captum LayerConductance in a loop", 50, True, walks)
+
+
+def answer_rows(given: argparse.Namespace) -> Iterator[Row]:
+    """All layers for the start and the end of an answer, and with them all attention matrices, beside Captum's loops:
+    it sees no attention but the eager one, of which a module returns the probabilities."""
+    if not given.answers:
+        return
+    model = pellucid.load(given.answers)
+    model.model.set_attn_implementation("eager")
+    layers = stack(model)
+    texts = [("What is important to us?", "It is important to us to include, empower and support humans of all kinds.")]
+    if given.passages:
+        found = [
+            (q["question"], p["context"])
+            for article in json.loads(given.passages.read_text("utf-8"))["data"]
+            for p in article["paragraphs"]
+            for q in p["qas"]
+        ]
+        texts += [found[i] for i in np.random.default_rng(0).choice(len(found), 3, replace=False)]
+    for some in (texts[:1], texts[1:]):
+        lengths = sorted(len(e) for e in model.encode(some))
+        where = " to ".join(str(n) for n in dict.fromkeys([*lengths[:1], *lengths[-1:]])) + " tokens"
+        loops = [layers, [m for layer in layers for m in (layer, layer.attention.self)]]
+        for modules, detail, what in zip(loops, (("layers",), ("layers", "heads")), ("layers", "layers and attention")):
+            ask = partial(pellucid.explain, model, target=[None], baseline="pad", detail=detail)
+            loop = partial(conductance_of_answer, model, modules=modules, at_once=50 if len(some) == 1 else 10)
+            sweep = partial(ask, method="integrated_gradients", n_steps=STEPS)
+            slow, fast = [], []
+            for text in some:
+                for run in (ask, sweep, *([loop] if len(some) == 1 else [])):
+                    run(text)
+                median = lambda run, n, text=text: float(np.median([seconds(partial(run, text)) for _ in range(n)]))
+                theirs = median(loop, 3 if len(some) == 1 else 1)
+                slow.append((median(sweep, 3), theirs))
+                fast.append((median(ask, 15), theirs))
+            for name, target, times in (("conductance", 9, slow), ("DeepLIFT", 100, fast)):
+                ours, theirs = np.array(times).T
+                value, against = float(np.median(theirs / ours)), "Captum LayerConductance in a loop"
+                row = f"{name} of an answer's start and end, {what}, {where}"
+                yield Row(row, against, target, True, value, summary(ours), summary(theirs))
 
 
 def coalition_rows(model: pellucid.Model, texts: list[str]) -> Iterator[Row]:
@@ -286,7 +327,9 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="one text per line; what follows a tab is ignored")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--out", type=Path, help="the page to write the table into; the JSON goes beside it")
-    parser.add_argument("--only", nargs="*", help="engine, path, depth, coalition, large, memory; all without it")
+    parser.add_argument("--only", nargs="*", help="engine, path, depth, coalition, large, memory, answers; all without")
+    parser.add_argument("--answers", help="a question-answering checkpoint's directory, for the part of that name")
+    parser.add_argument("--passages", type=Path, help="its passages and questions: a JSON file as of SQuAD")
     parser.add_argument("--peak", choices=SIDES, help=argparse.SUPPRESS)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -309,6 +352,7 @@ def main() -> None:
         "coalition": lambda: coalition_rows(model, texts),
         "large": lambda: large_rows(model),
         "memory": lambda: memory_rows(given),
+        "answers": lambda: answer_rows(given),
     }
     rows: list[Row] = []
     for part in given.only or parts:

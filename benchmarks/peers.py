@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from captum.attr import FeatureAblation, IntegratedGradients, LayerConductance, LayerIntegratedGradients
-from torch import Tensor
+from torch import Tensor, nn
 
 import pellucid
 from pellucid.models.depth import stack
@@ -54,6 +55,17 @@ class Captum:
         ids, ids0, mask, target = self.prepare(text)
         f = lambda i, m: self.net(i, attention_mask=m).logits
         return FeatureAblation(f).attribute(ids, ids0, target, (mask,))
+
+
+def conductance_of_answer(
+    model: pellucid.Model, text: tuple[str, str], modules: Sequence[nn.Module], at_once: int
+) -> list[Any]:
+    """Of the start and the end of an answer, module by module; an attention module's with its probabilities."""
+    p = model.problem(model.encode([text]), "pad", None)
+    rows = lambda x: torch.zeros(len(x), dtype=torch.long)
+    fs = [lambda x, s=s: s(p.outputs((x,), rows(x)), rows(x)) for s in p.selects(p.outputs(p.x))]
+    how = {"n_steps": STEPS, "internal_batch_size": at_once}
+    return [LayerConductance(f, m).attribute(*p.x, *p.x0, **how) for f in fs for m in modules]
 
 
 def shap_values(model: pellucid.Model, text: str, evaluations: int) -> Any:

@@ -31,12 +31,13 @@ for e in ask(detail="parts"):  # word, token type and position embeddings, compl
         best = np.abs(part).argsort()[:-6:-1]
         print(f"{e.target.name}, {name}:", ", ".join(f"{names[i]} ({i}) {part[i]:+.3f}" for i in best))
 
-p = model.problem(model.encode([text]), "pad", None)  # the same by Captum, layer by layer, at as many points
+model.model.set_attn_implementation("eager")  # Captum sees no attention otherwise
+p = model.problem(model.encode([text]), "pad", None)  # the same by Captum, module by module, at as many points
 rows = lambda x: torch.zeros(len(x), dtype=torch.long)
 fs = [lambda x, s=s: s(p.outputs((x,), rows(x)), rows(x)) for s in p.selects(p.outputs(p.x))]
-loop = lambda: [LayerConductance(f, m).attribute(*p.x, *p.x0) for f in fs for m in stack(model)]
-sweep = lambda: ask(method="integrated_gradients", n_steps=50, detail="layers")
-a, b, c = timeit(loop, number=1), timeit(sweep, number=1), timeit(lambda: ask(detail="layers"), number=3) / 3
-print(
-    f"\nCaptum's loop {a:.2f} s; one sweep {b:.2f} s, {a / b:.1f} times faster; one walk {c:.3f} s, {a / c:.0f} times"
-)
+modules = [m for layer in stack(model) for m in (layer, layer.attention.self)]
+loop = lambda: [LayerConductance(f, m).attribute(*p.x, *p.x0) for f in fs for m in modules]
+same = lambda **how: ask(detail=("layers", "heads"), **how)
+a, b = timeit(loop, number=1), timeit(lambda: same(method="integrated_gradients", n_steps=50), number=1)
+c = timeit(same, number=5) / 5
+print(f"\nCaptum's loop {a:.2f} s; one sweep {b:.2f} s, {a / b:.1f} x faster; one walk {c:.3f} s, {a / c:.0f} x faster")

@@ -24,6 +24,12 @@ class Attention:
     projection: Tensor | None = None
 
 
+_PRODUCTS = frozenset({"matmul", "bmm", "__matmul__"})
+_MAPS = {"linear": 1, "addmm": 2, "matmul": 1}
+"""Linear maps, and the place of their weight."""
+_TOLD = frozenset({"scaled_dot_product_attention", "softmax", "_softmax", *_PRODUCTS, *_MAPS})
+
+
 class Attending(TorchFunctionMode):
     """Tells of each attention in a forward pass, while the model runs unmodified.
 
@@ -37,14 +43,16 @@ class Attending(TorchFunctionMode):
         self.last: Attention | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if name not in _TOLD:
+            return func(*args, **kwargs)
         if name == "scaled_dot_product_attention":
             return self._unfused(*args, **kwargs)
         out = func(*args, **kwargs)
-        if name in ("softmax", "_softmax") and out.ndim == 4:
-            self._attends(out)
-        elif self.last is not None and name in ("matmul", "bmm", "__matmul__") and self.last.values is None:
+        if name in ("softmax", "_softmax"):
+            if out.ndim == 4:
+                self._attends(out)
+        elif self.last is not None and name in _PRODUCTS and self.last.values is None:
             left, right = args[0], args[1] if len(args) > 1 else kwargs.get("other")
             p = self.last.probabilities
             if isinstance(right, Tensor) and left.shape == p.shape and right.shape[-2] == p.shape[-1]:
@@ -81,7 +89,7 @@ class Attending(TorchFunctionMode):
 
 def _projection(name: str, args: tuple[Any, ...], values: Tensor) -> Tensor | None:
     """The weight of the linear map that takes all heads' outputs next to each other, as (heads, size, hidden)."""
-    place = {"linear": 1, "addmm": 2, "matmul": 1}.get(name)
+    place = _MAPS.get(name)
     weight = args[place] if place is not None and len(args) > place else None
     heads, size = values.shape[1], values.shape[-1]
     if not isinstance(weight, Tensor) or weight.ndim != 2:
