@@ -30,7 +30,7 @@ check: $(VENV)/installed  ## types too; pyright fetches itself from the npm regi
 	$(BIN)/pyright
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/bench.py --out docs/benchmarks.md $(BENCH)
+	$(BIN)/python benchmarks/bench.py --out docs/benchmarks.md $(BENCH) $(ANSWERS)
 	$(BIN)/python benchmarks/methods.py --out docs/benchmarks.md $(BENCH)
 	$(BIN)/python benchmarks/growth.py --out docs/growth.svg $(BENCH)
 	$(BIN)/python benchmarks/prefix.py

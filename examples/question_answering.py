@@ -32,12 +32,19 @@ for e in ask(detail="parts"):  # word, token type and position embeddings, compl
         print(f"{e.target.name}, {name}:", ", ".join(f"{names[i]} ({i}) {part[i]:+.3f}" for i in best))
 
 model.model.set_attn_implementation("eager")  # Captum sees no attention otherwise
-p = model.problem(model.encode([text]), "pad", None)  # the same by Captum, module by module, at as many points
-rows = lambda x: torch.zeros(len(x), dtype=torch.long)
-fs = [lambda x, s=s: s(p.outputs((x,), rows(x)), rows(x)) for s in p.selects(p.outputs(p.x))]
 modules = [m for layer in stack(model) for m in (layer, layer.attention.self)]
-loop = lambda: [LayerConductance(f, m).attribute(*p.x, *p.x0) for f in fs for m in modules]
-same = lambda **how: ask(detail=("layers", "heads"), **how)
-a, b = timeit(loop, number=1), timeit(lambda: same(method="integrated_gradients", n_steps=50), number=1)
-c = timeit(same, number=5) / 5
-print(f"\nCaptum's loop {a:.2f} s; one sweep {b:.2f} s, {a / b:.1f} x faster; one walk {c:.3f} s, {a / c:.0f} x faster")
+
+
+def cost(passage, at_once):  # beside Captum's, module by module, at as many points
+    p, rows = model.problem(model.encode([passage]), "pad", None), lambda x: torch.zeros(len(x), dtype=torch.long)
+    fs = [lambda x, s=s: s(p.outputs((x,), rows(x)), rows(x)) for s in p.selects(p.outputs(p.x))]
+    ask = lambda m, **n: pellucid.explain(model, passage, m, [None], "pad", detail=("layers", "heads"), **n)
+    each = lambda f, m: LayerConductance(f, m).attribute(*p.x, *p.x0, n_steps=50, internal_batch_size=at_once)
+    a = timeit(lambda: [each(f, m) for f in fs for m in modules], number=1)
+    b, c = timeit(lambda: ask("integrated_gradients", n_steps=50), number=1), timeit(lambda: ask("deeplift"), number=9)
+    print(f"\n{p.x[0].shape[1]} tokens: Captum's loop {a:.2f} s; one sweep {b:.2f} s, {a / b:.1f} x; ", end="")
+    print(f"one walk {c / 9:.3f} s, {9 * a / c:.0f} x")
+
+
+cost(text, at_once=50)
+cost((text[0], " ".join([text[1]] * 8)), at_once=10)

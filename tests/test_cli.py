@@ -96,6 +96,7 @@ def test_methods_lists_them() -> None:
         (2, "Use --target", ["explain", "a film", "-o", "target=1"]),
         (2, "Use --layers", ["explain", "a film", "-o", "detail=heads"]),
         (2, "not UTF-8", ["explain", "a \udcff film"]),
+        (2, "text-classification", ["explain", "a film", "--task", "magic"]),
         (1, "no directory", ["explain", "a film", "--model", "./no-such-model"]),
         (2, "No such option", ["explain", "a film", "--nonsense"]),
         (2, "No such command", ["explode"]),

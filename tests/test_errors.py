@@ -33,6 +33,8 @@ from test_no_mutation import state
         (errors.UnknownBaseline, "mask, pad, zero, mean", {"baseline": "no such thing as this"}),
         (errors.UnknownBaseline, "expected 'mask'", {"baseline": 3}),
         (errors.UnknownBaseline, "embeddings", {"baseline": torch.zeros(3, 7)}),
+        (errors.UnknownBaseline, "from 99999 to 99999", {"baseline": torch.tensor([99999])}),
+        (errors.InputError, "empty in its second text", {"inputs": ("a film", "")}),
         (errors.UnknownMethod, "deeplift", {"method": "magic"}),
         (errors.UnknownMethod, "n_steps=None", {"method": "integrated_gradients", "steps": 3}),
         (errors.UnknownMethod, "segments=1", {"n_steps": 3}),
@@ -115,9 +117,9 @@ def test_a_checkpoint_of_another_task(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path)
     with pytest.raises(errors.UnsupportedModel, match="task"):
         pellucid.load(tmp_path)
-    with pytest.raises(errors.UnsupportedModel, match="magic"):
+    with pytest.raises(errors.InputError, match="magic"):
         pellucid.load(tmp_path, task="magic")
-    with pytest.raises(errors.UnsupportedModel, match="magic"):
+    with pytest.raises(errors.InputError, match="magic"):
         Model(model("Bert"), tokenizer(), task="magic")
 
 

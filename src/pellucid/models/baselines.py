@@ -121,4 +121,10 @@ def _from_tensor(spec: Tensor, ids: Tensor, x: Tensor, kept: Tensor, embed: Embe
         ) from error
     if spec.is_floating_point():
         return torch.where(kept.unsqueeze(-1), x, full)
-    return embed(torch.where(kept, ids, full))
+    try:
+        return embed(torch.where(kept, ids, full))
+    except IndexError as error:
+        raise UnknownBaseline(
+            f"Found a baseline of token ids from {int(full.min())} to {int(full.max())}; expected ids that the model "
+            "has an embedding for."
+        ) from error

@@ -73,8 +73,10 @@ def encode(tokenizer: Any, items: Sequence[Any], limit: int | None, truncate: bo
     """
     pairs = [read(item) for item in items]
     for i, (text, pair) in enumerate(pairs):
-        if not text.strip() or (pair is not None and not pair.strip()):
-            raise InputError(f"Input {i} is empty ({pairs[i][0]!r:.40}); expected a text with at least one word.")
+        empty = next((t for t in (text, pair) if t is not None and not t.strip()), None)
+        if empty is not None:
+            which = "" if pair is None else " in its first text" if empty is text else " in its second text"
+            raise InputError(f"Input {i} is empty{which} ({empty!r:.40}); expected a text with at least one word.")
     how: dict[str, Any] = {"truncation": truncate, "max_length": limit} if truncate and limit else {"truncation": False}
     result: list[Encoding | None] = [None] * len(items)
     for paired in (False, True):

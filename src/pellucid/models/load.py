@@ -14,7 +14,7 @@ import torch
 from ..errors import MissingExtra, ModelNotFound, UnsupportedModel
 from .model import Model
 from .running import device_named
-from .tasks import TASKS, task_of
+from .tasks import TASKS, task_named, task_of
 
 
 def load(
@@ -48,18 +48,18 @@ def load(
     import transformers
 
     place = None if device is None else device_named(device)
+    named = None if task is None else task_named(task)
     source = str(files("pellucid") / "assets" / "sentiment") if name is None else os.path.expanduser(os.fspath(name))
     if not Path(source).is_dir() and _is_path(source):
         raise ModelNotFound(f"There is no directory {source!r}; expected one with config.json and model.safetensors.")
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with _quiet(), _explained(source):
         config = transformers.AutoConfig.from_pretrained(source, **common)
-        row = TASKS.get(task) if task else task_of(getattr(config, "architectures", None))
+        row = named or task_of(getattr(config, "architectures", None))
         if row is None:
             raise UnsupportedModel(
-                f"{source!r} holds {', '.join(config.architectures or ['no named architecture'])}"
-                + (f" and was asked for task={task!r}" if task else "")
-                + f"; the tasks known here are {', '.join(TASKS)}. Name the one its head was trained for: task='…'."
+                f"{source!r} holds {', '.join(config.architectures or ['no named architecture'])}; "
+                f"the tasks known here are {', '.join(TASKS)}. Name the one its head was trained for: task='…'."
             )
         model = getattr(transformers, row.auto).from_pretrained(
             source, dtype=dtype or torch.float32, use_safetensors=True, **common

@@ -18,7 +18,7 @@ from .encoding import Encoding
 from .grouping import grouped, shortener
 from .modality import embedding_names, reading_side
 from .signature import one_device, parameters, shells
-from .tasks import TASKS, Asked, Goal, Inputs, Task, task_of
+from .tasks import TASKS, Asked, Goal, Inputs, Task, task_named, task_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,7 @@ class Model:
     def row(self) -> Task:
         """The row of TASKS that this model does."""
         if self.task is not None:
-            if self.task not in TASKS:
-                raise UnsupportedModel(f"Found task={self.task!r}; expected one of {', '.join(TASKS)}.")
-            return TASKS[self.task]
+            return task_named(self.task)
         config = getattr(self.model, "config", None)
         if config is None:
             return TASKS["text-classification"]

@@ -110,7 +110,8 @@ def attention(n: Any, n0: Any) -> Step:
     shape = q_avg.shape[-2], k_avg.shape[-2]
     like: dict[str, Any] = {"dtype": q_avg.dtype, "device": q_avg.device}
     if n._saved_is_causal:
-        mask = torch.zeros(shape, **like).masked_fill_(torch.ones(shape, **like).triu(1).bool(), _NEVER)
+        later = torch.ones(shape, dtype=torch.bool, device=q_avg.device).triu(1)
+        mask = torch.zeros(shape, **like).masked_fill_(later, _NEVER)
     elif mask is not None:
         mask = wide(mask) if mask.dtype != torch.bool else torch.zeros(mask.shape, **like)
         mask = mask.masked_fill(_hidden(n), _NEVER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...errors import InputError
 from .answering import QUESTION_ANSWERING
 from .causal import TEXT_GENERATION
 from .choice import MULTIPLE_CHOICE
@@ -16,7 +17,7 @@ from .task import Asked, Goal, Inputs, Task
 from .tokens import TOKEN_CLASSIFICATION
 from .zero_shot import ZERO_SHOT
 
-__all__ = ["TASKS", "Asked", "Goal", "Inputs", "Task", "task_of"]
+__all__ = ["TASKS", "Asked", "Goal", "Inputs", "Task", "task_named", "task_of"]
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -33,6 +34,13 @@ TASKS: dict[str, Task] = {
         TEXT2TEXT_GENERATION,
     )
 }
+
+
+def task_named(name: str) -> Task:
+    """Raises InputError where there is none of that name."""
+    if name not in TASKS:
+        raise InputError(f"Found task={name!r}; expected one of {', '.join(TASKS)}.")
+    return TASKS[name]
 
 
 def task_of(architectures: Sequence[str] | None) -> Task | None:
