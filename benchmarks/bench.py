@@ -166,7 +166,7 @@ def answer_rows(given: argparse.Namespace) -> Iterator[Row]:
             for q in p["qas"]
         ]
         texts += [found[i] for i in np.random.default_rng(0).choice(len(found), 3, replace=False)]
-    for some in (texts[:1], texts[1:]):
+    for some in filter(None, (texts[:1], texts[1:])):
         lengths = sorted(len(e) for e in model.encode(some))
         where = " to ".join(str(n) for n in dict.fromkeys([*lengths[:1], *lengths[-1:]])) + " tokens"
         loops = [layers, [m for layer in layers for m in (layer, layer.attention.self)]]

@@ -36,6 +36,7 @@ from .evaluate import batch_size
 
 _OFF = "tolerance_not_met"
 _TARGETS = 8
+"""Targets to a walk, at least."""
 
 
 def deeplift(problem: Problem, segments: int = 1) -> Attributions:
