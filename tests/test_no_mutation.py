@@ -56,7 +56,7 @@ def test_after_an_error_in_the_middle(net: Any, method: str, monkeypatch: pytest
     def failing(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls > 1:
+        if calls > (method != "deeplift"):  # which takes a single pass
             raise KeyboardInterrupt
         return forward(*args, **kwargs)
 

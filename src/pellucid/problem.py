@@ -51,6 +51,8 @@ class Problem:
         0, a row is about. The target is then asked with the outputs at those inputs, one row each. None: a row each.
     resumed: `(x, rows, first, outputs at x) -> outputs`, as `outputs` with one input, where x[i] is like its row's own
         x before its position first[i]: what is before it is computed once for a row. None where it cannot be shared.
+    model: what `f` runs, where rows are known to pass through it without a look at each other, so that x and x0 may
+        share a batch. None for any other function.
     """
 
     f: Callable[..., Any]
@@ -64,6 +66,7 @@ class Problem:
     watch: Callable[[], AbstractContextManager[list[Seen]]] | None = None
     source: Tensor | None = None
     resumed: Callable[[Tensor, Tensor, Tensor, Any], Any] | None = None
+    model: Any = None
 
     @property
     def rows(self) -> int:
@@ -127,6 +130,7 @@ class Problem:
             None if self.groups is None else tuple(g[rows] for g in self.groups),
             self.without,
             self.watch,
+            model=self.model,
         )
 
     def args_of(self, rows: Tensor) -> tuple[Any, ...]:

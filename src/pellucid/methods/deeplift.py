@@ -6,15 +6,17 @@ passes every tensor between input and output, so m·(h − h0) of any of them co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError, UnsupportedOperation
-from ..numerics.lockstep import walk
+from ..errors import GraphError, InputError, UnsupportedOperation
+from ..numerics.halves import HALVES
+from ..numerics.lockstep import NotHalved, Rule, walk
 from ..numerics.opaque import keeping
 from ..numerics.recording import forward_pass, located
 from ..numerics.rules import NOTED, RULES
@@ -47,21 +49,15 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     """
     if not isinstance(segments, int) or segments < 1:
         raise InputError(f"deeplift got segments={segments!r}; expected a whole number of at least 1.")
-    outputs, selects, upper = _pass(problem, 1.0)
-    output, kinds = tuple(y.detach() for y in upper.y), [s.kind for s in upper.seen]
-    totals: list[list[Tensor]] = [[] for _ in selects]
-    for k in range(segments - 1, -1, -1):
-        _, _, lower = _pass(problem, k / segments, selects)
-        for t, found in enumerate(_walked(problem, upper, lower)):
-            totals[t] = [a + b for a, b in zip(totals[t], found, strict=True)] if totals[t] else found
-        upper = lower  # a graph lives only while it is walked
+    found = _together(problem) if segments == 1 else None
+    outputs, kinds, y, y0, totals = found or _one_by_one(problem, segments)
     n = len(problem.x)
     return tuple(
         _proven(
             solved(
                 tuple(total[:n]),
-                output[t],
-                upper.y[t].detach(),
+                y[t],
+                y0[t],
                 passes=segments + 1,
                 status="exact",
                 outputs=outputs,
@@ -71,6 +67,51 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
         )
         for t, total in enumerate(totals)
     )
+
+
+_Found = tuple[Any, list[str], Tensors, Tensors, list[list[Tensor]]]
+"""What f returned at x, the kinds of what is inside, the targets at x and at x0, and for each target what the inputs
+contributed, and then the tensors inside."""
+
+
+def _one_by_one(problem: Problem, segments: int) -> _Found:
+    """A pass at each end of each segment, and a walk through the graphs of two."""
+    outputs, selects, upper = _pass(problem, 1.0)
+    output, kinds = tuple(y.detach() for y in upper.y), [s.kind for s in upper.seen]
+    totals: list[list[Tensor]] = [[] for _ in selects]
+    for k in range(segments - 1, -1, -1):
+        _, _, lower = _pass(problem, k / segments, selects)
+        for t, found in enumerate(_walked(problem, upper, lower, RULES)):
+            totals[t] = [a + b for a, b in zip(totals[t], found, strict=True)] if totals[t] else found
+        upper = lower  # a graph lives only while it is walked
+    return outputs, kinds, output, tuple(y.detach() for y in upper.y), totals
+
+
+_APART: WeakSet[Any] = WeakSet()
+"""Models whose graph cannot be read by halves."""
+
+
+def _together(problem: Problem) -> _Found | None:
+    """One pass of x and x0, and a walk through its graph; None where that does not hold the two apart."""
+    if problem.model is None or problem.model in _APART:
+        return None
+    rows = torch.arange(problem.rows, device=problem.x[0].device)
+    twice = torch.cat((rows, rows))
+    x = tuple(torch.cat((a, b)).detach().requires_grad_() for a, b in zip(problem.x, problem.x0, strict=True))
+    with forward_pass(x, NOTED), problem.watching() as seen:
+        outputs = problem.outputs(x, twice)
+        first = problem.firsts()
+        at_inputs = picked(outputs, rows if first is None else first, len(twice))
+        y = tuple(attached(problem.value(outputs, select, twice)) for select in problem.selects(at_inputs))
+    both = _Pass(x, y, tuple(seen))
+    try:
+        totals = list(_walked(problem, both, both, HALVES))
+    except GraphError as error:
+        if isinstance(error, (NotHalved, UnsupportedOperation)):
+            _APART.add(problem.model)
+        return None
+    upper, lower = (tuple(v.detach()[half] for v in y) for half in (rows, rows + len(rows)))
+    return detached(at_inputs), [s.kind for s in seen], upper, lower, totals
 
 
 def _proven(answer: Attribution, dtype: torch.dtype) -> Attribution:
@@ -114,27 +155,29 @@ def _laid_out(t: Tensor, like: Tensor) -> Tensor:
     return t if t.stride() == form.stride() else form.copy_(t)
 
 
-def _walked(problem: Problem, upper: _Pass, lower: _Pass) -> Iterator[list[Tensor]]:
-    """For each target what the inputs contributed between two passes, and then the tensors inside.
+def _walked(problem: Problem, upper: _Pass, lower: _Pass, rules: Mapping[str, Rule]) -> Iterator[list[Tensor]]:
+    """For each target what the inputs contributed between two passes, and then the tensors inside. Where the two are
+    one, between the halves of its rows.
 
     As many targets share a walk as rows share a batch, and at least a few: next to two graphs, what is carried through
     them is small."""
-    n, at_once = len(upper.x), max(_TARGETS, batch_size(problem) // problem.rows)
+    n, at_once, halves = len(upper.x), max(_TARGETS, batch_size(problem) // problem.rows), upper is lower
+    change = lambda a, b: torch.sub(*(a.detach().chunk(2) if halves else (a.detach(), b.detach())))
 
     def reached(k: int, multipliers: list[Tensor]) -> list[Tensor]:
         if k < n:
-            change = (upper.x[k] - lower.x[k]).detach()
-            return [m * change for m in multipliers]
+            dx = change(upper.x[k], lower.x[k])
+            return [m * dx for m in multipliers]
         a, b = upper.seen[k - n], lower.seen[k - n]
-        change = (a.value - b.value).detach()
-        return [contributed(m, change, a) for m in multipliers]
+        dh = change(a.value, b.value)
+        return [contributed(m, dh, a) for m in multipliers]
 
     for t in range(0, len(upper.y), at_once):
         y, y0 = upper.y[t : t + at_once], lower.y[t : t + at_once]
-        weights, inside = [torch.ones_like(v) for v in y], [s.value for s in upper.seen]
+        weights, inside = [torch.ones_like(v[: problem.rows]) for v in y], [s.value for s in upper.seen]
         try:
             with keeping():
-                found = walk(y, y0, weights, upper.x, lower.x, RULES, inside, reached)
+                found = walk(y, y0, weights, upper.x, lower.x, rules, inside, reached, halves)
         except UnsupportedOperation as error:
-            raise located(error, lambda: problem.outputs(upper.x)) from None
+            raise error if halves else located(error, lambda: problem.outputs(upper.x)) from None
         yield from found

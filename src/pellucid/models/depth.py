@@ -131,20 +131,22 @@ def fields(
 
 def _check_whole(model: Model, answer: Attribution) -> None:
     """Raises UnsupportedModel where the scores add up, and what passed through one of the layers does not."""
-    total = lambda tensors: torch.stack([t.double().flatten(1).sum(1) for t in tensors]).sum(0)
-    whole, size = total(answer.values), total([v.abs() for v in answer.values])
-    layers = [c for kind, c in answer.inside if kind == "layer"] if answer.status == "exact" else []
-    for i, c in enumerate(layers):
-        rounding = 256 * torch.finfo(c.dtype).eps * (size + total([c.abs()]))
-        off = (total([c]) - whole).abs() > 0.01 * whole.abs() + rounding
-        if off.any():
-            row = int(off.nonzero()[0])
-            raise UnsupportedModel(
-                f"{float(total([c])[row]):.3g} of a change of {float(whole[row]):.3g} passed through the output of "
-                f"layer {i} of {type(model.model).__name__}; expected all of it. This model has another way for the "
-                "text to reach later layers (embeddings of their own, several streams). Leave out 'layers', or name "
-                "modules whose part of the change is wanted: at=['path.to.layer', …]."
-            )
+    layers = [c.double().flatten(1) for kind, c in answer.inside if kind == "layer"]
+    if not layers or answer.status != "exact":
+        return
+    values = torch.cat([v.double().flatten(1) for v in answer.values], 1)
+    whole, size = values.sum(1), values.abs().sum(1)
+    passed = torch.stack([c.sum(1) for c in layers])  # (layers, rows)
+    rounding = 256 * torch.finfo(passed.dtype).eps * (size + torch.stack([c.abs().sum(1) for c in layers]))
+    off = ((passed - whole).abs() > 0.01 * whole.abs() + rounding).nonzero()
+    if len(off):
+        i, row = off[0].tolist()
+        raise UnsupportedModel(
+            f"{float(passed[i, row]):.3g} of a change of {float(whole[row]):.3g} passed through the output of "
+            f"layer {i} of {type(model.model).__name__}; expected all of it. This model has another way for the "
+            "text to reach later layers (embeddings of their own, several streams). Leave out 'layers', or name "
+            "modules whose part of the change is wanted: at=['path.to.layer', …]."
+        )
 
 
 def _told(answer: Attribution, row: int, mine: Tensor, names: Sequence[str]) -> dict[str, Any]:

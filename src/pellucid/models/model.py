@@ -181,6 +181,7 @@ class Model:
             (members,),
             shortener(self.alone) if deletes else None,
             resumed=None if isinstance(at, str) else self.row.resumed(self, x, sequences, owns),
+            model=self.model if self._is_known else None,
         )
         return depth.deepened(self, problem, frozenset(detail), at)
 
@@ -263,8 +264,12 @@ class Model:
         """Whether texts of different length may share a batch: only a model of transformers', told which tokens are
         padding, is known to pass over them; and on the left only where no first token is read."""
         left = getattr(self.tokenizer, "padding_side", "right") == "left"
-        known = any(hasattr(m, "base_model_prefix") for m in shells(self.model))
-        return known and self.takes("attention_mask") and (not left or self.row.places is not None)
+        return self._is_known and self.takes("attention_mask") and (not left or self.row.places is not None)
+
+    @cached_property
+    def _is_known(self) -> bool:
+        """Whether it is one of transformers' models."""
+        return any(hasattr(m, "base_model_prefix") for m in shells(self.model))
 
     def _positions(self, batch: Inputs) -> dict[str, Tensor]:
         """Positions for rows padded on the left, counted from where each begins, where the model can be told them."""

@@ -28,31 +28,26 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
     does not notice hooks.
     """
     with _LOCK, torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
-        before, empty = _contents(net)
-        for m in net.modules():
-            m.training = False
+        modules = list(net.modules())
+        before, empty = _contents(modules)
+        for m in modules:
+            if m.training:
+                m.training = False
         try:
             yield
         finally:
             for found, content in before:
                 _put_back(found, content)
-            for found in empty:
+            for found in filter(None, empty):
                 found.clear()
 
 
-def _contents(net: nn.Module) -> tuple[list[tuple[dict[Any, Any], dict[Any, Any]]], list[dict[Any, Any]]]:
+def _contents(modules: Sequence[nn.Module]) -> tuple[list[tuple[dict[Any, Any], dict[Any, Any]]], list[dict[Any, Any]]]:
     """The attributes of each module and each dict among them (its parameters, children, hooks, and what else it keeps),
     with a copy; and those dicts that are empty, which are most."""
-    before, empty = [], []
-    for m in net.modules():
-        before.append((vars(m), dict(vars(m))))
-        for value in vars(m).values():
-            if isinstance(value, dict):
-                if value:
-                    before.append((value, dict(value)))
-                else:
-                    empty.append(value)
-    return before, empty
+    own = [vars(m) for m in modules]
+    dicts = [value for found in own for value in found.values() if isinstance(value, dict)]
+    return [(found, found.copy()) for found in (*own, *filter(None, dicts))], [found for found in dicts if not found]
 
 
 def _put_back(found: dict[Any, Any], before: dict[Any, Any]) -> None:

@@ -16,12 +16,19 @@ from .logits import attention_logits
 @dataclass
 class Attention:
     """One call. probabilities: (rows, heads, queries, keys). values: (rows, heads, keys, size), None where they were
-    not seen. projection: (heads, size, hidden), what carries the heads' outputs to the hidden dimension; None likewise.
-    """
+    not seen. weight: (heads · size, hidden), of the linear map that takes all heads' outputs next to each other; None
+    likewise."""
 
     probabilities: Tensor
     values: Tensor | None = None
-    projection: Tensor | None = None
+    weight: Tensor | None = None
+
+    @property
+    def projection(self) -> Tensor | None:
+        """What carries each head's output to the hidden dimension, (heads, size, hidden)."""
+        if self.weight is None or self.values is None:
+            return None
+        return self.weight.unflatten(0, (self.values.shape[1], self.values.shape[-1]))
 
 
 _PRODUCTS = frozenset({"matmul", "bmm", "__matmul__"})
@@ -57,8 +64,8 @@ class Attending(TorchFunctionMode):
             p = self.last.probabilities
             if isinstance(right, Tensor) and left.shape == p.shape and right.shape[-2] == p.shape[-1]:
                 self.last.values = right
-        elif self.last is not None and self.last.values is not None and self.last.projection is None:
-            self.last.projection = _projection(name, args, self.last.values)
+        elif self.last is not None and self.last.values is not None and self.last.weight is None:
+            self.last.weight = _weight(name, args, self.last.values)
         return out
 
     def _attends(self, p: Tensor) -> None:
@@ -87,13 +94,11 @@ class Attending(TorchFunctionMode):
         return p @ value
 
 
-def _projection(name: str, args: tuple[Any, ...], values: Tensor) -> Tensor | None:
-    """The weight of the linear map that takes all heads' outputs next to each other, as (heads, size, hidden)."""
+def _weight(name: str, args: tuple[Any, ...], values: Tensor) -> Tensor | None:
+    """The weight (inputs, outputs) of a linear map that takes all heads' outputs next to each other."""
     place = _MAPS.get(name)
     weight = args[place] if place is not None and len(args) > place else None
-    heads, size = values.shape[1], values.shape[-1]
     if not isinstance(weight, Tensor) or weight.ndim != 2:
         return None
-    weight = weight.detach()
-    weight = weight.T if name == "linear" else weight
-    return weight.unflatten(0, (heads, size)) if weight.shape[0] == heads * size else None
+    weight = weight.detach().T if name == "linear" else weight.detach()
+    return weight if weight.shape[0] == values.shape[1] * values.shape[-1] else None

@@ -40,9 +40,12 @@ def secant(
     midpoint in float32 (Δx²·φ⁽³⁾/24: 5e-6 at most, as the quotient's rounding is). `relative`: small against x itself,
     for functions with a pole. `everywhere`: φ is smooth on the whole line; see `_widened`.
     """
+    quotient = _widened if everywhere and x.dtype == torch.float32 else partial(_patched, relative=relative)
+    if x.numel() <= _CHUNK and x.shape == x0.shape:
+        m = quotient(phi, x, x0, None)
+        return m if g is None else m.mul_(g)
     m = torch.empty_like(x, memory_format=torch.contiguous_format)
     columns = [t.expand_as(x).reshape(-1).split(_CHUNK) for t in (x, x0, x if g is None else g)]
-    quotient = _widened if everywhere and x.dtype == torch.float32 else partial(_patched, relative=relative)
     for a, b, gy, out in zip(*columns, m.view(-1).split(_CHUNK), strict=True):
         quotient(phi, a, b, out)
         if g is not None:
@@ -50,7 +53,7 @@ def secant(
     return m
 
 
-def _widened(phi: Phi, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+def _widened(phi: Phi, a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
     """The quotient over a segment with the same middle that is no shorter than 0.01: for a small difference that is the
     derivative at the middle, as good as in `_patched` and for a third less."""
     length = torch.sub(a, b).abs_().clamp_min_(_SMALL)
@@ -59,7 +62,7 @@ def _widened(phi: Phi, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     return torch.div(high.sub_(phi(middle.sub_(length, alpha=0.5))), length, out=out)
 
 
-def _patched(phi: Phi, a: Tensor, b: Tensor, out: Tensor, relative: bool) -> Tensor:
+def _patched(phi: Phi, a: Tensor, b: Tensor, out: Tensor | None, relative: bool) -> Tensor:
     """(Δφ + s·φ')/(Δx + s), with s = 1 where the difference is small and 0 elsewhere: both cases without a branch."""
     dx, dy = a - b, phi(a).sub_(phi(b))
     reach = torch.maximum(a.abs(), b.abs()).mul_(_SMALL) if relative else _SMALL

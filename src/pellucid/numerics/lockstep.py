@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CutGraph, GraphMismatch, UnsupportedOperation
+from ..errors import CutGraph, GraphError, GraphMismatch, UnsupportedOperation
 from .opaque import OPAQUE
 
 Grads = tuple[Any, ...]
@@ -52,34 +52,38 @@ def walk(
     rules: Mapping[str, Rule],
     inside: Sequence[Tensor] = (),
     reached: Reached = lambda which, multipliers: multipliers,
+    halves: bool = False,
 ) -> list[list[Any]]:
     """For each target, the multipliers of `x`, and then of the tensors `inside`, for the change `y - y0`, weighted by
     `g` (like `y`).
 
     `y`, `y0` and `g` have an element for each target. `x` and `x0` are the leaves that the two forward passes started
     from; `inside` are tensors that the first pass computed on its way. Zeros for one that a target does not depend on.
-    `reached` turns multipliers into what is kept of them, as soon as they are known. Raises UnsupportedOperation,
-    GraphMismatch or CutGraph.
+    `reached` turns multipliers into what is kept of them, as soon as they are known. halves: one graph holds both
+    passes (`y0` is `y`, `x0` is `x`), each in one half of the rows, and multipliers have the rows of a half; `rules`
+    are those of `halves.py` then. Raises UnsupportedOperation, GraphMismatch or CutGraph.
     """
     edge_of = torch.autograd.graph.get_gradient_edge
     tensors = (*x, *inside)
     roots = [edge_of(t) for t in y]
     leaves = {edge_of(t).node: edge_of(t0).node for t, t0 in zip(x, x0, strict=True)}
     order = _pairs([(root.node, edge_of(t0).node) for root, t0 in zip(roots, y0, strict=True)], leaves)
-    metas = {node: [(tuple(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
+    shape_of = _half_of if halves else tuple
+    metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
     arrived: dict[Any, list[Arrived]] = {node: [[None] * len(meta) for _ in y] for node, meta in metas.items()}
     wanted: dict[Any, list[tuple[int, int]]] = {}
     for k, t in enumerate(tensors):
         if t.requires_grad and (edge := edge_of(t)).node in arrived:
             wanted.setdefault(edge.node, []).append((k, edge.output_nr))
     found: dict[int, Sequence[Any]] = {}
+    zeros = lambda k: tensors[k].new_zeros(shape_of(tensors[k].shape) or ())
     with torch.no_grad():
         for k, (root, weight) in enumerate(zip(roots, g, strict=True)):
             _arrive(arrived[root.node][k], metas[root.node], root.output_nr, weight)
         for node, node0 in order:
             each, name = arrived.pop(node), node.name()
             for k, nr in wanted.get(node, ()):
-                found[k] = reached(k, [_or_zeros(grads[nr], tensors[k]) for grads in each])
+                found[k] = reached(k, [zeros(k) if (m := grads[nr]) is None else m for grads in each])
             some = [(k, tuple(grads)) for k, grads in enumerate(each) if any(grad is not None for grad in grads)]
             if name == LEAF or not some:
                 continue
@@ -90,9 +94,9 @@ def walk(
                 for (to, nr), grad in zip(feeds, multipliers, strict=True):
                     if grad is not None and to in arrived:
                         _arrive(arrived[to][k], metas[to], nr, grad)
-        for k, t in enumerate(tensors):
+        for k in range(len(tensors)):
             if k not in found:
-                found[k] = reached(k, [torch.zeros_like(t) for _ in y])
+                found[k] = reached(k, [zeros(k) for _ in y])
     return [[found[i][k] for i in range(len(tensors))] for k in range(len(y))]
 
 
@@ -103,8 +107,12 @@ def _through(rule: Any, node: Any, node0: Any, gs: Sequence[Grads]) -> Iterable[
     return map(rule.begin(node, node0), gs)
 
 
-def _or_zeros(m: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if m is None else m
+class NotHalved(GraphError):
+    """One graph of both passes in which what belongs to one may not be told from the other. It never reaches a user."""
+
+
+def _half_of(shape: Sequence[int]) -> tuple[int, ...] | None:
+    return None if not shape or shape[0] % 2 else (shape[0] // 2, *shape[1:])
 
 
 def operations(y: Tensor) -> frozenset[str]:
@@ -119,10 +127,12 @@ def operations(y: Tensor) -> frozenset[str]:
     return frozenset(node.name() for node in seen if node is not None)
 
 
-def _arrive(grads: Arrived, metas: Sequence[tuple[tuple[int, ...], Any]], nr: int, grad: Tensor) -> None:
+def _arrive(grads: Arrived, metas: Sequence[tuple[tuple[int, ...] | None, Any]], nr: int, grad: Tensor) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
     shape, dtype = metas[nr]
     if grad.shape != shape:
+        if shape is None:
+            raise NotHalved("A tensor between input and output has no halves.")
         grad = grad.sum_to_size(shape)
     if grad.dtype != dtype:
         grad = grad.to(dtype)
@@ -154,32 +164,39 @@ def _finish(
     root: Any, partner: dict[Any, Any], reaches: dict[Any, bool], finished: list[Any], leaves: Mapping[Any, Any]
 ) -> None:
     """Adds the nodes from the root on that reach a leaf, each after those it feeds on, and all of their partners."""
+    reaches[root] = root in leaves
     stack = [(root, _edges(root, partner[root]))]
     while stack:  # depth first, without recursion: a graph may be thousands of nodes deep
         node, edges = stack[-1]
-        edge = next(edges, None)
-        if edge is None:
+        for n, n0 in edges:
+            if n not in partner:
+                partner[n], reaches[n] = n0, n in leaves
+                stack.append((n, _edges(n, n0)))
+                break
+            if partner[n] is not n0:
+                raise GraphMismatch(_differ(n, n0, "the same value is used at different places"))
+            reaches[node] = reaches[node] or reaches[n]
+        else:
             stack.pop()
-            reaches[node] = node in leaves or any(reaches[n] for n, _ in node.next_functions if n is not None)
             if node in leaves and leaves[node] is not partner[node]:
                 raise GraphMismatch(_differ(node, partner[node], "they start from different inputs"))
             if reaches[node]:
                 finished.append((node, partner[node]))
-        elif edge[0] not in partner:
-            partner[edge[0]] = edge[1]
-            stack.append((edge[0], _edges(*edge)))
-        elif partner[edge[0]] is not edge[1]:
-            raise GraphMismatch(_differ(*edge, "the same value is used at different places"))
+                if stack:
+                    reaches[stack[-1][0]] = True
 
 
 def _edges(node: Any, node0: Any) -> Iterator[tuple[Any, Any]]:
-    if node.name() != node0.name() or len(node.next_functions) != len(node0.next_functions):
+    feeds = node.next_functions
+    if node is node0:
+        return iter([(n, n) for n, _ in feeds if n is not None])
+    feeds0 = node0.next_functions
+    if node.name() != node0.name() or len(feeds) != len(feeds0):
         raise GraphMismatch(_differ(node, node0, "the operations are not the same"))
-    for (n, k), (n0, k0) in zip(node.next_functions, node0.next_functions, strict=True):
+    for (n, k), (n0, k0) in zip(feeds, feeds0, strict=True):
         if (n is None) != (n0 is None) or k != k0:
             raise GraphMismatch(_differ(node, node0, "one of them has an input that carries no gradient"))
-        if n is not None:
-            yield n, n0
+    return iter([(n, n0) for (n, _), (n0, _) in zip(feeds, feeds0, strict=True) if n is not None])
 
 
 def _differ(node: Any, node0: Any, why: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -91,6 +91,17 @@ _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
     "SigmoidBackward0": torch.logit,
     "ExpBackward0": torch.log,
 }
+
+
+def stacked(n: Any, n0: Any, name: str) -> Sequence[Tensor]:
+    """What two nodes kept under this name; where they are the halves of one, that of both in one piece."""
+    whole = getattr(n, "whole", None)
+    return (getattr(n, name), getattr(n0, name)) if whole is None else (getattr(whole, name),)
+
+
+def apart(both: Sequence[Tensor]) -> Sequence[Tensor]:
+    """What belongs to the one and to the other of two nodes, in `stacked` or what was made of it."""
+    return both if len(both) == 2 else both[0].chunk(2)
 
 
 def dimension(d: int) -> int:

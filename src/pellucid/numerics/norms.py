@@ -13,14 +13,15 @@ from .linear import EXTREME, normalised
 from .lockstep import Grads, Step, in_two_steps
 from .nodes import avg, dimension, input_of, is_fed, same, wide
 
-_EXTREME_FACTOR = 4 * EXTREME / (1 + EXTREME) ** 2
-"""The second of `_mean_statistics` where one of s and s0 is EXTREME times the other."""
+_EXTREME_RATIO = (1 + EXTREME) ** 2 / (4 * EXTREME)
+"""The ratio of `_means` where one of s and s0 is EXTREME times the other."""
 
 
-def _mean_statistics(s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
-    """avg(s, s0), and the factor that turns it into the harmonic mean 2·s·s0/(s + s0)."""
+def _means(s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
+    """The harmonic mean 2·s·s0/(s + s0), and how many times as large avg(s, s0) is."""
     arithmetic = avg(s, s0)
-    return arithmetic, s * s0 / (arithmetic * arithmetic)
+    harmonic = s * s0 / arithmetic
+    return harmonic, arithmetic / harmonic
 
 
 @in_two_steps
@@ -29,14 +30,13 @@ def layer_norm(n: Any, n0: Any) -> Step:
 
     gc = g·w·avg(s, s0) − (2c̄/N)·(s²s0²/(s+s0))·Σ g·w·c̄ and gx = gc − mean(gc), with c̄ = avg(c, c0). That is layer
     norm's own derivative at c̄, with the arithmetic mean of s and s0 outside and their harmonic mean inside: so one call
-    of the fused backward kernel computes it.
+    of the fused backward kernel with the harmonic mean, times the ratio of the two, computes it.
     """
-    s, factor = _mean_statistics(n._saved_result2, n0._saved_result2)
-    x = avg(n._saved_input, n0._saved_input).mul_(factor)
-    mean = avg(n._saved_result1, n0._saved_result1).mul_(factor)
+    harmonic, ratio = _means(n._saved_result2, n0._saved_result2)
+    x, mean = avg(n._saved_input, n0._saved_input), avg(n._saved_result1, n0._saved_result1)
     weight, shape = _mean_weight(n, n0), n._saved_normalized_shape
     bias = None if n._saved_bias is None else wide(n._saved_bias)
-    extreme = factor.numel() and factor.amin() < _EXTREME_FACTOR
+    extreme = ratio.numel() and ratio.amax().item() > _EXTREME_RATIO
     normal = lambda k: (wide(k._saved_input) - k._saved_result1) * k._saved_result2
 
     def through(g: Grads) -> Grads:
@@ -45,8 +45,9 @@ def layer_norm(n: Any, n0: Any) -> Step:
             m = _between_extremes(n, n0, gy if weight is None else gy * weight)
         else:
             m, _, _ = torch.ops.aten.native_layer_norm_backward(
-                gy.contiguous(), x, shape, mean, s, weight, bias, [True, False, False]
+                gy.contiguous(), x, shape, mean, harmonic, weight, bias, [True, False, False]
             )
+            m *= ratio
         return m, *_to_affine(n, g[0], normal, n0)
 
     return through
@@ -69,21 +70,21 @@ def _centred_product(c: Tensor, c0: Tensor, s: Tensor, s0: Tensor, g: Tensor, di
 
 def group_norm(n: Any, n0: Any, g: Grads) -> Grads:
     """As layer norm, over the channels of a group."""
-    s, factor = _mean_statistics(n._saved_result2, n0._saved_result2)
+    harmonic, ratio = _means(n._saved_result2, n0._saved_result2)
     size, channels, area, groups = n._saved_N, n._saved_C, n._saved_HxW, n._saved_group
     each = lambda t: t.view(size, groups, 1)
     x, weight = avg(n._saved_input, n0._saved_input), _mean_weight(n, n0)
-    if factor.numel() and factor.amin() < _EXTREME_FACTOR:
+    if ratio.numel() and ratio.amax().item() > _EXTREME_RATIO:
         gy = wide(g[0]) if weight is None else wide(g[0]) * weight.view(1, -1, *(1,) * (g[0].ndim - 2))
         c, c0 = (wide(k._saved_input).reshape(size, groups, -1) - each(k._saved_result1) for k in (n, n0))
         m = _centred_product(c, c0, each(n._saved_result2), each(n0._saved_result2), gy.reshape(c.shape), (-1,))
         m = m.view(x.shape)
     else:
-        x = (x.reshape(size, groups, -1) * each(factor)).view(x.shape)
-        mean = avg(n._saved_result1, n0._saved_result1) * factor
+        mean = avg(n._saved_result1, n0._saved_result1)
         m, _, _ = torch.ops.aten.native_group_norm_backward(
-            g[0].contiguous(), x, mean, s, weight, size, channels, area, groups, [True, False, False]
+            g[0].contiguous(), x, mean, harmonic, weight, size, channels, area, groups, [True, False, False]
         )
+        m = (m.view(size, groups, -1) * each(ratio)).view(m.shape)
     normal = lambda k: (
         (k._saved_input.reshape(size, groups, -1) - each(k._saved_result1)) * each(k._saved_result2)
     ).view(x.shape)
@@ -103,11 +104,11 @@ def batch_norm(n: Any, n0: Any, g: Grads) -> Grads:
     weight = _mean_weight(n, n0)
     gy = g[0] if weight is None else g[0] * at(weight)
     if n._saved_training:
-        s, factor = (at(t) for t in _mean_statistics(n._saved_result2, n0._saved_result2))
-        x, mean = avg(n._saved_input, n0._saved_input) * factor, at(avg(n._saved_result1, n0._saved_result1)) * factor
+        harmonic, ratio = (at(t) for t in _means(n._saved_result2, n0._saved_result2))
+        x, mean = avg(n._saved_input, n0._saved_input), at(avg(n._saved_result1, n0._saved_result1))
         dims = [0, *range(2, x.ndim)]
-        h = (x - mean) * s
-        m = (gy - gy.mean(dims, keepdim=True) - h * (gy * h).mean(dims, keepdim=True)) * s
+        h = (x - mean) * harmonic
+        m = (gy - gy.mean(dims, keepdim=True) - h * (gy * h).mean(dims, keepdim=True)) * harmonic * ratio
         normal = lambda k: (k._saved_input - at(k._saved_result1)) * at(k._saved_result2)
     else:
         for name in ("_saved_running_mean", "_saved_running_var"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import GraphMismatch, UnsupportedOperation
 from .linear import dropout
 from .lockstep import Grads, Step, in_two_steps
-from .nodes import avg, dimension, input_of, is_fed, same, wide
+from .nodes import apart, avg, dimension, input_of, is_fed, same, stacked, wide
 from .notes import INPUT
 
 _TINY = 1e-30
@@ -104,9 +104,9 @@ def attention(n: Any, n0: Any) -> Step:
     groups = query.shape[1] // key.shape[1]
     repeat = lambda t: t.contiguous() if groups == 1 else t.repeat_interleave(groups, 1)
     scale = n._saved_scale if n._saved_scale is not None else query.shape[-1] ** -0.5
-    q = [wide(t).contiguous() * scale for t in (query, n0._saved_query)]
-    k = [repeat(wide(t)) for t in (key, n0._saved_key)]
-    q_avg, k_avg, v_avg = avg(*q), avg(*k), repeat(avg(value, n0._saved_value))
+    q = [wide(t).contiguous() * scale for t in stacked(n, n0, "_saved_query")]
+    k = [repeat(wide(t)) for t in stacked(n, n0, "_saved_key")]
+    q_avg, k_avg, v_avg = avg(*apart(q)), avg(*apart(k)), repeat(avg(value, n0._saved_value))
     shape = q_avg.shape[-2], k_avg.shape[-2]
     like: dict[str, Any] = {"dtype": q_avg.dtype, "device": q_avg.device}
     if n._saved_is_causal:
@@ -116,9 +116,11 @@ def attention(n: Any, n0: Any) -> Step:
         mask = wide(mask) if mask.dtype != torch.bool else torch.zeros(mask.shape, **like)
         mask = mask.masked_fill(_hidden(n), _NEVER)
     mask = None if mask is None else mask.expand(*q_avg.shape[:-2], *shape)
-    lse = [_saved_normaliser(m, q_avg) for m in (n, n0)]
+    lse = _saved_normalisers(n, n0, q)
     blocks = list(_blocks(q_avg.shape[0], q_avg.shape[1], *shape))
     only = _means(q, k, mask, lse) if len(blocks) == 1 else None  # for all targets; longer texts have no room for it
+    if only is None:
+        q, k, lse = apart(q), apart(k), lse and apart(lse)
 
     def through(g: Grads) -> Grads:
         gy = wide(g[0]).contiguous()
@@ -127,8 +129,8 @@ def attention(n: Any, n0: Any) -> Step:
         else:
             gq, gk, gv = torch.empty_like(q_avg), torch.zeros_like(k_avg), torch.zeros_like(v_avg)
             for heads, block in blocks:
-                at = lambda t, block=block: None if t is None else t[block]
-                means = _means([t[block] for t in q], [t[heads] for t in k], at(mask), [at(t) for t in lse])
+                of = lambda both, at: [t[at] for t in both]
+                means = _means(of(q, block), of(k, heads), None if mask is None else mask[block], of(lse, block))
                 gq[block], to_k, to_v = _products(means, gy[block], q_avg[block], k_avg[heads], v_avg[heads])
                 gk[heads] += to_k
                 gv[heads] += to_v
@@ -140,21 +142,24 @@ def attention(n: Any, n0: Any) -> Step:
 
 
 def _means(
-    q: Sequence[Tensor], k: Sequence[Tensor], mask: Tensor | None, lse: Sequence[Tensor | None]
+    q: Sequence[Tensor], k: Sequence[Tensor], mask: Tensor | None, lse: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The arithmetic and the logarithmic mean of the attention probabilities softmax(q·kᵀ + mask) of the two passes,
     and the latter's sum over the keys.
 
-    lse: of each pass ln Σ eᶻ over the keys, where it is known."""
-    log_p, log_p0 = q[0] @ k[0].mT, q[1] @ k[1].mT
+    lse: of both passes ln Σ eᶻ over the keys, or nothing where it is not known."""
+    both = [a @ b.mT for a, b in zip(q, k, strict=True)]
+    log_p, log_p0 = apart(both)
     lowest = math.log(torch.finfo(log_p.dtype).tiny) + 8  # exp() is slow near the smallest number, and what meets it
-    for logits, whole in ((log_p, lse[0]), (log_p0, lse[1])):
-        if mask is not None:
-            logits += mask
-        logits -= torch.logsumexp(logits, -1, keepdim=True) if whole is None else whole
+    if mask is not None:
+        log_p += mask
+        log_p0 += mask
+    for logits, whole in zip(both, lse or [torch.logsumexp(z, -1, keepdim=True) for z in both], strict=True):
+        logits -= whole
     u = torch.sub(log_p, log_p0).mul_(0.5).add_(_TINY)
-    p = log_p.clamp_(min=lowest).exp_().lerp_(log_p0.clamp_(min=lowest).exp_(), 0.5)
-    p = torch.threshold_(p, 2 * math.exp(lowest), 0.0)
+    for logits in both:
+        logits.clamp_(min=lowest).exp_()
+    p = torch.threshold_(log_p.lerp_(log_p0, 0.5), 2 * math.exp(lowest), 0.0)
     l = torch.tanh(u, out=log_p0).div_(u).mul_(p)  # noqa: E741
     return p, l, l.sum(-1, keepdim=True).clamp_min_(_TINY)
 
@@ -191,12 +196,13 @@ def _hidden(n: Any) -> Tensor:
     return ~mask if mask.dtype == torch.bool else mask == -torch.inf
 
 
-def _saved_normaliser(n: Any, q: Tensor) -> Tensor | None:
-    """ln Σ eᶻ over the keys (…, queries, 1), where the kernel kept it in that shape."""
-    lse = getattr(n, "_saved_logsumexp", None)
-    if lse is None or lse.shape != q.shape[:-1]:
-        return None
-    return wide(lse).unsqueeze(-1) if math.isfinite(lse.sum()) else None
+def _saved_normalisers(n: Any, n0: Any, q: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Of both passes ln Σ eᶻ over the keys (…, queries, 1), where the kernel kept it in that shape, else nothing."""
+    if not hasattr(n, "_saved_logsumexp"):
+        return ()
+    found = stacked(n, n0, "_saved_logsumexp")
+    fits = all(lse.shape == each.shape[:-1] and math.isfinite(lse.sum()) for lse, each in zip(found, q, strict=True))
+    return [wide(lse).unsqueeze(-1) for lse in found] if fits else ()
 
 
 def _to_groups(m: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,169 @@
+"""Both passes in one batch: the walk through its halves is the walk through two graphs, or it is refused."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import pellucid
+from cases import CASES
+from cases.values import rand
+from pellucid.errors import GraphMismatch, UnsupportedOperation
+from pellucid.numerics.checking import multipliers
+from pellucid.numerics.halves import HALVES
+from pellucid.numerics.lockstep import NotHalved, walk
+from pellucid.numerics.recording import forward_pass
+from pellucid.numerics.rules import NOTED
+from tabled import TASKS, TEXTS, explained
+
+deeplift: Any = importlib.import_module("pellucid.methods.deeplift")
+
+TOGETHER = """
+    linear mul div bmm einsum gelu silu sigmoid tanh powers roots relu abs log_softmax attention attention_masked
+    attention_as_parts layer_norm rms_norm
+""".split()
+"""Cases in which no tensor is broadcast along the rows: their rules must not refuse."""
+
+
+def walked(f: Any, x: tuple[Tensor, ...], x0: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
+    """Multipliers of a half of the output, and those of x, through one graph of both."""
+    both = tuple(torch.cat(ends).requires_grad_() for ends in zip(x, x0, strict=True))
+    with forward_pass(both, NOTED):
+        y = f(*both)
+    g = rand(*(y[: len(y) // 2] if y.ndim else y).shape, seed=3).to(y)
+    return g, walk([y], [y], [g], both, both, HALVES, halves=True)[0]
+
+
+def of_rows(f: Any, x: tuple[Tensor, ...], x0: tuple[Tensor, ...]) -> bool | None:
+    """Whether f treats every row by itself; None where it cannot run on more rows."""
+    try:
+        both = f(*(torch.cat(ends) for ends in zip(x, x0, strict=True)))
+    except (RuntimeError, IndexError, ValueError, AssertionError, UserWarning):
+        return None
+    ends = f(*x), f(*x0)
+    alone = torch.cat(ends) if both.ndim else torch.stack(ends)
+    return both.shape == alone.shape and torch.allclose(both, alone)
+
+
+def test_every_rule_gives_what_it_gives_apart_or_refuses() -> None:
+    done = []
+    for name, (f, shapes, positive) in CASES.items():
+        x, x0 = (tuple(rand(*s, seed=i + k, positive=positive) for i, s in enumerate(shapes)) for k in (1, 6))
+        rowwise = of_rows(f, x, x0)
+        if rowwise is None:
+            continue
+        try:
+            g, found = walked(f, x, x0)
+        except (NotHalved, UnsupportedOperation, GraphMismatch):
+            continue
+        assert rowwise, f"{name} mixes the rows, and was not refused"
+        done.append(name)
+        for a, b in zip(found, multipliers(f, x, x0, g), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12, msg=name)
+    assert set(TOGETHER) <= set(done)
+
+
+MIXING: dict[str, Any] = {
+    "the mean of the batch": lambda a: a - a.mean(0),
+    "a sum beside each": lambda a: a * a.sum(0, keepdim=True),
+    "every row with every other": lambda a: a @ a.T,
+    "columns for rows": lambda a: a.T.tanh().T,
+    "a softmax over rows": lambda a: a.softmax(0),
+    "one row for all": lambda a: a + a[0],
+    "the rows turned over": lambda a: a[torch.arange(len(a)).flip(0)],
+    "the rows counted from the end": lambda a: a[-torch.arange(len(a)) - 1],
+    "the rows in a row": lambda a: a.reshape(1, -1).softmax(1).view(a.shape),
+    "the rows in one dimension more": lambda a: a.unsqueeze(0).softmax(1).squeeze(0),
+    "a matrix that depends on them": lambda a: a.new_ones(len(a), 4) @ a[:4],
+    "a number of its own for each row": lambda a: a * torch.arange(a.numel()).view(a.shape),
+    "a mask of its own for each row": lambda a: a.masked_fill(torch.arange(len(a)).view(-1, 1) < 3, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_mixes_the_rows_is_refused(name: str) -> None:
+    with pytest.raises((NotHalved, UnsupportedOperation)):
+        walked(MIXING[name], (rand(4, 6, seed=1),), (rand(4, 6, seed=2),))
+
+
+def both_ways(monkeypatch: pytest.MonkeyPatch, ask: Any) -> tuple[list[Any], list[Any], list[bool]]:
+    """The answers of `ask` as they come, and those of two passes; and whether each of the first took one pass."""
+    took: list[bool] = []
+    one_pass = deeplift._together
+
+    def watched(problem: Any) -> Any:
+        found = one_pass(problem)
+        took.append(found is not None)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deeplift, "_together", watched)
+        together = _listed(ask())
+        patch.setattr(deeplift, "_together", lambda problem: None)
+        return together, _listed(ask()), took
+
+
+def _listed(found: Any) -> list[Any]:
+    return [found] if isinstance(found, pellucid.Explanation) else list(found)
+
+
+MODELS = [
+    *(("Bert", attention, "text-classification") for attention in ("eager", "sdpa")),
+    *(("Roberta", "sdpa", task) for task in ("question-answering", "fill-mask", "token-classification")),
+    *((family, "sdpa", "text-classification") for family in ("GPT2", "Llama", "T5", "ModernBert")),
+    ("Qwen3", "sdpa", "text-generation"),
+]
+
+
+@pytest.mark.parametrize(("family", "attention", "task"), MODELS)
+def test_a_model_takes_one_pass_and_says_the_same(
+    family: str, attention: str, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m, row = explained(family, attention, torch.float64, task), TASKS[task]
+    for given in row.inputs:
+        together, apart, took = both_ways(
+            monkeypatch, lambda given=given: pellucid.explain(m, given, **{"baseline": "[UNK]", **row.how})
+        )
+        assert took == [True]
+        for e, e0 in zip(together, apart, strict=True):
+            np.testing.assert_allclose(e.scores, e0.scores, rtol=1e-9, atol=1e-12)
+            assert e.passes == e0.passes == 2 and e.status == e0.status == "exact"
+            assert (e.output, e.baseline_output) == pytest.approx((e0.output, e0.baseline_output), rel=1e-12)
+            assert abs(e.delta) <= 1e-12 * (abs(e.output) + np.abs(e.scores).sum())
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_what_is_inside_is_the_same(attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    m = explained("Bert", attention, torch.float64, "text-classification")
+    for how in (
+        {"detail": ("layers", "heads")},
+        {"detail": "parts"},
+        {"target": [0, 2]},
+        {"baseline": ["pad", "mask"]},
+    ):
+        ask = lambda how=how: pellucid.explain(m, TEXTS, **{"target": 1, **how})
+        together, apart, took = both_ways(monkeypatch, lambda ask=ask: [e for each in ask() for e in _listed(each)])
+        assert took and all(took)
+        for e, e0 in zip(together, apart, strict=True):
+            np.testing.assert_allclose(e.scores, e0.scores, rtol=1e-9, atol=1e-12)
+            for name in ("layers", "heads"):
+                if getattr(e0, name) is not None:
+                    np.testing.assert_allclose(getattr(e, name), getattr(e0, name), rtol=1e-9, atol=1e-12)
+            for name, part in (e0.parts or {}).items():
+                np.testing.assert_allclose(e.parts[name], part, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", ["XLNet", "Longformer", "FNet", "GPTNeo"])
+def test_a_model_that_cannot_takes_two_and_is_asked_only_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    m = explained(family, "eager", torch.float64, "text-classification")
+    passes: list[int] = []
+    m.model.register_forward_hook(lambda _m, args, out: passes.append(len(out.logits)))
+    for expected in ([2, 1, 1], [1, 1]):
+        passes.clear()
+        e = pellucid.explain(m, TEXTS[0], target=1, baseline="[UNK]")
+        assert passes == expected and abs(e.delta) < 1e-9
