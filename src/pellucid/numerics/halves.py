@@ -41,6 +41,10 @@ class Half:
         found = self.__dict__[name] = self._kept[name][self._which]
         return found
 
+    def __call__(self, *g: Any) -> Any:
+        found = _twice(self.whole, g, self._which)
+        return found if len(found) > 1 else found[0]
+
     @property
     def metadata(self) -> dict[str, Any]:
         noted = self.whole.metadata
@@ -81,10 +85,10 @@ def _called(n: Any, g: Grads) -> Grads:
     return m if isinstance(m, tuple) else (m,)
 
 
-def _twice(n: Any, g: Grads) -> Grads:
+def _twice(n: Any, g: Grads, which: int = 0) -> Grads:
     """The node's gradient where it depends on the number of rows: of all of them, and of that one half."""
     found = _called(n, tuple(None if t is None else torch.cat((t, t)) for t in g))
-    return tuple(None if m is None else m[: len(m) // 2] for m in found)
+    return tuple(None if m is None else m.chunk(2)[which] for m in found)
 
 
 def _half_of_input(n: Any) -> Shape:
