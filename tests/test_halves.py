@@ -87,7 +87,7 @@ MIXING: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", MIXING)
 def test_what_mixes_the_rows_is_refused(name: str) -> None:
-    with pytest.raises((NotHalved, UnsupportedOperation)):
+    with pytest.raises((NotHalved, GraphMismatch, UnsupportedOperation)):
         walked(MIXING[name], (rand(4, 6, seed=1),), (rand(4, 6, seed=2),))
 
 

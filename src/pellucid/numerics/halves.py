@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import GraphMismatch
 from .lockstep import Grads, NotHalved, Rule, Step, in_two_steps
 from .names import ATTENTION
 from .nodes import dimension, is_fed
@@ -42,7 +43,7 @@ class Half:
         return found
 
     def __call__(self, *g: Any) -> Any:
-        found = _twice(self.whole, g, self._which)
+        found: Any = _twice(self.whole, g, self._which)
         return found if len(found) > 1 else found[0]
 
     @property
@@ -125,7 +126,9 @@ def _given(constant: str, keeps: Check) -> Rule:
         shape, t = _checked(n, keeps), getattr(n, constant)
         by_rows = isinstance(t, Tensor) and t.ndim == len(shape) and t.shape[0] == shape[0]
         if by_rows and not torch.equal(*t.chunk(2)):
-            raise NotHalved(f"{n.name()} has another {constant} for x than for x0.")
+            raise GraphMismatch(
+                f"{n.name()} has another {constant} for x than for x0."
+            )  # two passes will say it better
         return partial(_twice if by_rows else _called, n)
 
     return linear
