@@ -146,3 +146,14 @@ def test_deeplift_on_segments_is_exact_for_any_number_and_tends_to_integrated_gr
         assert e.relative_delta < 1e-5 and e.passes == k + 1 and e.status == "exact"
         off.append(float(np.linalg.norm(e.scores - exact.scores) / np.linalg.norm(exact.scores)))
     assert off == sorted(off, reverse=True) and off[-1] < 0.01
+
+
+def test_both_ends_share_a_pass(bundled: Model) -> None:
+    sizes: list[int] = []
+    layer = bundled.model.base_model.encoder.layer[0]  # pyright: ignore
+    handle = layer.register_forward_hook(lambda _m, args, out: sizes.append(len(args[0])))
+    try:
+        e = pellucid.explain(bundled, "a good film", method="integrated_gradients", n_steps=4)
+    finally:
+        handle.remove()
+    assert sizes == [2, 4] and e.passes == 6

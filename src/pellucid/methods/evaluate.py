@@ -14,7 +14,7 @@ from ..numerics.lockstep import operations
 from ..numerics.opaque import checked, keeping
 from ..numerics.recording import forward_pass
 from ..numerics.training import Steady
-from ..problem import Problem, Seen, Select, Tensors, attached, detached
+from ..problem import Problem, Seen, Select, Tensors, attached, detached, picked
 
 T = TypeVar("T")
 
@@ -43,6 +43,21 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
 
     with torch.no_grad():
         return tuple(map(torch.cat, zip(*batched(problem, problem.rows, evaluate), strict=True)))
+
+
+def values_at_ends(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors, Tensors]:
+    """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
+    if problem.source is not None or 2 * problem.rows > batch_size(problem):
+        outputs, selects, y = value_at_x(problem)
+        return outputs, selects, y, value_at_x0(problem, selects)
+    rows = torch.arange(problem.rows, device=problem.x[0].device)
+    twice = torch.cat((rows, rows))
+    with torch.no_grad(), Steady():
+        outputs = problem.outputs(tuple(torch.cat(ends) for ends in zip(problem.x, problem.x0, strict=True)), twice)
+        at_x = picked(outputs, rows, len(twice))
+        selects = problem.selects(at_x)
+        ends = [problem.value(outputs, s, twice).chunk(2) for s in selects]
+    return at_x, selects, tuple(y for y, _ in ends), tuple(y0 for _, y0 in ends)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..numerics.names import KINKED
 from ..numerics.quadrature import PILOT, QUADRATURES, Stretch, interpolatory, leja, predicted, stieltjes, stretch_for
 from ..problem import Attribution, Attributions, Problem, Seen, Select, Tensors, contributed, solved
-from .evaluate import Evaluation, along_path, start, value_at_x, value_at_x0
+from .evaluate import Evaluation, along_path, start, values_at_ends
 from .units import unit_scores, unit_values
 
 Array = NDArray[np.float64]
@@ -59,8 +59,7 @@ def _fixed(problem: Problem, n_steps: int, rule: str) -> Attributions:
             f"integrated_gradients got n_steps={n_steps!r}, rule={rule!r}; expected n_steps of at least 1 and a rule "
             f"among {', '.join(QUADRATURES)}."
         )
-    outputs, selects, y = value_at_x(problem)
-    y0 = value_at_x0(problem, selects)
+    outputs, selects, y, y0 = values_at_ends(problem)
     n = n_steps if problem.watch is None else n_steps + 1
     table, device = QUADRATURES[rule](n), problem.x[0].device
     rows = torch.arange(problem.rows, device=device).repeat_interleave(n)
