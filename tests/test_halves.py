@@ -77,6 +77,7 @@ MIXING: dict[str, Any] = {
     "one row for all": lambda a: a + a[0],
     "the rows turned over": lambda a: a[torch.arange(len(a)).flip(0)],
     "the rows counted from the end": lambda a: a[-torch.arange(len(a)) - 1],
+    "the first row, many times": lambda a: a[torch.tensor([0]), torch.arange(6)],
     "the rows in a row": lambda a: a.reshape(1, -1).softmax(1).view(a.shape),
     "the rows in one dimension more": lambda a: a.unsqueeze(0).softmax(1).squeeze(0),
     "a matrix that depends on them": lambda a: a.new_ones(len(a), 4) @ a[:4],

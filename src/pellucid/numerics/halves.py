@@ -125,10 +125,8 @@ def _given(constant: str, keeps: Check) -> Rule:
     def linear(n: Any, _: Any) -> Step:
         shape, t = _checked(n, keeps), getattr(n, constant)
         by_rows = isinstance(t, Tensor) and t.ndim == len(shape) and t.shape[0] == shape[0]
-        if by_rows and not torch.equal(*t.chunk(2)):
-            raise GraphMismatch(
-                f"{n.name()} has another {constant} for x than for x0."
-            )  # two passes will say it better
+        if by_rows and not torch.equal(*t.chunk(2)):  # two passes will say what differs
+            raise GraphMismatch(f"{n.name()} has another {constant} for x than for x0.")
         return partial(_twice if by_rows else _called, n)
 
     return linear
@@ -139,6 +137,8 @@ def _indexed(n: Any, shape: Shape) -> bool:
     first, *others = n._saved_indices
     if first is None:
         return True
+    if first.ndim == 0 or len(first) % 2:
+        return False
     if first.dtype == torch.bool:
         return torch.equal(*first.chunk(2))
     rows, (a, b) = n._saved_self_sym_sizes[0] // 2, first.chunk(2)
