@@ -124,8 +124,8 @@ def measured(family: str, attention: str, dtype: torch.dtype, task: str = "text-
 
 def _measured_with(m: pellucid.Model, family: str, task: str) -> Measured:
     how = {"baseline": "[UNK]", **TASKS[task].how}
-    alone = [_listed(pellucid.explain(m, given, **how)) for given in TASKS[task].inputs]
-    together = [_listed(found) for found in pellucid.explain(m, TASKS[task].inputs, **how)]
+    alone = [listed(pellucid.explain(m, given, **how)) for given in TASKS[task].inputs]
+    together = [listed(found) for found in pellucid.explain(m, TASKS[task].inputs, **how)]
     sums = [(e.output, e.baseline_output, e.delta, np.abs(e.scores).sum()) for es in (*alone, *together) for e in es]
     if task in FAMILIES[family].mixes:
         return _measured(sums)
@@ -133,7 +133,7 @@ def _measured_with(m: pellucid.Model, family: str, task: str) -> Measured:
     return _measured(sums, float(max(np.abs(a.scores - b.scores).max() / np.abs(a.scores).max() for a, b in pairs)))
 
 
-def _listed(found: Any) -> list[Any]:
+def listed(found: Any) -> list[Any]:
     return [found] if isinstance(found, pellucid.Explanation) else list(found)
 
 

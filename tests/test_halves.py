@@ -19,7 +19,7 @@ from pellucid.numerics.halves import HALVES
 from pellucid.numerics.lockstep import NotHalved, walk
 from pellucid.numerics.recording import forward_pass
 from pellucid.numerics.rules import NOTED
-from tabled import TASKS, TEXTS, explained
+from tabled import TASKS, TEXTS, explained, listed
 
 deeplift: Any = importlib.import_module("pellucid.methods.deeplift")
 
@@ -104,13 +104,9 @@ def both_ways(monkeypatch: pytest.MonkeyPatch, ask: Any) -> tuple[list[Any], lis
 
     with monkeypatch.context() as patch:
         patch.setattr(deeplift, "_together", watched)
-        together = _listed(ask())
+        together = listed(ask())
         patch.setattr(deeplift, "_together", lambda problem: None)
-        return together, _listed(ask()), took
-
-
-def _listed(found: Any) -> list[Any]:
-    return [found] if isinstance(found, pellucid.Explanation) else list(found)
+        return together, listed(ask()), took
 
 
 MODELS = [
@@ -148,7 +144,7 @@ def test_what_is_inside_is_the_same(attention: str, monkeypatch: pytest.MonkeyPa
         {"baseline": ["pad", "mask"]},
     ):
         ask = lambda how=how: pellucid.explain(m, TEXTS, **{"target": 1, **how})
-        together, apart, took = both_ways(monkeypatch, lambda ask=ask: [e for each in ask() for e in _listed(each)])
+        together, apart, took = both_ways(monkeypatch, lambda ask=ask: [e for each in ask() for e in listed(each)])
         assert took and all(took)
         for e, e0 in zip(together, apart, strict=True):
             np.testing.assert_allclose(e.scores, e0.scores, rtol=1e-9, atol=1e-12)

@@ -90,6 +90,11 @@ class Problem:
         rows = torch.arange(self.rows, device=self.x[0].device) if rows is None else rows
         return finite(select(outputs, rows))
 
+    def both(self) -> tuple[Tensors, Tensor]:
+        """x and then x0 as the points of one batch, and which row each point belongs to."""
+        rows = torch.arange(self.rows, device=self.x[0].device)
+        return tuple(torch.cat(ends) for ends in zip(self.x, self.x0, strict=True)), torch.cat((rows, rows))
+
     def at(self, x: Tensors) -> Problem:
         """The same Problem with other inputs, its targets `fixed`."""
         return replace(self, x=x, source=None, resumed=None)

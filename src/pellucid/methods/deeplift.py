@@ -95,14 +95,13 @@ def _together(problem: Problem) -> _Found | None:
     """One pass of x and x0, and a walk through its graph; None where that does not hold the two apart."""
     if problem.model is None or problem.model in _APART:
         return None
-    rows = torch.arange(problem.rows, device=problem.x[0].device)
-    twice = torch.cat((rows, rows))
-    x = tuple(torch.cat((a, b)).detach().requires_grad_() for a, b in zip(problem.x, problem.x0, strict=True))
+    points, rows = problem.both()
+    x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows
     with forward_pass(x, NOTED), problem.watching() as seen:
-        outputs = problem.outputs(x, twice)
+        outputs = problem.outputs(x, rows)
         first = problem.firsts()
-        at_inputs = picked(outputs, rows if first is None else first, len(twice))
-        y = tuple(attached(problem.value(outputs, select, twice)) for select in problem.selects(at_inputs))
+        at_inputs = picked(outputs, rows[:n] if first is None else first, len(rows))
+        y = tuple(attached(problem.value(outputs, select, rows)) for select in problem.selects(at_inputs))
     both = _Pass(x, y, tuple(seen))
     try:
         totals = list(_walked(problem, both, both, HALVES))
@@ -110,7 +109,7 @@ def _together(problem: Problem) -> _Found | None:
         if isinstance(error, (NotHalved, UnsupportedOperation)):
             _APART.add(problem.model)
         return None
-    upper, lower = (tuple(v.detach()[half] for v in y) for half in (rows, rows + len(rows)))
+    upper, lower = (tuple(v.detach()[half] for v in y) for half in (slice(n), slice(n, None)))
     return detached(at_inputs), [s.kind for s in seen], upper, lower, totals
 
 

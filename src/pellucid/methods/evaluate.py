@@ -50,13 +50,12 @@ def values_at_ends(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors, 
     if problem.source is not None or 2 * problem.rows > batch_size(problem):
         outputs, selects, y = value_at_x(problem)
         return outputs, selects, y, value_at_x0(problem, selects)
-    rows = torch.arange(problem.rows, device=problem.x[0].device)
-    twice = torch.cat((rows, rows))
+    points, rows = problem.both()
     with torch.no_grad(), Steady():
-        outputs = problem.outputs(tuple(torch.cat(ends) for ends in zip(problem.x, problem.x0, strict=True)), twice)
-        at_x = picked(outputs, rows, len(twice))
+        outputs = problem.outputs(points, rows)
+        at_x = picked(outputs, rows[: problem.rows], len(rows))
         selects = problem.selects(at_x)
-        ends = [problem.value(outputs, s, twice).chunk(2) for s in selects]
+        ends = [problem.value(outputs, s, rows).chunk(2) for s in selects]
     return at_x, selects, tuple(y for y, _ in ends), tuple(y0 for _, y0 in ends)
 
 
