@@ -136,7 +136,8 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                     adds_up=question.method.adds_up,
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,
-                    error=None if error is None or status == "exact" else error[row][own[row]].numpy(),
+                    error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
+                    notes=answer.notes,
                     meta=meta,
                     **more[row],
                 )

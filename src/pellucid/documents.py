@@ -28,6 +28,7 @@ from .models.batching import groups as batches
 from .models.encoding import Encoding
 from .models.tasks import TASKS
 from .models.windows import Window, Windows, cut
+from .status import combined
 
 
 def answered(model: Model, batch: Sequence[Encoding], question: Question, windows: Windows | None) -> list[Goals]:
@@ -93,7 +94,8 @@ def averaged(document: Encoding, windows: Sequence[Window], each: Sequence[Expla
         baseline_output=baseline_output,
         delta=output - baseline_output - float(scores.sum()),
         passes=sum(e.passes for e in each),
-        status=", ".join(dict.fromkeys(e.status for e in each)),
+        status=combined(e.status for e in each),
+        notes=tuple(dict.fromkeys(note for e in each for note in e.notes)),
         meta={**each[0].meta, "windows": [_told(w, e) for w, e in zip(windows, each, strict=True)]},
     )
 

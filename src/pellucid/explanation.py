@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, MissingExtra
-from .types import STATUSES
+from .status import Status, combined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,9 @@ class Explanation:
     those probabilities; `parts`, by name (tokens,), complete together. `measures` say how a model attends, and are no
     attributions to an output: "norm_f", "norm_af", "norm_sum_af", "rollout", "attention_x_gradient".
 
+    label: the true label, where the input said it. notes: short sentences about what a reader must know; none where
+    there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
+
     Examples:
         >>> e = Explanation(
         ...     text="good film", tokens=(Token("good", 1, (0, 4), word=0), Token("film", 2, (5, 9), word=1)),
@@ -96,16 +99,23 @@ class Explanation:
     probability: float | None = None
     adds_up: bool = True
     passes: int = 0
-    status: str = "exact"
+    status: Status = Status.EXACT
     error: Array | None = None
     layers: Array | None = None
     heads: Array | None = None
     attentions: Array | None = None
     parts: Mapping[str, Array] | None = None
     measures: Mapping[str, Array] | None = None
+    label: str | None = None
+    notes: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "status", Status(self.status))
+        except ValueError as error:
+            raise InputError(f"Found status={self.status!r}; expected one of {', '.join(Status)}.") from error
+        object.__setattr__(self, "notes", tuple(self.notes))
         for name in ("scores", "error", "layers", "heads", "attentions"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _frozen(getattr(self, name)))
@@ -373,7 +383,8 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
         layers=mean([e.layers for e in explanations]),
         heads=mean([e.heads for e in explanations]),
         parts=parts,
-        status=max((e.status for e in explanations), key=STATUSES.index),
+        status=combined(e.status for e in explanations),
+        notes=tuple(dict.fromkeys(note for e in explanations for note in e.notes)),
         baseline=baseline,
         baseline_output=float(np.mean([e.baseline_output for e in explanations])),
         delta=float(np.mean([e.delta for e in explanations])),

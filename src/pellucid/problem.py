@@ -7,7 +7,7 @@ for several targets at once, and has one Attribution for each: they share every 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .errors import CutGraph, NonFiniteOutput
+from .status import Status, combined, graded
 
 Tensors = tuple[Tensor, ...]
 Select = Callable[[Any, Tensor], Tensor]
@@ -152,14 +153,16 @@ class Attribution:
         be summed over what comes after the positions: (rows, positions).
     output, baseline_output, delta: (rows,); `delta = output - baseline_output - sum(values)`, the residual.
     passes: how many times one row went through the model.
-    status: "exact", "fixed_steps", "sampled" or "converged", … : how the answer was reached.
+    status: a member of `Status`: how the answer was obtained, and whether it adds up.
     reduction: "sum" where an element's scores add up, "norm" where only their size has a meaning.
     outputs: what `f` returned at `x`, detached.
     error: where scores are estimated, their absolute error, (rows, positions) for texts and else like the values of
         one input: the norm of a row is the estimated error of its vector of scores.
     inside: for each tensor that was watched its kind, and what its elements contributed, in its first `Seen.dims`
         dimensions.
-    row_passes, row_status: where rows stop by themselves, each row's own; `passes` and `status` are then the worst.
+    row_passes, row_status: where they differ from row to row, each row's own; `passes` is then the largest, `status`
+        the one that says least.
+    notes: short sentences about what a reader must know.
     """
 
     values: Tensor | Tensors
@@ -167,13 +170,14 @@ class Attribution:
     baseline_output: Tensor
     delta: Tensor
     passes: int
-    status: str
+    status: Status
     reduction: str = "sum"
     outputs: Any = None
     error: Tensor | Tensors | None = None
     row_passes: tuple[int, ...] | None = None
-    row_status: tuple[str, ...] | None = None
+    row_status: tuple[Status, ...] | None = None
     inside: tuple[tuple[str, Tensor], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 Attributions = tuple[Attribution, ...]
@@ -186,12 +190,15 @@ def solved(
     baseline_output: Tensor,
     *,
     passes: int,
-    status: str,
+    status: Status,
     outputs: Any,
     reduction: str = "sum",
     inside: tuple[tuple[str, Tensor], ...] = (),
 ) -> Attribution:
     """An Attribution with its residual, summed in float64 so that the proof adds no rounding of its own.
+
+    status: how the scores were obtained. `Status.EXACT` is a claim, and holds only for the rows whose residual is
+    rounding of the change in the output (`status.graded`).
 
     Raises NonFiniteOutput where a value is NaN or infinite: an infinite gradient, or a model that computes NaN for
     padding.
@@ -205,7 +212,7 @@ def solved(
     total = torch.stack([by_row(v.double()).sum(1) for v in values]).sum(0)
     output, baseline_output = output.detach(), baseline_output.detach()
     delta = output.double() - baseline_output.double() - total
-    return Attribution(
+    answer = Attribution(
         values,
         output,
         baseline_output,
@@ -216,6 +223,23 @@ def solved(
         detached(outputs),
         inside=inside,
     )
+    return with_status(answer, [status] * len(delta))
+
+
+def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
+    """The same answer with a status for each row; "exact" is kept where the row's residual says so."""
+    statuses = list(claimed)
+    if Status.EXACT in statuses:
+        y, y0 = answer.output.double(), answer.baseline_output.double()
+        values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
+        size = torch.stack([by_row(v).double().abs().sum(1) for v in values]).sum(0)
+        largest = torch.maximum(torch.maximum(y.abs(), y0.abs()), size)
+        dtype = max((v.dtype for v in (*values, answer.output)), key=lambda d: torch.finfo(d).eps)
+        precision, rounding = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps ** 0.5
+        rows = zip(statuses, *(t.tolist() for t in (answer.delta, y - y0, size, largest)), strict=True)
+        statuses = [graded(*row, precision, rounding) if s is Status.EXACT else s for s, *row in rows]
+    differ = len(set(statuses)) > 1
+    return replace(answer, status=combined(statuses), row_status=tuple(statuses) if differ else None)
 
 
 def contributed(m: Tensor, change: Tensor, seen: Seen) -> Tensor:

@@ -42,10 +42,6 @@ token indices as `Explanation.tokens` numbers them, `[[1, 2], [3]]`; or a functi
 to such a list, which several inputs need. Every token that is not special is in exactly one group."""
 
 
-STATUSES = ("exact", "fixed_steps", "converged", "sampled", "tolerance_not_met")
-"""How an answer was reached. What is made of several has the last of theirs."""
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far `explain` is: inputs done, inputs in all (None for a stream), rows that went through the model, seconds

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import InputError, UnknownMethod
 from ..problem import Attributions, Problem, solved
+from ..status import Status
 from .deeplift import deeplift
 from .evaluate import batched, value_at_x
 from .expected import deep_shap, expected_gradients, gradient_shap
@@ -73,7 +74,7 @@ def smoothgrad(
             y[k],
             torch.cat([inner.baseline_output for inner in each]).view(-1, n_samples)[:, 0],
             passes=n_samples * max(inner.passes for inner in each) + 1,
-            status="sampled",
+            status=Status.SAMPLED,
             reduction=each[0].reduction,
             outputs=outputs,
         )

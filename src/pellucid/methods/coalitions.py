@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..numerics.coalitions import Coalitions, Values
-from ..problem import Attribution, Problem, Select, Tensors, by_row, solved
-from ..types import STATUSES
+from ..problem import Attribution, Problem, Select, Tensors, by_row, solved, with_status
+from ..status import Status, combined
 from .evaluate import batched, value_at_x
 
 
@@ -75,7 +75,7 @@ def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
 
 
 def attribution(
-    game: Game, scores: Sequence[Values], status: Sequence[str], errors: Sequence[Values | None] | None = None
+    game: Game, scores: Sequence[Values], status: Sequence[Status], errors: Sequence[Values | None] | None = None
 ) -> Attribution:
     """Each row's scores of its players as an Attribution: a score is spread evenly over its group's elements.
 
@@ -100,11 +100,11 @@ def attribution(
         game.output,
         torch.tensor([y0[row][0] for row in range(len(y0))], dtype=game.output.dtype, device=game.output.device),
         passes=max(passes.values()),
-        status=max(status, key=STATUSES.index),
+        status=combined(status),
         outputs=game.outputs,
     )
     rows = range(len(game.players))
-    return replace(answer, error=error, row_passes=tuple(passes[r] for r in rows), row_status=tuple(status))
+    return replace(with_status(answer, status), error=error, row_passes=tuple(passes[r] for r in rows))
 
 
 def _each_element(problem: Problem) -> Tensors:

@@ -7,7 +7,7 @@ passes every tensor between input and output, so m·(h − h0) of any of them co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -21,22 +21,20 @@ from ..numerics.opaque import keeping
 from ..numerics.recording import forward_pass, located
 from ..numerics.rules import NOTED, RULES
 from ..problem import (
-    Attribution,
     Attributions,
     Problem,
     Seen,
     Select,
     Tensors,
     attached,
-    by_row,
     contributed,
     detached,
     picked,
     solved,
 )
+from ..status import Status
 from .evaluate import batch_size
 
-_OFF = "tolerance_not_met"
 _TARGETS = 8
 """Targets to a walk, at least."""
 
@@ -53,17 +51,14 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     outputs, kinds, y, y0, totals = found or _one_by_one(problem, segments)
     n = len(problem.x)
     return tuple(
-        _proven(
-            solved(
-                tuple(total[:n]),
-                y[t],
-                y0[t],
-                passes=segments + 1,
-                status="exact",
-                outputs=outputs,
-                inside=tuple(zip(kinds, total[n:], strict=True)),
-            ),
-            problem.x[0].dtype,
+        solved(
+            tuple(total[:n]),
+            y[t],
+            y0[t],
+            passes=segments + 1,
+            status=Status.EXACT,
+            outputs=outputs,
+            inside=tuple(zip(kinds, total[n:], strict=True)),
         )
         for t, total in enumerate(totals)
     )
@@ -111,19 +106,6 @@ def _together(problem: Problem) -> _Found | None:
         return None
     upper, lower = (tuple(v.detach()[half] for v in y) for half in (slice(n), slice(n, None)))
     return detached(at_inputs), [s.kind for s in seen], upper, lower, totals
-
-
-def _proven(answer: Attribution, dtype: torch.dtype) -> Attribution:
-    """Exact only where the residual is rounding: at most √ε of the numbers that are added up. A model that draws at
-    random, or computes a part without a gradient, leaves more."""
-    y, y0 = answer.output.double(), answer.baseline_output.double()
-    sums = torch.stack([by_row(v).double().abs().sum(1) for v in answer.values])
-    largest = torch.maximum(torch.maximum(y.abs(), y0.abs()), sums.sum(0))
-    rounding = max(torch.finfo(d).eps for d in (dtype, answer.output.dtype)) ** 0.5
-    off = (answer.delta.abs() > rounding * largest).tolist()
-    if not any(off):
-        return answer
-    return replace(answer, status=_OFF, row_status=tuple(_OFF if o else answer.status for o in off))
 
 
 @dataclass(frozen=True)

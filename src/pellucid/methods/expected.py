@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..problem import Attributions, Problem, Tensors, solved
+from ..status import Status
 from .deeplift import deeplift
 from .evaluate import batched, gradient_at, value_at_x, value_at_x0
 from .gradient import noisy
@@ -61,7 +62,7 @@ def deep_shap(problem: Problem) -> Attributions:
             y[k][sample.firsts],
             sample.mean(torch.cat([part.baseline_output for part in each])),
             passes=2 * int(sample.sizes.max()) + 1,
-            status="exact",
+            status=Status.EXACT,
             outputs=outputs,
         )
         for k, each in enumerate(found)
@@ -135,7 +136,7 @@ def _sampled(name: str, problem: Problem, n_samples: int, pick: Pick, noise: flo
                 y[k][sample.firsts],
                 sample.mean(y0[k]),
                 passes=n_samples + 1 + int(sample.sizes.max()),
-                status="sampled",
+                status=Status.SAMPLED,
                 outputs=outputs,
             ),
             error=_errors(problem, error[k]),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..problem import Attributions, Problem, Tensors, by_row, solved
+from ..status import Status
 from .evaluate import start, value_at_x0
 
 
@@ -34,7 +35,7 @@ def _of_gradient(problem: Problem, score: Callable[[Tensor, Tensor, Tensor], Ten
             first.at_x.y[t],
             y0[t],
             passes=2,
-            status="exact",
+            status=Status.CLOSED_FORM,
             reduction=reduction,
             outputs=first.outputs,
         )

@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..numerics.names import KINKED
 from ..numerics.quadrature import PILOT, QUADRATURES, Stretch, interpolatory, leja, predicted, stieltjes, stretch_for
 from ..problem import Attribution, Attributions, Problem, Seen, Select, Tensors, contributed, solved
+from ..status import Status, combined
 from .evaluate import Evaluation, along_path, start, values_at_ends
 from .units import unit_scores, unit_values
 
@@ -77,7 +78,7 @@ def _fixed(problem: Problem, n_steps: int, rule: str) -> Attributions:
             y[k],
             y0[k],
             passes=n + 2,
-            status="fixed_steps",
+            status=Status.FIXED_STEPS,
             outputs=outputs,
             inside=tuple((kind, c[k]) for kind, c in zip(steps.kinds, steps.total, strict=True)),
         )
@@ -233,19 +234,19 @@ def _answer(
     k: int,
 ) -> Attribution:
     """The answer for target k."""
-    status = tuple("converged" if r.within(tol)[k] else "tolerance_not_met" for r in rows)
+    status = [Status.CONVERGED if r.within(tol)[k] else Status.TOLERANCE_NOT_MET for r in rows]
     passes = tuple(len(r.t) for r in rows)
     answer = solved(
         unit_values(problem, torch.from_numpy(np.stack([r.total[k] for r in rows])).to(y.device)),
         y,
         y0,
         passes=max(passes),
-        status="converged" if set(status) == {"converged"} else "tolerance_not_met",
+        status=combined(status),
         outputs=outputs,
         inside=tuple((kind, c[k]) for kind, c in inside),
     )
     error = torch.from_numpy(np.stack([r.error[k] for r in rows]))
-    return replace(answer, error=error, row_passes=passes, row_status=status)
+    return replace(answer, error=error, row_passes=passes, row_status=tuple(status))
 
 
 def _evaluate(

@@ -21,6 +21,7 @@ from ..numerics import coalitions as formulas
 from ..numerics import surrogates
 from ..numerics.coalitions import Orders, Values
 from ..problem import Attribution, Attributions, Problem
+from ..status import Status
 from .coalitions import Game, attribution, games_of, values
 
 _EXACT = 12
@@ -58,7 +59,7 @@ def occlusion(game: Game, window: int = 1) -> Attribution:
     found = values(game, {row: ~w for row, w in windows.items()})
     whole = game.output.tolist()
     scores = [(whole[row] - found[row]) @ w / w.sum(0) for row, w in windows.items()]
-    return attribution(game, scores, ["exact"] * len(scores))
+    return attribution(game, scores, [Status.CLOSED_FORM] * len(scores))
 
 
 def feature_ablation(problem: Problem) -> Attributions:
@@ -129,7 +130,9 @@ def kernel_shap(game: Game, n_samples: int = 1024, seed: int = 0) -> Attribution
     designs = [surrogates.kernel_shap_design(n, n_samples, seed) for n in game.players]
     found = values(game, {row: _with_ends(d.coalitions) for row, d in enumerate(designs)})
     fits = [surrogates.kernel_shap(d, found[row][2:], *found[row][:2]) for row, d in enumerate(designs)]
-    return attribution(game, [phi for phi, _ in fits], [_status(d) for d in designs], [error for _, error in fits])
+    return attribution(
+        game, [phi for phi, _ in fits], [_status(d, Status.EXACT) for d in designs], [error for _, error in fits]
+    )
 
 
 @per_target
@@ -155,7 +158,9 @@ def lime(
     designs = [surrogates.lime_design(n, n_samples, kernel_width, seed) for n in game.players]
     found = values(game, {row: d.coalitions for row, d in enumerate(designs)})
     fits = [surrogates.lime(d, found[row], ridge) for row, d in enumerate(designs)]
-    return attribution(game, [phi for phi, _ in fits], [_status(d) for d in designs], [error for _, error in fits])
+    return attribution(
+        game, [phi for phi, _ in fits], [_status(d, Status.CLOSED_FORM) for d in designs], [error for _, error in fits]
+    )
 
 
 @per_target
@@ -165,7 +170,7 @@ def random(game: Game, seed: int = 0) -> Attribution:
         np.random.default_rng([seed, _fingerprint(game.problem, row)]).standard_normal(n)
         for row, n in enumerate(game.players)
     ]
-    return attribution(game, scores, ["sampled"] * len(scores))
+    return attribution(game, scores, [Status.SAMPLED] * len(scores))
 
 
 # ------------------------------------------------------------------------------------------------------- sampling
@@ -191,7 +196,7 @@ def _completed(
             )
     streams = {row: draw(game.players[row], seed) for row in rows}
     samples: dict[int, Values] = {row: np.zeros((0, game.players[row])) for row in rows}
-    status = {row: "exact" for row in scores}
+    status = dict.fromkeys(scores, Status.EXACT)
     while rows:
         used = game.passes()
         drawn = {}
@@ -200,7 +205,7 @@ def _completed(
             affordable = (max_passes - max(used[row], 2)) // (2 * (n - 1))  # besides the two ends
             left = affordable if n_samples is None else -(-n_samples // 2) - so_far
             if so_far and left < 1:
-                status[row] = "tolerance_not_met" if n_samples is None else "sampled"
+                status[row] = Status.TOLERANCE_NOT_MET if n_samples is None else Status.SAMPLED
                 continue
             pairs = min(max(_FIRST, so_far // 2), left)
             drawn[row] = formulas.with_reverses(np.stack(list(islice(streams[row], pairs))))
@@ -210,7 +215,7 @@ def _completed(
             samples[row] = np.concatenate([samples[row], added.reshape(-1, 2, o.shape[1]).mean(1)])
             mean, error = formulas.mean_and_error(samples[row])
             if n_samples is None and np.linalg.norm(error) <= tol * np.linalg.norm(mean):
-                status[row] = "converged"
+                status[row] = Status.CONVERGED
         rows = [row for row in rows if row not in status]
     fits = {row: formulas.mean_and_error(s) for row, s in samples.items()}
     every = range(len(game.players))
@@ -252,8 +257,8 @@ def _with_ends(coalitions: np.ndarray) -> np.ndarray:
     return np.concatenate([ends, coalitions])
 
 
-def _status(design: surrogates.Design) -> str:
-    return "exact" if design.exact else "sampled"
+def _status(design: surrogates.Design, exact: Status) -> Status:
+    return exact if design.exact else Status.SAMPLED
 
 
 def _fingerprint(problem: Problem, row: int) -> int:

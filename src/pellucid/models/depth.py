@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import InputError, UnsupportedModel
 from ..numerics.attending import Attention
 from ..problem import Attribution, Problem, Seen
+from ..status import Status
 from . import sites
 from .measures import MEASURES, attending, measured
 
@@ -132,7 +133,7 @@ def fields(
 def _check_whole(model: Model, answer: Attribution) -> None:
     """Raises UnsupportedModel where the scores add up, and what passed through one of the layers does not."""
     layers = [c.double().flatten(1) for kind, c in answer.inside if kind == "layer"]
-    if not layers or answer.status != "exact":
+    if not layers or answer.status not in (Status.EXACT, Status.ROUNDED):
         return
     values = torch.cat([v.double().flatten(1) for v in answer.values], 1)
     whole, size = values.sum(1), values.abs().sum(1)
