@@ -165,19 +165,6 @@ def test_an_answer_without_logits_is_described(answer: Callable[[Tensor], Any], 
         pellucid.explain(Model(Answers(lambda net, x, mask: x), tokenizer()), TEXTS[0])
 
 
-def test_a_bag_of_words_keeps_no_tokens_apart() -> None:
-    class Bag(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bag, self.head = nn.EmbeddingBag(100, 8), nn.Linear(8, 2)
-
-        def forward(self, input_ids: Tensor) -> Tensor:
-            return self.head(self.bag(input_ids))
-
-    with pytest.raises(errors.UnsupportedModel, match=r"EmbeddingBag returned \(1, 8\); expected one vector for each"):
-        pellucid.explain(Model(Bag(), tokenizer(), embeddings="bag"), TEXTS[0])
-
-
 def test_an_input_and_a_baseline_laid_out_otherwise_in_memory() -> None:
     """PyTorch's operations depend on strides."""
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 import pellucid
 from families import FAMILIES, attentions, built, tokenizer
 from pellucid import Model
-from pellucid.errors import UnsupportedModel
+from pellucid.errors import UnsupportedModel, UnsupportedOperation
 from pellucid.models import tasks
 from pellucid.models.batching import groups
 from tabled import MOVES, TASKS, TEXTS, explained, head, measured, pieces
@@ -97,6 +97,7 @@ def test_an_encoder_without_a_decoder_embeds_by_itself(family: str, head: str) -
 
 
 def test_errors_of_pellucid_inside_the_forward_pass_stay_as_they_are() -> None:
-    m = Model(built("T5", "T5ForTokenClassification"), pieces(FAMILIES["T5"]), embeddings="transformer.shared")
-    with pytest.raises(UnsupportedModel, match="was never called"):
-        pellucid.explain(m, TEXTS[0])
+    net = built("T5", "T5ForTokenClassification")
+    net.classifier.forward = lambda h: torch.nn.functional.dropout(h, 0.5, True)
+    with pytest.raises(UnsupportedOperation, match="dropout"):
+        pellucid.explain(Model(net, pieces(FAMILIES["T5"])), TEXTS[0])

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from .errors import NonFiniteOutput
+from .errors import NonFiniteOutput, UnsupportedModel
 from .explanation import Explanation, average
 from .methods import Method
 from .methods.evaluate import out_of_memory, too_large
@@ -20,6 +21,7 @@ from .models import Model, depth
 from .models.baselines import name_of
 from .models.batching import together
 from .models.encoding import Encoding
+from .models.sites import OtherIds
 from .problem import Attribution, Problem
 
 Goals = list[Explanation]
@@ -77,6 +79,9 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
     """
     try:
         return _explained(model, batch, question, part)
+    except OtherIds:
+        model.follow()
+        return _explained(model, batch, question, part)
     except NonFiniteOutput:
         if len({len(e) for e in batch}) == 1:
             raise
@@ -99,7 +104,12 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
 def _explained(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Goals]]:
     start = time.perf_counter()
     given = [question.baselines[b] for b in part]
-    problem, alone = _problem(model, batch, question, given)
+    each = [_problem(model, batch, question, baseline) for baseline in given]
+    if len(each) > 1 and not question.method.distribution and any(p.token_of is not None for p in each):
+        # look-ups that were followed differ from baseline to baseline
+        alone = [_explained(model, batch, question, [b]) for b in part]
+        return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*alone, strict=True)]
+    problem, alone = _compared(each), each[0]
     answers = question.method.solve(problem, **question.options)
     goals = model.goals(batch, question.target, question.how["output"], answers[0].outputs)
     several = len(given) > 1 and not question.method.distribution
@@ -109,11 +119,11 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
     asked = problem if several else alone
     inside = depth.fields(model, asked, question.how["detail"], answers, goals)
     meta = {**_meta(model, question), "seconds": (time.perf_counter() - start) / len(rows)}
-    own = cast(Tensor, asked.mask).cpu()
+    own = cast(Tensor, asked.tokens).cpu()
     found: list[dict[int, Goals]] = [{b: [] for j, b in rows if j == i} for i in range(len(batch))]
     names = {b: name_of(question.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
     for answer, goal, more in zip(answers, goals, inside, strict=True):
-        scores, error = _token_scores(answer), _token_errors(answer, own)
+        scores, error = _token_scores(answer, asked), _token_errors(answer, asked)
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
             if aim is None:
@@ -137,7 +147,7 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,
                     error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
-                    notes=answer.notes,
+                    notes=(*asked.notes, *answer.notes),
                     meta=meta,
                     **more[row],
                 )
@@ -145,30 +155,50 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
     return found
 
 
-def _problem(
-    model: Model, batch: Sequence[Encoding], question: Question, given: Sequence[Any]
-) -> tuple[Problem, Problem]:
-    """A row for each input and baseline, those of an input next to each other; and with a row for each input alone."""
-    each = [model.problem(batch, baseline, question.target, **question.how) for baseline in given]
-    if len(each) == 1:
-        return each[0], each[0]
+def _problem(model: Model, batch: Sequence[Encoding], question: Question, baseline: Any) -> Problem:
+    return model.problem(batch, baseline, question.target, **question.how, removes=question.method.groups)
+
+
+def _compared(each: Sequence[Problem]) -> Problem:
+    """From the Problems of one batch against several baselines one with a row for each input and baseline, those of an
+    input next to each other. Raises UnsupportedModel where they do not have the same positions."""
+    first, *others = each
+    if not others:
+        return first
+    places = [p.token_of for p in each]
+    alike = all(a is b is None or (a is not None and b is not None and torch.equal(a, b)) for a, b in pairwise(places))
+    if not alike:
+        raise UnsupportedModel(
+            f"{len(each)} baselines are to be compared with at once, and the model looks other things up for each of "
+            "them; expected one baseline, or method='deeplift' or 'integrated_gradients', which take them one by one."
+        )
     x0 = zip(*(p.x0 for p in each), strict=True)
-    rows = torch.arange(len(batch), device=each[0].x[0].device).repeat_interleave(len(each))
-    return each[0].against(rows, tuple(torch.stack(t, 1).flatten(0, 1) for t in x0)), each[0]
+    rows = torch.arange(first.rows, device=first.x[0].device).repeat_interleave(len(each))
+    return first.against(rows, tuple(torch.stack(t, 1).flatten(0, 1) for t in x0))
 
 
-def _token_scores(answer: Attribution) -> Tensor:
+def _token_scores(answer: Attribution, problem: Problem) -> Tensor:
     """(rows, tokens) in float64 on the CPU: all inputs together, the hidden dimension summed, or its norm."""
     parts = [v.detach().double().cpu() for v in answer.values]
     parts = [v if v.ndim < 3 else v.norm(dim=-1) if answer.reduction == "norm" else v.sum(-1) for v in parts]
-    return torch.stack(parts).sum(0)
+    return _of_tokens(torch.stack(parts).sum(0), problem)
 
 
-def _token_errors(answer: Attribution, own: Tensor) -> Tensor | None:
+def _token_errors(answer: Attribution, problem: Problem) -> Tensor | None:
     """(rows, tokens), as the scores."""
     if answer.error is None:
         return None
-    return cast(Tensor, answer.error).cpu().view(len(own), -1, own.shape[1]).sum(1)
+    mask = cast(Tensor, problem.mask)
+    return _of_tokens(cast(Tensor, answer.error).cpu().view(len(mask), -1, mask.shape[1]).sum(1), problem)
+
+
+def _of_tokens(of_positions: Tensor, problem: Problem) -> Tensor:
+    """(rows, positions) summed over the positions of each token, (rows, tokens)."""
+    if problem.token_of is None:
+        return of_positions
+    mask, tokens = cast(Tensor, problem.mask).cpu(), cast(Tensor, problem.own_tokens)
+    total = torch.zeros(tokens.shape, dtype=torch.float64)
+    return total.scatter_add_(1, problem.token_of.cpu(), of_positions.masked_fill(~mask, 0.0))
 
 
 @cache

@@ -54,6 +54,11 @@ class Problem:
         x before its position first[i]: what is before it is computed once for a row. None where it cannot be shared.
     model: what `f` runs, where rows are known to pass through it without a look at each other, so that x and x0 may
         share a batch. None for any other function.
+    token_of: (rows, positions) the token, by its column, that each position's score belongs to; None where the
+        positions are the tokens.
+    own_tokens: (rows, tokens) which tokens are a row's own, where the positions are not the tokens.
+    notes: short sentences about what a reader of the answer must know.
+    elements: how many numbers a row takes inside `f`, where x does not tell; those of x where None.
     """
 
     f: Callable[..., Any]
@@ -68,6 +73,15 @@ class Problem:
     source: Tensor | None = None
     resumed: Callable[[Tensor, Tensor, Tensor, Any], Any] | None = None
     model: Any = None
+    token_of: Tensor | None = None
+    own_tokens: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    elements: int | None = None
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """(rows, tokens), true where a token is the row's own and false where it is padding."""
+        return self.mask if self.token_of is None else self.own_tokens
 
     @property
     def rows(self) -> int:
@@ -126,17 +140,19 @@ class Problem:
         def target(outputs: Any) -> tuple[Select, ...]:
             return tuple(lambda out, which, select=s: select(out, rows[which]) for s in self.selects(outputs))
 
-        return Problem(
-            self.f,
-            tuple(t[rows] for t in self.x),
-            tuple(t[rows] for t in self.x0),
-            target,
-            self.args_of(rows),
-            None if self.mask is None else self.mask[rows],
-            None if self.groups is None else tuple(g[rows] for g in self.groups),
-            self.without,
-            self.watch,
-            model=self.model,
+        of_rows = lambda t: None if t is None else t[rows]
+        return replace(
+            self,
+            x=tuple(t[rows] for t in self.x),
+            x0=tuple(t[rows] for t in self.x0),
+            target=target,
+            args=self.args_of(rows),
+            mask=of_rows(self.mask),
+            groups=None if self.groups is None else tuple(g[rows] for g in self.groups),
+            source=None,
+            resumed=None,
+            token_of=of_rows(self.token_of),
+            own_tokens=of_rows(self.own_tokens),
         )
 
     def args_of(self, rows: Tensor) -> tuple[Any, ...]:

@@ -182,7 +182,7 @@ def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Ev
 
 def batch_size(problem: Problem) -> int:
     """How many rows go through together: by free memory on a GPU, by what is fast on a CPU."""
-    each = max(t[0].numel() for t in problem.x)
+    each = problem.elements or max(t[0].numel() for t in problem.x)
     device = problem.x[0].device
     if device.type == "cuda":  # a forward pass with its graph takes some hundred times its input
         free, _ = torch.cuda.mem_get_info(device)

@@ -52,20 +52,15 @@ def deletes(spec: Any, special: Tensor, task: Task) -> bool:
     return True
 
 
-def embedded(
-    spec: Any, ids: Tensor, x: Tensor, kept: Tensor, tokenizer: Any, embed: Embed, mean: Callable[[], Tensor]
-) -> Tensor:
-    """The baseline's embeddings (rows, tokens, hidden).
+def ids_of(spec: Any, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor | None:
+    """The baseline's token ids (rows, tokens); None for a baseline that has none: zero, mean, or embeddings.
 
-    spec: see `types.BaselineSpec`. ids (rows, tokens) and x, their embeddings. kept (rows, tokens): special tokens and
-    padding, which stay. embed: ids → embeddings. mean: the average embedding at each place (tokens, hidden).
+    spec: see `types.Baseline`. ids (rows, tokens). kept (rows, tokens): special tokens and padding, which stay.
     """
     if isinstance(spec, Tensor):
-        return _from_tensor(spec, ids, x, kept, embed)
-    if spec == "zero":
-        return x.masked_fill(~kept.unsqueeze(-1), 0.0)
-    if spec == "mean":
-        return torch.where(kept.unsqueeze(-1), x, mean().to(x))
+        return None if spec.is_floating_point() else torch.where(kept, ids, _expanded(spec, ids, kept.shape))
+    if spec in ("zero", "mean"):
+        return None
     if not isinstance(spec, str) or not spec:
         raise UnknownBaseline(
             f"Found baseline={spec!r}; expected 'mask', 'pad', 'zero', 'mean', a token, a text, a tensor, or a list."
@@ -79,9 +74,30 @@ def embedded(
             )
     else:
         token = token_id(spec, tokenizer)
-    if token is None:
-        return embed(_from_text(spec, ids, kept, tokenizer))
-    return embed(torch.where(kept, ids, token))
+    return _from_text(spec, ids, kept, tokenizer) if token is None else torch.where(kept, ids, token)
+
+
+def embedded(
+    spec: Any, ids: Tensor, x: Tensor, kept: Tensor, tokenizer: Any, embed: Embed, mean: Callable[[], Tensor]
+) -> Tensor:
+    """The baseline's embeddings (rows, tokens, hidden).
+
+    spec, ids, kept: as `ids_of`. x: the embeddings of ids. embed: ids → embeddings. mean: the average embedding at each
+    place (tokens, hidden).
+    """
+    own = ~kept.unsqueeze(-1)
+    if isinstance(spec, Tensor) and spec.is_floating_point():
+        return torch.where(own, _expanded(spec, x, kept.shape), x)
+    found = ids_of(spec, ids, kept, tokenizer)
+    if found is None:
+        return x.masked_fill(own, 0.0) if spec == "zero" else torch.where(own, mean().to(x), x)
+    try:
+        return embed(found)
+    except IndexError as error:
+        raise UnknownBaseline(
+            f"Found a baseline of token ids from {int(found.min())} to {int(found.max())}; expected ids that the model "
+            "has an embedding for."
+        ) from error
 
 
 def _available(tokenizer: Any) -> str:
@@ -110,21 +126,12 @@ def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor:
     return ids.masked_scatter(~kept, torch.tensor(words, device=ids.device).repeat(len(ids)))
 
 
-def _from_tensor(spec: Tensor, ids: Tensor, x: Tensor, kept: Tensor, embed: Embed) -> Tensor:
-    like = x if spec.is_floating_point() else ids
+def _expanded(spec: Tensor, like: Tensor, tokens: torch.Size) -> Tensor:
     try:
-        full = spec.to(like).expand(like.shape)
+        return spec.to(like).expand(like.shape)
     except RuntimeError as error:
+        shape = tuple(like.shape[1:]) if spec.is_floating_point() else "tokens, hidden"
         raise UnknownBaseline(
             f"Found a baseline tensor of shape {tuple(spec.shape)} and type {spec.dtype}; expected one that fits "
-            f"{tuple(x.shape[1:])} (embeddings: tokens, hidden) or {tuple(ids.shape[1:])} (token ids, int64)."
-        ) from error
-    if spec.is_floating_point():
-        return torch.where(kept.unsqueeze(-1), x, full)
-    try:
-        return embed(torch.where(kept, ids, full))
-    except IndexError as error:
-        raise UnknownBaseline(
-            f"Found a baseline of token ids from {int(full.min())} to {int(full.max())}; expected ids that the model "
-            "has an embedding for."
+            f"{shape} (embeddings: tokens, hidden) or {tuple(tokens[1:])} (token ids, int64)."
         ) from error

@@ -19,6 +19,7 @@ from .measures import MEASURES, attending, measured
 
 if TYPE_CHECKING:
     from .model import Model
+    from .problems import Batch
     from .tasks import Goal
 
 CONTRIBUTIONS = {
@@ -115,7 +116,7 @@ def fields(
     model: Model, problem: Problem, detail: frozenset[str], answers: Sequence[Attribution], goals: Sequence[Goal]
 ) -> list[list[dict[str, Any]]]:
     """For each answer and each of its rows the fields of the Explanation that `detail` asks for."""
-    own = cast(Tensor, problem.mask)
+    own = cast(Tensor, problem.tokens)
     names = part_names(model, list(other_embeddings(model, problem))) if "parts" in detail else []
     per_goal = "attention_x_gradient" in detail
     layers = stack(model) if detail & MEASURES.keys() else []
@@ -166,37 +167,39 @@ def _told(answer: Attribution, row: int, mine: Tensor, names: Sequence[str]) -> 
     return found
 
 
-def deepened(model: Model, problem: Problem, detail: frozenset[str], at: str | Sequence[str] | None) -> Problem:
+def deepened(
+    model: Model, problem: Problem, batch: Batch, detail: frozenset[str], at: str | Sequence[str] | None
+) -> Problem:
     """The same Problem, with its inputs and what it watches as `detail` and `at` ask.
 
     at: a module's name: its activations become the input. Names: what "layers" reads. Raises InputError,
     UnsupportedModel.
     """
     if isinstance(at, str):
-        problem = _at_module(model, problem, module_named(model.model, at), at)
+        problem = _at_module(model, problem, batch, module_named(model.model, at), at)
     if "parts" in detail:
         if isinstance(at, str) or len(problem.args) > 1:
             raise InputError(
                 "Found detail='parts' for "
-                + (f"at={at!r}" if at else "a task of several sequences")
+                + (f"at={at!r}" if at else "a task of several sequences, or a model that looks ids up several times")
                 + "; expected the embeddings of one text. Leave 'parts' out."
             )
         problem = _in_parts(model, problem)
     if detail & {"layers", "heads"}:
         layers = stack(model, None if isinstance(at, str) else at)
-        tokens = problem.x[0].shape[1]
+        tokens = batch.own.shape[1]
         kind = "layer" if at is None or isinstance(at, str) else "module"
         how = layers, tokens, "layers" in detail, "heads" in detail, kind
         problem = replace(problem, watch=lambda: watching(*how))
     return problem
 
 
-def _at_module(model: Model, problem: Problem, module: nn.Module, name: str) -> Problem:
+def _at_module(model: Model, problem: Problem, batch: Batch, module: nn.Module, name: str) -> Problem:
     with torch.no_grad():
         h, h0 = (sites.output_of(module, lambda x=x: problem.outputs(x)) for x in (problem.x, problem.x0))
-    if h.shape[:2] != problem.x[0].shape[:2]:
+    if h.shape[:2] != batch.own.shape:
         raise InputError(
-            f"Found at={name!r}, whose output is {tuple(h.shape)}; expected {tuple(problem.x[0].shape[:2])} + "
+            f"Found at={name!r}, whose output is {tuple(h.shape)}; expected {tuple(batch.own.shape)} + "
             "(hidden,), an activation for each token."
         )
 
@@ -204,7 +207,14 @@ def _at_module(model: Model, problem: Problem, module: nn.Module, name: str) -> 
         with sites.replaced(module, h):
             return model.alone(*sequences)
 
-    return replace(problem, f=f, x=(h,), x0=(h0,), without=None)
+    tokens = {
+        "args": batch.sequences,
+        "mask": batch.own,
+        "groups": (batch.groups,),
+        "token_of": None,
+        "own_tokens": None,
+    }
+    return replace(problem, f=f, x=(h,), x0=(h0,), without=None, resumed=None, **tokens)
 
 
 def _in_parts(model: Model, problem: Problem) -> Problem:

@@ -236,15 +236,17 @@ def collate(
     return tuple(batch for batch, _ in made), tuple(own for _, own in made)
 
 
-def _padded(tokenizer: Any, rows: Sequence[Mapping[str, list[int]]], device: Any) -> tuple[dict[str, Tensor], Tensor]:
+def _padded(tokenizer: Any, rows: Sequence[Mapping[str, Any]], device: Any) -> tuple[dict[str, Tensor], Tensor]:
+    """One sequence of each row, padded. Inputs may be nested: several numbers for each token."""
     lengths = [len(next(iter(r.values()))) for r in rows]
     width = max(lengths)
     left = getattr(tokenizer, "padding_side", "right") == "left"
     fill = {"input_ids": getattr(tokenizer, "pad_token_id", None) or 0}
     fill["token_type_ids"] = getattr(tokenizer, "pad_token_type_id", None) or 0
 
-    def padded(values: Sequence[int], blank: int) -> list[int]:
-        blanks = [blank] * (width - len(values))
+    def padded(values: Sequence[Any], blank: Any) -> list[Any]:
+        nested = values and isinstance(values[0], (list, tuple))  # a box, the seven types of a cell: several numbers
+        blanks = [[0] * len(values[0]) if nested else blank] * (width - len(values))
         return [*blanks, *values] if left else [*values, *blanks]
 
     batch = {name: torch.tensor([padded(r[name], fill.get(name, 0)) for r in rows], device=device) for name in rows[0]}

@@ -85,7 +85,7 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
 def shortener(run: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
     """`(args, keep) → outputs`: the model on what `keep` (n, tokens) leaves of the batch, closed up.
 
-    run: batch → outputs (rows, …), the model on its own ids. Inputs of the shape of the ids move together.
+    run: batch → outputs (rows, …), the model on its own ids. Inputs that begin with the shape of the ids move together.
     Texts of one length go through together, so there is no padding: the answers are those of the shorter texts alone,
     whichever side the tokenizer pads and however the model counts positions.
     """
@@ -97,7 +97,9 @@ def shortener(run: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[tuple[
         for width in count.unique().tolist():
             rows = (count == width).nonzero().squeeze(1)
             part = {
-                name: value[rows][keep[rows]].view(len(rows), width) if value.shape == keep.shape else value[rows]
+                name: value[rows][keep[rows]].view(len(rows), width, *value.shape[2:])
+                if value.shape[:2] == keep.shape
+                else value[rows]
                 for name, value in batch.items()
             }
             parts.append(run(part))

@@ -67,7 +67,7 @@ def measured(
 
     goal: what "attention_x_gradient" takes the gradient of.
     """
-    own = cast(Tensor, problem.mask)
+    own = cast(Tensor, problem.tokens)
     found: list[dict[str, Any]] = [{} for _ in own]
     asked = detail & MEASURES.keys()
     if not asked:

@@ -56,22 +56,23 @@ def _other_tokens(
 
 
 def _reading_module(model: Model) -> nn.Module:
-    """The module that embeds token ids: as the model says, or the only one as large as the vocabulary; where there is
-    none of that size (CANINE hashes characters), the only one that is called "…Embeddings"."""
+    """The module that embeds token ids: as the model says, or the first table as large as the vocabulary; where there
+    is none of that size, the only module that is called "…Embeddings" (CANINE hashes characters), or the first table.
+    What else looks ids up is found when the model runs (`lookups`)."""
     for module in model.model.modules():
         if _embeds(side := reading_side(module)):
             return side.get_input_embeddings()
     vocabulary = getattr(model.tokenizer, "vocab_size", 0)
-    wide = [m for m in model.model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings >= vocabulary]
+    tables = [m for m in model.model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))]
+    wide = [m for m in tables if m.num_embeddings >= vocabulary]
     called = [m for m in model.model.modules() if type(m).__name__.endswith("Embeddings")]
-    if not wide and len(called) == 1:
-        return called[0]
-    if len(wide) != 1:
+    found = wide or (called if len(called) == 1 else tables)
+    if not found:
         raise UnsupportedModel(
-            f"Found {len(wide)} embedding modules as large as the vocabulary ({vocabulary}); expected one. "
-            f"Name yours: pellucid.Model(..., embeddings='name'), among {embedding_names(model.model)}."
+            f"Found no embedding module in {type(model.model).__name__}; expected one that embeds token ids. Name "
+            "yours: pellucid.Model(..., embeddings='path.to.module')."
         )
-    return wide[0]
+    return found[0]
 
 
 def reading_side(module: Any) -> Any:
@@ -90,7 +91,7 @@ def _embeds(module: Any) -> bool:
 
 def embedding_names(net: nn.Module) -> str:
     """The dotted names of a model's embeddings, for a message."""
-    names = [n for n, m in net.named_modules() if isinstance(m, nn.Embedding)]
+    names = [n for n, m in net.named_modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))]
     return ", ".join(map(repr, names)) or "none"
 
 

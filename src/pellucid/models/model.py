@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
-from . import baselines, depth, running, sites
+from . import baselines, depth, problems, running, sites
 from .encoding import Encoding
-from .grouping import grouped, shortener
 from .modality import embedding_names, reading_side
 from .signature import one_device, parameters, shells
 from .tasks import TASKS, Asked, Goal, Inputs, Task, task_named, task_of
@@ -29,7 +28,8 @@ class Model:
         (rows, classes) as a tensor, the first of a tuple, or the field `logits`.
     tokenizer: a transformers tokenizer.
     task: a name in `TASKS`; found from the model's configuration when None.
-    embeddings: the module whose output is explained, or its dotted name; `get_input_embeddings()` when None.
+    embeddings: the module whose output is explained, or its dotted name, or several of either; found when None. What
+        else looks the ids up is found too.
     autocast: "bfloat16" or "float16": forward passes run under `torch.autocast`. Its rounding shows in each delta.
     compile: the layers run compiled by `torch.compile` (True, or the name of a backend) in passes that take no
         gradient, such as those of the perturbation methods. Where a graph is needed they run as they are.
@@ -47,7 +47,7 @@ class Model:
     model: nn.Module
     tokenizer: Any
     task: str | None = None
-    embeddings: nn.Module | str | None = None
+    embeddings: nn.Module | str | Sequence[nn.Module | str] | None = None
     autocast: torch.dtype | str | None = field(default=None, kw_only=True)
     compile: bool | str = field(default=False, kw_only=True)
 
@@ -84,22 +84,27 @@ class Model:
 
     @cached_property
     def embedding(self) -> nn.Module:
-        """The module whose output is explained."""
-        if isinstance(self.embeddings, nn.Module):
-            if not any(m is self.embeddings for m in self.model.modules()):
-                raise UnsupportedModel(
-                    f"The embeddings module {type(self.embeddings).__name__} is no part of the model."
-                )
-            return self.embeddings
-        if isinstance(self.embeddings, str):
-            try:
-                return self.model.get_submodule(self.embeddings)
-            except AttributeError as error:
-                raise UnsupportedModel(
-                    f"The model has no module {self.embeddings!r}; its modules that embed: "
-                    f"{embedding_names(self.model)}."
-                ) from error
-        return self.row.reads.embedding(self)
+        """The module whose output is explained: the first of those that are named."""
+        return self.named_embeddings[0] if self.named_embeddings else self.row.reads.embedding(self)
+
+    @cached_property
+    def named_embeddings(self) -> tuple[nn.Module, ...]:
+        """The modules that the user named to be explained. Raises UnsupportedModel where one is none of the model's."""
+        given = self.embeddings
+        several = [] if given is None else [given] if isinstance(given, (nn.Module, str)) else list(given)
+        return tuple(self._module(m) for m in several)
+
+    def _module(self, named: nn.Module | str) -> nn.Module:
+        if isinstance(named, nn.Module):
+            if not any(m is named for m in self.model.modules()):
+                raise UnsupportedModel(f"The embeddings module {type(named).__name__} is no part of the model.")
+            return named
+        try:
+            return self.model.get_submodule(named)
+        except AttributeError as error:
+            raise UnsupportedModel(
+                f"The model has no module {named!r}; its modules that embed: {embedding_names(self.model)}."
+            ) from error
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -131,6 +136,33 @@ class Model:
         return running.precision(self.autocast)
 
     @property
+    def coarsest(self) -> torch.dtype:
+        """The type with the fewest digits among those that a forward pass computes in."""
+        found = {p.dtype for p in self.model.parameters() if p.is_floating_point()} | {self.precision or torch.float64}
+        return max(found, key=lambda dtype: torch.finfo(dtype).eps)
+
+    @property
+    def through_encoder(self) -> bool:
+        """Whether an encoder and a decoder read the same text, and what is explained is the encoder's part."""
+        two = getattr(getattr(self.model, "config", None), "is_encoder_decoder", False)
+        return bool(two) and self.reader is not self.model and not self.named_embeddings and not self.row.decodes
+
+    @property
+    def width(self) -> int:
+        """The hidden size, as far as the embedding module tells."""
+        config = getattr(self.model, "config", None)
+        return getattr(self.embedding, "embedding_dim", 0) or getattr(config, "hidden_size", 64)
+
+    @cached_property
+    def ways(self) -> dict[Any, str]:
+        """By the kind of input and baseline, how its Problem is made (see `problems`): found once, at the first."""
+        return {}
+
+    def follow(self) -> None:
+        """From here on look-ups are followed: one of them was called with other ids than the input's."""
+        self.ways.update(dict.fromkeys(self.ways, "followed"))
+
+    @property
     def device(self) -> torch.device:
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
@@ -155,35 +187,18 @@ class Model:
         output: str = "logit",
         detail: Sequence[str] = (),
         at: str | Sequence[str] | None = None,
+        removes: bool = False,
     ) -> Problem:
-        """The embeddings of a batch of texts, against those of a baseline, for the goals of a target.
+        """A batch of texts against a baseline, for the goals of a target. removes: for a method that only replaces or
+        deletes tokens.
 
-        baseline "delete" has no embeddings: the Problem knows how to run a text without some of its tokens instead.
+        Raises UnsupportedModel where f would not be the model's own answer on its ids, UnknownBaseline, InputError.
         """
-        sequences, owns = self.collate(encodings)
-        own = torch.cat(owns, 1)
-        special = torch.zeros_like(own)
-        special[own] = torch.tensor([t.special for e in encodings for t in e.tokens], device=own.device)
-        with torch.no_grad():
-            x = torch.cat([self.embedded(s, k) for k, s in enumerate(sequences)], 1)
-            deletes = baselines.deletes(baseline, special, self.row)
-            x0 = x if deletes else self.row.reads.baseline(self, baseline, sequences, owns, x, special | ~own)
-        members = torch.full(own.shape, -1, device=own.device)
-        members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
-        asked = self.asked(encodings, target, output)
-        problem = Problem(
-            self.outputs,
-            (x,),
-            (x0,),
-            lambda outputs: tuple(goal.select for goal in self.row.goals(asked, outputs)),
-            sequences,
-            own,
-            (members,),
-            shortener(self.alone) if deletes else None,
-            resumed=None if isinstance(at, str) else self.row.resumed(self, x, sequences, owns),
-            model=self.model if self._is_known else None,
-        )
-        return depth.deepened(self, problem, frozenset(detail), at)
+        asked, details = self.asked(encodings, target, output), frozenset(detail)
+        goals = lambda outputs: tuple(goal.select for goal in self.row.goals(asked, outputs))
+        batch = problems.batch_of(self, encodings, baseline, groups)
+        found = problems.problem_of(self, batch, baseline, goals, removes and at is None, details)
+        return depth.deepened(self, found, batch, details, at)
 
     def collate(self, encodings: Sequence[Encoding]) -> tuple[tuple[dict[str, Tensor], ...], tuple[Tensor, ...]]:
         """As `Modality.collate`, with the inputs that the model's forward names."""
@@ -208,18 +223,24 @@ class Model:
 
     def forward(self, inputs: Inputs, x: Tensor | None = None, **more: Any) -> Any:
         """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what its embedding returns."""
-        ids = inputs["input_ids"].flatten(0, -2) if "input_ids" in inputs else None
-        site = nullcontext() if x is None else sites.replaced(self.embedding, x, ids)
         precision = running.autocast(self.device, self.precision)
-        with site, precision, sites.compiled(self._compiled), sites.padded(self.model, inputs) as given:
+        with precision, sites.compiled(self._compiled), sites.padded(self.model, inputs) as given:
+            ids = given["input_ids"].flatten(0, -2) if "input_ids" in given else None
             alone = {"use_cache": False} if "use_cache" in self._parameters[0] else {}
-            return running.called(self.model, {**given, **self._positions(inputs), **alone, **more}, self.row.name)
+            with nullcontext() if x is None else sites.replaced(self.embedding, x, ids):
+                return running.called(self.model, {**given, **self._positions(inputs), **alone, **more}, self.row.name)
 
     def embedded(self, inputs: Inputs, k: int = 0) -> Tensor:
         """The embeddings (rows, tokens, hidden) of the k-th sequence: what its embedding module returns."""
         embeds = self.row.embeds(self, k)
         if isinstance(embeds, nn.Embedding):
-            return embeds(inputs[self.row.reads.takes])
+            try:
+                return embeds(inputs[self.row.reads.takes])
+            except IndexError as error:
+                raise sites.OtherIds(
+                    f"{type(embeds).__name__} has {embeds.num_embeddings} rows, fewer than the ids it would embed; "
+                    "expected the module that embeds them: pellucid.Model(..., embeddings='path.to.module')."
+                ) from error
         rows = len(next(iter(inputs.values())))
         given = {n: v for n, v in inputs.items() if n != self.row.places}
         found = sites.as_tokens(
@@ -227,7 +248,7 @@ class Model:
         )
         tokens = inputs["input_ids"].shape[1] if "input_ids" in inputs else found.shape[-2]
         if found.ndim != 3 or len(found) not in (1, rows) or found.shape[1] != tokens:
-            raise UnsupportedModel(
+            raise sites.OtherIds(
                 f"The embedding module {type(self.embedding).__name__} returned {tuple(found.shape)}; expected one "
                 f"vector for each of {tokens} tokens, ({rows}, {tokens}, hidden). Name a module that keeps the tokens "
                 "apart: pellucid.Model(..., embeddings='path.to.module')."
@@ -264,10 +285,10 @@ class Model:
         """Whether texts of different length may share a batch: only a model of transformers', told which tokens are
         padding, is known to pass over them; and on the left only where no first token is read."""
         left = getattr(self.tokenizer, "padding_side", "right") == "left"
-        return self._is_known and self.takes("attention_mask") and (not left or self.row.places is not None)
+        return self.is_known and self.takes("attention_mask") and (not left or self.row.places is not None)
 
     @cached_property
-    def _is_known(self) -> bool:
+    def is_known(self) -> bool:
         """Whether it is one of transformers' models."""
         return any(hasattr(m, "base_model_prefix") for m in shells(self.model))
 

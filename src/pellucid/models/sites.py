@@ -6,7 +6,7 @@ import operator
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import count
 from typing import Any
 
@@ -16,6 +16,11 @@ from torch import Tensor, nn
 from ..errors import UnsupportedModel
 
 _LOCK = threading.RLock()
+
+
+class OtherIds(UnsupportedModel):
+    """The embedding module embeds something else than the input's own ids, or several things: look-ups are followed
+    then (`lookups`), so that a user sees this only where they cannot be."""
 
 
 @contextmanager
@@ -107,10 +112,10 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
             return None
         given = next((t for t in (*args, *kwargs.values()) if _are_ids(t)), None)
         first, *others = output if isinstance(output, tuple) else (output,)
-        fitted = _fitted(value, ids, given, first)
+        fitted = _fitted(value, ids, given, first, strict=isinstance(_module, nn.Embedding))
         if fitted is None:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise UnsupportedModel(
+            raise OtherIds(
                 f"The embedding module {type(module).__name__} returned {shape}, where embeddings {tuple(value.shape)} "
                 "of the input's own ids were expected: it is called with other ids first. Name the module that embeds "
                 "the input: pellucid.Model(..., embeddings='path.to.module')."
@@ -124,7 +129,7 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
     finally:
         handle.remove()
     if calls < call:
-        raise UnsupportedModel(
+        raise OtherIds(
             f"The embedding module {type(module).__name__} was never called in the forward pass, so the input could "
             "not be followed. Name the module that is: pellucid.Model(..., embeddings='path.to.module')."
         )
@@ -139,8 +144,9 @@ def _are_ids(t: Any) -> bool:
     return isinstance(t, Tensor) and t.ndim == 2 and not t.is_floating_point() and not t.is_complex()
 
 
-def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Any) -> Tensor | None:
-    """`value` as the module's output for the ids it was given, which may be `ids` turned over or padded."""
+def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Any, strict: bool) -> Tensor | None:
+    """`value` as the module's output for the ids it was given, which may be `ids` turned over or padded; None where
+    they are others. strict: for a module whose output is known to be that of the ids it is given."""
     if not isinstance(output, Tensor):
         return None
     if output.ndim == 4 and value.shape[1:] == as_tokens(output).shape[1:]:
@@ -153,7 +159,7 @@ def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Any
     tokens = ids.shape[1]
     if given.shape[1] > tokens and torch.equal(given[:, :tokens], ids):
         return torch.cat([value, output[:, tokens:]], 1)
-    return value if fits else None
+    return value if fits and not strict else None
 
 
 @contextmanager
@@ -179,10 +185,11 @@ def padded(net: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[Mapping[str,
 @contextmanager
 def read(
     modules: Sequence[nn.Module],
-    after: Callable[[int, Any], None] | None,
+    after: Callable[[int, Any], Any] | None,
     before: Callable[[int, Any], None] | None = None,
 ) -> Iterator[None]:
-    """Calls `after(i, output)`, and `before(i, args)`, around each call of `modules[i]`."""
+    """Calls `after(i, output)`, and `before(i, args)`, around each call of `modules[i]`. What `after` returns, if
+    anything, is the module's output from there on."""
     number = {m: i for i, m in reversed(list(enumerate(modules)))}
     enter: Any = lambda m, args: before and before(number[m], args)
     leave: Any = lambda m, args, output: after and after(number[m], output)
@@ -215,13 +222,28 @@ def output_of(module: nn.Module, run: Callable[[], Any]) -> Tensor:
     finally:
         handle.remove()
     if not found or not isinstance(found[0], Tensor):
-        raise UnsupportedModel(
+        raise OtherIds(
             f"The module {type(module).__name__} "
             + (f"returned a {type(found[0]).__name__}" if found else "was never called in the forward pass")
             + "; expected one that returns a tensor of embeddings. Name another: "
             "pellucid.Model(..., embeddings='path.to.module')."
         )
     return found[0].detach()
+
+
+def outputs_of(modules: Sequence[nn.Module], run: Callable[[], Any], until: int | None = None) -> list[tuple[int, Any]]:
+    """What each call of these modules returns during `run`, in order, with the number of the module. until: the run
+    goes no further than the call of this number, from 0."""
+    found: list[tuple[int, Any]] = []
+
+    def after(i: int, output: Any) -> None:
+        found.append((i, output))
+        if len(found) - 1 == until:
+            raise _Reached
+
+    with read(modules, after), suppress(_Reached):
+        run()
+    return found
 
 
 def first_that(net: nn.Module, accept: Callable[[Any], bool], run: Callable[[], Any]) -> nn.Module | None:

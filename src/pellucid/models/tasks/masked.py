@@ -23,6 +23,10 @@ from .task import Asked, Goal, Inputs, Task, at, at_positions, by_function, chec
 if TYPE_CHECKING:
     from ..model import Model
 
+PLACES = "masks"
+"""The name of the input that is 1 where a mask stands that is to be filled; it is read by the task's `run`, not by the
+model: a baseline may have more masks than the text."""
+
 _WAYS = (
     "expected None (the predicted fill), a word that is one token of the vocabulary, its index, a contrast such as "
     "'good - bad', or a mapping with one of these as 'fill' and with 'mask', the number of a mask from 0"
@@ -31,9 +35,9 @@ _WAYS = (
 
 def fills(model: Model, x: Tensor | None, inputs: Inputs) -> Tensor:
     """The logits at the masks only, (rows, masks, vocabulary); a row with fewer masks repeats other positions."""
-    ids = inputs["input_ids"]
-    logits = at_positions(model.forward(inputs, x), inputs, "vocabulary")
-    masked = ids == model.tokenizer.mask_token_id
+    masked = inputs[PLACES] > 0
+    given = {name: value for name, value in inputs.items() if name != PLACES}
+    logits = at_positions(model.forward(given, x), given, "vocabulary")
     order = torch.argsort(masked.int(), dim=1, descending=True, stable=True)[:, : int(masked.sum(1).max())]
     return logits.gather(1, order.unsqueeze(2).expand(-1, -1, logits.shape[2]))
 
@@ -53,12 +57,13 @@ def with_masks(model: Model, items: Sequence[Any], truncate: bool, max_new_token
                 f"Input {i} ({encoding.text!r:.60}) has no mask{cut}; expected {model.tokenizer.mask_token!r} where a "
                 "word is to be found, as this tokenizer writes it."
             )
+        sequence = {**encoding.sequences[0], PLACES: [int(i == mask) for i in encoding.ids]}
         tokens = tuple(replace(t, special=True, word=None) if t.id == mask else t for t in encoding.tokens)
         if all(t.special for t in tokens):
             raise InputError(
                 f"Input {i} ({encoding.text!r:.60}) has nothing beside its mask; expected a text around it."
             )
-        found.append(replace(encoding, tokens=tokens))
+        found.append(replace(encoding, tokens=tokens, sequences=(sequence,)))
     return found
 
 
@@ -171,4 +176,4 @@ def _candidate(tokenizer: Any, encoding: Encoding, place: int, word: str) -> int
     return alone[0] if len(alone) == 1 and alone[0] != unknown else None
 
 
-FILL_MASK = Task("fill-mask", ("ForMaskedLM",), "AutoModelForMaskedLM", fills, fill_goals, with_masks)
+FILL_MASK = Task("fill-mask", ("ForMaskedLM",), "AutoModelForMaskedLM", fills, fill_goals, with_masks, places=PLACES)

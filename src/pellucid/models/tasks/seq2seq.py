@@ -178,6 +178,7 @@ TEXT2TEXT_GENERATION = Task(
     translated,
     continuation_goals,
     pairs,
+    decodes=True,
     places=PLACES,
     embeds=_embeds,
 )

@@ -69,9 +69,10 @@ class Task:
     aimed: `(encoding, target) -> encoding`: where the target decides what goes into the model.
     deletes: whether tokens can be deleted: not where the outputs belong to positions.
     reads: how these reach the model.
+    decodes: whether what a decoder reads is a sequence of its own, beside the encoder's.
     places: an input of each sequence that is for `run` alone and says what each token is; the model does not get it.
     embeds: `(model, k) -> module`: the one that embeds the k-th sequence.
-    resumed: `(model, x, sequences, owns) -> Problem.resumed`.
+    resumed: `(model, x, sequences, owns) -> Problem.resumed`; None where nothing of a pass can be shared.
     windows: how the windows of a document too long for the model make one answer, a name in `documents.MERGES`; None
         where they cannot.
     """
@@ -86,9 +87,10 @@ class Task:
     deletes: bool = False
     reads: Modality = TEXT
     windows: str | None = None
+    decodes: bool = False
     places: str | None = None
     embeds: Callable[[Model, int], nn.Module] = lambda model, k: model.embedding
-    resumed: Callable[..., Any] = lambda model, x, sequences, owns: None
+    resumed: Callable[..., Any] | None = None
 
 
 def one_sequence(read: Callable[[Any, Inputs], Any]) -> Callable[..., Any]:

@@ -1,0 +1,287 @@
+"""From a batch of texts to a Problem, in one of three ways, and the check that it is the model's own answer.
+
+What is explained is the forward pass that the model makes of its own ids: f at x is to be the model's answer on the
+input's ids, and f at x0 its answer on the baseline's, where the baseline has ids. The ways:
+
+- In place of the embedding module (`_in_place`): the embeddings are looked up here, and put into the model's own pass.
+  It is right where the model looks each id up once, as it is. Nearly every model does.
+- Followed (`_followed`): what all look-ups return is taken from the model's own passes, call by call.
+- On ids (`_on_ids`): a method that only replaces or deletes tokens needs no embeddings. The model runs on ids.
+
+Whether the first way is right is measured on the model, once for each kind of input and baseline: one pass. One kind of
+model is known not to pass, and its answers say so: a classifier with an encoder and a decoder, which reads its text
+twice, is explained through the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UnknownBaseline, UnsupportedModel
+from ..problem import Problem
+from . import baselines, lookups, sites
+from .encoding import Encoding
+from .grouping import grouped, shortener
+
+if TYPE_CHECKING:
+    from .modality import Sequences
+    from .model import Model
+
+Goals = Callable[[Any], Any]
+WITHIN = {torch.float64: 1e-8, torch.float32: 3e-4}
+"""How far apart two answers are at most that differ by rounding alone, relative to the largest number in them; in
+half precision WITHIN_HALF."""
+WITHIN_HALF = 0.05
+THROUGH_ENCODER = (
+    "This encoder–decoder model reads the text twice, and its answer is explained through the encoder: the decoder "
+    "reads the text itself on both sides, so that the baseline's output is not the model's own on the baseline."
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of texts or images on its way to a Problem.
+
+    sequences: the model's inputs. owns: for each sequence which positions are a row's own; own: those of all sequences.
+    kept: (rows, tokens) what no baseline changes, special tokens and padding. groups: (rows, tokens) the group of each
+    token, −1 for none. ids: (rows, tokens), None for images. ids0: those of the baseline, None where it has none.
+    deletes: whether tokens are to be deleted instead.
+    """
+
+    sequences: Sequences
+    owns: tuple[Tensor, ...]
+    own: Tensor
+    kept: Tensor
+    groups: Tensor
+    ids: Tensor | None
+    ids0: Tensor | None
+    deletes: bool
+
+
+def batch_of(model: Model, encodings: Sequence[Encoding], baseline: Any, groups: Any) -> Batch:
+    """Raises UnknownBaseline, InputError."""
+    sequences, owns = model.collate(encodings)
+    own = torch.cat(owns, 1)
+    special, members = torch.zeros_like(own), torch.full(own.shape, -1, device=own.device)
+    special[own] = torch.tensor([t.special for e in encodings for t in e.tokens], device=own.device)
+    members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
+    kept, deletes = special | ~own, baselines.deletes(baseline, special, model.row)
+    ids = lookups.ids_of(sequences) if "input_ids" in sequences[0] else None
+    has_ids = ids is not None and not deletes
+    ids0 = baselines.ids_of(baseline, ids, kept, model.tokenizer) if has_ids else None
+    return Batch(sequences, owns, own, kept, members, ids, ids0, deletes)
+
+
+def problem_of(
+    model: Model, batch: Batch, baseline: Any, goals: Goals, removes: bool, detail: frozenset[str]
+) -> Problem:
+    """The Problem of a batch. removes: whether the method only replaces or deletes tokens, so that ids will do.
+
+    Raises UnsupportedModel where none of the ways gives the model's own answers, UnknownBaseline.
+    """
+    kind = (tuple(map(tuple, batch.sequences)), baseline if isinstance(baseline, str) else "tensor")
+    on_ids = removes and not detail and batch.ids is not None and (batch.deletes or batch.ids0 is not None)
+    if on_ids and (model.row.resumed is None or model.ways.get(kind) == "followed"):
+        return _on_ids(model, batch, goals)
+    with torch.no_grad(), _within_vocabulary(batch.ids0):
+        if model.ways.get(kind) != "followed":
+            found = _in_place(model, batch, baseline, goals)
+            if found is not None and (kind in model.ways or _agrees(model, batch, found)):
+                model.ways[kind] = "in place"
+                return found
+            model.ways[kind] = "followed"
+        if on_ids:
+            return _on_ids(model, batch, goals)
+        found = _followed(model, batch, baseline, goals)
+        _check_own(model, batch, found)
+        return found
+
+
+def _in_place(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Problem | None:
+    """The output of the embedding module as the input; None where the module embeds something else than the ids."""
+    try:
+        x = torch.cat([model.embedded(s, k) for k, s in enumerate(batch.sequences)], 1)
+        x0 = model.row.reads.baseline(model, baseline, batch.sequences, batch.owns, x, batch.kept)
+    except sites.OtherIds:
+        return None
+    return Problem(
+        model.outputs,
+        (x,),
+        (x0,),
+        goals,
+        batch.sequences,
+        batch.own,
+        (batch.groups,),
+        resumed=model.row.resumed and model.row.resumed(model, x, batch.sequences, batch.owns),
+        model=model.model if model.is_known else None,
+        notes=(THROUGH_ENCODER,) if model.through_encoder else (),
+    )
+
+
+def _followed(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Problem:
+    """What every look-up that depends on the input returns in the model's own pass as the input."""
+    assert batch.ids is not None
+    changes, blank, others = ~batch.kept, None, [batch.ids0]
+    if batch.ids0 is None:
+        others = [torch.where(changes, other, batch.ids) for other in _other_ids(model, batch.ids)]
+        blank = _blank(baseline)
+    on = lambda ids: lookups.replaced_ids(batch.sequences, ids)
+    modules = lookups.embedding_modules(model.model, model.named_embeddings)
+    run = lambda sequences: model.alone(*sequences)
+    found = lookups.followed(run, modules, batch.sequences, [on(ids) for ids in others], changes, blank)
+
+    def f(x: Tensor, *args: Any) -> Any:
+        *sequences, places = args
+        with lookups.substituted(found, x, places):
+            return model.alone(*sequences)
+
+    return Problem(
+        f,
+        (found.x,),
+        (found.x0,),
+        goals,
+        (*batch.sequences, found.places),
+        found.own,
+        (batch.groups.gather(1, found.tokens).masked_fill(~found.own, -1),),
+        token_of=found.tokens,
+        own_tokens=batch.own,
+    )
+
+
+def _on_ids(model: Model, batch: Batch, goals: Goals) -> Problem:
+    """The ids themselves as the input, for a method that never asks for a gradient."""
+    ids = batch.ids
+    assert ids is not None
+    return Problem(
+        lambda ids, *sequences: model.alone(*lookups.replaced_ids(sequences, ids)),
+        (ids,),
+        (ids if batch.ids0 is None else batch.ids0,),
+        goals,
+        batch.sequences,
+        batch.own,
+        (batch.groups,),
+        shortener(model.alone) if batch.deletes else None,
+        elements=ids.shape[1] * model.width,
+    )
+
+
+# -------------------------------------------------------------------------------------------- the model's own answer
+
+
+def _agrees(model: Model, batch: Batch, found: Problem) -> bool:
+    """Whether f gives the model's own answers, half-way too."""
+    try:
+        return _apart(model, batch, found, half_way=True) is None
+    except sites.OtherIds:
+        return False
+
+
+def _check_own(model: Model, batch: Batch, found: Problem) -> None:
+    """Raises UnsupportedModel where f does not give the model's own answers at the ends."""
+    apart = _apart(model, batch, found, half_way=False)
+    if apart is None:
+        return
+    where, mine, own = apart
+    raise UnsupportedModel(
+        f"The forward pass to be explained gives {mine:.6g} on {where}, where {type(model.model).__name__} itself "
+        f"gives {own:.6g} on the same ids; expected the same number. The model reads ids in another way than through "
+        "its embedding modules (it compares them, looks them up by hand), or its answers are random. Use a method that "
+        "runs the model on ids, such as method='occlusion' or 'shapley', with a token as the baseline; or name the "
+        "modules that embed all it reads: pellucid.Model(..., embeddings=['path.to.module', …])."
+    )
+
+
+def _apart(model: Model, batch: Batch, found: Problem, half_way: bool) -> tuple[str, float, float] | None:
+    """Where f differs from the model's own answers on the first row by more than rounding, and the two numbers that are
+    furthest apart. The places are the input, the baseline where that has ids, and, half_way, a text whose first half is
+    the baseline's."""
+    x, x0 = found.x[0][:1], found.x0[0][:1]
+    names, points, ids = ["the input"], [x], [] if batch.ids is None else [batch.ids[:1]]
+    compared = batch.ids0 is not None and not (model.through_encoder and found.token_of is None)
+    if batch.ids0 is not None and compared:
+        names, points, ids = [*names, "the baseline"], [*points, x0], [*ids, batch.ids0[:1]]
+    if batch.ids0 is not None and compared and half_way:
+        first = 2 * batch.own[:1].cumsum(1) <= batch.own[:1].sum()
+        names, points = [*names, "a text between the two"], [*points, torch.where(first.unsqueeze(2), x0, x)]
+        ids = [*ids, torch.where(first, ids[1], ids[0])]
+    row = torch.zeros(1, dtype=torch.long, device=x.device)
+    own, within = lookups.picked(batch.sequences, row, len(batch.own)), WITHIN.get(model.coarsest, WITHIN_HALF)
+    for i, (name, point) in enumerate(zip(names, points, strict=True)):
+        with same_draws() as again:
+            theirs = model.alone(*(lookups.replaced_ids(own, ids[i]) if ids else own))
+            again()
+            mine = found.f(point, *found.args_of(row))
+        for a, b in zip(_numbers(mine), _numbers(theirs), strict=True):
+            off = (a - b).abs()
+            if bool(torch.isfinite(b).all()) and bool((off > within * b.abs().max()).any()):
+                worst = int(off.argmax())
+                return name, float(a[worst]), float(b[worst])
+    return None
+
+
+@contextmanager
+def same_draws() -> Iterator[Callable[[], None]]:
+    """A function that puts torch's generator where it is at the beginning; at the end it is there again."""
+    state = torch.get_rng_state()
+    try:
+        yield lambda: torch.set_rng_state(state)
+    finally:
+        torch.set_rng_state(state)
+
+
+def _numbers(outputs: Any) -> list[Tensor]:
+    """What a task reads from a model, each tensor as one row of numbers."""
+    if isinstance(outputs, Tensor):
+        return [outputs.detach().flatten().double()]
+    parts = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return [t for part in parts for t in _numbers(part)]
+
+
+# ------------------------------------------------------------------------------------------------------------ details
+
+
+@contextmanager
+def _within_vocabulary(ids0: Tensor | None) -> Iterator[None]:
+    """Raises UnknownBaseline where the baseline's ids are none of the model's."""
+    try:
+        yield
+    except IndexError as error:
+        if ids0 is None:
+            raise
+        raise UnknownBaseline(
+            f"Found a baseline of token ids from {int(ids0.min())} to {int(ids0.max())}; expected ids that the model "
+            "has an embedding for."
+        ) from error
+
+
+def _blank(baseline: Any) -> Callable[[nn.Module, Tensor], Tensor]:
+    """What a look-up is at a baseline without ids: `(module, its output) -> the same shape`."""
+    if isinstance(baseline, Tensor):
+        raise UnsupportedModel(
+            f"Found embeddings {tuple(baseline.shape)} as the baseline of a model that looks its ids up several times, "
+            "or changes them before; expected a token: 'mask', 'pad', or any of the vocabulary."
+        )
+    return _mean if baseline == "mean" else lambda module, t: torch.zeros_like(t)
+
+
+def _mean(module: nn.Module, t: Tensor) -> Tensor:
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[1] != t.shape[-1]:
+        raise UnknownBaseline(
+            f"baseline='mean' needs an embedding matrix, and {type(module).__name__} has none. Use 'mask', 'pad' or "
+            "'zero'."
+        )
+    return weight.detach().mean(0).expand_as(t)
+
+
+def _other_ids(model: Model, ids: Tensor) -> list[Tensor]:
+    """Ids that differ from these, twice, from both ends of the vocabulary: a model that clamps hides one of them."""
+    special = sorted(i for i in model.tokenizer.all_special_ids if i is not None) or [0]
+    low, high = special[0], int(ids.max())
+    return [torch.where(ids == end, end + 1 if end == low else end - 1, end) for end in (low, high)]

@@ -1,0 +1,225 @@
+"""What is explained is the model's own forward pass: on the input's ids, and on the baseline's."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import pellucid
+from drawn import TOKENIZER, VOCABULARY, Drawn, text
+from families import tokenizer
+
+DRAWS = int(os.environ.get("PELLUCID_DRAWS", "150"))
+"""2,000 by `make draws`."""
+METHODS = ("deeplift", "deeplift", "integrated_gradients", "occlusion", "shapley", "input_x_gradient")
+
+
+def outputs(net: nn.Module, given: str, baseline: str = "mask") -> tuple[Tensor, Tensor]:
+    """The network's own answers on a text's ids, and with every token that is not special replaced."""
+    ids = torch.tensor([TOKENIZER(given)["input_ids"]])
+    masked = ids.clone()
+    masked[:, 1:-1] = getattr(TOKENIZER, f"{baseline}_token_id")
+    with torch.no_grad():
+        return net(ids)[0], net(masked)[0]
+
+
+def test_no_drawn_network_is_explained_wrong_in_silence() -> None:
+    """Refused with a message, or the outputs are the network's own and the scores their difference, or it says not."""
+    ends: Counter[str] = Counter()
+    for seed in range(DRAWS):
+        net, given, method = Drawn(seed), text(seed), METHODS[seed % len(METHODS)]
+        baseline = "pad" if seed % 7 == 0 else "mask"
+        options: dict[str, Any] = {"max_passes": 40} if method == "integrated_gradients" else {}
+        torch.manual_seed(seed)
+        y, y0 = outputs(net, given, baseline)
+        torch.manual_seed(seed)
+        try:
+            e = pellucid.explain(pellucid.Model(net, TOKENIZER), given, method, target=1, baseline=baseline, **options)
+        except pellucid.PellucidError as error:
+            assert len(str(error)) > 60, (seed, net, error)
+            ends["refused"] += 1
+            continue
+        about = (seed, method, net, e)
+        if not net.draws:
+            assert abs(e.output - y[1].item()) < 1e-8, about
+            assert abs(e.baseline_output - y0[1].item()) < 1e-8, about
+        change = e.output - e.baseline_output
+        off = abs(e.scores.sum() - change)
+        assert e.status != "exact" or off <= 1e-6 * abs(change) + 1e-12, about
+        assert e.status != "converged" or off <= 0.05 * abs(change) + 1e-9, about
+        if method == "deeplift" and not net.draws and not net.cut:
+            assert e.status in ("exact", "rounded"), about
+        ends[str(e.status)] += 1
+    assert ends["exact"] > 0.2 * DRAWS, ends
+    assert ends["refused"] < 0.4 * DRAWS, ends
+
+
+class Read(nn.Module):
+    """The mean of what a table returns for changed ids, each position weighed by a number of its own."""
+
+    def __init__(self, change: Any, mode: str = "each"):
+        super().__init__()
+        torch.manual_seed(0)
+        self.change, self.mode = change, mode
+        self.table, self.out = nn.Embedding(VOCABULARY + 9, 8), nn.Linear(8, 2)
+        self.bag = nn.EmbeddingBag(VOCABULARY, 8, mode="sum")
+        self.double().eval()
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        if self.mode == "bag":
+            return self.out(self.bag(input_ids))
+        e = self.table(self.change(input_ids))
+        weights = torch.arange(1, e.shape[1] + 1).to(e).view(1, -1, 1)
+        return self.out((e * weights).sum(1))
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "occlusion", "shapley"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda i: i + 1, lambda i: i.flip(1), lambda i: i.roll(2, 1), lambda i: i.clamp(max=11), lambda i: i * 7 % 13],
+    ids=["shifted", "turned round", "moved", "clamped", "hashed"],
+)
+def test_each_score_is_on_its_token(change: Any, method: str) -> None:
+    """The network is linear in what it looks up, so a token's score is what the output loses without it."""
+    net, given = Read(change), "the film was so very good"
+    ids = torch.tensor([TOKENIZER(given)["input_ids"]])
+    e = pellucid.explain(pellucid.Model(net, TOKENIZER), given, method, target=0)
+    with torch.no_grad():
+        expected = torch.zeros(ids.shape[1], dtype=torch.float64)
+        for i in range(1, ids.shape[1] - 1):
+            without = ids.clone()
+            without[0, i] = TOKENIZER.mask_token_id
+            expected[i] = net(ids)[0, 0] - net(without)[0, 0]
+    np.testing.assert_allclose(e.scores, expected.numpy(), atol=1e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("baseline", ["mask", "pad"])
+def test_a_bag_of_words_gives_each_word_its_own(baseline: str) -> None:
+    net, given = Read(None, "bag"), "so good so bad"
+    ids = torch.tensor(TOKENIZER(given)["input_ids"])
+    w = (net.bag.weight @ net.out.weight[0]).detach()
+    e = pellucid.explain(pellucid.Model(net, TOKENIZER), given, target=0, baseline=baseline)
+    replaced = getattr(TOKENIZER, f"{baseline}_token_id")
+    expected = [0.0, *(float(w[i] - w[replaced]) for i in ids[1:-1]), 0.0]
+    np.testing.assert_allclose(e.scores, expected, atol=1e-12)
+    assert e.status == "exact"
+
+
+def test_a_text_that_is_changed_after_one_that_was_not() -> None:
+    """Whether ids are changed may depend on them: the first text has none that are clamped."""
+    net = Read(lambda i: i.clamp(max=VOCABULARY - 30))
+    model = pellucid.Model(net, TOKENIZER)
+    for given in ("the film was good", "zyx film zz", "the film"):
+        y, y0 = outputs(net, given)
+        e = pellucid.explain(model, given, target=0)
+        assert e.output == pytest.approx(y[0].item(), abs=1e-12)
+        assert e.baseline_output == pytest.approx(y0[0].item(), abs=1e-12)
+        assert e.status == "exact"
+
+
+def test_several_tables_are_found_or_named() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.words, self.kinds, self.out = nn.Embedding(VOCABULARY, 8), nn.Embedding(5, 4), nn.Linear(12, 2)
+
+        def forward(self, input_ids: Tensor) -> Tensor:
+            both = torch.cat([self.words(input_ids), self.kinds(input_ids % 5)], -1)
+            return self.out(both.tanh().cumsum(1).mean(1))
+
+    net = Two().double().eval()
+    y, y0 = outputs(net, "a good film")
+    found = [
+        pellucid.explain(pellucid.Model(net, TOKENIZER, embeddings=names), "a good film", target=0)
+        for names in (None, "words", ["words", "kinds"], net.kinds)
+    ]
+    for e in found:
+        assert (e.output, e.baseline_output) == pytest.approx((y[0].item(), y0[0].item()), abs=1e-12)
+        np.testing.assert_allclose(e.scores, found[0].scores, atol=1e-12)
+    with pytest.raises(pellucid.PellucidError, match="no module 'letters'"):
+        pellucid.Model(net, TOKENIZER, embeddings=["words", "letters"])
+
+
+@pytest.mark.parametrize("baseline", ["zero", "mean"])
+def test_a_baseline_without_ids_where_ids_are_changed(baseline: str) -> None:
+    net = Read(lambda i: i + 1)
+    ids = torch.tensor([TOKENIZER("a good film")["input_ids"]])
+    e = pellucid.explain(pellucid.Model(net, TOKENIZER), "a good film", target=0, baseline=baseline)
+    x = net.table.weight[ids + 1][0].clone()
+    x[1:-1] = 0 if baseline == "zero" else net.table.weight.mean(0)
+    weights = torch.arange(1, x.shape[0] + 1).to(x).view(-1, 1)
+    expected = F.linear((x * weights).sum(0), net.out.weight, net.out.bias)[0]
+    assert e.baseline_output == pytest.approx(expected.item(), abs=1e-12) and e.status == "exact"
+
+
+def test_what_reads_ids_by_hand_is_refused_where_embeddings_are_needed_and_right_on_ids() -> None:
+    class Compares(Read):
+        def forward(self, input_ids: Tensor) -> Tensor:
+            return super().forward(input_ids) * (1 + (input_ids == 4).double().mean(1, keepdim=True))
+
+    net = Compares(lambda i: i)
+    model = pellucid.Model(net, TOKENIZER)
+    for method in ("deeplift", "integrated_gradients", "saliency"):
+        with pytest.raises(pellucid.PellucidError, match="on the baseline, where Compares itself"):
+            pellucid.explain(model, "a good film", method, target=0)
+    y, y0 = outputs(net, "a good film")
+    for method in ("occlusion", "shapley", "lime"):
+        e = pellucid.explain(model, "a good film", method, target=0)
+        assert (e.output, e.baseline_output) == pytest.approx((y[0].item(), y0[0].item()), abs=1e-12)
+
+
+def test_the_check_costs_one_pass_for_a_model() -> None:
+    calls = Counter[str]()
+    net = Read(lambda i: i)
+    net.register_forward_hook(lambda *_: calls.update(["pass"]))
+    model = pellucid.Model(net, TOKENIZER)
+    pellucid.explain(model, "a good film", target=0)
+    first = calls["pass"]
+    for given in ("a film", "the plot was dull", "so good"):
+        calls.clear()
+        pellucid.explain(model, given, target=0)
+        assert calls["pass"] == 2 < first
+
+
+def test_details_and_several_baselines_where_look_ups_are_followed() -> None:
+    net = Read(lambda i: i.flip(1))
+    model = pellucid.Model(net, TOKENIZER)
+    texts = ["so good", "the plot was very dull", "a film"]
+    together = pellucid.explain(model, texts, target=0, baseline=["mask", "pad"])
+    for given, e in zip(texts, together, strict=True):
+        each = [pellucid.explain(model, given, target=0, baseline=b) for b in ("mask", "pad")]
+        np.testing.assert_allclose(e.scores, np.mean([a.scores for a in each], 0), atol=1e-12)
+    e = pellucid.explain(model, "so good", target=0, at="table")
+    assert e.output == pytest.approx(outputs(net, "so good")[0][0].item())
+
+
+def test_other_tasks_follow_too() -> None:
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.gru = nn.Embedding(VOCABULARY + 1, 8), nn.GRU(8, 8, batch_first=True)
+            self.out = nn.Linear(16, 3)
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+            h = self.gru(self.table(input_ids))[0]
+            return self.out(torch.cat([h, self.table(input_ids + 1)], -1))
+
+    net = Tagger().double().eval()
+    model = pellucid.Model(net, tokenizer(), "token-classification")
+    e = pellucid.explain(model, "the film was good", target={"word": "film", "label": 1})
+    ids = torch.tensor([TOKENIZER("the film was good")["input_ids"]])
+    masked = ids.clone()
+    masked[:, 1:-1] = TOKENIZER.mask_token_id
+    with torch.no_grad():
+        at = lambda i: net(i)[0, 2, 1].item()
+        assert (e.output, e.baseline_output) == pytest.approx((at(ids), at(masked)), abs=1e-12)
+    assert e.status == "exact"
