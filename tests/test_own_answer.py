@@ -223,3 +223,102 @@ def test_other_tasks_follow_too() -> None:
         at = lambda i: net(i)[0, 2, 1].item()
         assert (e.output, e.baseline_output) == pytest.approx((at(ids), at(masked)), abs=1e-12)
     assert e.status == "exact"
+
+
+@pytest.mark.parametrize("baseline", ["zero", "mean"])
+def test_an_embedding_that_is_read_twice_is_zero_in_both_places(baseline: str) -> None:
+    """A baseline without ids has no answer of the model's own: that both calls are followed shows in the scores."""
+
+    class Twice(Read):
+        def forward(self, input_ids: Tensor) -> Tensor:
+            return self.out((self.table(input_ids) + 2 * self.table(input_ids)).mean(1))
+
+    net = Twice(None)
+    ids = torch.tensor([TOKENIZER("a good film")["input_ids"]])
+    e = pellucid.explain(pellucid.Model(net, TOKENIZER), "a good film", target=0, baseline=baseline)
+    x = net.table.weight[ids[0, 1:-1]] - (0 if baseline == "zero" else net.table.weight.mean(0))
+    np.testing.assert_allclose(e.scores[1:-1], (3 * x @ net.out.weight[0] / ids.shape[1]).detach(), atol=1e-12)
+
+
+def test_a_first_text_that_is_its_own_baseline_proves_nothing() -> None:
+    net = Read(lambda i: i.where(i == TOKENIZER.mask_token_id, i + 1))
+    model = pellucid.Model(net, TOKENIZER)
+    pellucid.explain(model, "[MASK] [MASK]", target=0)
+    y, y0 = outputs(net, "a good film")
+    e = pellucid.explain(model, "a good film", target=0)
+    assert (e.output, e.baseline_output) == pytest.approx((y[0].item(), y0[0].item()), abs=1e-12)
+
+
+@pytest.mark.parametrize("family", ["Bart", "T5"])
+def test_a_classifier_with_a_decoder_says_that_it_is_explained_through_its_encoder(family: str) -> None:
+    from families import model
+
+    net = model(family, dtype=torch.float64)
+    e = pellucid.explain(pellucid.Model(net, TOKENIZER), "a good film", target=0)
+    assert any("through the encoder" in note for note in e.notes) and e.status == "exact"
+    assert not pellucid.explain(pellucid.load(), "a good film").notes
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "shapley"])
+def test_a_model_that_packs_its_texts_before_it_looks_them_up(method: str) -> None:
+    """The first tokens of all rows stand first: what belongs to a row is seen only where it goes alone."""
+
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.gru = nn.Embedding(VOCABULARY, 8), nn.GRU(8, 8, batch_first=True)
+            self.out = nn.Linear(8, 2)
+
+        def forward(self, input_ids: Tensor) -> Tensor:
+            lengths = torch.full((len(input_ids),), input_ids.shape[1])
+            ids = nn.utils.rnn.pack_padded_sequence(input_ids.unsqueeze(-1), lengths, batch_first=True)
+            packed = ids._replace(data=self.table(ids.data.squeeze(-1)))
+            return self.out(self.gru(packed)[1][0])
+
+    net = Packed().double().eval()
+    texts = ["a good film", "the film bad", "so very dull"]
+    for given, e in zip(texts, pellucid.explain(pellucid.Model(net, TOKENIZER), texts, method, target=0), strict=True):
+        y, y0 = outputs(net, given)
+        assert (e.output, e.baseline_output) == pytest.approx((y[0].item(), y0[0].item()), abs=1e-9)
+        alone = pellucid.explain(pellucid.Model(net, TOKENIZER), given, method, target=0)
+        np.testing.assert_allclose(e.scores, alone.scores, atol=1e-6)
+        assert e.relative_delta < (0.02 if method == "integrated_gradients" else 1e-9)
+
+
+def test_inputs_nested_by_token_are_padded_and_deleted_with_their_tokens() -> None:
+    """LayoutLM's boxes: four numbers for each token."""
+
+    class Boxed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.boxes, self.out = nn.Embedding(VOCABULARY, 8), nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, input_ids: Tensor, bbox: Tensor) -> Tensor:
+            return self.out((self.table(input_ids) * self.boxes(bbox.to(self.table.weight)).tanh()).mean(1))
+
+    class Boxes:
+        """A tokenizer that gives each token a box."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(TOKENIZER, name)
+
+        def __len__(self) -> int:
+            return VOCABULARY
+
+        def __call__(self, *args: Any, **how: Any) -> Any:
+            found = TOKENIZER(*args, **how)
+            found["bbox"] = [[[i, 2 * i, i + 1, 9 - i] for i in range(len(ids))] for ids in found["input_ids"]]
+            return found
+
+    net, tok = Boxed().double().eval(), Boxes()
+    e = pellucid.explain(pellucid.Model(net, tok), "so good film", "occlusion", target=0, baseline="delete")
+    given = tok(["so good film"])
+    ids, boxes = torch.tensor(given["input_ids"]), torch.tensor(given["bbox"])
+    with torch.no_grad():
+        for i in (1, 2, 3):
+            keep = [j for j in range(ids.shape[1]) if j != i]
+            expected = net(ids, boxes)[0, 0] - net(ids[:, keep], boxes[:, keep])[0, 0]
+            assert e.scores[i] == pytest.approx(expected.item(), abs=1e-12)
+    assert pellucid.explain(pellucid.Model(net, tok), ["so good", "a very bad film"], target=0)[0].status == "exact"

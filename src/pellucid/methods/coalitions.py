@@ -91,7 +91,8 @@ def attribution(
             for share, g, t in zip(_spread(game, full), game.groups, game.problem.x, strict=True)
         )
         error = each if len(each) > 1 else next(iter(each))
-    dtypes = [torch.promote_types(t.dtype, torch.float32) for t in game.problem.x]
+    wide = lambda t: t.dtype if t.is_floating_point() else game.output.dtype
+    dtypes = [torch.promote_types(wide(t), torch.float32) for t in game.problem.x]
     answer = solved(
         tuple(
             s.to(t.device, dtype).view(*s.shape, *[1] * (t.ndim - s.ndim)).expand(t.shape)

@@ -45,6 +45,7 @@ class Lookups:
     places: (rows, S) which place each strand belongs to; P for none, where a row has fewer strands.
     tokens: (rows, S) which token, by its column, each strand belongs to.
     own: (rows, S) true for a row's own strands.
+    together: whether several rows may go through the model at once.
     """
 
     modules: tuple[nn.Module, ...]
@@ -54,15 +55,18 @@ class Lookups:
     places: Tensor
     tokens: Tensor
     own: Tensor
+    together: bool
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of a watched module: its number in a run, and where its places begin and end among all."""
+    """One call of a watched module: its number in a run, where its places begin and end among all, and whether its
+    output has tokens first and rows second."""
 
     number: int
     first: int
     last: int
+    turned: bool
 
 
 def embedding_modules(net: nn.Module, named: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
@@ -89,33 +93,31 @@ def followed(
     Raises UnsupportedModel where a look-up depends on the ids in a way that no single token accounts for, or the model
     makes other calls for other ids.
     """
-    rows = len(changes)
-    base = _outputs(run, modules, sequences, rows)
-    ends = [_outputs(run, modules, other, rows) for other in others]
+    read = _reader(run, modules, sequences, others[0], len(changes))
+    base, ends = read(sequences, len(changes)), [read(other, len(changes)) for other in others]
     _check_alike(modules, base, ends)
-    numbers = [
-        j for j, (_, at_x) in enumerate(base) if at_x is not None and any((_of(end[j]) != at_x).any() for end in ends)
-    ]
+    depends = lambda j, at_x: at_x is not None and any((_of(end[j]) != at_x).any() for end in ends)
+    numbers = [j for j, (_, at_x) in enumerate(base) if depends(j, at_x)]
     calls, first = [], 0
     for j in numbers:
-        calls.append(_Call(j, first, first + _of(base[j]).shape[1]))
+        calls.append(_Call(j, first, first + _of(base[j]).shape[1], read.turned[j]))
         first = calls[-1].last
-    hidden = max((_of(base[c.number]).shape[-1] for c in calls), default=1)
+    if not calls:
+        none = changes.new_zeros(len(changes), 0, dtype=torch.long)
+        return Lookups(modules, (), *[torch.zeros(len(changes), 0, 1)] * 2, none, none, none.bool(), True)
+    hidden = max(_of(base[c.number]).shape[-1] for c in calls)
     wide = lambda t: pad(t, (0, hidden - t.shape[-1]))
     joined = lambda found: torch.cat([wide(_of(found[c.number])) for c in calls], 1)
-    if not calls:
-        nothing = changes.new_zeros(rows, 0)
-        return Lookups(modules, (), torch.zeros(rows, 0, 1), torch.zeros(rows, 0, 1), nothing, nothing, nothing.bool())
-    x = joined(base)
-    edges = [_edges(run, modules, sequences, other, changes, x, calls, joined) for other in others]
-    x0 = joined(ends[0]) if blank is None else None
-    if x0 is None:
-        places = torch.cat([e[0] for e in edges]).unique(dim=0)
-        at_blank = torch.cat([wide(blank(modules[base[c.number][0]], _of(base[c.number]))) for c in calls], 1)
-        _check_one_token(places)
-        return _packed(modules, calls, x, at_blank, places, None)
-    _check_accounted(x, x0, edges[0][0])
-    return _packed(modules, calls, x, x0, *edges[0])
+    x, at = joined(base), lambda given, n: joined(read(given, n, calls[-1].number))
+    edges = [_edges(at, sequences, other, changes, x) for other in others]
+    if blank is None:
+        x0, (places, steps) = joined(ends[0]), edges[0]
+        _check_accounted(x, x0, places)
+        return _packed(modules, calls, x, x0, places, steps, read.together)
+    places = torch.cat([found for found, _ in edges]).unique(dim=0)
+    x0 = torch.cat([wide(blank(modules[base[c.number][0]], _of(base[c.number]))) for c in calls], 1)
+    _check_one_token(places)
+    return _packed(modules, calls, x, x0, places, None, read.together)
 
 
 @contextmanager
@@ -136,12 +138,12 @@ def substituted(lookups: Lookups, values: Tensor, places: Tensor) -> Iterator[No
         if call is None:
             return None
         first, *others = output if isinstance(output, tuple) else (output,)
-        own = _by_row(first, rows)
+        own = _by_row(first, rows, call.turned)
         if own is None or own.shape[1] != call.last - call.first:
             raise _other_calls(lookups.modules[_module])
         at = slice(call.first, call.last)
         new = torch.where(taken[:, at].unsqueeze(2), total[:, at, : own.shape[2]], own)
-        new = _as_output(new, first, rows)
+        new = new.transpose(0, 1) if call.turned else new.reshape(first.shape)
         return (new, *others) if isinstance(output, tuple) else new
 
     with sites.read(lookups.modules, after):
@@ -153,52 +155,93 @@ def substituted(lookups: Lookups, values: Tensor, places: Tensor) -> Iterator[No
 # ------------------------------------------------------------------------------------------- what depends on what
 
 
-def _outputs(
-    run: Run, modules: Sequence[nn.Module], sequences: Any, rows: int, until: int | None = None
-) -> list[tuple[int, Tensor | None]]:
-    """Of each call of a watched module in a run which of them it is, and its output (rows, places, hidden): None where
-    its rows are not those of the batch. until: the run ends after the call of this number."""
+Outputs = list[tuple[int, Tensor | None]]
+"""Of each call of a watched module which of them it is, and its output (rows, places, hidden), or None where that has
+other rows than the batch."""
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """`(sequences, rows, until) -> outputs`: what the look-ups of a run return. until: the run ends after the call of
+    this number.
+
+    turned: for each call, whether its output has tokens first and rows second. together: whether several rows go
+    through the look-ups next to each other; not where a model packs its texts, the first tokens of all of them first.
+    """
+
+    run: Run
+    modules: tuple[nn.Module, ...]
+    turned: tuple[bool, ...]
+    together: bool = True
+
+    def __call__(self, sequences: tuple[dict[str, Tensor], ...], rows: int, until: int | None = None) -> Outputs:
+        if rows == 1 or self.together:
+            found = _returned(self.run, self.modules, sequences, until)
+            return [(i, _by_row(output, rows, t)) for (i, output), t in zip(found, self.turned, strict=False)]
+        row = torch.arange(rows, device=sequences[0]["input_ids"].device)
+        each = [self(picked(sequences, r, rows), 1, until) for r in row.split(1)]
+        if any(shapes(one) != shapes(each[0]) for one in each):
+            raise _other_calls(self.modules[0])
+        return [
+            (i, None if t is None else torch.cat([_of(one[j]) for one in each])) for j, (i, t) in enumerate(each[0])
+        ]
+
+
+def _reader(run: Run, modules: tuple[nn.Module, ...], sequences: Any, other: Any, rows: int) -> _Reader:
+    """How the look-ups lay out the rows of a batch: found by one row alone, another, and both together."""
+    first = torch.zeros(1, dtype=torch.long, device=sequences[0]["input_ids"].device)
+    one, two = picked(sequences, first, rows), picked(other, first, rows)
+    both = replaced_ids(picked(sequences, first.expand(2), rows), torch.cat([ids_of(one), ids_of(two)]))
+    alone = _returned(run, modules, one)
+    turned = tuple(isinstance(t, Tensor) and t.ndim == 3 and len(t) > 1 == t.shape[1] for _, t in alone)
+    read = _Reader(run, modules, turned)
+    found = read(both, 2), read(one, 1), read(two, 1)
+    near = lambda a, b: a is not None and b is not None and a.shape == b.shape and torch.allclose(a, b, atol=1e-4)
+    same = lambda ab, a, b: (ab is None and a is not None) or (a is b is None) or near(ab, torch.cat([a, b]))
+    alike = shapes(found[1]) == shapes(found[2]) and len(found[0]) == len(found[1])
+    together = alike and all(same(ab, a, b) for (_, ab), (_, a), (_, b) in zip(*found, strict=True))
+    return _Reader(run, modules, turned, together)
+
+
+def shapes(outputs: Outputs) -> list[Any]:
+    return [(i, None if t is None else t.shape) for i, t in outputs]
+
+
+def _returned(
+    run: Run, modules: Sequence[nn.Module], sequences: Any, until: int | None = None
+) -> list[tuple[int, Any]]:
+    """Of each call of a watched module in a run which of them it is, and what it returned, the first of a tuple."""
     with torch.no_grad():
         found = sites.outputs_of(modules, lambda: run(sequences), until)
-        return [(i, _by_row(output[0] if isinstance(output, tuple) else output, rows)) for i, output in found]
+    return [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
 
 
-def _by_row(output: Any, rows: int) -> Tensor | None:
-    """A module's output as (rows, places, hidden): it may have tokens first, or several sequences to a row."""
+def _by_row(output: Any, rows: int, turned: bool) -> Tensor | None:
+    """A module's output as (rows, places, hidden): it may have tokens first (`turned`), or several sequences to a
+    row."""
     if not isinstance(output, Tensor) or output.ndim < 2 or not output.is_floating_point():
         return None
-    if output.ndim == 3 and len(output) != rows and output.shape[1] == rows:
-        return output.transpose(0, 1)
+    output = output.transpose(0, 1) if turned else output
     return None if len(output) % rows else output.reshape(rows, -1, output.shape[-1])
 
 
-def _as_output(t: Tensor, like: Tensor, rows: int) -> Tensor:
-    """(rows, places, hidden) in the form of a module's output."""
-    if like.ndim == 3 and len(like) != rows and like.shape[1] == rows:
-        return t.transpose(0, 1)
-    return t.reshape(like.shape)
-
-
 def _edges(
-    run: Run,
-    modules: Sequence[nn.Module],
+    read: Callable[[Any, int], Tensor],
     sequences: tuple[dict[str, Tensor], ...],
     other: tuple[dict[str, Tensor], ...],
     changes: Tensor,
     x: Tensor,
-    calls: Sequence[_Call],
-    joined: Callable[[Any], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """(E, 3) the row, the token and the place of everything that one token changes alone, in this order; and by how
-    much (E, hidden)."""
-    ids, ids0 = (torch.cat([s["input_ids"] for s in part], 1) for part in (sequences, other))
+    much (E, hidden). read: `(sequences, rows) -> what the look-ups return at all places`."""
+    ids, ids0 = ids_of(sequences), ids_of(other)
     pairs = (changes & (ids != ids0)).nonzero()
-    found, steps, until = [], [], calls[-1].number
+    found, steps = [], []
     for some in pairs.split(max(1, _POSITIONS // ids.shape[1])):
         row, token = some.unbind(1)
         changed = ids[row].scatter(1, token.unsqueeze(1), ids0[row, token].unsqueeze(1))
         given = replaced_ids(picked(sequences, row, len(ids)), changed)
-        moved = x[row] - joined(_outputs(run, modules, given, len(row), until))
+        moved = x[row] - read(given, len(row))
         at = (moved != 0).any(2).nonzero()
         found.append(torch.stack([row[at[:, 0]], token[at[:, 0]], at[:, 1]], 1))
         steps.append(moved[at[:, 0], at[:, 1]])
@@ -214,6 +257,7 @@ def _packed(
     x0: Tensor,
     edges: Tensor,
     steps: Tensor | None,
+    together: bool,
 ) -> Lookups:
     """The strands of each row next to each other. steps: what each changes alone; None where every place has one."""
     rows, most = len(x), x.shape[1]
@@ -240,7 +284,9 @@ def _packed(
         return out
 
     own = torch.arange(width, device=row.device).expand(rows, -1) < widths.unsqueeze(1)
-    return Lookups(modules, tuple(calls), laid(at_x, 0), laid(at_x0, 0), laid(place, most), laid(token, 0), own)
+    return Lookups(
+        modules, tuple(calls), laid(at_x, 0), laid(at_x0, 0), laid(place, most), laid(token, 0), own, together
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- ids
@@ -271,13 +317,12 @@ def _of(call: tuple[int, Tensor | None]) -> Tensor:
 
 
 def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any) -> None:
-    shape = lambda found: [(i, None if t is None else t.shape) for i, t in found]
     if not base:
         raise UnsupportedModel(
             f"None of {_names(modules)} was called in the forward pass, so the input could not be followed. Name the "
             "module that embeds it: pellucid.Model(..., embeddings='path.to.module')."
         )
-    if any(shape(end) != shape(base) for end in ends):
+    if any(shapes(end) != shapes(base) for end in ends):
         raise _other_calls(modules[0])
 
 

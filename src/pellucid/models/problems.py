@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnknownBaseline, UnsupportedModel
-from ..problem import Problem
+from ..problem import Problem, joined
+from ..problem import picked as pick
 from . import baselines, lookups, sites
 from .encoding import Encoding
 from .grouping import grouped, shortener
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .model import Model
 
 Goals = Callable[[Any], Any]
+End = tuple[str, Tensor, Tensor | None]
+"""A place of the first row at which f is compared with the model: its name, the point, and its ids."""
 WITHIN = {torch.float64: 1e-8, torch.float32: 3e-4}
 """How far apart two answers are at most that differ by rounding alone, relative to the largest number in them; in
 half precision WITHIN_HALF."""
@@ -93,7 +96,8 @@ def problem_of(
         if model.ways.get(kind) != "followed":
             found = _in_place(model, batch, baseline, goals)
             if found is not None and (kind in model.ways or _agrees(model, batch, found)):
-                model.ways[kind] = "in place"
+                if _tells(batch):
+                    model.ways[kind] = "in place"
                 return found
             model.ways[kind] = "followed"
         if on_ids:
@@ -107,7 +111,8 @@ def _in_place(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
     """The output of the embedding module as the input; None where the module embeds something else than the ids."""
     try:
         x = torch.cat([model.embedded(s, k) for k, s in enumerate(batch.sequences)], 1)
-        x0 = model.row.reads.baseline(model, baseline, batch.sequences, batch.owns, x, batch.kept)
+        against = lambda: model.row.reads.baseline(model, baseline, batch.sequences, batch.owns, x, batch.kept)
+        x0 = x if batch.deletes else against()
     except sites.OtherIds:
         return None
     return Problem(
@@ -118,6 +123,7 @@ def _in_place(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
         batch.sequences,
         batch.own,
         (batch.groups,),
+        shortener(model.alone) if batch.deletes else None,
         resumed=model.row.resumed and model.row.resumed(model, x, batch.sequences, batch.owns),
         model=model.model if model.is_known else None,
         notes=(THROUGH_ENCODER,) if model.through_encoder else (),
@@ -128,15 +134,18 @@ def _followed(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
     """What every look-up that depends on the input returns in the model's own pass as the input."""
     assert batch.ids is not None
     changes, blank, others = ~batch.kept, None, [batch.ids0]
-    if batch.ids0 is None:
+    if batch.ids0 is None or torch.equal(batch.ids, batch.ids0):
         others = [torch.where(changes, other, batch.ids) for other in _other_ids(model, batch.ids)]
-        blank = _blank(baseline)
+        blank = _blank(baseline) if batch.ids0 is None else lambda module, t: t
     on = lambda ids: lookups.replaced_ids(batch.sequences, ids)
     modules = lookups.embedding_modules(model.model, model.named_embeddings)
     run = lambda sequences: model.alone(*sequences)
     found = lookups.followed(run, modules, batch.sequences, [on(ids) for ids in others], changes, blank)
 
     def f(x: Tensor, *args: Any) -> Any:
+        if len(x) > 1 and not found.together:
+            rows = torch.arange(len(x), device=x.device).split(1)
+            return joined([f(x[r], *pick(args, r, len(x))) for r in rows])
         *sequences, places = args
         with lookups.substituted(found, x, places):
             return model.alone(*sequences)
@@ -175,16 +184,34 @@ def _on_ids(model: Model, batch: Batch, goals: Goals) -> Problem:
 
 
 def _agrees(model: Model, batch: Batch, found: Problem) -> bool:
-    """Whether f gives the model's own answers, half-way too."""
+    """Whether f gives the model's own answers: at the input, at the baseline, and at a text whose first half is the
+    baseline's. Where the baseline has no ids, other ids of the vocabulary stand in for it."""
+    ends = _ends(model, batch, found)
     try:
-        return _apart(model, batch, found, half_way=True) is None
+        if batch.ids is not None and not model.through_encoder:
+            ids = batch.ids[:1]
+            if len(ends) < 2:
+                other = torch.where(batch.kept[:1], ids, _other_ids(model, ids)[0])
+                parts = enumerate(lookups.replaced_ids(_first_row(batch), other))
+                ends.append(("other ids", torch.cat([model.embedded(s, k) for k, s in parts], 1), other))
+            (_, x, _), (_, x0, ids0) = ends
+            assert ids0 is not None
+            first = 2 * batch.own[:1].cumsum(1) <= batch.own[:1].sum()
+            half = torch.where(first.unsqueeze(2), x0, x), torch.where(first, ids0, ids)
+            ends.append(("a text between the two", *half))
+        return _apart(model, batch, found, ends) is None
     except sites.OtherIds:
         return False
 
 
+def _tells(batch: Batch) -> bool:
+    """Whether the first row differs from its baseline, so that an agreement on it says something."""
+    return batch.ids is None or batch.ids0 is None or not torch.equal(batch.ids[:1], batch.ids0[:1])
+
+
 def _check_own(model: Model, batch: Batch, found: Problem) -> None:
     """Raises UnsupportedModel where f does not give the model's own answers at the ends."""
-    apart = _apart(model, batch, found, half_way=False)
+    apart = _apart(model, batch, found, _ends(model, batch, found))
     if apart is None:
         return
     where, mine, own = apart
@@ -197,24 +224,26 @@ def _check_own(model: Model, batch: Batch, found: Problem) -> None:
     )
 
 
-def _apart(model: Model, batch: Batch, found: Problem, half_way: bool) -> tuple[str, float, float] | None:
-    """Where f differs from the model's own answers on the first row by more than rounding, and the two numbers that are
-    furthest apart. The places are the input, the baseline where that has ids, and, half_way, a text whose first half is
-    the baseline's."""
-    x, x0 = found.x[0][:1], found.x0[0][:1]
-    names, points, ids = ["the input"], [x], [] if batch.ids is None else [batch.ids[:1]]
-    compared = batch.ids0 is not None and not (model.through_encoder and found.token_of is None)
-    if batch.ids0 is not None and compared:
-        names, points, ids = [*names, "the baseline"], [*points, x0], [*ids, batch.ids0[:1]]
-    if batch.ids0 is not None and compared and half_way:
-        first = 2 * batch.own[:1].cumsum(1) <= batch.own[:1].sum()
-        names, points = [*names, "a text between the two"], [*points, torch.where(first.unsqueeze(2), x0, x)]
-        ids = [*ids, torch.where(first, ids[1], ids[0])]
-    row = torch.zeros(1, dtype=torch.long, device=x.device)
-    own, within = lookups.picked(batch.sequences, row, len(batch.own)), WITHIN.get(model.coarsest, WITHIN_HALF)
-    for i, (name, point) in enumerate(zip(names, points, strict=True)):
+def _first_row(batch: Batch) -> Sequences:
+    return lookups.picked(batch.sequences, torch.zeros(1, dtype=torch.long, device=batch.own.device), len(batch.own))
+
+
+def _ends(model: Model, batch: Batch, found: Problem) -> list[End]:
+    """The first row at the input, and at the baseline where that has ids."""
+    ends: list[End] = [("the input", found.x[0][:1], None if batch.ids is None else batch.ids[:1])]
+    if batch.ids0 is not None and not found.notes:
+        ends.append(("the baseline", found.x0[0][:1], batch.ids0[:1]))
+    return ends
+
+
+def _apart(model: Model, batch: Batch, found: Problem, ends: Sequence[End]) -> tuple[str, float, float] | None:
+    """The first of the ends at which f differs from the model's own answer by more than rounding, and the two numbers
+    that are furthest apart."""
+    row = torch.zeros(1, dtype=torch.long, device=batch.own.device)
+    own, within = _first_row(batch), WITHIN.get(model.coarsest, WITHIN_HALF)
+    for name, point, ids in ends:
         with same_draws() as again:
-            theirs = model.alone(*(lookups.replaced_ids(own, ids[i]) if ids else own))
+            theirs = model.alone(*(own if ids is None else lookups.replaced_ids(own, ids)))
             again()
             mine = found.f(point, *found.args_of(row))
         for a, b in zip(_numbers(mine), _numbers(theirs), strict=True):
