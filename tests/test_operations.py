@@ -98,7 +98,7 @@ CHOICES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "where": ("condition", lambda a: torch.where(a > 0, a, 2 * a.flip(0))),
     "where_of_another": ("condition", lambda a: torch.where(a[:1] > 0, a, 2 * a)),
     "where_is_a_step": ("condition", lambda a: torch.where(a > 0, a * 0 + 1, a * 0)),
-    "masked_fill": ("mask", lambda a: a.masked_fill(a > 0, 0.0)),
+    "masked_fill": ("mask", lambda a: a.masked_fill(a[:1] > 0, 0.0)),
     "embedding_bag_max": ("result3", lambda a: F.embedding_bag(torch.tensor([[0, 1], [2, 3]]), a, mode="max")),
     "nansum": ("replaces other elements", lambda a: (a + torch.where(a > 0, torch.nan, 0.0)).nansum(1)),
     "in_place_mask": ("'masked_fill_' on a view", lambda a: _filled(a * 1)),

@@ -37,6 +37,13 @@ CASES: dict[str, Any] = {
         ONE,
         False,
     ),
+    "filled_in_pieces": (
+        lambda a: (
+            a.masked_fill(a > 0.2, 0.2) + (2 * a).masked_fill(a.le(0), a.new_tensor(3.0)) + a.masked_fill(a == 0, 1)
+        ),
+        ONE,
+        False,
+    ),
     "masked_exp": (lambda a: (a + torch.where(a > 9, a, -torch.inf)).exp() + (a.tril() + HIDDEN).exp2(), ONE, False),
     "gelu_tanh": (lambda a: F.gelu(a, approximate="tanh"), ONE, False),
     "silu": (F.silu, ONE, False),
@@ -95,6 +102,7 @@ CASES: dict[str, Any] = {
     ),
     "atan2": (torch.atan2, TWO, False),
     "hypot": (torch.hypot, TWO, False),
+    "hypot_of_constant": (lambda a: torch.hypot(a, B) + torch.hypot(B, a), ONE, False),
     "logaddexp": (lambda a, b: torch.logaddexp(a, b) + torch.logaddexp2(a, b), TWO, False),
     "xlogy": (torch.xlogy, TWO, True),
     "power_of_two": (lambda a, b: a**b + a**B + B.abs() ** b, TWO, True),

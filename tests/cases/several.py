@@ -70,6 +70,15 @@ CASES: dict[str, Any] = {
         ONE,
         False,
     ),
+    "cosine": (
+        lambda a, b: (
+            F.cosine_similarity(a, b, -1)
+            + F.cosine_similarity(a, B, dim=1, eps=3.0)
+            + F.cosine_similarity(b, a, eps=0.0)
+        ),
+        [(4, 6), (4, 6)],
+        False,
+    ),
     "normalize_1": (lambda a: F.normalize(a, dim=1, p=1), ONE, False),
     "max_along": (lambda a: a.max(1).values + a.min(1, keepdim=True).values.squeeze(1), ONE, False),
     "amax": (lambda a: a.amax(1) + a.amin(0).sum() + a.max() + a.min(), ONE, False),

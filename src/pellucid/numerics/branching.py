@@ -12,7 +12,9 @@ from .lockstep import Grads
 from .nodes import is_fed, same, wide
 from .notes import BRANCH
 
-COMPARISONS = frozenset(f"{under}{name}{under}" for name in ("gt", "ge", "lt", "le") for under in ("", "__"))
+COMPARISONS = frozenset(
+    f"{under}{name}{under}" for name in ("gt", "ge", "lt", "le", "eq", "ne") for under in ("", "__")
+)
 
 _ELEMENTWISE = frozenset(
     f"{name}Backward{i}"
@@ -22,6 +24,13 @@ _ELEMENTWISE = frozenset(
     """.split()
     for i in range(2)
 )
+
+_CONDITIONS = {
+    "WhereBackward0": "_saved_condition",
+    "MaskedFillBackward0": "_saved_mask",
+    "MaskedFillBackward1": "_saved_mask",
+}
+"""The nodes of a choice, and under which name they keep the condition."""
 
 Compared = dict[int, tuple[Tensor, Tensor]]
 """By its id, a condition and the value that it came from by a comparison with constants."""
@@ -35,24 +44,27 @@ def remember(compared: Compared, condition: Any, args: tuple[Any, ...]) -> None:
 
 
 def note_choice(compared: Compared, out: Any, args: tuple[Any, ...]) -> None:
-    """Notes on the node of a call of `where` the value that decided, and the two that it chose from."""
+    """Notes on the node of a call of `where` or `masked_fill` the value that decided, and the two that it chose from:
+    first what a true condition takes."""
     known = [compared[id(a)] for a in args if id(a) in compared]
     values = [a for a in args if not (isinstance(a, Tensor) and a.dtype == torch.bool)]
     node: Any = getattr(out, "grad_fn", None)
-    if len(known) == 1 and len(values) == 2 and node is not None and node.name() == "WhereBackward0":
+    if len(known) == 1 and len(values) == 2 and node is not None and node.name() in _CONDITIONS:
+        values = values if node.name() == "WhereBackward0" else values[::-1]
         edge = torch.autograd.graph.get_gradient_edge(known[0][1])
-        a, b = (torch.as_tensor(v, device=out.device).detach() for v in values)
+        a, b = (torch.as_tensor(v, dtype=out.dtype, device=out.device).detach() for v in values)
         node.metadata[BRANCH] = edge.node, edge.output_nr, a, b
 
 
 def chosen(n: Any, n0: Any, g: Grads) -> Grads:
-    """y = a where x > t, and b elsewhere: linear in a and b where x and x0 are on the same side.
+    """y = a where x > t, and b elsewhere: linear in a and b where x and x0 are on the same side. The node of
+    `masked_fill` has b before a.
 
     On different sides there is no telling what the change of a and what that of b did. But if both are functions of x,
     value by value, then so is y, and whatever they share Δy by, x gets Δy/Δx, as from any function with a kink: here
     Δy·(Δa, Δb)/(Δa² + Δb²), which is small. Raises GraphMismatch where a or b is made of anything else.
     """
-    c, c0 = n._saved_condition, n0._saved_condition
+    c, c0 = (getattr(m, _CONDITIONS[n.name()]) for m in (n, n0))
     if same(c, c0) or not (_in_pieces(n) and _in_pieces(n0)):
         return linear(n, n0, g)
     (a, b), (a0, b0) = ([wide(v) for v in m.metadata[BRANCH][2:]] for m in (n, n0))
@@ -60,13 +72,17 @@ def chosen(n: Any, n0: Any, g: Grads) -> Grads:
     dy = torch.where(c, a, b) - torch.where(c0, a0, b0)
     size = torch.maximum(da.abs(), db.abs()).expand_as(dy)
     flips, still = c != c0, size == 0
-    constant = all(is_fed(n, k) or same(v, v0) for k, (v, v0) in enumerate(((a, a0), (b, b0))))
+    filled = n.name() != "WhereBackward0"
+    fed = [is_fed(n, k) for k in range(len(n.next_functions))]
+    fed = [*fed, False][1::-1] if filled else fed
+    constant = all(it or same(v, v0) for it, v, v0 in zip(fed, (a, b), (a0, b0), strict=True))
     if not constant or bool((flips & still & (dy != 0)).any()):
         return linear(n, n0, g)
     size = size.masked_fill(still, 1.0)
     u, v = da / size, db / size
     share = (dy / size / (u * u + v * v)).masked_fill(still, 0.0)
-    return tuple(gy * torch.where(flips, share * w, own.to(gy)) for w, own in ((u, c), (v, ~c)))
+    to_a, to_b = (gy * torch.where(flips, share * w, own.to(gy)) for w, own in ((u, c), (v, ~c)))
+    return (to_b, to_a)[: len(n.next_functions)] if filled else (to_a, to_b)
 
 
 def _in_pieces(n: Any) -> bool:

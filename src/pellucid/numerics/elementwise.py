@@ -75,9 +75,14 @@ def _patched(phi: Phi, a: Tensor, b: Tensor, out: Tensor | None, relative: bool)
 def kinked_secant(phi: Phi, x: Tensor, x0: Tensor) -> Tensor:
     """Δφ/Δx of a function with kinks or steps: the quotient everywhere, φ' only where Δx = 0."""
     dx = x - x0
-    flat = dx == 0
+    flat = x == x0
     m = (phi(x) - phi(x0)) / dx
-    return torch.where(flat, slope(phi, x), m) if flat.any() else m
+    return torch.where(flat, slope(phi, x).nan_to_num(0.0, 0.0, 0.0), m) if flat.any() else m
+
+
+def still(m: Tensor, a: Tensor, a0: Tensor) -> Tensor:
+    """`m` with 0 where it is infinite and a = a0: nothing changed there, so any finite multiplier is right."""
+    return m.masked_fill((a == a0) & ~torch.isfinite(m), 0.0)
 
 
 def elementwise(phi_of: Callable[[Any], Phi], kinked: bool = False, everywhere: bool = False) -> Rule:
@@ -116,7 +121,8 @@ def of_results(m: Callable[[Tensor, Tensor], Tensor]) -> Rule:
     """Functions whose Δy/Δx is a closed form of the two results, free of cancellation."""
 
     def begin(n: Any, n0: Any) -> Step:
-        quotient = m(real(n, wide(n._saved_result)), wide(n0._saved_result))
+        y, y0 = real(n, wide(n._saved_result)), wide(n0._saved_result)
+        quotient = still(m(y, y0), y, y0)
         return lambda g: (g[0] * quotient,)
 
     return in_two_steps(begin)
@@ -170,12 +176,14 @@ def power(n: Any, n0: Any) -> Step:
     """y = xᵏ; for k = 2, x + x0."""
     x, x0, k = input_of(n), input_of(n0), n._saved_exponent
     m = x + x0 if k == 2 else secant(lambda t: t**k, x, x0, relative=True)
+    m = m if k >= 1 else still(m, x, x0)  # the slope is infinite at 0
     return lambda g: (wide(g[0]) * m,)
 
 
 def log(n: Any, n0: Any, g: Grads) -> Grads:
-    """Δ ln x = log1p(Δx/x0), for any base."""
+    """Δ ln x = log1p(|Δx|/min(x, x0)) with the sign of Δx, for any base."""
     x, x0 = input_of(n), input_of(n0)
+    size, least = (x - x0).abs_(), torch.minimum(x, x0)
     base = {"Log2Backward0": 2.0, "Log10Backward0": 10.0}.get(n.name())
-    m = torch.where(x == x0, 1 / x, torch.log1p((x - x0) / x0) / (x - x0))
+    m = still(torch.where(size == 0, 1 / x, torch.log1p(size / least) / size), x, x0)
     return (g[0] * (m if base is None else m / torch.log(torch.tensor(base, dtype=m.dtype))),)

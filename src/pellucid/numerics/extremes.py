@@ -28,7 +28,7 @@ def maximum(n: Any, n0: Any, g: Grads) -> Grads:
 def winner(x: Tensor, x0: Tensor, i: Tensor, i0: Tensor, g: Tensor, dim: int) -> Tensor:
     """y = x[i], y0 = x0[i0], the largest (or smallest) along `dim`: i and i0 share Δy by who leads for how long."""
     d, d0 = x.gather(dim, i) - x.gather(dim, i0), x0.gather(dim, i) - x0.gather(dim, i0)
-    w = torch.where(i == i0, 1.0, share(d, d0) if (d >= 0).all() else share(-d, -d0))
+    w = torch.where(i == i0, 1.0, share(d, d0) if (d >= d0).all() else share(-d, -d0))  # d ≥ 0 ≥ d0, or the other way
     return torch.zeros_like(x).scatter_add_(dim, i, g * w).scatter_add_(dim, i0, g * (1 - w))
 
 

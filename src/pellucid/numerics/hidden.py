@@ -42,6 +42,19 @@ def run_seen(name: str, call: Any, args: tuple[Any, ...], kwargs: Mapping[str, A
     return out
 
 
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Σ x1·x2/(max(‖x1‖, ε)·max(‖x2‖, ε)), operation by operation as PyTorch has it; its own call sets the bound ε
+    where autograd does not see it."""
+    kind = torch.promote_types(x1.dtype, x2.dtype)
+    both = [t.to(kind) for t in torch.broadcast_tensors(x1, x2)]
+    a, b = (t / torch.linalg.vector_norm(t, 2, dim, True).clamp_min(eps) for t in both)
+    return (a * b).sum(dim)
+
+
+SHOWN: dict[str, Any] = {"cosine_similarity": cosine_similarity}
+"""Torch functions that change a value out of autograd's sight, and the same in operations that autograd sees."""
+
+
 class _Below(TorchDispatchMode):
     """Keeps the input of every operation whose node keeps only its result, and the names of in-place calls."""
 

@@ -81,13 +81,13 @@ def dropout(n: Any, n0: Any) -> Step:
 
 @in_two_steps
 def mul(n: Any, n0: Any) -> Step:
-    """y = a·b:  a gets g·avg(b, b0), b gets g·avg(a, a0)."""
+    """y = a·b:  a gets g·avg(b, b0), b gets g·avg(a, a0); where one of them is an inverse, as `normalised`."""
     if not (is_fed(n, 0) and is_fed(n, 1)):
         return linear.begin(n, n0, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
     a, b = to_b, to_a = avg(n._saved_self, n0._saved_self), avg(n._saved_other, n0._saved_other)
     for k, (x, s) in enumerate((("_saved_self", "_saved_other"), ("_saved_other", "_saved_self"))):
-        if _is_inverse_root(n.next_functions[1 - k][0]):
-            to = normalised(*(wide(getattr(m, name)) for name in (x, s) for m in (n, n0)))
+        if of := inverse(n.next_functions[1 - k][0]):
+            to = normalised(*(wide(getattr(m, name)) for name in (x, s) for m in (n, n0)), apart=of == "factor")
             to_a, to_b = to[k], to[1 - k]
             break
     return lambda g: (times(g[0], to_a, a), times(g[0], to_b, b))
@@ -97,30 +97,64 @@ EXTREME = 8.0
 """A ratio of two 1/σ from which on their mean is too large to multiply with."""
 
 
-def normalised(x: Tensor, x0: Tensor, s: Tensor, s0: Tensor) -> tuple[Tensor, Tensor]:
+def normalised(x: Tensor, x0: Tensor, s: Tensor, s0: Tensor, apart: bool = False) -> tuple[Tensor, Tensor]:
     """What x·s gives to x and to s, where s = 1/σ of x: the means, avg(s, s0) and avg(x, x0).
 
     Where x is (almost) 0, a baseline of zeros, s is 1/√ε, and the means are so large that they cancel: token scores a
     thousand times the output and more with every layer. There, at a ratio beyond 8, the split of
-    Δ(xs) = Δx·(θs + (1−θ)s0) + Δs·((1−θ)x + θx0)  is not taken at θ = 1/2 but at θ = s0/(s + s0), which is as exact and
-    as symmetric, and small: 2·s·s0/(s + s0), the harmonic mean, and (xs + x0·s0)/(s + s0).
+    Δ(xs) = Δx·(θs + (1−θ)s0) + Δs·((1−θ)x + θx0)  is not taken at θ = 1/2 but at θ = |s0|/(|s| + |s0|), which is as
+    exact and as symmetric, and small: for a positive s the harmonic mean 2·s·s0/(s + s0), and (xs + x0·s0)/(s + s0).
+
+    apart: s is a product of an inverse and of something else, and is large for the sake of x only where x is small.
     """
     to_x, to_s = avg(s, s0), avg(x, x0)
-    extreme = (s > EXTREME * s0) | (s0 > EXTREME * s)
+    size, size0 = s.abs(), s0.abs()
+    more, less = size > EXTREME * size0, size0 > EXTREME * size
+    if apart:
+        more, less = more & (x0.abs() > EXTREME * x.abs()), less & (x.abs() > EXTREME * x0.abs())
+    extreme = more | less
     if not extreme.any():
         return to_x, to_s
-    harmonic = torch.where(extreme, 2 * s * s0 / (s + s0), to_x)
-    return harmonic, torch.where(extreme, (x * s + x0 * s0) / (s + s0), to_s)
+    theta, rest = size0 / (size + size0), size / (size + size0)  # 1 − θ would round the smaller one away
+    return (
+        torch.where(extreme, theta * s + rest * s0, to_x),
+        torch.where(extreme, rest * x + theta * x0, to_s),
+    )
 
 
-_PASSING = frozenset({"ToCopyBackward0", "ViewBackward0", "UnsqueezeBackward0", "ExpandBackward0"})
+_PASSING = frozenset(
+    f"{name}Backward{i}"
+    for name in """
+        ToCopy View UnsafeView ReshapeAlias Unsqueeze Squeeze Expand Transpose T Permute Clone Alias Repeat Select Slice
+        Index Neg Diag DiagEmbed Mul Div Clamp ClampMin ClampMax Minimum Maximum Sqrt Pow
+    """.split()
+    for i in range(5)
+)
+"""Operations whose result is an inverse where their input is one."""
+_LOOKS = 16
+"""Nodes that are looked at for an inverse."""
 
 
-def _is_inverse_root(node: Any) -> bool:
-    """Whether a node's result is v^(−1/2), seen through views and casts."""
-    while node.name() in _PASSING:
-        node = node.next_functions[0][0]
-    return node.name() == "RsqrtBackward0" or (node.name() == "PowBackward0" and node._saved_exponent == -0.5)
+def inverse(node: Any) -> str:
+    """ "whole" where a node's result is 1/v or another negative power, seen through views, casts, constant factors and
+    bounds; "factor" where that is multiplied by something else that depends on the input; else nothing."""
+    stack = [(node, "whole", False)]
+    for _ in range(_LOOKS):
+        if not stack:
+            return ""
+        node, found, in_exp = stack.pop()
+        name = node.name()
+        fed = [to for to, _ in node.next_functions if to is not None]
+        if name in ("RsqrtBackward0", "ReciprocalBackward0") or (in_exp and name == "LogBackward0"):
+            return found
+        if name == "PowBackward0" and isinstance(k := node._saved_exponent, (int, float)) and k < 0:
+            return found
+        if name == "DivBackward0" and is_fed(node, 1):
+            return "factor" if is_fed(node, 0) else found
+        if name in _PASSING or (name == "ExpBackward0" and not in_exp):
+            product = name == "MulBackward0" and len(fed) > 1
+            stack += [(to, "factor" if product else found, in_exp or name == "ExpBackward0") for to in fed]
+    return ""
 
 
 def times(g: Tensor, factor: Tensor, to: Tensor) -> Tensor:
@@ -133,24 +167,29 @@ def times(g: Tensor, factor: Tensor, to: Tensor) -> Tensor:
 
 
 def div(n: Any, n0: Any, g: Grads) -> Grads:
-    """y = a·(1/b), and Δ(1/b)/Δb = −1/(b·b0)."""
+    """y = a·(1/b), with Δ(1/b)/Δb = −1/(b·b0) and the product as `normalised`: b may be the size of a."""
     if not is_fed(n, 1):
         return linear(n, n0, g, given=("_saved_other",))
-    b, b0 = wide(n._saved_other), wide(n0._saved_other)
-    a = avg(n._saved_self, n0._saved_self)
-    to_a = times(g[0], avg(1 / b, 1 / b0), a) if is_fed(n, 0) else None
-    return to_a, times(-g[0], a / (b * b0), b)
+    a, a0, s, s0 = wide(n._saved_self), wide(n0._saved_self), 1 / wide(n._saved_other), 1 / wide(n0._saved_other)
+    to_a, to_s = normalised(a, a0, s, s0)
+    return times(g[0], to_a, a) if is_fed(n, 0) else None, times(-g[0], to_s * s * s0, s)
 
 
 def matmul(left: str, right: str, at: int = 0) -> Rule:
-    """Y = A·B (+ C):  A gets g·avg(B, B0)ᵀ, B gets avg(A, A0)ᵀ·g. `at` is the place of A among the inputs."""
+    """Y = A·B (+ C):  A gets g·avg(B, B0)ᵀ, B gets avg(A, A0)ᵀ·g; where one of them is an inverse, as `normalised`, with
+    one split for all that goes through the same place of what is summed over. `at` is the place of A among the inputs.
+    """
 
     @in_two_steps
     def rule(n: Any, n0: Any) -> Step:
         if not (is_fed(n, at) and is_fed(n, at + 1)):
             given = () if not (is_fed(n, at) or is_fed(n, at + 1)) else (right if is_fed(n, at) else left,)
             return linear.begin(n, n0, given=given)
-        a, b = avg(getattr(n, left), getattr(n0, left)), avg(getattr(n, right), getattr(n0, right))
+        ends = [wide(getattr(m, name)) for name in (left, right) for m in (n, n0)]
+        a, b = avg(*ends[:2]), avg(*ends[2:])
+        of_a, of_b = (inverse(n.next_functions[k][0]) == "whole" for k in (at, at + 1))
+        if of_a or of_b:
+            a, b = _normalised_product(a, b, *ends, of_a=of_a)
 
         def through(g: Grads) -> Grads:
             gy = wide(g[0]) * getattr(n, "_saved_alpha", 1)
@@ -160,6 +199,26 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
         return through
 
     return rule
+
+
+def _normalised_product(
+    a: Tensor, b: Tensor, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, of_a: bool
+) -> tuple[Tensor, Tensor]:
+    """The means a of x and x0, and b of y and y0, with the split of `normalised` where the inverse among them, x or y,
+    is larger by far on one side for the same element k of what x·y sums over."""
+    size, size0 = (
+        (t.abs().amax(-2, keepdim=True) for t in (x, x0))
+        if of_a
+        else (t.abs().amax(-1, keepdim=True).mT for t in (y, y0))
+    )
+    extreme = (size > EXTREME * size0) | (size0 > EXTREME * size)
+    if not extreme.any():
+        return a, b
+    theta, rest = size0 / (size + size0), size / (size + size0)
+    mix = lambda p, q, u, v, mean, at: torch.where(at, p * u + q * v, mean)
+    if of_a:
+        return mix(theta, rest, x, x0, a, extreme), mix(rest.mT, theta.mT, y, y0, b, extreme.mT)
+    return mix(rest, theta, x, x0, a, extreme), mix(theta.mT, rest.mT, y, y0, b, extreme.mT)
 
 
 def solved(n: Any, n0: Any, g: Grads) -> Grads:

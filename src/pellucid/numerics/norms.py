@@ -63,7 +63,7 @@ def _between_extremes(n: Any, n0: Any, g: Tensor) -> Tensor:
 def _centred_product(c: Tensor, c0: Tensor, s: Tensor, s0: Tensor, g: Tensor, dims: tuple[int, ...]) -> Tensor:
     """The multiplier of x in c·s, with c = x − mean(x) and s = 1/σ over `dims`."""
     to_c, to_s = normalised(c, c0, s, s0)
-    to_v = -((s * s0) ** 2) / (s + s0) * (g * to_s).mean(dims, keepdim=True)
+    to_v = -(s * s0 / (s + s0)) * s * s0 * (g * to_s).mean(dims, keepdim=True)
     m = g * to_c + to_v * (c + c0)
     return m - m.mean(dims, keepdim=True)
 
@@ -104,11 +104,9 @@ def batch_norm(n: Any, n0: Any, g: Grads) -> Grads:
     weight = _mean_weight(n, n0)
     gy = g[0] if weight is None else g[0] * at(weight)
     if n._saved_training:
-        harmonic, ratio = (at(t) for t in _means(n._saved_result2, n0._saved_result2))
-        x, mean = avg(n._saved_input, n0._saved_input), at(avg(n._saved_result1, n0._saved_result1))
-        dims = [0, *range(2, x.ndim)]
-        h = (x - mean) * harmonic
-        m = (gy - gy.mean(dims, keepdim=True) - h * (gy * h).mean(dims, keepdim=True)) * harmonic * ratio
+        dims = (0, *range(2, gy.ndim))
+        c, c0 = (wide(k._saved_input) - at(k._saved_result1) for k in (n, n0))
+        m = _centred_product(c, c0, at(n._saved_result2), at(n0._saved_result2), gy, dims)
         normal = lambda k: (k._saved_input - at(k._saved_result1)) * at(k._saved_result2)
     else:
         for name in ("_saved_running_mean", "_saved_running_var"):
@@ -159,9 +157,12 @@ def _unreduced(t: Tensor, dims: tuple[int, ...], ndim: int, keepdim: bool) -> Te
 
 
 def variance(n: Any, n0: Any, g: Grads) -> Grads:
-    """Δv = Σ 2c̄·Δc/(N − correction); and Δσ = Δv/(σ + σ0)."""
+    """Δv = Σ 2c̄·Δc/(N − correction); and Δσ = Δv/(σ + σ0), or nothing where both are 0."""
     c, dims, count = _centred_average(n, n0)
-    gy = g[0] / (n._saved_result + n0._saved_result) if n.name() == "StdBackward0" else g[0]
+    gy = g[0]
+    if n.name() == "StdBackward0":
+        size = n._saved_result + n0._saved_result
+        gy = (gy / size).masked_fill_(size == 0, 0.0)
     correction = 1 if n._saved_correction is None else n._saved_correction
     return (_unreduced(gy, dims, c.ndim, n._saved_keepdim) * c * (2 / (count - correction)),)
 

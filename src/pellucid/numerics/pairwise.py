@@ -22,7 +22,7 @@ def pairwise(phi_of: Callable[[Any], Phi2], names: tuple[str, str] = ("self", "o
     """a gets the mean of its quotients Δφ/Δa at b and at b0, and b of its own at a and at a0.
 
     That is what the two are worth as players of a game (Shapley 1953): the two shares sum to Δφ. For a·b it is the
-    rule of a product.
+    rule of a product. Where φ is infinite on the way of one of the two orders, the other is taken.
     """
 
     def rule(n: Any, n0: Any, g: Grads) -> Grads:
@@ -43,13 +43,35 @@ def pairwise(phi_of: Callable[[Any], Phi2], names: tuple[str, str] = ("self", "o
         to_a = lambda at: kinked_secant(lambda t: phi(t, at), a, a0)
         to_b = lambda at: kinked_secant(lambda t: phi(at, t), b, b0)
         m: list[Tensor | None] = [None] * len(n.next_functions)
-        if fed[0]:
-            m[0] = gy * (avg(to_a(b), to_a(b0)) if fed[1] else to_a(b))
-        if fed[1]:
-            m[1] = gy * (avg(to_b(a), to_b(a0)) if fed[0] else to_b(a))
+        if fed == (True, True):
+            orders = (to_a(b0), to_b(a)), (to_a(b), to_b(a0))  # a enters first, or b does
+            m[:2] = [gy * mean for mean in _of_those_that_exist(*orders)]
+        elif fed[0]:
+            m[0] = gy * to_a(b)
+        else:
+            m[1] = gy * to_b(a)
         return tuple(m)
 
     return rule
+
+
+def _of_those_that_exist(one: tuple[Tensor, Tensor], two: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """The means of the shares in two orders, or those of the one order on whose way φ is finite, as p·ln p is from 0
+    if p enters last."""
+    means = [avg(p, q) for p, q in zip(one, two, strict=True)]
+    if all(torch.isfinite(t).all() for t in means):
+        return means
+    exists, exists2 = (torch.isfinite(p) & torch.isfinite(q) for p, q in (one, two))
+    alone = lambda p, q, mean: torch.where(exists & ~exists2, p, torch.where(exists2 & ~exists, q, mean))
+    return [alone(p, q, mean) for p, q, mean in zip(one, two, means, strict=True)]
+
+
+def hypotenuse(n: Any, n0: Any, g: Grads) -> Grads:
+    """y = √(a² + b²):  Δy = ((a + a0)·Δa + (b + b0)·Δb)/(y + y0), or nothing where both are 0."""
+    size = wide(n._saved_result) + wide(n0._saved_result)
+    gy = (wide(g[0]) / size).masked_fill_(size == 0, 0.0)
+    to = lambda k, name: gy * (wide(getattr(n, name)) + wide(getattr(n0, name))) if is_fed(n, k) else None
+    return to(0, "_saved_self"), to(1, "_saved_other")
 
 
 def unreduced(n: Any, g: Tensor, count: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedOperation
 from .branching import COMPARISONS, Compared, note_choice, remember
-from .hidden import HIDING, hides, run_seen
+from .hidden import HIDING, SHOWN, hides, run_seen
 from .linear import IN_PLACE
 from .logits import attention_logits
 from .notes import CALL, INPUT, OUTPUT, OVERWRITTEN, SLICES
@@ -26,13 +26,14 @@ class Recording(TorchFunctionMode):
 
     Autograd saves only the *result* of ReLU, tanh, softmax and others, and their rules need the input: it is noted on
     the node. `noted` maps the name of such a torch function to the node it makes. Parameters among the arguments are
-    passed on detached, so that no graph is ever built for them, and no flag of theirs is touched. In float64 a model's
-    casts down to float32 (rotary embeddings, RMS norms) stay in float64: they would round the proof away.
+    passed on detached, so that no graph is ever built for them, and no flag of theirs is touched. Of float64 inputs a
+    model's casts down to float32 (rotary embeddings, RMS norms) stay in float64: they would round the proof away.
     """
 
     def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
         super().__init__()
         self.inputs = {id(x) for x in inputs}
+        self.double = any(x.dtype == torch.float64 for x in inputs)
         self.noted = noted
         self.compared: Compared = {}
 
@@ -54,12 +55,14 @@ class Recording(TorchFunctionMode):
         noted = self.noted.get(name.rstrip("_"))
         in_place = in_place or kwargs.get("inplace", False)
         source = args[0] if args else kwargs.get("input")
-        if name in _CASTS and isinstance(source, Tensor) and source.dtype == torch.float64:
+        if self.double and name in _CASTS and isinstance(source, Tensor) and source.dtype == torch.float64:
             if name in ("float", "half", "bfloat16"):
                 return source
             args, kwargs = tuple(_undemoted(a) for a in args), {k: _undemoted(v) for k, v in kwargs.items()}
         if name in TRAINING:
             refuse(name, args, kwargs)
+        if name in SHOWN and self.noted:
+            return SHOWN[name](*args, **kwargs)
         if hides(name, args, kwargs):
             return run_seen(name, func, args, kwargs, self.noted)
         before = source.detach().clone() if noted and in_place and isinstance(source, Tensor) else source
@@ -73,7 +76,7 @@ class Recording(TorchFunctionMode):
             _note_output(out, name)
         elif name in COMPARISONS:
             remember(self.compared, out, args)
-        elif name == "where":
+        elif name in _CHOICES:
             note_choice(self.compared, out, args)
         elif name == "scaled_dot_product_attention":
             _note_logits(out, *args, **kwargs)
@@ -98,7 +101,10 @@ _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
 _CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
 _RESULTS = {name: "Threshold" for name in ("threshold", "threshold_", "_threshold")}
 """Torch functions whose result is noted, because the node keeps too little to have it again."""
-_SPECIAL = _CASTS | TRAINING.keys() | HIDING | _RESULTS.keys() | COMPARISONS | {"where", "scaled_dot_product_attention"}
+_CHOICES = frozenset({"where", "masked_fill"})
+_SPECIAL = frozenset().union(
+    _CASTS, TRAINING, HIDING, SHOWN, _RESULTS, COMPARISONS, _CHOICES, {"scaled_dot_product_attention"}
+)
 
 
 @cache
