@@ -20,6 +20,7 @@ FLOORS = [
     {"answering"},
     {"methods", "models", "metrics", "render"},
     {"numerics", "problem", "explanation", "console"},
+    {"randomness"},
     {"types", "errors", "status"},
 ]
 FLOOR = {room: len(FLOORS) - i for i, rooms in enumerate(FLOORS) for room in rooms}

@@ -23,6 +23,7 @@ from .models.batching import together
 from .models.encoding import Encoding
 from .models.sites import OtherIds
 from .problem import Attribution, Problem
+from .randomness import RandomDraws
 
 Goals = list[Explanation]
 """One Explanation for each number that a task reads from an input: most have one."""
@@ -82,10 +83,11 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
     except OtherIds:
         model.follow()
         return _explained(model, batch, question, part)
-    except NonFiniteOutput:
+    except (NonFiniteOutput, RandomDraws):
         if len({len(e) for e in batch}) == 1:
             raise
-        # Some models compute NaN for padding, which no answer depends on but a gradient does: go without padding.
+        # Some models compute NaN for padding, which no answer depends on but a gradient does, and what draws at random
+        # draws for padding too: go without padding.
         size = 1
     except RuntimeError as error:
         if not out_of_memory(error):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .errors import CutGraph, NonFiniteOutput
+from .randomness import Draws
 from .status import Status, combined, graded
 
 Tensors = tuple[Tensor, ...]
@@ -59,6 +60,8 @@ class Problem:
     own_tokens: (rows, tokens) which tokens are a row's own, where the positions are not the tokens.
     notes: short sentences about what a reader of the answer must know.
     elements: how many numbers a row takes inside `f`, where x does not tell; those of x where None.
+    draws: whether `f` has been found to draw random numbers; shared by all Problems that are made from this one. Each
+        pass begins with the state that torch's generators have, and leaves it.
     """
 
     f: Callable[..., Any]
@@ -77,6 +80,7 @@ class Problem:
     own_tokens: Tensor | None = None
     notes: tuple[str, ...] = ()
     elements: int | None = None
+    draws: Draws = field(default_factory=Draws, compare=False)
 
     @property
     def tokens(self) -> Tensor | None:
@@ -89,7 +93,25 @@ class Problem:
 
     def outputs(self, x: Tensors, rows: Tensor | None = None) -> Any:
         """`f` at `x`, where `x[i]` belongs to row `rows[i]` of the Problem (None: one each, in order)."""
-        return self.f(*x, *(self.args if rows is None else self.args_of(rows)))
+        whole = lambda: self.f(*x, *(self.args if rows is None else self.args_of(rows)))
+        one = lambda i: self.f(*(t[i : i + 1] for t in x), *self.args_of(self._row(rows, i)))
+        return self.draws.passed(whole, one, len(x[0]), x[0].device, lambda: self._is_apart(rows))
+
+    def deleted(self, rows: Tensor, keep: Tensor) -> Any:
+        """`without` of the positions `keep` (n, positions) of row `rows[i]`."""
+        assert self.without is not None
+        run = self.without
+        one = lambda i: run(self.args_of(rows[i : i + 1]), keep[i : i + 1])
+        whole = lambda: run(self.args_of(rows), keep)
+        return self.draws.passed(whole, one, len(rows), keep.device, lambda: self._is_apart(rows))
+
+    def _row(self, rows: Tensor | None, i: int) -> Tensor:
+        return torch.tensor([i], device=self.x[0].device) if rows is None else rows[i : i + 1]
+
+    def _is_apart(self, rows: Tensor | None) -> bool:
+        """Whether a row by itself would run as it does alone: no padding with it, and nothing inside to collect."""
+        whole = self.mask is None or bool((self.mask if rows is None else self.mask[rows]).all())
+        return whole and self.watch is None
 
     def selects(self, outputs: Any) -> tuple[Select, ...]:
         """The targets, fixed by the outputs at `x`."""

@@ -18,6 +18,7 @@ from .deeplift import deeplift
 from .evaluate import batched, value_at_x
 from .expected import deep_shap, expected_gradients, gradient_shap
 from .gradient import input_x_gradient, noisy, saliency
+from .noting import noting
 from .path import integrated_gradients
 from .perturb import feature_ablation, kernel_shap, lime, occlusion, partition_shap, random, shapley
 
@@ -110,6 +111,9 @@ METHODS: dict[str, Method] = {
     "feature_ablation": Method(feature_ablation, False, "what the output loses without a group of tokens", True),
     "random": Method(random, False, "random scores, the control for every comparison", True),
 }
+
+
+METHODS = {name: replace(row, solve=noting(row.solve)) for name, row in METHODS.items()}
 
 
 def method(name: str, options: dict[str, Any], shared: bool = False) -> tuple[Method, dict[str, Any]]:

@@ -159,7 +159,7 @@ def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) ->
     """
     problem = game.problem
     if problem.without is not None:
-        return problem.without(problem.args_of(rows), _kept(game, 0, rows, present))
+        return problem.deleted(rows, _kept(game, 0, rows, present))
     points = []
     for k, (a, b) in enumerate(zip(problem.x, problem.x0, strict=True)):
         kept = _kept(game, k, rows, present)
@@ -172,7 +172,7 @@ def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) ->
 def _first_removed(game: Game, rows: Tensor, present: Tensor) -> Tensor | None:
     """(n,) the first position that is not at x, or 0 where it is among the first eighth, which is not worth sharing;
     None where nothing can be shared."""
-    if game.problem.resumed is None or not len(rows):
+    if game.problem.resumed is None or game.problem.draws.found or not len(rows):
         return None
     removed = ~_kept(game, 0, rows, present)
     if game.problem.mask is not None:

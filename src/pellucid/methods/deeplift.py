@@ -7,6 +7,7 @@ passes every tensor between input and output, so m·(h − h0) of any of them co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -32,6 +33,7 @@ from ..problem import (
     picked,
     solved,
 )
+from ..randomness import RandomDraws
 from ..status import Status
 from .evaluate import batch_size
 
@@ -88,15 +90,17 @@ _APART: WeakSet[Any] = WeakSet()
 
 def _together(problem: Problem) -> _Found | None:
     """One pass of x and x0, and a walk through its graph; None where that does not hold the two apart."""
-    if problem.model is None or problem.model in _APART:
+    if problem.model is None or problem.model in _APART or problem.draws.found:
         return None
     points, rows = problem.both()
     x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows
-    with forward_pass(x, NOTED), problem.watching() as seen:
+    with suppress(RandomDraws), forward_pass(x, NOTED), problem.watching() as seen:
         outputs = problem.outputs(x, rows)
         first = problem.firsts()
         at_inputs = picked(outputs, rows[:n] if first is None else first, len(rows))
         y = tuple(attached(problem.value(outputs, select, rows)) for select in problem.selects(at_inputs))
+    if problem.draws.found:
+        return None
     both = _Pass(x, y, tuple(seen))
     try:
         totals = list(_walked(problem, both, both, HALVES))

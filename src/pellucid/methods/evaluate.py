@@ -15,6 +15,7 @@ from ..numerics.opaque import checked, keeping
 from ..numerics.recording import forward_pass
 from ..numerics.training import Steady
 from ..problem import Problem, Seen, Select, Tensors, attached, detached, picked
+from ..randomness import RandomDraws
 
 T = TypeVar("T")
 
@@ -47,12 +48,15 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
 
 def values_at_ends(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors, Tensors]:
     """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
-    if problem.source is not None or 2 * problem.rows > batch_size(problem):
+    if problem.source is not None or problem.draws.found or 2 * problem.rows > batch_size(problem):
         outputs, selects, y = value_at_x(problem)
         return outputs, selects, y, value_at_x0(problem, selects)
     points, rows = problem.both()
     with torch.no_grad(), Steady():
-        outputs = problem.outputs(points, rows)
+        try:
+            outputs = problem.outputs(points, rows)
+        except RandomDraws:  # now it is known
+            return values_at_ends(problem)
         at_x = picked(outputs, rows[: problem.rows], len(rows))
         selects = problem.selects(at_x)
         ends = [problem.value(outputs, s, rows).chunk(2) for s in selects]

@@ -76,7 +76,11 @@ def in_place(n: Any, n0: Any, g: Grads) -> Grads:
 @in_two_steps
 def dropout(n: Any, n0: Any) -> Step:
     """Refused: it drops units at random."""
-    raise UnsupportedOperation("The model drops units at random: it is in training mode. Call .eval() first.", n.name())
+    raise UnsupportedOperation(
+        f"{n.name()} drops units at random, so no two passes are the same; expected a pass in evaluation mode. Call "
+        ".eval() on a model in training mode; a call of dropout takes training=self.training, one of attention dropout_p=0.",
+        n.name(),
+    )
 
 
 @in_two_steps

@@ -97,7 +97,7 @@ def batch_norm(n: Any, n0: Any, g: Grads) -> Grads:
     if n._saved_training and n._saved_input.shape[0] > 1:
         raise UnsupportedOperation(
             "Batch norm in training mode mixes the rows of a batch, so no row has an attribution of its own. "
-            "Call .eval() on the model first.",
+            "Call .eval() on a model in training mode; a call of F.batch_norm takes training=self.training.",
             n.name(),
         )
     at = lambda t: t.view(1, -1, *(1,) * (n._saved_input.ndim - 2))

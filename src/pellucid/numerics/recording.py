@@ -18,6 +18,7 @@ from .hidden import HIDING, SHOWN, hides, run_seen
 from .linear import IN_PLACE
 from .logits import attention_logits
 from .notes import CALL, INPUT, OUTPUT, OVERWRITTEN, SLICES
+from .places import place_of
 from .training import TRAINING, refuse
 
 
@@ -212,7 +213,7 @@ def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator
 
 
 class _Locating(TorchFunctionMode):
-    """Looks for the module and the line that made, or first used, a node of some name."""
+    """Looks for the place that made, or first used, a node of some name."""
 
     def __init__(self, operation: str):
         super().__init__()
@@ -222,12 +223,7 @@ class _Locating(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         nodes = [t.grad_fn for t in (out, *args) if isinstance(t, Tensor) and t.grad_fn is not None]
         if not self.found and any(n.name() == self.operation for n in nodes):
-            frame = sys._getframe(1)
-            while frame is not None and not isinstance(frame.f_locals.get("self"), torch.nn.Module):
-                frame = frame.f_back
-            if frame is not None:
-                file = frame.f_code.co_filename.rsplit("/", 1)[-1]
-                self.found = f"{type(frame.f_locals['self']).__name__} ({file}, line {frame.f_lineno})"
+            self.found = place_of(sys._getframe(1))
         return out
 
 

@@ -1,0 +1,111 @@
+"""Random draws in a forward pass: each pass begins with one state of torch's generators, which is kept as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .errors import GraphError
+
+T = TypeVar("T")
+
+NOTE = (
+    "The function draws at random in evaluation mode; the answer is for one draw, the same in every pass, which the "
+    "state of torch's generator decides (torch.manual_seed)."
+)
+
+
+class RandomDraws(GraphError):
+    """Several rows have to go one at a time, because each pass draws random numbers, and cannot as they are."""
+
+
+def _states(device: torch.device) -> tuple[Tensor, ...]:
+    cpu = torch.default_generator.get_state()
+    return (cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (cpu,)
+
+
+def _restore(states: Sequence[Tensor], device: torch.device) -> None:
+    torch.default_generator.set_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def kept(run: Callable[[], T], device: torch.device) -> tuple[T, bool]:
+    """What `run` returns, and whether it drew random numbers; torch's generators are afterwards as they were."""
+    before, drew = _states(device), True
+    try:
+        found = run()
+    finally:
+        drew = any(a.numpy().tobytes() != b.numpy().tobytes() for a, b in zip(before, _states(device), strict=True))
+        if drew:
+            _restore(before, device)
+    return found, drew
+
+
+@contextmanager
+def rewound(device: torch.device) -> Iterator[None]:
+    """What is drawn inside leaves torch's generators as they were."""
+    before = _states(device)
+    try:
+        yield
+    finally:
+        _restore(before, device)
+
+
+@dataclass
+class Draws:
+    """Whether a function has been found to draw random numbers: `found` is set by the first pass that does."""
+
+    found: bool = False
+
+    def passed(
+        self,
+        whole: Callable[[], Any],
+        one: Callable[[int], Any],
+        rows: int,
+        device: torch.device,
+        apart: Callable[[], bool],
+    ) -> Any:
+        """What `whole` returns of `rows` rows. Where it draws, what `one` returns of each row by itself, put together:
+        so each begins with the same state, as if it had been alone.
+
+        apart: whether a row by itself is what it would be alone. Raises RandomDraws where it is not.
+        """
+        if not self.found or rows == 1:
+            out, drew = kept(whole, device)
+            self.found = self.found or drew
+            if not drew or rows == 1:
+                return out
+        if not apart():
+            raise RandomDraws(
+                "The function draws at random in evaluation mode, so its rows have to go one at a time; found "
+                f"{rows} that are padded to one length, or tensors inside that are asked for. Give one input at a time."
+            )
+        return joined([kept(lambda i=i: one(i), device)[0] for i in range(rows)])
+
+
+def joined(each: Sequence[Any]) -> Any:
+    """The outputs of several rows as those of one batch: tensors of a nest are put below each other.
+
+    Raises RandomDraws where their shapes differ.
+    """
+    first = each[0]
+    if isinstance(first, Tensor):
+        if any(t.shape[1:] != first.shape[1:] for t in each) or not first.ndim:
+            raise RandomDraws(
+                "The function draws at random in evaluation mode, so its rows go one at a time, and their outputs have "
+                f"the shapes {[tuple(t.shape) for t in each[:4]]}, which make no batch. Give one input at a time, or "
+                "use a baseline that keeps the length."
+            )
+        return torch.cat(list(each))
+    if isinstance(first, dict):
+        return type(first)(**{k: joined([e[k] for e in each]) for k in first})
+    if isinstance(first, (tuple, list)):
+        parts = [joined(part) for part in zip(*each, strict=True)]
+        return parts if isinstance(first, list) else getattr(first, "_make", tuple)(parts)
+    return first

@@ -1,0 +1,118 @@
+"""A path without a gradient inside a sum: the answer is not called exact, and its note says where the path is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pellucid
+
+W = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+X, X0 = torch.randn(2, 1, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+METHODS = ["deeplift", "deep_shap", "integrated_gradients"]
+
+
+class Detached(nn.Module):
+    def forward(self, t: Tensor) -> Tensor:
+        return ((t @ W).tanh() + (t @ W).detach().sin()).sum(-1)
+
+
+class StraightThrough(nn.Module):
+    def forward(self, t: Tensor) -> Tensor:
+        h = t @ W
+        return (h.tanh() + h + (h.round() - h).detach()).sum(-1)
+
+
+class Frozen(nn.Module):
+    def forward(self, t: Tensor) -> Tensor:
+        with torch.no_grad():
+            z = (t @ W).sin()
+        return (t.tanh() + z + torch.zeros_like(t)).sum(-1)
+
+
+class Data(nn.Module):
+    def forward(self, t: Tensor) -> Tensor:
+        return (t.tanh() + t.data**2).sum(-1)
+
+
+class Item(nn.Module):
+    def forward(self, t: Tensor) -> Tensor:
+        return t.tanh().sum(-1) + t.norm().item()
+
+
+class Numpy(nn.Module):
+    def forward(self, t: Tensor) -> Tensor:
+        return (t.tanh() + torch.from_numpy(t.detach().numpy() ** 2)).sum(-1)
+
+
+class Compared(nn.Module):
+    def forward(self, t: Tensor) -> Tensor:
+        return t.tanh().sum(-1) + (t > 0).double().sum(-1)
+
+
+CUT: dict[type[nn.Module], str] = {
+    Detached: "detach",
+    StraightThrough: "detach",
+    Frozen: "no_grad",
+    Data: "data",
+    Item: "item",
+    Numpy: "detach",
+    Compared: "gt",
+}
+
+
+@pytest.mark.parametrize("net", CUT)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_note_says_where_a_path_is_cut(net: type[nn.Module], method: str) -> None:
+    a = pellucid.attribute(net(), X, X0, method=method)
+    off = net()(X) - net()(X0) - a.values.sum(1)  # type: ignore[union-attr]
+    assert off.abs().item() > 1e-3 and a.status in ("inexact", "tolerance_not_met")
+    (note,) = a.notes
+    assert "carries no gradient" in note and f"{CUT[net]} in {net.__name__} (test_cuts.py, line" in note
+
+
+UNCUT: list[Callable[[Tensor], Tensor]] = [
+    lambda t: (t - t.max().detach()).softmax(-1)[:, 0],
+    lambda t: (t.tanh() + torch.ones_like(t)).sum(-1),
+    lambda t: (t * t.new_ones(6)).sum(-1),
+]
+
+
+@pytest.mark.parametrize("f", UNCUT)
+def test_a_cut_that_changes_nothing_is_not_noted(f: Callable[[Tensor], Tensor]) -> None:
+    assert [pellucid.attribute(f, X, X0, method=m).notes for m in METHODS] == [()] * 3
+
+
+def test_nothing_is_run_again_where_the_scores_add_up() -> None:
+    calls: list[int] = []
+
+    def f(t: Tensor) -> Tensor:
+        calls.append(1)
+        return t.tanh().sum(-1)
+
+    pellucid.attribute(f, X, X0)
+    assert len(calls) == 2
+
+
+def test_a_function_outside_of_a_module_is_found_by_its_line() -> None:
+    a = pellucid.attribute(lambda t: (t.exp() + t.detach()).sum(-1), X, X0)
+    assert "detach in test_cuts.py, line" in a.notes[0]
+
+
+def test_a_text_model_with_a_cut_path_has_the_note() -> None:
+    from families import tokenizer
+
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.emb, self.out = nn.Embedding(80, 16), nn.Linear(16, 2)
+
+        def forward(self, input_ids: Tensor) -> Tensor:
+            h = self.emb(input_ids)
+            return self.out((h + h.detach()).mean(1).tanh())
+
+    e = pellucid.explain(pellucid.Model(Cut().eval(), tokenizer()), "the film was great", target=0)
+    assert e.status == "inexact" and any("detach in Cut (test_cuts.py" in note for note in e.notes)
