@@ -324,16 +324,6 @@ def picked(tree: Any, rows: Tensor, n: int) -> Any:
     return mapped(lambda t: t[rows] if t.ndim and t.shape[0] == n else t, tree)
 
 
-def joined(trees: Sequence[Any]) -> Any:
-    """Nests of the same form as one, their tensors next to each other along the rows."""
-    first = trees[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(trees))
-    if isinstance(first, dict):
-        return {k: joined([t[k] for t in trees]) for k in first}
-    return tuple(joined(parts) for parts in zip(*trees, strict=True))
-
-
 def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
     """Every tensor of a nest changed; mappings become dicts, a named tuple keeps its names."""
     if isinstance(tree, Tensor):

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnknownBaseline, UnsupportedModel
-from ..problem import Problem, joined
+from ..problem import Problem
 from ..problem import picked as pick
+from ..randomness import joined, rewound
 from . import baselines, lookups, sites
 from .encoding import Encoding
 from .grouping import grouped, shortener
@@ -242,9 +243,9 @@ def _apart(model: Model, batch: Batch, found: Problem, ends: Sequence[End]) -> t
     row = torch.zeros(1, dtype=torch.long, device=batch.own.device)
     own, within = _first_row(batch), WITHIN.get(model.coarsest, WITHIN_HALF)
     for name, point, ids in ends:
-        with same_draws() as again:
+        with rewound(model.device):
             theirs = model.alone(*(own if ids is None else lookups.replaced_ids(own, ids)))
-            again()
+        with rewound(model.device):
             mine = found.f(point, *found.args_of(row))
         for a, b in zip(_numbers(mine), _numbers(theirs), strict=True):
             off = (a - b).abs()
@@ -252,16 +253,6 @@ def _apart(model: Model, batch: Batch, found: Problem, ends: Sequence[End]) -> t
                 worst = int(off.argmax())
                 return name, float(a[worst]), float(b[worst])
     return None
-
-
-@contextmanager
-def same_draws() -> Iterator[Callable[[], None]]:
-    """A function that puts torch's generator where it is at the beginning; at the end it is there again."""
-    state = torch.get_rng_state()
-    try:
-        yield lambda: torch.set_rng_state(state)
-    finally:
-        torch.set_rng_state(state)
 
 
 def _numbers(outputs: Any) -> list[Tensor]:
