@@ -200,6 +200,10 @@ class Model:
         found = problems.problem_of(self, batch, baseline, goals, removes and at is None, details)
         return depth.deepened(self, found, batch, details, at)
 
+    def distance(self, encoding: Encoding, baseline: Any) -> float:
+        """How far what would be explained is from the model's own answer, as `problems.distance`."""
+        return problems.distance(self, encoding, baseline)
+
     def collate(self, encodings: Sequence[Encoding]) -> tuple[tuple[dict[str, Tensor], ...], tuple[Tensor, ...]]:
         """As `Modality.collate`, with the inputs that the model's forward names."""
         sequences, owns = self.row.reads.collate(self, encodings)

@@ -200,9 +200,18 @@ def _agrees(model: Model, batch: Batch, found: Problem) -> bool:
             first = 2 * batch.own[:1].cumsum(1) <= batch.own[:1].sum()
             half = torch.where(first.unsqueeze(2), x0, x), torch.where(first, ids0, ids)
             ends.append(("a text between the two", *half))
-        return _apart(model, batch, found, ends) is None
+        return not _apart(model, batch, found, ends).beyond(model)
     except sites.OtherIds:
         return False
+
+
+def distance(model: Model, encoding: Encoding, baseline: Any) -> float:
+    """How far f is from the model's own answers on an input's ids and on its baseline's, relative to the largest number
+    in them. Raises as `problem_of`."""
+    batch = batch_of(model, [encoding], baseline, None)
+    found = problem_of(model, batch, baseline, lambda outputs: (), False, frozenset())
+    with torch.no_grad():
+        return _apart(model, batch, found, _ends(model, batch, found)).relative
 
 
 def _tells(batch: Batch) -> bool:
@@ -213,15 +222,15 @@ def _tells(batch: Batch) -> bool:
 def _check_own(model: Model, batch: Batch, found: Problem) -> None:
     """Raises UnsupportedModel where f does not give the model's own answers at the ends."""
     apart = _apart(model, batch, found, _ends(model, batch, found))
-    if apart is None:
+    if not apart.beyond(model):
         return
-    where, mine, own = apart
     raise UnsupportedModel(
-        f"The forward pass to be explained gives {mine:.6g} on {where}, where {type(model.model).__name__} itself "
-        f"gives {own:.6g} on the same ids; expected the same number. The model reads ids in another way than through "
-        "its embedding modules (it compares them, looks them up by hand), or its answers are random. Use a method that "
-        "runs the model on ids, such as method='occlusion' or 'shapley', with a token as the baseline; or name the "
-        "modules that embed all it reads: pellucid.Model(..., embeddings=['path.to.module', …])."
+        f"The forward pass to be explained gives {apart.mine:.6g} on {apart.where}, where "
+        f"{type(model.model).__name__} itself gives {apart.own:.6g} on the same ids; expected the same number. The "
+        "model reads ids in another way than through its embedding modules (it compares them, looks them up by hand), "
+        "or its answers are random. Use a method that runs the model on ids, such as method='occlusion' or 'shapley', "
+        "with a token as the baseline; or name the modules that embed all it reads: pellucid.Model(..., "
+        "embeddings=['path.to.module', …])."
     )
 
 
@@ -237,22 +246,36 @@ def _ends(model: Model, batch: Batch, found: Problem) -> list[End]:
     return ends
 
 
-def _apart(model: Model, batch: Batch, found: Problem, ends: Sequence[End]) -> tuple[str, float, float] | None:
-    """The first of the ends at which f differs from the model's own answer by more than rounding, and the two numbers
-    that are furthest apart."""
+@dataclass(frozen=True)
+class _Apart:
+    """Where f is furthest from the model's own answer: the name of the place, the two numbers there, and how far they
+    are from each other, relative to the largest number of the answer."""
+
+    where: str = "the input"
+    mine: float = 0.0
+    own: float = 0.0
+    relative: float = 0.0
+
+    def beyond(self, model: Model) -> bool:
+        """Whether that is more than rounding."""
+        return self.relative > WITHIN.get(model.coarsest, WITHIN_HALF)
+
+
+def _apart(model: Model, batch: Batch, found: Problem, ends: Sequence[End]) -> _Apart:
+    """Where f is furthest from the model's own answers at these ends of the first row."""
     row = torch.zeros(1, dtype=torch.long, device=batch.own.device)
-    own, within = _first_row(batch), WITHIN.get(model.coarsest, WITHIN_HALF)
+    own, furthest = _first_row(batch), _Apart()
     for name, point, ids in ends:
         with rewound(model.device):
             theirs = model.alone(*(own if ids is None else lookups.replaced_ids(own, ids)))
         with rewound(model.device):
             mine = found.f(point, *found.args_of(row))
         for a, b in zip(_numbers(mine), _numbers(theirs), strict=True):
-            off = (a - b).abs()
-            if bool(torch.isfinite(b).all()) and bool((off > within * b.abs().max()).any()):
-                worst = int(off.argmax())
-                return name, float(a[worst]), float(b[worst])
-    return None
+            off, worst = (a - b).abs(), int((a - b).abs().argmax())
+            relative = float(off[worst]) / (float(b.abs().max()) or 1.0)
+            if relative > furthest.relative:  # not where the model's own answer is NaN
+                furthest = _Apart(name, float(a[worst]), float(b[worst]), relative)
+    return furthest
 
 
 def _numbers(outputs: Any) -> list[Tensor]:
