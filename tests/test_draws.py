@@ -1,4 +1,4 @@
-"""Functions that draw at random in evaluation mode: every pass has the same draws, those of the module called directly."""
+"""Functions that draw at random in evaluation mode: every pass has the draws of the module called directly."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a value divided by its own size, or one at a point of infinite slope, contributes: finite, exact, and of the size
-of the change."""
+"""A value divided by its own size, or at a point of infinite slope: its scores add up, and are as large as the change."""
 
 from __future__ import annotations
 

@@ -19,6 +19,10 @@ PellucidError
 """
 
 
+WITHOUT_GRADIENT = "a method that needs no gradient, such as method='shapley' or method='partition_shap'"
+"""What works where a forward pass goes by other masks, indices or routes for the input than for the baseline."""
+
+
 class PellucidError(Exception):
     """The root of the tree: catch this to catch every error that Pellucid raises on purpose."""
 

@@ -15,11 +15,12 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from ..errors import GraphError, InputError, UnsupportedOperation
+from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.halves import HALVES
 from ..numerics.lockstep import NotHalved, Rule, walk
 from ..numerics.opaque import keeping
 from ..numerics.recording import forward_pass, located
+from ..numerics.routing import routed_apart
 from ..numerics.rules import NOTED, RULES
 from ..problem import (
     Attributions,
@@ -165,4 +166,7 @@ def _walked(problem: Problem, upper: _Pass, lower: _Pass, rules: Mapping[str, Ru
                 found = walk(y, y0, weights, upper.x, lower.x, rules, inside, reached, halves)
         except UnsupportedOperation as error:
             raise error if halves else located(error, lambda: problem.outputs(upper.x)) from None
+        except GraphMismatch as error:
+            passes = (lambda at=at: problem.outputs(at.x) for at in (upper, lower))
+            raise error if halves else routed_apart(error, *passes) from None
         yield from found

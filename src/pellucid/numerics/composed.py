@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import GraphMismatch
+from ..errors import WITHOUT_GRADIENT, GraphMismatch
 from .linear import linear
 from .lockstep import Grads, Rule, walk
 from .nodes import avg, is_fed, same, wide
@@ -60,7 +60,7 @@ def check_constants(n: Any, values: Sequence[Any], values0: Sequence[Any], fed: 
             raise GraphMismatch(
                 f"{n.name()} got a different input {k} for the input than for the baseline, although it carries no "
                 "gradient: no attribution could add up. Choose a baseline that leads to the same one, or "
-                "method='integrated_gradients'."
+                f"{WITHOUT_GRADIENT}."
             )
 
 

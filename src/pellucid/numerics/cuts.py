@@ -1,4 +1,4 @@
-"""Where a value that depends on the input goes on without a gradient: `detach`, `.data`, `no_grad`, a number read out."""
+"""Where a value that depends on the input goes on without a gradient: `detach`, `.data`, `no_grad`, `.item()`."""
 
 from __future__ import annotations
 

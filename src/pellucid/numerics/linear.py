@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import GraphMismatch, UnsupportedOperation
+from ..errors import WITHOUT_GRADIENT, GraphMismatch, UnsupportedOperation
 from .lockstep import Grads, Rule, Step, in_two_steps
 from .nodes import avg, constants, is_fed, same, wide
 from .notes import CALL
@@ -22,7 +22,7 @@ def linear(n: Any, n0: Any, given: tuple[str, ...] | None = None) -> Step:
                 f"{n.name()} used a different {name.removeprefix('_saved_')!r} for the input than for the baseline. "
                 "It depends on the input in a way that carries no gradient (a mask, an index or a detached value), so "
                 "no attribution could add up. Choose a baseline that leads to the same one, or "
-                "method='integrated_gradients'."
+                f"{WITHOUT_GRADIENT}."
             )
 
     def through(g: Grads) -> Grads:
@@ -68,7 +68,7 @@ def in_place(n: Any, n0: Any, g: Grads) -> Grads:
             f"The in-place operation {call!r} on a view had other arguments (an index, a mask or a factor) for the "
             "input than for the baseline. They depend on the input in a way that carries no gradient, so no "
             "attribution could add up. Choose a baseline that leads to the same ones, or "
-            "method='integrated_gradients'."
+            f"{WITHOUT_GRADIENT}."
         )
     return linear(n, n0, g)
 
@@ -78,7 +78,8 @@ def dropout(n: Any, n0: Any) -> Step:
     """Refused: it drops units at random."""
     raise UnsupportedOperation(
         f"{n.name()} drops units at random, so no two passes are the same; expected a pass in evaluation mode. Call "
-        ".eval() on a model in training mode; a call of dropout takes training=self.training, one of attention dropout_p=0.",
+        ".eval() on a model in training mode; a call of dropout takes training=self.training, one of attention "
+        "dropout_p=0.",
         n.name(),
     )
 
@@ -180,8 +181,8 @@ def div(n: Any, n0: Any, g: Grads) -> Grads:
 
 
 def matmul(left: str, right: str, at: int = 0) -> Rule:
-    """Y = A·B (+ C):  A gets g·avg(B, B0)ᵀ, B gets avg(A, A0)ᵀ·g; where one of them is an inverse, as `normalised`, with
-    one split for all that goes through the same place of what is summed over. `at` is the place of A among the inputs.
+    """Y = A·B (+ C):  A gets g·avg(B, B0)ᵀ, B gets avg(A, A0)ᵀ·g; where one of them is an inverse, as `normalised`,
+    with one split for all that goes through one place of what is summed over. `at` is the place of A among the inputs.
     """
 
     @in_two_steps

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CutGraph, GraphError, GraphMismatch, UnsupportedOperation
+from ..errors import WITHOUT_GRADIENT, CutGraph, GraphError, GraphMismatch, UnsupportedOperation
 from .opaque import OPAQUE
 
 Grads = tuple[Any, ...]
@@ -203,7 +203,7 @@ def _differ(node: Any, node0: Any, why: str) -> str:
     return (
         f"The forward passes on the input and on the baseline differ ({node.name()} against {node0.name()}): {why}. "
         "DeepLIFT compares the two step by step, so the function must run the same operations on both. Choose a "
-        "baseline that takes the same branch, or use method='integrated_gradients', which needs one pass at a time."
+        f"baseline that takes the same branch, or use {WITHOUT_GRADIENT}."
     )
 
 

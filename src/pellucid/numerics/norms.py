@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import GraphMismatch, UnsupportedOperation
+from ..errors import WITHOUT_GRADIENT, GraphMismatch, UnsupportedOperation
 from .linear import EXTREME, normalised
 from .lockstep import Grads, Step, in_two_steps
 from .nodes import avg, dimension, input_of, is_fed, same, wide
@@ -127,7 +127,7 @@ def _mean_weight(n: Any, n0: Any) -> Tensor | None:
     if not same(n._saved_weight, n0._saved_weight):
         raise GraphMismatch(
             f"The weight of {n.name()} differs between input and baseline, but carries no gradient: no attribution "
-            "could add up. Choose a baseline that leads to the same one, or method='integrated_gradients'."
+            f"could add up. Choose a baseline that leads to the same one, or {WITHOUT_GRADIENT}."
         )
     return wide(n._saved_weight)
 

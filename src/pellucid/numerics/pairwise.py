@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import GraphMismatch
+from ..errors import WITHOUT_GRADIENT, GraphMismatch
 from .elementwise import Phi, kinked_secant
 from .linear import linear
 from .lockstep import Grads, Rule
@@ -35,7 +35,7 @@ def pairwise(phi_of: Callable[[Any], Phi2], names: tuple[str, str] = ("self", "o
                 raise GraphMismatch(
                     f"{n.name()} got another {name!r} for the input than for the baseline, although it carries no "
                     "gradient: no attribution could add up. Choose a baseline that leads to the same one, or "
-                    "method='integrated_gradients'."
+                    f"{WITHOUT_GRADIENT}."
                 )
         phi = phi_of(n)
         a, b, a0, b0 = torch.broadcast_tensors(*(wide(torch.as_tensor(t)) for t in (*values, *values0)))
