@@ -116,3 +116,8 @@ def test_a_text_model_with_a_cut_path_has_the_note() -> None:
 
     e = pellucid.explain(pellucid.Model(Cut().eval(), tokenizer()), "the film was great", target=0)
     assert e.status == "inexact" and any("detach in Cut (test_cuts.py" in note for note in e.notes)
+
+
+def test_a_fixed_rule_has_the_note_where_its_steps_are_many() -> None:
+    few, many = (pellucid.attribute(Detached(), X, X0, method="integrated_gradients", n_steps=n) for n in (4, 50))
+    assert few.notes == () and "detach in Detached" in many.notes[0]

@@ -1,4 +1,4 @@
-"""A value divided by its own size, or at a point of infinite slope: its scores add up, and are as large as the change."""
+"""A value over its own size, or at a point of infinite slope: scores that add up, and are as large as the change."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ PellucidError
 └── MissingExtra              an optional dependency is not installed
 """
 
-
 WITHOUT_GRADIENT = "a method that needs no gradient, such as method='shapley' or method='partition_shap'"
 """What works where a forward pass goes by other masks, indices or routes for the input than for the baseline."""
 

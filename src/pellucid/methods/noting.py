@@ -16,8 +16,9 @@ from ..problem import Attribution, Attributions, Problem, Tensors
 from ..randomness import NOTE
 from ..status import Status
 
-_OFF = 0.01
-"""The residual, relative to the change in the output, from which on one of a fixed rule is looked into."""
+_OFF, _STEPS = 0.01, 20
+"""The residual, relative to the change in the output, and the steps from which on a fixed rule is looked into: with
+fewer of them it is off by itself, and two passes more would count."""
 _PLACES = 3
 """Places that a note names, at most."""
 
@@ -44,7 +45,8 @@ def _is_off(answer: Attribution) -> bool:
     if any(s in (Status.INEXACT, Status.TOLERANCE_NOT_MET) for s in statuses):
         return True
     change = (answer.output - answer.baseline_output).abs()
-    return Status.FIXED_STEPS in statuses and bool((answer.delta.abs() > _OFF * change).any())
+    fixed = Status.FIXED_STEPS in statuses and answer.passes >= _STEPS
+    return fixed and bool((answer.delta.abs() > _OFF * change).any())
 
 
 def _why(problem: Problem, answers: Attributions) -> list[str]:
@@ -56,10 +58,8 @@ def _why(problem: Problem, answers: Attributions) -> list[str]:
             return problem.outputs(leaves)
 
     try:
-        found = cuts(lambda: run(problem.x), lambda: run(problem.x0))
-        with torch.no_grad():
-            outputs = problem.outputs(problem.x)
-            again = [problem.value(outputs, s) for s in problem.selects(outputs)] if problem.source is None else []
+        found, outputs = cuts(lambda: run(problem.x), lambda: run(problem.x0))
+        again = [problem.value(outputs, s).detach() for s in problem.selects(outputs)] if problem.source is None else []
     except (PellucidError, RuntimeError):
         return []
     notes = []

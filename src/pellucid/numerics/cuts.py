@@ -68,17 +68,18 @@ def _tensors(values: Any) -> list[Tensor]:
     ]
 
 
-def cuts(*passes: Callable[[], Any]) -> list[Cut]:
-    """The cuts of the first pass whose values differ from those of the second, those that were asked for if there are
-    any; of each place one. Where the two do not cut at the same places, all of the first."""
-    found = []
+def cuts(*passes: Callable[[], Any]) -> tuple[list[Cut], Any]:
+    """The cuts of the first of two passes whose values differ from those of the second, those that were asked for if
+    there are any, of each place one; and what the first pass returned. Where the two do not cut at the same places, all
+    cuts of the first."""
+    found, returned = [], []
     for run in passes:
         with torch.enable_grad(), Cutting() as mode:
-            run()
+            returned.append(run())
         found.append(mode.cuts)
     here, there = found
     if [c[:2] for c in here] == [c[:2] for c in there]:
         differs = lambda a, b: a.shape != b.shape or not torch.equal(a, b)
         here = [a for a, b in zip(here, there, strict=True) if differs(a.value, b.value)]
     here = [c for c in here if c.asked] or here
-    return list({c[:2]: c for c in here}.values())
+    return list({c[:2]: c for c in here}.values()), returned[0]
