@@ -119,7 +119,7 @@ def test_what_draws_has_no_score_where_the_text_is_its_baseline() -> None:
 def test_vilt_which_picks_patches_at_random() -> None:
     config = transformers.ViltConfig(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, vocab_size=50, image_size=24,
-        patch_size=8, max_image_length=5, num_labels=3, max_position_embeddings=12, num_images=1,
+        patch_size=8, max_image_length=5, max_position_embeddings=12, num_images=1,
     )  # fmt: skip
     torch.manual_seed(0)
     net = transformers.ViltForQuestionAnswering(config).double().eval()

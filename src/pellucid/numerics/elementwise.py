@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -82,6 +83,8 @@ def kinked_secant(phi: Phi, x: Tensor, x0: Tensor) -> Tensor:
 
 def still(m: Tensor, a: Tensor, a0: Tensor) -> Tensor:
     """`m` with 0 where it is infinite and a = a0: nothing changed there, so any finite multiplier is right."""
+    if math.isfinite(m.sum().item()):
+        return m
     return m.masked_fill((a == a0) & ~torch.isfinite(m), 0.0)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import WITHOUT_GRADIENT, GraphMismatch, UnsupportedOperation
+from .inverses import inverse, normalised, normalised_product
 from .lockstep import Grads, Rule, Step, in_two_steps
 from .nodes import avg, constants, is_fed, same, wide
 from .notes import CALL
@@ -98,70 +99,6 @@ def mul(n: Any, n0: Any) -> Step:
     return lambda g: (times(g[0], to_a, a), times(g[0], to_b, b))
 
 
-EXTREME = 8.0
-"""A ratio of two 1/σ from which on their mean is too large to multiply with."""
-
-
-def normalised(x: Tensor, x0: Tensor, s: Tensor, s0: Tensor, apart: bool = False) -> tuple[Tensor, Tensor]:
-    """What x·s gives to x and to s, where s = 1/σ of x: the means, avg(s, s0) and avg(x, x0).
-
-    Where x is (almost) 0, a baseline of zeros, s is 1/√ε, and the means are so large that they cancel: token scores a
-    thousand times the output and more with every layer. There, at a ratio beyond 8, the split of
-    Δ(xs) = Δx·(θs + (1−θ)s0) + Δs·((1−θ)x + θx0)  is not taken at θ = 1/2 but at θ = |s0|/(|s| + |s0|), which is as
-    exact and as symmetric, and small: for a positive s the harmonic mean 2·s·s0/(s + s0), and (xs + x0·s0)/(s + s0).
-
-    apart: s is a product of an inverse and of something else, and is large for the sake of x only where x is small.
-    """
-    to_x, to_s = avg(s, s0), avg(x, x0)
-    size, size0 = s.abs(), s0.abs()
-    more, less = size > EXTREME * size0, size0 > EXTREME * size
-    if apart:
-        more, less = more & (x0.abs() > EXTREME * x.abs()), less & (x.abs() > EXTREME * x0.abs())
-    extreme = more | less
-    if not extreme.any():
-        return to_x, to_s
-    theta, rest = size0 / (size + size0), size / (size + size0)  # 1 − θ would round the smaller one away
-    return (
-        torch.where(extreme, theta * s + rest * s0, to_x),
-        torch.where(extreme, rest * x + theta * x0, to_s),
-    )
-
-
-_PASSING = frozenset(
-    f"{name}Backward{i}"
-    for name in """
-        ToCopy View UnsafeView ReshapeAlias Unsqueeze Squeeze Expand Transpose T Permute Clone Alias Repeat Select Slice
-        Index Neg Diag DiagEmbed Mul Div Clamp ClampMin ClampMax Minimum Maximum Sqrt Pow
-    """.split()
-    for i in range(5)
-)
-"""Operations whose result is an inverse where their input is one."""
-_LOOKS = 16
-"""Nodes that are looked at for an inverse."""
-
-
-def inverse(node: Any) -> str:
-    """ "whole" where a node's result is 1/v or another negative power, seen through views, casts, constant factors and
-    bounds; "factor" where that is multiplied by something else that depends on the input; else nothing."""
-    stack = [(node, "whole", False)]
-    for _ in range(_LOOKS):
-        if not stack:
-            return ""
-        node, found, in_exp = stack.pop()
-        name = node.name()
-        fed = [to for to, _ in node.next_functions if to is not None]
-        if name in ("RsqrtBackward0", "ReciprocalBackward0") or (in_exp and name == "LogBackward0"):
-            return found
-        if name == "PowBackward0" and isinstance(k := node._saved_exponent, (int, float)) and k < 0:
-            return found
-        if name == "DivBackward0" and is_fed(node, 1):
-            return "factor" if is_fed(node, 0) else found
-        if name in _PASSING or (name == "ExpBackward0" and not in_exp):
-            product = name == "MulBackward0" and len(fed) > 1
-            stack += [(to, "factor" if product else found, in_exp or name == "ExpBackward0") for to in fed]
-    return ""
-
-
 def times(g: Tensor, factor: Tensor, to: Tensor) -> Tensor:
     """g·factor, for an input like `to`: of complex numbers the conjugate, and of what a real number gets the real part.
 
@@ -194,7 +131,7 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
         a, b = avg(*ends[:2]), avg(*ends[2:])
         of_a, of_b = (inverse(n.next_functions[k][0]) == "whole" for k in (at, at + 1))
         if of_a or of_b:
-            a, b = _normalised_product(a, b, *ends, of_a=of_a)
+            a, b = normalised_product(a, b, *ends, of_a=of_a)
 
         def through(g: Grads) -> Grads:
             gy = wide(g[0]) * getattr(n, "_saved_alpha", 1)
@@ -204,26 +141,6 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
         return through
 
     return rule
-
-
-def _normalised_product(
-    a: Tensor, b: Tensor, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, of_a: bool
-) -> tuple[Tensor, Tensor]:
-    """The means a of x and x0, and b of y and y0, with the split of `normalised` where the inverse among them, x or y,
-    is larger by far on one side for the same element k of what x·y sums over."""
-    size, size0 = (
-        (t.abs().amax(-2, keepdim=True) for t in (x, x0))
-        if of_a
-        else (t.abs().amax(-1, keepdim=True).mT for t in (y, y0))
-    )
-    extreme = (size > EXTREME * size0) | (size0 > EXTREME * size)
-    if not extreme.any():
-        return a, b
-    theta, rest = size0 / (size + size0), size / (size + size0)
-    mix = lambda p, q, u, v, mean, at: torch.where(at, p * u + q * v, mean)
-    if of_a:
-        return mix(theta, rest, x, x0, a, extreme), mix(rest.mT, theta.mT, y, y0, b, extreme.mT)
-    return mix(rest, theta, x, x0, a, extreme), mix(theta.mT, rest.mT, y, y0, b, extreme.mT)
 
 
 def solved(n: Any, n0: Any, g: Grads) -> Grads:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import WITHOUT_GRADIENT, GraphMismatch, UnsupportedOperation
-from .linear import EXTREME, normalised
+from .inverses import EXTREME, normalised
 from .lockstep import Grads, Step, in_two_steps
 from .nodes import avg, dimension, input_of, is_fed, same, wide
 
