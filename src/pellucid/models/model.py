@@ -16,6 +16,7 @@ from ..problem import Problem
 from . import baselines, depth, running, sites
 from .encoding import Encoding
 from .grouping import grouped, shortener
+from .inputs import read
 from .modality import embedding_names, reading_side
 from .signature import one_device, parameters, shells
 from .tasks import TASKS, Asked, Goal, Inputs, Task, task_named, task_of
@@ -143,7 +144,13 @@ class Model:
 
     def encode(self, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
         """Inputs as token ids, one Encoding each. Raises InputError, TextTooLong."""
-        found = self.row.encode(self, items, truncate, max_new_tokens)
+        form = self.row.form
+        given = [read(item, form, i) for i, item in enumerate(items)]
+        found = self.row.encode(self, [g.item for g in given], truncate, max_new_tokens)
+        found = [
+            e if g.label is None else replace(e, label=form.named(g.label, g, e, self.labels))
+            for e, g in zip(found, given, strict=True)
+        ]
         return found if self._pads else [replace(e, kind=(e.kind, *e.widths)) for e in found]
 
     def problem(

@@ -16,9 +16,11 @@ from ...errors import InputError, TextTooLong, UnsupportedModel
 from ...explanation import Token
 from .. import sites
 from ..encoding import Encoding, encode, tokens_of
+from ..inputs import TEXT, Form, Ids
+from ..spelling import written_as
 from .causal import continuing
 from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
-from .generating import generated, written_as
+from .generating import generated
 from .task import Inputs, Task, field
 
 if TYPE_CHECKING:
@@ -95,18 +97,29 @@ def pairs(model: Model, items: Sequence[Any], truncate: bool = False, max_new_to
     ]
 
 
-def _read(item: Any) -> tuple[str, str | None]:
-    found: Any = (item, None) if isinstance(item, str) else item
+_FORM = "a source, a pair (source, target), or {'source': 'a text', 'target': 'another'}"
+TRANSLATED = Form(
+    (
+        {
+            "source": ("source", "source_text", "dialogue", "input", *TEXT),
+            "target": ("target", "target_text", "summary", "highlights", "output", "answer"),
+        },
+    ),
+    _FORM,
+    optional=frozenset({"target"}),
+    labels=("label",),
+)
+
+
+def _read(item: Any) -> tuple[str | Ids, str | None]:
+    found: Any = (item, None) if isinstance(item, (str, Ids)) else item
     if isinstance(item, Mapping) and set(item) <= {"source", "target"}:
         found = item.get("source"), item.get("target")
-    if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], str):
+    if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], (str, Ids)):
         source, target = found
         if target is None or (isinstance(target, str) and target.strip()):
             return source, target
-    raise InputError(
-        f"Found {item!r:.80} as an input; expected a source, a pair (source, target), or "
-        "{'source': 'a text', 'target': 'another'}."
-    )
+    raise InputError(f"Found {item!r:.80} as an input; expected {_FORM}.")
 
 
 def _encoded(model: Model, source: Encoding, target: str | None, truncate: bool, most: int) -> Encoding:
@@ -178,6 +191,7 @@ TEXT2TEXT_GENERATION = Task(
     translated,
     continuation_goals,
     pairs,
+    TRANSLATED,
     places=PLACES,
     embeds=_embeds,
 )
