@@ -99,7 +99,8 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
 def _explained(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Goals]]:
     start = time.perf_counter()
     given = [question.baselines[b] for b in part]
-    problem, alone = _problem(model, batch, question, given)
+    detail = question.how["detail"]
+    problem, alone = _problem(model, batch, question, given, detail - {"parts"})
     answers = question.method.solve(problem, **question.options)
     goals = model.goals(batch, question.target, question.how["output"], answers[0].outputs)
     several = len(given) > 1 and not question.method.distribution
@@ -107,12 +108,13 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
     if several:
         goals = [replace(g, select=lambda out, which, of=g.select: of(out, which // len(given))) for g in goals]
     asked = problem if several else alone
-    inside = depth.fields(model, asked, question.how["detail"], answers, goals)
+    inside = depth.fields(model, asked, detail, answers, goals)
+    parts = _in_parts(model, batch, question, given) if "parts" in detail else [[{}] * len(rows)] * len(goals)
     meta = {**_meta(model, question), "seconds": (time.perf_counter() - start) / len(rows)}
     own = cast(Tensor, asked.mask).cpu()
     found: list[dict[int, Goals]] = [{b: [] for j, b in rows if j == i} for i in range(len(batch))]
     names = {b: name_of(question.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
-    for answer, goal, more in zip(answers, goals, inside, strict=True):
+    for answer, goal, more, in_parts in zip(answers, goals, inside, parts, strict=True):
         scores, error = _token_scores(answer), _token_errors(answer, own)
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
@@ -138,18 +140,39 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                     status=status,
                     error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
                     notes=answer.notes,
-                    meta=meta,
+                    meta=meta | _parts_told(in_parts[row], names[b]),
+                    parts=in_parts[row].get("scores"),
                     **more[row],
                 )
             )
     return found
 
 
-def _problem(
+def _in_parts(
     model: Model, batch: Sequence[Encoding], question: Question, given: Sequence[Any]
+) -> list[list[dict[str, Any]]]:
+    """The same question with the parts of the embedding as inputs of their own: another answer, because positions and
+    token types have a baseline too. For each goal and row the parts' scores, and what they add up to."""
+    problem, _ = _problem(model, batch, question, given, frozenset({"parts"}))
+    answers = question.method.solve(problem, **question.options)
+    return [depth.in_parts(model, problem, answer) for answer in answers]
+
+
+def _parts_told(found: Mapping[str, Any], baseline: str) -> dict[str, Any]:
+    """What `Explanation.meta` says of the parts: their baseline, and the sum that they are complete in."""
+    if not found:
+        return {}
+    others = [name for name in found["scores"] if name != "word"]
+    at_first = f"{baseline}, with the {' and '.join(others)} of the first token" if others else baseline
+    return {"parts": {"baseline": at_first, **{k: v for k, v in found.items() if k != "scores"}}}
+
+
+def _problem(
+    model: Model, batch: Sequence[Encoding], question: Question, given: Sequence[Any], detail: frozenset[str]
 ) -> tuple[Problem, Problem]:
     """A row for each input and baseline, those of an input next to each other; and with a row for each input alone."""
-    each = [model.problem(batch, baseline, question.target, **question.how) for baseline in given]
+    how = {**question.how, "detail": detail}
+    each = [model.problem(batch, baseline, question.target, **how) for baseline in given]
     if len(each) == 1:
         return each[0], each[0]
     x0 = zip(*(p.x0 for p in each), strict=True)
