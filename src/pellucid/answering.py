@@ -16,10 +16,11 @@ from .errors import NonFiniteOutput
 from .explanation import Explanation, average
 from .methods import Method
 from .methods.evaluate import out_of_memory, too_large
-from .models import Model, depth
+from .models import Model, chances, depth
 from .models.baselines import name_of
 from .models.batching import together
 from .models.encoding import Encoding
+from .notes import as_probable
 from .problem import Attribution, Problem
 
 Goals = list[Explanation]
@@ -101,8 +102,10 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
     given = [question.baselines[b] for b in part]
     detail = question.how["detail"]
     problem, alone = _problem(model, batch, question, given, detail - {"parts"})
-    answers = question.method.solve(problem, **question.options)
+    listening, kept = chances.heard(problem)
+    answers = question.method.solve(listening, **question.options)
     goals = model.goals(batch, question.target, question.how["output"], answers[0].outputs)
+    probable = _as_probable(model, batch, question, goals, problem, answers, kept)
     several = len(given) > 1 and not question.method.distribution
     rows = [(i, b) for i in range(len(batch)) for b in (part if several else part[:1])]
     if several:
@@ -114,7 +117,7 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
     own = cast(Tensor, asked.mask).cpu()
     found: list[dict[int, Goals]] = [{b: [] for j, b in rows if j == i} for i in range(len(batch))]
     names = {b: name_of(question.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
-    for answer, goal, more, in_parts in zip(answers, goals, inside, parts, strict=True):
+    for answer, goal, more, in_parts, even in zip(answers, goals, inside, parts, probable, strict=True):
         scores, error = _token_scores(answer), _token_errors(answer, own)
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
@@ -139,13 +142,28 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,
                     error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
-                    notes=answer.notes,
+                    notes=(*answer.notes, *([as_probable(aim.name, names[b])] if even[row] else [])),
                     meta=meta | _parts_told(in_parts[row], names[b]),
                     parts=in_parts[row].get("scores"),
                     **more[row],
                 )
             )
     return found
+
+
+def _as_probable(
+    model: Model,
+    batch: Sequence[Encoding],
+    question: Question,
+    goals: Sequence[Any],
+    problem: Problem,
+    answers: Sequence[Attribution],
+    kept: list[Any],
+) -> list[list[bool]]:
+    """As `chances.as_probable`; a sample of baselines is no one baseline."""
+    if question.method.distribution:
+        return [[False] * len(batch)] * len(goals)
+    return chances.as_probable(model, batch, question.target, question.how["output"], goals, problem, answers, kept)
 
 
 def _in_parts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, overload
 
@@ -21,7 +21,9 @@ from .methods import METHODS, Method
 from .methods import method as find_method
 from .models import Model, depth, windows
 from .models.batching import groups as batches
+from .models.encoding import Encoding
 from .models.inputs import Form, several
+from .notes import noted
 from .types import Baseline, Groups, Input, Progress, Target
 
 Answer = Explanation | Explanations
@@ -204,10 +206,19 @@ class _Work:
                 for question in self.questions:
                     batch = [self.model.row.aimed(encodings[i], question.target) for i in group]
                     for i, goals in zip(group, answered(self.model, batch, question, self.windows), strict=True):
-                        found[i] += goals
+                        found[i] += [_finished(self.model, e, encodings[i]) for e in goals]
                         passes += max((e.passes for e in goals), default=0)
                 self.meter.add(len(group), passes, sum(lengths[i] for i in group), sum(lengths))
         return [Explanations(tuple(f)) if self.many or len(f) != 1 else f[0] for f in found]
+
+
+def _finished(model: Model, e: Explanation, encoding: Encoding) -> Explanation:
+    """With what the input says of itself: its true label, what of it was not read, and the notes on all of it."""
+    label, at = encoding.label, e.target.position
+    label = label if not isinstance(label, tuple) else label[at] if at is not None else None
+    if label is not None or encoding.unread:
+        e = replace(e, label=label, unread=(*encoding.unread, *e.unread))
+    return noted(e, model.unknown, encoding.cut)
 
 
 def _own(value: Any) -> Any:

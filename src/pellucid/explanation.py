@@ -75,8 +75,9 @@ class Explanation:
     `measures` say how a model attends, and are no attributions to an output: "norm_f", "norm_af", "norm_sum_af",
     "rollout", "attention_x_gradient".
 
-    label: the true label, where the input said it. notes: short sentences about what a reader must know; none where
-    there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
+    label: the true label, where the input said it. unread: the parts of the text that the model did not read, (segment,
+    start, end) in characters: no score is given to them. notes: short sentences about what a reader must know; none
+    where there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
 
     Examples:
         >>> e = Explanation(
@@ -110,6 +111,7 @@ class Explanation:
     parts: Mapping[str, Array] | None = None
     measures: Mapping[str, Array] | None = None
     label: str | None = None
+    unread: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,6 +121,7 @@ class Explanation:
         except ValueError as error:
             raise InputError(f"Found status={self.status!r}; expected one of {', '.join(Status)}.") from error
         object.__setattr__(self, "notes", tuple(self.notes))
+        object.__setattr__(self, "unread", tuple((s, a, b) for s, a, b in self.unread))
         for name in ("scores", "error", "layers", "heads", "attentions"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _frozen(getattr(self, name)))
@@ -228,7 +231,8 @@ class Explanation:
         return cls.from_dict(_read(text))
 
     def to_frame(self) -> pd.DataFrame:
-        """A pandas frame, one row per token: token, id, start, end, special, word, segment, score."""
+        """A pandas frame, one row per token: token, id, start, end, special, word, segment, score. Its `attrs` hold the
+        notes."""
         try:
             import pandas as pd
         except ImportError as error:
@@ -249,7 +253,9 @@ class Explanation:
             for t, score in zip(self.tokens, self.scores, strict=True)
         ]
         frame = pd.DataFrame(rows)
-        return frame.astype({"start": "Int64", "end": "Int64", "word": "Int64"})
+        frame = frame.astype({"start": "Int64", "end": "Int64", "word": "Int64"})
+        frame.attrs["notes"] = list(self.notes)
+        return frame
 
     # ----------------------------------------------------------------------------------------------- for people
 

@@ -134,22 +134,20 @@ def _shortened(tokenizer: Any, item: Any, whole: Encoding, limit: int, truncate:
 
 
 def left_out(whole: Sequence[Token], read: Sequence[Token]) -> tuple[Unread, ...]:
-    """The parts of the text that only tokens which were not read stand in."""
-    seen: dict[int, list[tuple[int, int]]] = {}
-    for t in read:
-        if t.span is not None and not t.special:
-            seen.setdefault(t.segment, []).append(t.span)
+    """The parts of the text that stand between tokens which were read, or behind them, and in others alone."""
+    seen = {(t.segment, t.span) for t in read if not t.special}
     parts: list[Unread] = []
+    begun = False
     for t in whole:
-        if t.span is None or t.special or any(a <= t.span[0] and t.span[1] <= b for a, b in seen.get(t.segment, [])):
+        if t.special or t.span is None:
             continue
-        joins = parts and parts[-1][0] == t.segment and not _between(parts[-1][2], t.span[0], seen.get(t.segment, []))
-        parts[-1:] = [(t.segment, parts[-1][1], t.span[1])] if joins else [*parts[-1:], (t.segment, *t.span)]
+        missed = (t.segment, t.span) not in seen
+        if missed and begun and parts[-1][0] == t.segment:
+            parts[-1] = (t.segment, parts[-1][1], max(parts[-1][2], t.span[1]))
+        elif missed:
+            parts.append((t.segment, *t.span))
+        begun = missed
     return tuple(parts)
-
-
-def _between(start: int, end: int, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= a and b <= end for a, b in spans)
 
 
 def of_ids(tokenizer: Any, given: Ids) -> Encoding:
@@ -196,6 +194,10 @@ def joined(
         text,
         tuple(s for e in encodings for s in e.sequences),
         tuple(replace(t, segment=to[t.segment]) for e, to in zip(encodings, segments, strict=True) for t in e.tokens),
+        unread=tuple(
+            dict.fromkeys((to[s], a, b) for e, to in zip(encodings, segments, strict=True) for s, a, b in e.unread)
+        ),
+        cut=sum(e.cut for e in encodings),
         **more,
     )
 

@@ -251,6 +251,12 @@ class Model:
             )
         return weight.detach().mean(0)
 
+    @cached_property
+    def unknown(self) -> int | None:
+        """The id of the token that stands for what the vocabulary lacks, and for nothing else; None without one."""
+        found, *ends = (getattr(self.tokenizer, f"{name}_token_id", None) for name in ("unk", "eos", "bos", "pad"))
+        return None if found in ends else found
+
     def baseline(self, spec: Any) -> Any:
         """The baseline that is meant by a name."""
         return baselines.meant(spec, self.tokenizer)

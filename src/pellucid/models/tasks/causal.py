@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...errors import InputError, TextTooLong, UnsupportedModel
 from ...explanation import Token
 from .. import prefix
-from ..encoding import Encoding, encode, tokens_of
+from ..encoding import Encoding, encode, left_out, tokens_of
 from ..inputs import TEXT, Form, Ids
 from ..spelling import spelled, written_as
 from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
@@ -158,7 +158,10 @@ def _encoded(
                 f"{model.limit}, which this model takes. Shorten them, or pass truncate=True (--truncate) to explain "
                 "the beginning only."
             )
-    tokens, others = tokens[:room], others[:room]
+    kept = [t[:room] for t in (tokens, others)]
+    unread = (*left_out(tokens, kept[0]), *left_out(others, kept[1]))
+    cut = len(tokens) + len(others) - sum(map(len, kept))
+    tokens, others = kept
     first = len(prompt.tokens)
     n = len(prompt.texts)
     sequences = [_sequence(prompt, tokens)]
@@ -177,6 +180,8 @@ def _encoded(
         (*prompt.tokens, *tokens, *others),
         {"continuations": found},
         kind=len(sequences),
+        unread=unread,
+        cut=cut,
     )
 
 

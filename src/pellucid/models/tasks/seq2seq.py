@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...errors import InputError, TextTooLong, UnsupportedModel
 from ...explanation import Token
 from .. import sites
-from ..encoding import Encoding, encode, tokens_of
+from ..encoding import Encoding, encode, left_out, tokens_of
 from ..inputs import TEXT, Form, Ids
 from ..spelling import written_as
 from .causal import continuing
@@ -137,6 +137,8 @@ def _encoded(model: Model, source: Encoding, target: str | None, truncate: bool,
             f"The target has {len(context) + len(tokens)} tokens; expected at most {model.limit}. Shorten it, or pass "
             "truncate=True (--truncate) to explain its beginning only."
         )
+    unread = (*source.unread, *left_out(tokens, tokens[:room]))
+    cut = source.cut + len(tokens) - len(tokens[:room])
     tokens = tokens[:room]
     before = tuple(Token(written_as(model.tokenizer, i), i, None, True, None, 1) for i in context)
     (inputs,) = source.sequences
@@ -148,6 +150,8 @@ def _encoded(model: Model, source: Encoding, target: str | None, truncate: bool,
         ({**inputs, PLACES: [1] * n}, {"input_ids": decoder, PLACES: places}),
         (*source.tokens, *before, *tokens),
         {"continuations": [(n + len(context), len(tokens), 1)]},
+        unread=unread,
+        cut=cut,
     )
 
 
