@@ -52,12 +52,15 @@ LABELS: Names = (
     *("intent", "score", "similarity_score", "relatedness_score", "stars", "rating", "polarity", "is_duplicate"),
     *("coarse_label", "fine_label", "entailment_judgment", "answer"),
 )
+_PLAIN = frozenset({"label", "labels", "gold_label", "tags", "answers", "answer", "answerKey", "target"})
+"""Columns that hold the label where a row has others too; of two others, a coarse and a fine one, none is taken."""
 ASIDE = frozenset(
-    "title genre source url lang language date time timestamp created_at user username author domain split phrase_id "
+    "title genre source url split_type activity_label ctx_a ctx_b "
+    "lang language date time timestamp created_at user username author domain split phrase_id "
     "attention_mask token_type_ids position_ids special_tokens_mask offset_mapping length word_ids "
     "overflow_to_sample_mapping num_truncated_tokens".split()
 )
-_NUMBERING = re.compile(r"(?:^|_)(?:id|idx|index|uid|guid)$|ID$|^__|_parse$", re.IGNORECASE)
+_NUMBERING = re.compile(r"(?:^|_)(?:id|idx|ind|index|uid|guid)$|ID$|^__|_parse$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def read(item: Any, form: Form, number: int) -> Given:
         )
     parts = {part: item[name] for part, name in columns.items()}
     names = [n for n in form.labels if item.get(n) is not None and n not in columns.values()]
-    label = item[names[0]] if names else None
+    label = item[names[0]] if names and (len(names) == 1 or names[0] in _PLAIN) else None
     if "input_ids" in item and form.ids:
         return Given(_ids(item, parts), label)
     for part, value in parts.items():
@@ -302,5 +305,6 @@ def label_named(label: Any, labels: Names) -> str | None:
         return label_named(int(label), labels) if whole else f"{label:g}"
     if isinstance(label, int):
         index = int(label)
-        return str(index) if len(labels) == 1 else labels[index] if 0 <= index < len(labels) else f"LABEL_{index}"
+        named = labels[index] if 0 <= index < len(labels) > 1 else str(index)
+        return named if labels else f"LABEL_{index}"
     return str(label)
