@@ -214,7 +214,7 @@ def test_ids_are_their_text(bert: Model, text: Any, given: Any) -> None:
 
 def test_ids_that_no_text_makes(bert: Model) -> None:
     """As the model reads them, whatever the tokenizer would make of their text."""
-    ids = [2, 30, 31, 7, 60, 3]  # letters that are one word each, and a piece of a word
+    ids: Any = [2, 30, 31, 7, 60, 3]  # letters that are one word each, and a piece of a word
     e = pellucid.explain(bert, ids, target=1)
     with torch.no_grad():
         logits = bert.model(torch.tensor([ids])).logits[0]
@@ -250,5 +250,6 @@ def test_ids_out_of_the_vocabulary_and_too_many(bert: Model) -> None:
         pellucid.explain(bert, [2, 10_000, 3])
     with pytest.raises(TextTooLong):
         pellucid.explain(bert, [2, *[7] * 100, 3])
-    e = pellucid.explain(bert, [2, *[7] * 100, 3], truncate=True)
+    long: Any = [2, *[7] * 100, 3]
+    e = pellucid.explain(bert, long, truncate=True)
     assert len(e.tokens) == 64 and e.tokens[-1].id == 3 and "38 tokens were not read." in e.notes

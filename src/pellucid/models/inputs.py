@@ -138,8 +138,8 @@ TEXT_OR_PAIR = Form(
 
 def read(item: Any, form: Form, number: int) -> Given:
     """One input, as its task reads it. Raises InputError."""
-    if isinstance(item, tuple) and hasattr(item, "_asdict"):
-        item = item._asdict()
+    named = getattr(item, "_asdict", None)  # a named tuple is a mapping
+    item = item if named is None else named()
     if isinstance(item, tuple) and len(item) == 2 and _is_number(item[1]):
         return Given(read(item[0], form, number).item, item[1])
     if form.ids and _are_ids(item):

@@ -45,7 +45,8 @@ def passages(e: Explanation) -> list[list[Run]]:
 
 
 def _greyed(runs: list[Run], unread: list[tuple[int, int]]) -> list[Run]:
-    """The runs with what was not read set apart: a gap is cut where that begins and ends."""
+    """The runs with what was not read set apart: a gap is cut where that begins and ends; a word of which a piece was
+    read is not grey."""
     if not unread:
         return runs
     found: list[Run] = []
@@ -54,7 +55,7 @@ def _greyed(runs: list[Run], unread: list[tuple[int, int]]) -> list[Run]:
         end = start + len(run.text)
         edges = {edge for part in unread for edge in part if start < edge < end and not run.words}
         for a, b in pairwise([start, *sorted(edges), end]):
-            grey = any(first < b and a < last for first, last in unread)
+            grey = a < b and any(first <= a and b <= last for first, last in unread)
             found.append(replace(run, text=run.text[a - start : b - start], unread=grey))
         start = end
     return found
