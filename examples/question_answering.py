@@ -26,7 +26,7 @@ for e in ask(detail=("layers", "heads", "attentions", "norms")):  # the start an
     print(f"  heads   {e.heads.shape}, most at {[int(i) for i in at]}, {names[at[2]]!r} to {names[at[3]]!r}:", end=" ")
     print(f"{e.heads[at]:+.3f} from an attention of {e.attentions[at]:.2f}")
     print("  norms  ", {name: norm.shape for name, norm in e.measures.items()})  # of Kobayashi et al. 2020
-for e in ask(detail="parts"):  # word, token type and position embeddings, complete together
+for e in ask(detail="parts"):  # a second answer: word, token type and position embeddings
     for name, part in e.parts.items():
         best = np.abs(part).argsort()[:-6:-1]
         print(f"{e.target.name}, {name}:", ", ".join(f"{names[i]} ({i}) {part[i]:+.3f}" for i in best))

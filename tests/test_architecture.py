@@ -18,7 +18,7 @@ FLOORS = [
     {"explaining", "attributing"},
     {"documents"},
     {"answering", "categories"},
-    {"methods", "models", "metrics", "render"},
+    {"methods", "models", "metrics", "render", "notes"},
     {"numerics", "problem", "explanation", "console"},
     {"randomness"},
     {"types", "errors", "status"},

@@ -167,10 +167,58 @@ def test_parts_are_complete_together(bert: Model, method: str) -> None:
         Model(bert.model, words), ("a good film", "so bad"), method, target=1, detail=("parts",), **options
     )
     assert set(e.parts) == {"word", "position", "token type"}
-    np.testing.assert_allclose(sum(e.parts.values()), e.scores, atol=1e-12)
-    assert abs(e.delta) < (1e-9 if method == "deeplift" else 2e-2) * abs(e.change)
+    told, bound = e.meta["parts"], 1e-9 if method == "deeplift" else 2e-2
+    change = told["output"] - told["baseline_output"]
+    assert abs(sum(part.sum() for part in e.parts.values()) - change) < bound * abs(change)
+    assert told["baseline"] == "mask, with the token type and position of the first token"
+    assert abs(e.delta) < bound * abs(e.change)
     assert e.parts["position"][0] == e.parts["token type"][0] == 0  # the baseline has the first token's
     assert np.flatnonzero(e.parts["token type"]).tolist() == [i for i, t in enumerate(e.tokens) if t.segment == 1]
+
+
+def at_the_first_token(m: Model, ids: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+    """The logits where every token has the position and type of the first, written out by hand."""
+    found = m.model.bert.embeddings  # pyright: ignore[reportAttributeAccessIssue]
+    first = found.position_embeddings.weight[0] + found.token_type_embeddings(types[:, :1])
+    embedded = found.LayerNorm(found.word_embeddings(ids) + first)
+    hooked = found.register_forward_hook(lambda *_: embedded)
+    try:
+        with torch.no_grad():
+            return m.model(input_ids=ids, token_type_ids=types).logits
+    finally:
+        hooked.remove()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"baseline": ["mask", "pad"]},
+        {"target": [0, 2]},
+        {"method": ["deeplift", "integrated_gradients"], "n_steps": 20},
+        {"detail": ("layers", "heads", "norms")},
+    ],
+)
+def test_parts_leave_the_scores_as_they_are(bert: Model, how: dict[str, Any]) -> None:
+    flat = lambda found: [found] if isinstance(found, pellucid.Explanation) else list(found)
+    detail = how.pop("detail", ()) if "detail" in how else ()
+    plain = flat(pellucid.explain(bert, "a good film", detail=detail, **how))
+    both = flat(pellucid.explain(bert, "a good film", detail=(*detail, "parts"), **how))
+    ids = bert.tokenizer("a good film", return_tensors="pt")["input_ids"]
+    for a, b in zip(plain, both, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-12)
+        assert (a.output, a.baseline_output, a.delta) == pytest.approx((b.output, b.baseline_output, b.delta))
+        assert (a.baseline, a.passes, a.status) == (b.baseline, b.passes, b.status)
+        told, outputs = b.meta["parts"], []
+        for name in b.baseline.split(", "):
+            changed = ids.clone()
+            changed[:, 1:-1] = bert.tokenizer.convert_tokens_to_ids({"mask": "[MASK]", "pad": "[PAD]"}[name])
+            outputs.append(at_the_first_token(bert, changed, torch.zeros_like(ids))[0, b.target.index].item())
+        assert told["baseline_output"] == pytest.approx(np.mean(outputs), rel=1e-9)
+        total = sum(part.sum() for part in (b.parts or {}).values())
+        assert told["output"] == pytest.approx(a.output)
+        assert told["delta"] == pytest.approx(told["output"] - told["baseline_output"] - total, abs=1e-12)
+        assert abs(told["delta"]) < (1e-9 if b.method == "deeplift" else 0.1) * abs(a.output)
 
 
 def test_a_module_as_the_input(bert: Model) -> None:

@@ -70,12 +70,12 @@ def test_kernel_shap_agrees_with_captum() -> None:
     torch.testing.assert_close(ours.float(), theirs, atol=2e-2 * float(ours.abs().max()), rtol=0)
 
 
-@pytest.mark.parametrize("window", [1, 2, 5])
-def test_occlusion_agrees_with_captum(window: int) -> None:
-    theirs = captum("Occlusion", sliding_window_shapes=(window,))
-    a = attribute(NET, X, X0, method="occlusion", target=1, window=window)
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_occlusion_agrees_with_captum(width: int) -> None:
+    theirs = captum("Occlusion", sliding_window_shapes=(width,))
+    a = attribute(NET, X, X0, method="occlusion", target=1, width=width)
     torch.testing.assert_close(a.values, theirs, atol=1e-6, rtol=0)
-    assert a.passes == 2 + 6 - window + 1
+    assert a.passes == 2 + 6 - width + 1
 
 
 def test_feature_ablation_by_groups_agrees_with_captum() -> None:
@@ -335,8 +335,8 @@ def test_the_average_over_baselines_keeps_an_error(bundled: Model) -> None:
         ("needs something in the place", {"method": "deeplift", "baseline": "delete"}),
         ("needs something in the place", {"method": ["deeplift", "shapley"], "baseline": ["mask", "delete"]}),
         ("no name", {"baseline": "no such token here"}),
-        ("from 1 to 3", {"method": "occlusion", "window": 4}),
-        ("from 1 to 3", {"method": "occlusion", "window": 0}),
+        ("from 1 to 3", {"method": "occlusion", "width": 4}),
+        ("from 1 to 3", {"method": "occlusion", "width": 0}),
         ("max_passes=1", {"max_passes": 1}),
         ("tol=0", {"tol": 0}),
         ("n_samples=3", {"n_samples": 3}),

@@ -257,7 +257,7 @@ def test_pieces_of_characters_and_words() -> None:
         "",
         *"ok",
     ]
-    from pellucid.models.tasks.generating import spelled
+    from pellucid.models.spelling import spelled
 
     ids = tok(" 👍 ok")["input_ids"]
     tokens = spelled(tok, tok("영화")["input_ids"], ids, " 👍 ok", 1)
@@ -319,7 +319,7 @@ def test_a_model_that_reads_both_ways() -> None:
         (errors.InputError, "'log-probability'", {"output": "odds"}),
         (errors.UnknownBaseline, "positions that would move", {"baseline": "delete", "method": "occlusion"}),
         (errors.InputError, "a prompt, a pair", {"inputs": {"prompt": "a", "versus": " b"}}),
-        (errors.InputError, "a prompt, a pair", {"inputs": {"text": "a"}}),
+        (errors.InputError, "a prompt, a pair", {"inputs": {"txt": "a"}}),
         (errors.InputError, "at least one token", {"inputs": ("the film", "")}),
         (errors.InputError, "max_new_tokens=0", {"inputs": "the film", "max_new_tokens": 0}),
         (

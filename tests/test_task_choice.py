@@ -104,10 +104,10 @@ def test_a_word_of_the_prompt_is_one_player() -> None:
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        ("a text", "expects a prompt"),
-        ({"prompt": "a"}, "expects a prompt"),
-        ({"prompt": "a", "choices": "b"}, "expects a prompt"),
-        ({"prompt": "a", "choices": ["b", 3]}, "expects a prompt"),
+        ("a text", "a prompt and its choices"),
+        ({"prompt": "a"}, "a prompt and its choices"),
+        ({"prompt": "a", "choices": "b"}, "a prompt and its choices"),
+        ({"prompt": "a", "choices": ["b", 3]}, "a prompt and its choices"),
         ({"prompt": "a", "choices": ["b"]}, "at least two"),
         ({"prompt": "a", "choices": ["b", " "]}, "empty"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import pellucid
@@ -15,7 +16,7 @@ from heads import headed
 from itself import read, said
 from pellucid import Explanation, Model
 from pellucid.cli import app
-from pellucid.errors import InputError, TextTooLong, UnknownTarget
+from pellucid.errors import InputError, TextTooLong, UnknownMethod, UnknownTarget
 from pellucid.models import windows
 
 WORDS = "the movie was good and the plot was bad but not dull so it is great a very dull film".split()
@@ -128,6 +129,24 @@ def test_groups_within_windows(m: Model) -> None:
             for k, start in enumerate(starts)
         ]
         assert e.scores[i + 1] == pytest.approx(np.mean(losses), abs=1e-4) and any(losses)
+
+
+def test_a_window_is_the_documents_whatever_the_method(m: Model) -> None:
+    """Occlusion's own option has another name, and one meaning too."""
+    alone = pellucid.explain(m, LONG, method="occlusion", window=40)
+    for found in (
+        pellucid.explain(m, LONG, method=["occlusion"], window=40)[0],
+        pellucid.explain(m, LONG, method=["occlusion", "deeplift"], window=40)[0],
+        pellucid.explain(m, LONG, method="occlusion", window=40, stride=20),
+    ):
+        np.testing.assert_array_equal(found.scores, alone.scores)
+        assert len(found.meta["windows"]) == len(alone.meta["windows"]) == 5
+    two = pellucid.explain(m, SHORT, method="occlusion", width=2)
+    both = pellucid.explain(m, SHORT, method=["occlusion", "deeplift"], width=2)[0]
+    np.testing.assert_array_equal(two.scores, both.scores)
+    assert two.passes == 4 and "windows" not in two.meta  # the text, its baseline, and two places of two
+    with pytest.raises(UnknownMethod, match="expected: width=1"):
+        pellucid.attribute(lambda x: x.sum(-1), torch.ones(1, 4), method="occlusion", window=2)
 
 
 # ------------------------------------------------------------------------------------------------- question answering

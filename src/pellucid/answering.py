@@ -17,11 +17,12 @@ from .errors import NonFiniteOutput, UnsupportedModel
 from .explanation import Explanation, average
 from .methods import Method
 from .methods.evaluate import out_of_memory, too_large
-from .models import Model, depth
+from .models import Model, chances, depth
 from .models.baselines import name_of
 from .models.batching import together
 from .models.encoding import Encoding
 from .models.sites import OtherIds
+from .notes import as_probable
 from .problem import Attribution, Problem
 from .randomness import RandomDraws
 
@@ -106,25 +107,29 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
 def _explained(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Goals]]:
     start = time.perf_counter()
     given = [question.baselines[b] for b in part]
-    each = [_problem(model, batch, question, baseline) for baseline in given]
+    detail = question.how["detail"]
+    each = [_problem(model, batch, question, baseline, detail - {"parts"}) for baseline in given]
     if len(each) > 1 and not question.method.distribution and any(p.token_of is not None for p in each):
         # look-ups that were followed differ from baseline to baseline
-        alone = [_explained(model, batch, question, [b]) for b in part]
-        return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*alone, strict=True)]
+        apart = [_explained(model, batch, question, [b]) for b in part]
+        return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*apart, strict=True)]
     problem, alone = _compared(each), each[0]
-    answers = question.method.solve(problem, **question.options)
+    listening, kept = chances.heard(problem)
+    answers = question.method.solve(listening, **question.options)
     goals = model.goals(batch, question.target, question.how["output"], answers[0].outputs)
+    probable = _as_probable(model, batch, question, goals, problem, answers, kept)
     several = len(given) > 1 and not question.method.distribution
     rows = [(i, b) for i in range(len(batch)) for b in (part if several else part[:1])]
     if several:
         goals = [replace(g, select=lambda out, which, of=g.select: of(out, which // len(given))) for g in goals]
     asked = problem if several else alone
-    inside = depth.fields(model, asked, question.how["detail"], answers, goals)
+    inside = depth.fields(model, asked, detail, answers, goals)
+    parts = _in_parts(model, batch, question, given) if "parts" in detail else [[{}] * len(rows)] * len(goals)
     meta = {**_meta(model, question), "seconds": (time.perf_counter() - start) / len(rows)}
     own = cast(Tensor, asked.tokens).cpu()
     found: list[dict[int, Goals]] = [{b: [] for j, b in rows if j == i} for i in range(len(batch))]
     names = {b: name_of(question.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
-    for answer, goal, more in zip(answers, goals, inside, strict=True):
+    for answer, goal, more, in_parts, even in zip(answers, goals, inside, parts, probable, strict=True):
         scores, error = _token_scores(answer, asked), _token_errors(answer, asked)
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
@@ -149,16 +154,54 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,
                     error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
-                    notes=(*asked.notes, *answer.notes),
-                    meta=meta,
+                    notes=(*asked.notes, *answer.notes, *([as_probable(aim.name, names[b])] if even[row] else [])),
+                    meta=meta | _parts_told(in_parts[row], names[b]),
+                    parts=in_parts[row].get("scores"),
                     **more[row],
                 )
             )
     return found
 
 
-def _problem(model: Model, batch: Sequence[Encoding], question: Question, baseline: Any) -> Problem:
-    return model.problem(batch, baseline, question.target, **question.how, removes=question.method.groups)
+def _as_probable(
+    model: Model,
+    batch: Sequence[Encoding],
+    question: Question,
+    goals: Sequence[Any],
+    problem: Problem,
+    answers: Sequence[Attribution],
+    kept: list[Any],
+) -> list[list[bool]]:
+    """As `chances.as_probable`; a sample of baselines is no one baseline."""
+    if question.method.distribution:
+        return [[False] * len(batch)] * len(goals)
+    return chances.as_probable(model, batch, question.target, question.how["output"], goals, problem, answers, kept)
+
+
+def _in_parts(
+    model: Model, batch: Sequence[Encoding], question: Question, given: Sequence[Any]
+) -> list[list[dict[str, Any]]]:
+    """The same question with the parts of the embedding as inputs of their own: another answer, because positions and
+    token types have a baseline too. For each goal and row the parts' scores, and what they add up to."""
+    problem = _compared([_problem(model, batch, question, baseline, frozenset({"parts"})) for baseline in given])
+    answers = question.method.solve(problem, **question.options)
+    return [depth.in_parts(model, problem, answer) for answer in answers]
+
+
+def _parts_told(found: Mapping[str, Any], baseline: str) -> dict[str, Any]:
+    """What `Explanation.meta` says of the parts: their baseline, and the sum that they are complete in."""
+    if not found:
+        return {}
+    others = [name for name in found["scores"] if name != "word"]
+    at_first = f"{baseline}, with the {' and '.join(others)} of the first token" if others else baseline
+    return {"parts": {"baseline": at_first, **{k: v for k, v in found.items() if k != "scores"}}}
+
+
+def _problem(
+    model: Model, batch: Sequence[Encoding], question: Question, baseline: Any, detail: frozenset[str]
+) -> Problem:
+    how = {**question.how, "detail": detail}
+    return model.problem(batch, baseline, question.target, **how, removes=question.method.groups)
 
 
 def _compared(each: Sequence[Problem]) -> Problem:

@@ -243,7 +243,10 @@ def _path(as_json: bool, html: Path | None, save: Path | None) -> Path | None:
 
 
 _ELSEWHERE = {
-    **{name: f"--{name}" for name in ("method", "target", "baseline", "groups", "output", "truncate")},
+    **{
+        name: f"--{name}"
+        for name in ("method", "target", "baseline", "groups", "output", "truncate", "window", "stride")
+    },
     **{"model": "--model", "inputs": "TEXT", "detail": "--layers", "progress": "nothing: it is shown on a terminal"},
 }
 """What `explain` takes that is no option of a method, and how the command line says it."""

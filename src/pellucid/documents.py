@@ -25,7 +25,7 @@ from .errors import InputError, UnknownTarget
 from .explanation import Explanation
 from .models import Model
 from .models.batching import groups as batches
-from .models.encoding import Encoding
+from .models.encoding import Encoding, left_out
 from .models.tasks import TASKS
 from .models.windows import Window, Windows, cut
 from .status import combined
@@ -138,6 +138,7 @@ def _best(model: Model, document: Encoding, question: Question, windows: Sequenc
                 scores=_placed(document, w, e.scores),
                 error=None if e.error is None else _placed(document, w, e.error),
                 target=_moved(e.target, w.places),
+                unread=left_out(document.tokens, [document.tokens[i] for i in w.places]),
                 meta={**e.meta, "windows": about},
             )
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 
 from .answering import Goals, Question
 from .documents import answered
@@ -20,6 +21,9 @@ from .methods import METHODS, Method
 from .methods import method as find_method
 from .models import Model, depth, windows
 from .models.batching import groups as batches
+from .models.encoding import Encoding
+from .models.inputs import Form, several
+from .notes import noted
 from .types import Baseline, Groups, Input, Progress, Target
 
 Answer = Explanation | Explanations
@@ -57,9 +61,10 @@ def explain(
     """Which tokens made the model's output what it is.
 
     model: from `load` or `Model`.
-    inputs: an Input; a list of them, which are batched and answered in order; or anything else that yields them (a
-        generator, a file, a column of a data set), whose answers come as an iterator: any number of texts takes the
-        memory of a few, and the model is borrowed only while it works.
+    inputs: an Input; a list of them, which are batched and answered in order; or anything else that yields them, or
+        batches of them (a generator, a file, a data set or a column of it, a DataLoader), whose answers come as an
+        iterator: any number of texts takes the memory of a few, and the model is borrowed only while it works. A pair
+        is a tuple; a list in a stream is several texts.
     method: a name in METHODS, or several.
     target: what to explain (see `types.Target`), or a list of them. It is fixed at the input, once.
     baseline: what to compare with (see `types.Baseline`), or a list: scores are averaged, and `meta["baselines"]` keeps
@@ -74,7 +79,6 @@ def explain(
     truncate: explain the beginning of a text that is too long, instead of raising TextTooLong.
     window, stride: explain a document longer than `window` tokens in windows of that size, which begin `stride` tokens
         apart (None: half a window), and merge them (see `documents`); `meta["windows"]` keeps each one's residual.
-        With method="occlusion" and no stride, `window` is that method's own option.
     progress: called with a `types.Progress` after each batch.
     options: the method's own, as `pellucid methods` lists them.
 
@@ -96,8 +100,6 @@ def explain(
         )
     details = depth.checked(detail if isinstance(detail, Iterable) else (detail,))
     _check_kinds(truncate, max_new_tokens, progress, at, details)
-    if method == "occlusion" and window is not None and stride is None:
-        options, window = {**options, "window": window}, None
     names = list(method) if isinstance(method, Iterable) and not isinstance(method, str) else [method]
     methods = [(name, *find_method(_named(name), options, shared=len(names) > 1)) for name in names]
     targets = list(map(_own, target if isinstance(target, (list, tuple)) else [target]))
@@ -111,13 +113,23 @@ def explain(
     many = len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str)
     asked = tuple(Question(*row, spec, tuple(baselines), how) for spec in targets for row in methods)
     _check_depth(methods, details)
-    total = None if _streams(inputs) else len(inputs) if isinstance(inputs, list) else 1
+    form, streamed = model.row.form, _streams(inputs)
+    batch = None if streamed else several(inputs, form)
+    total = None if streamed else 1 if batch is None else len(batch)
     _check_removal(methods, baselines, groups, total)
     cut = windows.checked(model, window, stride)
     work = _Work(model, asked, many, truncate, max_new_tokens, cut, _Meter(progress, total))
-    if total is None:
-        return _streamed(work, iter(inputs))
-    return work.answers(inputs) if isinstance(inputs, list) else work.answers([inputs])[0]
+    if streamed:
+        return _streamed(work, _one_by_one(inputs, form))
+    return work.answers([inputs])[0] if batch is None else work.answers(batch)
+
+
+def _one_by_one(inputs: Iterable[Any], form: Form) -> Iterator[Any]:
+    """The inputs of a stream, those of its batches one after the other."""
+    collated = isinstance(inputs, DataLoader) and inputs.collate_fn is default_collate and inputs.batch_size is not None
+    for item in inputs:
+        batch = several(item, form, collated)
+        yield from ([item] if batch is None else batch)
 
 
 def _streams(inputs: Any) -> bool:
@@ -125,7 +137,7 @@ def _streams(inputs: Any) -> bool:
 
     Raises InputError for a table, whose iterator yields the names of its columns.
     """
-    if isinstance(inputs, np.ndarray):  # of numbers it is an image
+    if isinstance(inputs, np.ndarray):  # of numbers it is an image, or token ids
         return inputs.ndim == 1 and inputs.dtype.kind in "OUT"
     if not isinstance(inputs, Iterable) or isinstance(inputs, (list, str, bytes, tuple, Mapping, Tensor)):
         return False
@@ -194,10 +206,19 @@ class _Work:
                 for question in self.questions:
                     batch = [self.model.row.aimed(encodings[i], question.target) for i in group]
                     for i, goals in zip(group, answered(self.model, batch, question, self.windows), strict=True):
-                        found[i] += goals
+                        found[i] += [_finished(self.model, e, encodings[i]) for e in goals]
                         passes += max((e.passes for e in goals), default=0)
                 self.meter.add(len(group), passes, sum(lengths[i] for i in group), sum(lengths))
         return [Explanations(tuple(f)) if self.many or len(f) != 1 else f[0] for f in found]
+
+
+def _finished(model: Model, e: Explanation, encoding: Encoding) -> Explanation:
+    """With what the input says of itself: its true label, what of it was not read, and the notes on all of it."""
+    label, at = encoding.label, e.target.position
+    label = label if not isinstance(label, tuple) else label[at] if at is not None else None
+    if label is not None or encoding.unread:
+        e = replace(e, label=label, unread=(*encoding.unread, *e.unread))
+    return noted(e, model.unknown, encoding.cut)
 
 
 def _own(value: Any) -> Any:

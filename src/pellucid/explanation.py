@@ -69,11 +69,15 @@ class Explanation:
 
     What `detail` asked for: `layers` (layers × tokens), each row complete, `layer_deltas` its residuals; `heads`
     (layers × heads × queries × keys), what each attention probability contributed, a part of the whole; `attentions`,
-    those probabilities; `parts`, by name (tokens,), complete together. `measures` say how a model attends, and are no
-    attributions to an output: "norm_f", "norm_af", "norm_sum_af", "rollout", "attention_x_gradient".
+    those probabilities; `parts`, the word, position and token type embeddings by name (tokens,): a second answer beside
+    `scores`, complete together from a baseline of its own, in which every token has the position and type of the first.
+    `meta["parts"]` names that baseline and has the `output`, `baseline_output` and `delta` that they add up to.
+    `measures` say how a model attends, and are no attributions to an output: "norm_f", "norm_af", "norm_sum_af",
+    "rollout", "attention_x_gradient".
 
-    label: the true label, where the input said it. notes: short sentences about what a reader must know; none where
-    there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
+    label: the true label, where the input said it. unread: the parts of the text that the model did not read, (segment,
+    start, end) in characters: no score is given to them. notes: short sentences about what a reader must know; none
+    where there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
 
     Examples:
         >>> e = Explanation(
@@ -107,6 +111,7 @@ class Explanation:
     parts: Mapping[str, Array] | None = None
     measures: Mapping[str, Array] | None = None
     label: str | None = None
+    unread: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -116,6 +121,7 @@ class Explanation:
         except ValueError as error:
             raise InputError(f"Found status={self.status!r}; expected one of {', '.join(Status)}.") from error
         object.__setattr__(self, "notes", tuple(self.notes))
+        object.__setattr__(self, "unread", tuple((s, a, b) for s, a, b in self.unread))
         for name in ("scores", "error", "layers", "heads", "attentions"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _frozen(getattr(self, name)))
@@ -225,7 +231,8 @@ class Explanation:
         return cls.from_dict(_read(text))
 
     def to_frame(self) -> pd.DataFrame:
-        """A pandas frame, one row per token: token, id, start, end, special, word, segment, score."""
+        """A pandas frame, one row per token: token, id, start, end, special, word, segment, score. Its `attrs` hold the
+        notes."""
         try:
             import pandas as pd
         except ImportError as error:
@@ -246,7 +253,9 @@ class Explanation:
             for t, score in zip(self.tokens, self.scores, strict=True)
         ]
         frame = pd.DataFrame(rows)
-        return frame.astype({"start": "Int64", "end": "Int64", "word": "Int64"})
+        frame = frame.astype({"start": "Int64", "end": "Int64", "word": "Int64"})
+        frame.attrs["notes"] = list(self.notes)
+        return frame
 
     # ----------------------------------------------------------------------------------------------- for people
 
@@ -390,8 +399,18 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
         delta=float(np.mean([e.delta for e in explanations])),
         passes=sum(e.passes for e in explanations),
         error=np.sum(errors, axis=0) / len(explanations) if errors else None,
-        meta={**first.meta, "baselines": each},
+        meta={**first.meta, "baselines": each, **_average_parts([e.meta["parts"] for e in explanations if parts])},
     )
+
+
+def _average_parts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `meta` says of parts whose scores are averaged."""
+    if not each:
+        return {}
+    mean = {k: float(np.mean([told[k] for told in each])) for k in ("output", "baseline_output", "delta")}
+    names = ", ".join(told["baseline"] for told in each)
+    status, passes = combined(told["status"] for told in each), sum(told["passes"] for told in each)
+    return {"parts": {"baseline": names, **mean, "status": status, "passes": passes}}
 
 
 def _frozen(values: Any) -> Array:

@@ -16,7 +16,13 @@ zero-shot classification `{"text": …, "labels": […], "template": "This examp
 `{"prompt": …, "choices": […]}`; for text generation a prompt, or `{"prompt": …, "continuation": …}` or
 `{"messages": [{"role": …, "content": …}], "continuation": …}`, each with `"versus"`, another continuation; for text to
 text a source, or `{"source": …, "target": …}`. An image: a PIL image, an array (height, width, channels), or the path
-of a file."""
+of a file.
+
+A row of a data set, by the names that its columns commonly have: `{"sentence": …, "label": 1}`, `{"premise": …,
+"hypothesis": …}`, `{"tokens": […], "ner_tags": […]}`, `{"image": …, "label": 3}`; or `(input, label)`. Its true
+label is kept as `Explanation.label`; columns that only number or describe a row are passed over, and any other is
+an error that names it. Token ids: a list of integers, a tensor, a `BatchEncoding`, `{"input_ids": …, …}`; the attention
+mask tells which of them are padding. Several inputs at once: columns of several values, ids of several rows."""
 
 Target: TypeAlias = Union[str, int, "Callable[[Any], Tensor]", Mapping[str, Any], None]
 """None (what the model predicts), a label, an index, a contrast `"a - b"`, or `logits (n, classes) -> (n,)`. By task:

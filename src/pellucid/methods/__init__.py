@@ -103,7 +103,9 @@ METHODS: dict[str, Method] = {
         expected_gradients, False, "integrated gradients averaged over the baselines, by sampling", distribution=True
     ),
     "deep_shap": Method(deep_shap, True, "DeepLIFT averaged over the baselines, exact", distribution=True),
-    "occlusion": Method(occlusion, False, "what the output loses without a token, or a window of them", True),
+    "occlusion": Method(
+        occlusion, False, "what the output loses without a token, or without a few neighbours (width)", True
+    ),
     "shapley": Method(shapley, True, "Shapley values: what a token adds, over all orders or a sample of them", True),
     "kernel_shap": Method(kernel_shap, True, "Shapley values by a weighted regression on coalitions", True),
     "lime": Method(lime, False, "the slopes of a linear model fitted near the input", True),

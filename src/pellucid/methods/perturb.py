@@ -41,29 +41,29 @@ def per_target(play: Callable[..., Attribution]) -> Callable[..., Attributions]:
 
 
 @per_target
-def occlusion(game: Game, window: int = 1) -> Attribution:
+def occlusion(game: Game, width: int = 1) -> Attribution:
     """f(x) − f(x without the group): leave one out (Zeiler & Fergus 2014, 1311.2901; Li et al. 2016, 1612.08220).
 
-    window: so many neighbouring groups are removed together, at every place; a group's score is the mean over the
-    windows that it is in. Sequential integrated gradients (Enguehard 2023, 2305.15853), which replace one word at a
-    time along a path of its own, equal leave-one-out in the output that is explained, by completeness: summed over a
+    width: so many neighbouring groups are removed together, at every place; a group's score is the mean over the
+    places where it is removed. Sequential integrated gradients (Enguehard 2023, 2305.15853), which replace one word at
+    a time along a path of its own, equal leave-one-out in the output that is explained, by completeness: summed over a
     word, the integral *is* f(x) − f(x without the word), which costs one pass here.
     """
     fewest = min(game.players)
-    if not isinstance(window, int) or not 1 <= window <= max(fewest, 1):
+    if not isinstance(width, int) or not 1 <= width <= max(fewest, 1):
         raise InputError(
-            f"occlusion got window={window!r} for an input of {fewest} groups; expected from 1 to {fewest}. Use a "
-            "smaller window, or finer groups."
+            f"occlusion got width={width!r} for an input of {fewest} groups; expected from 1 to {fewest}. Use a "
+            "smaller width, or finer groups."
         )
-    windows = {row: _windows(n, window) for row, n in enumerate(game.players)}
-    found = values(game, {row: ~w for row, w in windows.items()})
+    removed = {row: _neighbours(n, width) for row, n in enumerate(game.players)}
+    found = values(game, {row: ~r for row, r in removed.items()})
     whole = game.output.tolist()
-    scores = [(whole[row] - found[row]) @ w / w.sum(0) for row, w in windows.items()]
+    scores = [(whole[row] - found[row]) @ r / r.sum(0) for row, r in removed.items()]
     return attribution(game, scores, [Status.CLOSED_FORM] * len(scores))
 
 
 def feature_ablation(problem: Problem) -> Attributions:
-    """f(x) − f(x without the group), each group once: `occlusion` with a window of one, under the name Captum uses."""
+    """f(x) − f(x without the group), each group once: `occlusion` with a width of one, under the name Captum uses."""
     return occlusion(problem)
 
 
@@ -244,10 +244,10 @@ def _check(name: str, tol: float, max_passes: int, n_samples: int | None) -> Non
 # -------------------------------------------------------------------------------------------------------- details
 
 
-def _windows(n: int, window: int) -> np.ndarray:
-    """(places, n): true in the window."""
-    offset = np.arange(n)[None, :] - np.arange(n - window + 1)[:, None]
-    return (offset >= 0) & (offset < window)
+def _neighbours(n: int, width: int) -> np.ndarray:
+    """(places, n): true for the neighbours that are removed at a place."""
+    offset = np.arange(n)[None, :] - np.arange(n - width + 1)[:, None]
+    return (offset >= 0) & (offset < width)
 
 
 def _with_ends(coalitions: np.ndarray) -> np.ndarray:

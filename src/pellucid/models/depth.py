@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CONTRIBUTIONS = {
     "layers": "what each token contributed at the output of each layer: complete, layer by layer",
     "heads": "what each attention probability contributed: a part of the whole",
-    "parts": "word, token type and position embeddings, complete together; the baseline's token types and positions "
-    "are those of the first token",
+    "parts": "word, token type and position embeddings, a second answer beside the scores, complete together: its "
+    "baseline has the token types and positions of the first token",
 }
 
 
@@ -117,7 +117,6 @@ def fields(
 ) -> list[list[dict[str, Any]]]:
     """For each answer and each of its rows the fields of the Explanation that `detail` asks for."""
     own = cast(Tensor, problem.tokens)
-    names = part_names(model, list(other_embeddings(model, problem))) if "parts" in detail else []
     per_goal = "attention_x_gradient" in detail
     layers = stack(model) if detail & MEASURES.keys() else []
     measures = [] if per_goal else measured(layers, problem, detail)
@@ -127,7 +126,30 @@ def fields(
             measures = measured(layers, problem, detail, goal)
         _check_whole(model, answer)
         rows = zip(own, measures, strict=True)
-        found.append([{**_told(answer, i, mine, names), **more} for i, (mine, more) in enumerate(rows)])
+        found.append([{**_told(answer, i, mine), **more} for i, (mine, more) in enumerate(rows)])
+    return found
+
+
+def in_parts(model: Model, problem: Problem, answer: Attribution) -> list[dict[str, Any]]:
+    """For each row of an answer whose inputs are the parts of the embedding: their scores by name (tokens,), and what
+    they add up to."""
+    names = part_names(model, list(other_embeddings(model, problem)))
+    found = []
+    for row, mine in enumerate(cast(Tensor, problem.mask)):
+        values = [v[row][mine].double().cpu() for v in answer.values]
+        size = lambda v: v if v.ndim < 2 else v.norm(dim=-1) if answer.reduction == "norm" else v.sum(-1)
+        scores = {name: size(v).numpy() for name, v in zip(names, values, strict=True)}
+        output, baseline_output = answer.output[row].item(), answer.baseline_output[row].item()
+        found.append(
+            {
+                "scores": scores,
+                "output": output,
+                "baseline_output": baseline_output,
+                "delta": output - baseline_output - sum(float(s.sum()) for s in scores.values()),
+                "status": answer.row_status[row] if answer.row_status else answer.status,
+                "passes": answer.row_passes[row] if answer.row_passes else answer.passes,
+            }
+        )
     return found
 
 
@@ -151,7 +173,7 @@ def _check_whole(model: Model, answer: Attribution) -> None:
         )
 
 
-def _told(answer: Attribution, row: int, mine: Tensor, names: Sequence[str]) -> dict[str, Any]:
+def _told(answer: Attribution, row: int, mine: Tensor) -> dict[str, Any]:
     """What an answer tells of the inside, for a row's own tokens."""
     where = mine.nonzero().squeeze(1)
     found: dict[str, Any] = {}
@@ -161,9 +183,6 @@ def _told(answer: Attribution, row: int, mine: Tensor, names: Sequence[str]) -> 
         found["layers"] = torch.stack(layers).double().cpu().numpy()
     if heads:
         found["heads"] = torch.stack(heads).double().cpu().numpy()
-    if names:
-        values = (v[row][where].double().cpu() for v in answer.values)
-        found["parts"] = {n: (v.sum(-1) if v.ndim > 1 else v).numpy() for n, v in zip(names, values, strict=True)}
     return found
 
 

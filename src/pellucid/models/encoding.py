@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..errors import InputError, TextTooLong
 from ..explanation import Token
+from .inputs import TEXT_OR_PAIR, Ids
+from .spelling import decoded, special_among, spelled_out, stretches
 
 if TYPE_CHECKING:
     from .model import Model
@@ -22,13 +24,18 @@ if TYPE_CHECKING:
 _NEXT_WORD = re.compile(r"\w+|[^\w\s]")
 
 
+Unread = tuple[int, int, int]
+"""A part of the text that the model did not read: (segment, start, end) in characters."""
+
+
 @dataclass(frozen=True)
 class Encoding:
     """One input of the user's as the model takes it.
 
     text: as the user gave it. sequences: what goes into the model, each one list of ints per name of an input; most
     tasks have one. tokens: what they stand for, those of all sequences one after the other. asked: what else the input
-    said, for its task. kind: only inputs of one kind share a batch.
+    said, for its task. kind: only inputs of one kind share a batch. label: the true one by name, or that of each token.
+    unread: the parts of the text that truncation left out; cut: of how many tokens they are.
     """
 
     text: str | tuple[str, ...]
@@ -36,6 +43,9 @@ class Encoding:
     tokens: tuple[Token, ...]
     asked: Mapping[str, Any] = field(default_factory=dict)
     kind: Hashable = None
+    label: str | tuple[str | None, ...] | None = None
+    unread: tuple[Unread, ...] = ()
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -51,57 +61,113 @@ class Encoding:
 
 
 def read(item: Any) -> tuple[str, str | None]:
-    """A text and its pair, if any, from what the user passed. Raises InputError."""
+    """A text and its pair, if any. Raises InputError."""
     if isinstance(item, str):
         return item, None
-    if isinstance(item, Mapping):
-        for first, second in (("question", "context"), ("premise", "hypothesis"), ("text", "text_pair")):
-            if first in item and set(item) <= {first, second}:
-                return read((item[first], item[second])) if second in item else read(item[first])
-    if isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(part, str) for part in item):
+    if isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return item[0], item[1]
-    raise InputError(
-        f"Found {item!r:.80} as an input; expected a text, a pair ('a', 'b'), or a mapping such as "
-        "{'text': …, 'text_pair': …} or {'question': …, 'context': …}."
-    )
+    raise InputError(f"Found {item!r:.80} as an input; expected {TEXT_OR_PAIR.says}.")
 
 
 def encode(tokenizer: Any, items: Sequence[Any], limit: int | None, truncate: bool | str = False) -> list[Encoding]:
     """Each item's ids and tokens, in order. Raises InputError on an empty text, TextTooLong beyond `limit` tokens.
 
-    truncate: True, or which text of a pair is cut, as the tokenizer names it: "only_first", "only_second".
+    items: texts, pairs, or Ids. truncate: True, or which text of a pair is cut, as the tokenizer names it:
+    "only_first", "only_second".
     """
-    pairs = [read(item) for item in items]
-    for i, (text, pair) in enumerate(pairs):
+    texts = {i: read(item) for i, item in enumerate(items) if not isinstance(item, Ids)}
+    for i, (text, pair) in texts.items():
         empty = next((t for t in (text, pair) if t is not None and not t.strip()), None)
         if empty is not None:
             which = "" if pair is None else " in its first text" if empty is text else " in its second text"
             raise InputError(f"Input {i} is empty{which} ({empty!r:.40}); expected a text with at least one word.")
-    how: dict[str, Any] = {"truncation": truncate, "max_length": limit} if truncate and limit else {"truncation": False}
-    result: list[Encoding | None] = [None] * len(items)
+    found = {i: of_ids(tokenizer, item) for i, item in enumerate(items) if isinstance(item, Ids)}
     for paired in (False, True):
-        chosen = [i for i, (_, pair) in enumerate(pairs) if (pair is not None) == paired]
-        if not chosen:
+        chosen = [i for i, (_, pair) in texts.items() if (pair is not None) == paired]
+        found |= _tokenized(tokenizer, {i: texts[i] if paired else texts[i][0] for i in chosen})  # type: ignore[misc]
+    long = [i for i, e in found.items() if limit is not None and len(e) > limit]
+    if long and not truncate:
+        raise TextTooLong(
+            f"Input {min(long)} has {len(found[min(long)])} tokens; this model takes {limit}. Shorten it, or pass "
+            "truncate=True (--truncate) to explain its beginning only, or window=… (--window) to explain its parts."
+        )
+    for i in long:
+        found[i] = _shortened(tokenizer, items[i], found[i], limit or 0, truncate)
+    for i, e in found.items():
+        if all(t.special for t in e.tokens):
+            raise InputError(f"Input {i} ({e.text!r:.40}) has no tokens of its own; expected a text with a word.")
+    return [found[i] for i in range(len(items))]
+
+
+def _tokenized(tokenizer: Any, texts: Mapping[int, str | tuple[str, str]], **how: Any) -> dict[int, Encoding]:
+    """Texts, or pairs, as the tokenizer reads them."""
+    if not texts:
+        return {}
+    pairs = [t for t in texts.values() if isinstance(t, tuple)]
+    first = [a for a, _ in pairs] or list(texts.values())
+    batch = tokenizer(first, [b for _, b in pairs] or None, verbose=False, **{"truncation": False, **how})
+    found = {}
+    for k, (i, text) in enumerate(texts.items()):
+        inputs = {name: list(batch[name][k]) for name in batch}
+        found[i] = _encoding(text, inputs, tokens_of(tokenizer, batch, k, inputs["input_ids"], text))
+    return found
+
+
+def _encoding(text: Any, inputs: Mapping[str, list[Any]], tokens: tuple[Token, ...], **more: Any) -> Encoding:
+    ends = sum(t.special for t in tokens)  # BART refuses a batch whose rows do not all have as many </s>
+    return Encoding(text, (inputs,), tokens, kind=ends, **more)
+
+
+def _shortened(tokenizer: Any, item: Any, whole: Encoding, limit: int, truncate: bool | str) -> Encoding:
+    """The tokens of an input that the model takes, and which part of its text they leave out."""
+    if isinstance(item, Ids):
+        ends = next((k for k, t in enumerate(reversed(whole.tokens)) if not t.special), 0)
+        kept = [*range(limit - ends), *range(len(whole) - ends, len(whole))]
+        (inputs,) = whole.sequences
+        inputs = {name: [values[k] for k in kept] for name, values in inputs.items()}
+        short = _encoding(whole.text, inputs, tuple(whole.tokens[k] for k in kept))
+    else:
+        if isinstance(item, tuple) and isinstance(truncate, str):
+            _check_room(tokenizer, [item[truncate == "only_first"]], limit)
+        (short,) = _tokenized(tokenizer, {0: item}, truncation=truncate, max_length=limit).values()
+    return replace(short, unread=left_out(whole.tokens, short.tokens), cut=len(whole) - len(short))
+
+
+def left_out(whole: Sequence[Token], read: Sequence[Token]) -> tuple[Unread, ...]:
+    """The parts of the text that stand between tokens which were read, or behind them, and in others alone."""
+    seen = {(t.segment, t.span) for t in read if not t.special}
+    parts: list[Unread] = []
+    begun = False
+    for t in whole:
+        if t.special or t.span is None:
             continue
-        second = [pairs[i][1] for i in chosen] if paired else None
-        if paired and limit and isinstance(truncate, str):
-            _check_room(tokenizer, [pairs[i][truncate == "only_first"] for i in chosen], limit)
-        batch = tokenizer([pairs[i][0] for i in chosen], second, verbose=False, **how)
-        for k, i in enumerate(chosen):
-            text = pairs[i] if paired else pairs[i][0]
-            inputs = {name: list(batch[name][k]) for name in batch}
-            if limit is not None and len(inputs["input_ids"]) > limit:
-                raise TextTooLong(
-                    f"Input {i} has {len(inputs['input_ids'])} tokens; this model takes {limit}. Shorten it, or pass "
-                    "truncate=True (--truncate) to explain its beginning only, or window=… (--window) to explain its "
-                    "parts."
-                )
-            tokens = tokens_of(tokenizer, batch, k, inputs["input_ids"], text)  # type: ignore[arg-type]
-            if all(t.special for t in tokens):
-                raise InputError(f"Input {i} ({text!r:.40}) has no tokens of its own; expected a text with a word.")
-            ends = sum(t.special for t in tokens)  # BART refuses a batch whose rows do not all have as many </s>
-            result[i] = Encoding(text, (inputs,), tokens, kind=ends)  # type: ignore[arg-type]
-    return [e for e in result if e is not None]
+        missed = (t.segment, t.span) not in seen
+        if missed and begun and parts[-1][0] == t.segment:
+            parts[-1] = (t.segment, parts[-1][1], max(parts[-1][2], t.span[1]))
+        elif missed:
+            parts.append((t.segment, *t.span))
+        begun = missed
+    return tuple(parts)
+
+
+def of_ids(tokenizer: Any, given: Ids) -> Encoding:
+    """Token ids as they are, with the text that they stand for: one of which the tokenizer makes these ids, or else
+    what they are when decoded."""
+    ids = given.inputs["input_ids"]
+    if not ids or min(ids) < 0 or max(ids) >= len(tokenizer):
+        raise InputError(
+            f"Found token ids {ids!r:.80}; expected at least one, each from 0 to {len(tokenizer) - 1}, as this "
+            "tokenizer numbers its tokens."
+        )
+    inputs = {"attention_mask": [1] * len(ids), **given.inputs}
+    written = [decoded(tokenizer, run) for run in stretches(ids, special_among(tokenizer, ids))]
+    for texts in (*given.texts, tuple(written)):
+        if len(texts) in (1, 2) and all(t.strip() for t in texts):
+            same = _tokenized(tokenizer, {0: (texts[0], texts[1]) if len(texts) == 2 else texts[0]})[0]
+            if same.ids == ids:
+                return replace(same, sequences=(inputs,))
+    text, tokens = spelled_out(tokenizer, ids)
+    return _encoding(text, inputs, tokens)
 
 
 def _check_room(tokenizer: Any, whole: Sequence[Any], limit: int) -> None:
@@ -128,6 +194,10 @@ def joined(
         text,
         tuple(s for e in encodings for s in e.sequences),
         tuple(replace(t, segment=to[t.segment]) for e, to in zip(encodings, segments, strict=True) for t in e.tokens),
+        unread=tuple(
+            dict.fromkeys((to[s], a, b) for e, to in zip(encodings, segments, strict=True) for s, a, b in e.unread)
+        ),
+        cut=sum(e.cut for e in encodings),
         **more,
     )
 

@@ -15,6 +15,7 @@ from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
 from . import baselines, depth, problems, running, sites
 from .encoding import Encoding
+from .inputs import read
 from .modality import embedding_names, reading_side
 from .signature import one_device, parameters, shells
 from .tasks import TASKS, Asked, Goal, Inputs, Task, task_named, task_of
@@ -175,7 +176,13 @@ class Model:
 
     def encode(self, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
         """Inputs as token ids, one Encoding each. Raises InputError, TextTooLong."""
-        found = self.row.encode(self, items, truncate, max_new_tokens)
+        form = self.row.form
+        given = [read(item, form, i) for i, item in enumerate(items)]
+        found = self.row.encode(self, [g.item for g in given], truncate, max_new_tokens)
+        found = [
+            e if g.label is None else replace(e, label=form.named(g.label, g, e, self.labels))
+            for e, g in zip(found, given, strict=True)
+        ]
         return found if self._pads else [replace(e, kind=(e.kind, *e.widths)) for e in found]
 
     def problem(
@@ -268,6 +275,12 @@ class Model:
                 "Use 'mask', 'pad' or 'zero'."
             )
         return weight.detach().mean(0)
+
+    @cached_property
+    def unknown(self) -> int | None:
+        """The id of the token that stands for what the vocabulary lacks, and for nothing else; None without one."""
+        found, *ends = (getattr(self.tokenizer, f"{name}_token_id", None) for name in ("unk", "eos", "bos", "pad"))
+        return None if found in ends else found
 
     def baseline(self, spec: Any) -> Any:
         """The baseline that is meant by a name."""

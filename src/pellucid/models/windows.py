@@ -67,7 +67,7 @@ def cut(encoding: Encoding, windows: Windows) -> list[Window]:
     if len(encoding.sequences) != 1 or room < 1:
         raise InputError(
             f"Found window={windows.size}, where special tokens and the other text take {len(encoding) - len(own)}; "
-            "expected a larger window, with room for the text."
+            "expected a larger window, with room for the text. (How many neighbours occlusion removes is its width=.)"
         )
     starts = [*range(0, len(own) - room, stride), max(0, len(own) - room)]
     return [_window(encoding, own[start : start + room], set(own)) for start in starts]

@@ -45,6 +45,31 @@ def proof(e: Explanation) -> list[tuple[str, str]]:
     return facts + ([] if e.error is None else [("estimated error", _relative_error(e.error, e.scores))])
 
 
+def differing(explanations: Sequence[Explanation]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Of what is told of each of several explanations, the names of what differs, in order, and what is common."""
+    rows = [dict(how(e)) for e in explanations]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    same = {name for name in names if len({row.get(name, "") for row in rows}) == 1}
+    return [n for n in names if n not in same], [(n, rows[0].get(n, "")) for n in names if n in same]
+
+
+def how(e: Explanation) -> list[tuple[str, str]]:
+    """How an explanation was made, and what it is worth, without the numbers that are always its own."""
+    return [*about(e)[1:], ("passes", str(e.passes)), ("status", str(e.status))]
+
+
+def part_sums(e: Explanation) -> str:
+    """The parts of the embedding, a second answer with a baseline of its own: their sums, and what these add up to."""
+    told = e.meta.get("parts")
+    if not e.parts or not told:
+        return ""
+    sums = {name: float(values.sum()) for name, values in e.parts.items()}
+    places = decimals(max([abs(told["output"]), abs(told["baseline_output"]), *map(abs, sums.values())]))
+    terms = " ".join(f"{signed(value, places)} {name}" for name, value in sums.items())
+    ends = plain(told["baseline_output"], places), plain(told["output"], places)
+    return f"{ends[0]} baseline {terms} = {ends[1]} output; their own baseline is {told['baseline']}"
+
+
 def plus_minus(e: Explanation, tokens: Sequence[int], places: int) -> str:
     """± the estimated error of these tokens' sum, where they have one: errors add up at worst."""
     if e.error is None:

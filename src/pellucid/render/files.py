@@ -13,7 +13,7 @@ from uuid import uuid4
 from ..errors import InputError
 from ..explanation import SCHEMA_VERSION, Explanation
 
-COLUMNS = ("explanation", "token", "id", "start", "end", "special", "word", "segment", "score")
+COLUMNS = ("explanation", "token", "id", "start", "end", "special", "word", "segment", "score", "notes")
 MOST_PIXELS = 60_000  # matplotlib draws no image taller than 65 536
 
 
@@ -59,14 +59,15 @@ def to_html(explanations: Sequence[Explanation]) -> bytes:
 
 
 def to_csv(explanations: Sequence[Explanation]) -> bytes:
-    """One row per token. Nothing for None; numbers at full precision."""
+    """One row per token, with the notes on its explanation. Nothing for None; numbers at full precision."""
     out = io.StringIO(newline="")
     rows = csv.writer(out)
     rows.writerow(COLUMNS)
     for number, e in enumerate(explanations):
+        notes = " ".join(e.notes)
         for t, score in zip(e.tokens, e.scores, strict=True):
             start, end = t.span or (None, None)
-            rows.writerow([number, t.text, t.id, start, end, t.special, t.word, t.segment, repr(float(score))])
+            rows.writerow([number, t.text, t.id, start, end, t.special, t.word, t.segment, repr(float(score)), notes])
     return out.getvalue().encode("utf-8")
 
 

@@ -16,9 +16,12 @@ from .facts import (
     about,
     at_layers,
     decimals,
+    differing,
     equation,
+    how,
     is_complete,
     label,
+    part_sums,
     percent,
     plain,
     plus_minus,
@@ -97,20 +100,35 @@ def _headline(e: Explanation) -> str:
 
 
 def _contents(explanations: Sequence[Explanation], linked: bool) -> str:
-    heads = ("", "prediction", "target", "method", "baseline", "strongest word", "output", "relative delta")
+    differ, common = differing(explanations)
+    texts = ["".join([e.text] if isinstance(e.text, str) else e.text[:1]) for e in explanations]
+    several = len(set(texts)) > 1
+    heads = ("", *(("text",) if several else ()), "prediction", "target", *differ)
+    heads += ("strongest word", "output", "relative delta")
     rows = [
         (
             f'<a href="#e{i}">{i}</a>' if linked else str(i),
+            *((f"<bdi>{_esc(_short(text))}</bdi>",) if several else ()),
             _esc("" if e.prediction is None else e.prediction),
-            *(_esc(value) for _, value in about(e)[:3]),
+            _esc(about(e)[0][1]),
+            *(_esc(dict(how(e)).get(name, "")) for name in differ),
             "".join(f"<bdi>{_esc(label(w.text))}</bdi> {signed(w.score, decimals(peak(e)))}" for w in e.top(1)),
             plain(e.output, decimals(e.output)),
             f"{e.relative_delta:.2g}",
         )
-        for i, e in enumerate(explanations, 1)
+        for i, (e, text) in enumerate(zip(explanations, texts, strict=True), 1)
     ]
+    numbers = [k for k, name in enumerate(heads) if name in ("passes", "output", "relative delta")]
     heading = f'<p class="title" role="heading" aria-level="1">{len(explanations)} explanations</p>'
-    return f'<nav class="contents" aria-label="Contents">{heading}{_table(heads, rows, numbers=(6, 7))}</nav>\n'
+    return (
+        f'<nav class="contents" aria-label="Contents">{heading}{_facts(common)}{_table(heads, rows, numbers)}</nav>\n'
+    )
+
+
+def _short(text: str) -> str:
+    """The beginning of a text, as one line."""
+    line = label(" ".join(text[:200].split()))
+    return line if len(line) <= 40 else f"{line[:39]}…"
 
 
 def _article(e: Explanation, number: int, linked: bool) -> str:
@@ -147,6 +165,8 @@ def _texts(e: Explanation) -> str:
 
 
 def _run(e: Explanation, run: Run, top: float) -> str:
+    if run.unread:
+        return f'<span class="unread" title="not read">{_esc(run.text)}</span>'
     if not run.words:
         return _esc(run.text)
     t = strength(run.score, top)
@@ -239,8 +259,18 @@ def _sum(e: Explanation) -> str:
     kind = "verdict" if is_complete(e) else "verdict caution"
     return (
         f'<p class="eyebrow">The sum</p>\n<p class="sum">{line}</p>\n'
-        f'<p class="{kind}">{_esc(verdict(e))}</p>\n{_facts(proof(e))}\n'
+        f'<p class="{kind}">{_esc(verdict(e))}</p>\n{_notes(e)}{_facts(proof(e))}\n{_parts(e)}'
     )
+
+
+def _notes(e: Explanation) -> str:
+    items = "".join(f"<li>{_esc(note)}</li>" for note in e.notes)
+    return f'<ul class="notes">{items}</ul>\n' if items else ""
+
+
+def _parts(e: Explanation) -> str:
+    told = part_sums(e)
+    return f'<p class="eyebrow">Parts of the embedding</p>\n<p class="verdict">{_esc(told)}</p>\n' if told else ""
 
 
 def _tokens(e: Explanation) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ..explanation import Explanation, Word
 from .colour import strength
@@ -14,11 +15,13 @@ HIDDEN = 0.005  # a special token weaker than this is left out of the passage
 class Run:
     """A stretch of the text and the words on it: none in a gap, several where tokens share characters.
 
-    `text` is empty for a token that stands for no text ([CLS]), which comes where it stood among the tokens.
+    `text` is empty for a token that stands for no text ([CLS]), which comes where it stood among the tokens. unread:
+    whether the model did not read it, so that it has no score.
     """
 
     text: str
     words: tuple[Word, ...] = ()
+    unread: bool = False
 
     @property
     def score(self) -> float:
@@ -34,9 +37,28 @@ def peak(e: Explanation) -> float:
 def passages(e: Explanation) -> list[list[Run]]:
     """One list of runs per text: one, or two for a pair."""
     words, top = e.words(), peak(e)
-    if isinstance(e.text, str):
-        return [_runs(e.text, words, top)]
-    return [_runs(text, [w for w in words if w.segment == i], top) for i, text in enumerate(e.text)]
+    texts = (e.text,) if isinstance(e.text, str) else e.text
+    alone = len(texts) == 1
+    each = [_runs(text, [w for w in words if alone or w.segment == i], top) for i, text in enumerate(texts)]
+    parts = [[(a, b) for s, a, b in e.unread if alone or s == i] for i in range(len(texts))]
+    return [_greyed(runs, unread) for runs, unread in zip(each, parts, strict=True)]
+
+
+def _greyed(runs: list[Run], unread: list[tuple[int, int]]) -> list[Run]:
+    """The runs with what was not read set apart: a gap is cut where that begins and ends; a word of which a piece was
+    read is not grey."""
+    if not unread:
+        return runs
+    found: list[Run] = []
+    start = 0
+    for run in runs:
+        end = start + len(run.text)
+        edges = {edge for part in unread for edge in part if start < edge < end and not run.words}
+        for a, b in pairwise([start, *sorted(edges), end]):
+            grey = a < b and any(first <= a and b <= last for first, last in unread)
+            found.append(replace(run, text=run.text[a - start : b - start], unread=grey))
+        start = end
+    return found
 
 
 def _runs(text: str, words: list[Word], top: float) -> list[Run]:

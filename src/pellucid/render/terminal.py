@@ -18,9 +18,12 @@ from .facts import (
     about,
     at_layers,
     decimals,
+    differing,
     equation,
+    how,
     is_complete,
     label,
+    part_sums,
     percent,
     plain,
     plus_minus,
@@ -64,16 +67,34 @@ def _lines(explanations: Sequence[Explanation]) -> RenderableType:
     """What was explained, line by line: each with its strongest words, and its proof."""
     first = explanations[0]
     table = Table.grid(padding=(0, 2))
-    for column in ("explained", "output", "strongest words", "relative delta"):
-        numbers = column in ("output", "relative delta")
+    differ, common = differing(explanations)
+    columns = ("explained", *differ, "output", "strongest words", "relative delta")
+    for column in columns:
+        numbers = column in ("output", "relative delta", "passes")
         table.add_column(justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
-    table.add_row(*(Text(c, DIM) for c in ("explained", "output", "strongest words", "relative delta")))
+    table.add_row(*(Text(c, DIM) for c in columns))
     for e in explanations:
         place = e.tokens[e.target.position].text if e.target.position is not None else e.target.name
         name = Text(label(place)).append("" if place == e.target.name else f"  {visible(e.target.name)}", DIM)
-        table.add_row(name, plain(e.output, decimals(e.output)), _strongest(e), f"{e.relative_delta:.2g}")
-    facts = [(n, visible(v)) for n, v in (*about(first)[1:], ("passes", str(first.passes)), ("status", first.status))]
-    return Group(*_texts_alone(first), Text(""), table, Text(""), _facts(facts))
+        own = dict(how(e))
+        told = (visible(own.get(column, "")) for column in differ)
+        table.add_row(name, *told, plain(e.output, decimals(e.output)), _strongest(e), f"{e.relative_delta:.2g}")
+    facts = [_facts([(n, visible(v)) for n, v in common])] if common else []
+    return Group(*_texts_alone(first), Text(""), table, Text(""), *facts, *_notes_of(explanations))
+
+
+def _notes_of(explanations: Sequence[Explanation]) -> list[Text]:
+    """The notes of several explanations, each once; which they are of, where not of all."""
+    of: dict[str, list[int]] = {}
+    for i, e in enumerate(explanations, 1):
+        for note in e.notes:
+            of.setdefault(note, []).append(i)
+    rows = {note: "" if len(n) == len(explanations) else f"row {', '.join(map(str, n))}: " for note, n in of.items()}
+    return [_note(row + note) for note, row in rows.items()]
+
+
+def _note(note: str) -> Text:
+    return Text("note  ", DIM).append(visible(note), Style(dim=False, italic=True))
 
 
 def _strongest(e: Explanation, special: bool = False) -> Text:
@@ -97,8 +118,8 @@ def _layers(e: Explanation) -> RenderableType:
 
 
 def _texts_alone(e: Explanation) -> list[RenderableType]:
-    texts = (e.text,) if isinstance(e.text, str) else e.text
-    return [Text(visible(t, keep="\n\t"), DIM if i else "") for i, t in enumerate(texts)]
+    plain_text = lambda runs: Text().join(Text(visible(r.text, keep="\n\t"), DIM if r.unread else "") for r in runs)
+    return [plain_text(runs) for runs in passages(e)]
 
 
 def _header(e: Explanation) -> RenderableType:
@@ -125,7 +146,7 @@ def _passage(runs: list[Run], top: float) -> Text:
     for run in runs:
         t = strength(run.score, top)
         if run.text:
-            text.append(visible(run.text, keep="\n\t"), _style(t) if run.words else "")
+            text.append(visible(run.text, keep="\n\t"), DIM if run.unread else _style(t) if run.words else "")
         else:
             text.append("" if not text or text.plain[-1].isspace() else " ")
             text.append(label(run.words[0].text), _style(t) + Style(italic=True)).append(" ")
@@ -188,7 +209,9 @@ def _sum(e: Explanation) -> list[Text]:
     for term, sign in zip(equation(e), ("", " + ", " + ", " = "), strict=True):
         line.append(sign).append(f"{term.name} ", DIM).append(term.shown, BOLD)
     facts = _facts([(name, visible(value)) for name, value in proof(e)])
-    return [line, facts, *([] if is_complete(e) else [Text(visible(verdict(e)), Style(italic=True))])]
+    parts = [Text("parts ", DIM).append(visible(part_sums(e)))] if e.parts else []
+    caution = [] if is_complete(e) else [Text(visible(verdict(e)), Style(italic=True))]
+    return [line, facts, *parts, *caution, *map(_note, e.notes)]
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Text:

@@ -18,6 +18,7 @@ from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target, Token
 from ...problem import Select
 from ..encoding import Encoding, encode, read
+from ..inputs import Form, Given, Ids
 from .naming import covering, occurrence, only_keys, token_at
 from .task import Asked, Goal, Inputs, Task, at, by_function, checked, checked_output, field, one_sequence
 
@@ -34,6 +35,10 @@ CONTEXT = 1
 Logits = Mapping[str, Tensor]
 """For "start" and "end" a logit for each position, (rows, tokens)."""
 
+_FORM = (
+    "a question and its context: {'question': …, 'context': …}, a pair (question, context), or --context T on the "
+    "command line"
+)
 _WAYS = (
     "expected None or 'start' or 'end' (of the predicted answer), the text of an answer as the context has it, a "
     "token's number, or a mapping with 'answer' (and 'occurrence'), 'span', 'position' or 'at': 'max', and 'which': "
@@ -59,13 +64,12 @@ def answer_logits(outputs: Any, inputs: Inputs) -> dict[str, Tensor]:
 def questions(model: Model, items: Sequence[Any], truncate: bool, max_new_tokens: int) -> list[Encoding]:
     """A question and its context each; where they are too long together only the context is cut. Raises InputError."""
     for i, item in enumerate(items):
-        if read(item)[1] is None:
-            raise InputError(
-                f"Input {i} ({item!r:.60}) is one text; expected a question and its context: {{'question': …, "
-                "'context': …}, a pair (question, context), or --context T on the command line."
-            )
+        if not isinstance(item, Ids) and read(item)[1] is None:
+            raise InputError(f"Input {i} ({item!r:.60}) is one text; expected {_FORM}.")
     found = encode(model.tokenizer, items, model.limit, "only_second" if truncate else False)
     for i, encoding in enumerate(found):
+        if isinstance(encoding.text, str):
+            raise InputError(f"The ids of input {i} are those of one text ({encoding.text!r:.60}); expected {_FORM}.")
         if not any(_is_candidate(t) for t in encoding.tokens):
             raise InputError(
                 f"Nothing of the context of input {i} ({encoding.text[CONTEXT]!r:.40}) is left as a token; expected at "
@@ -180,6 +184,27 @@ def _predicted(
     return spans, predictions
 
 
+def _answer(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
+    """The first of the true answers, which SQuAD has as `{"text": […], "answer_start": […]}`; None without one."""
+    texts = label.get("text") if isinstance(label, Mapping) else label
+    first = texts[0] if isinstance(texts, (list, tuple)) and texts else texts
+    first = first.get("text") if isinstance(first, Mapping) else first
+    return first if isinstance(first, str) and first else None
+
+
+ASKED = Form(
+    (
+        {
+            "question": ("question", "query"),
+            "context": ("context", "passage", "paragraph", "document", "text", "article", "sentence"),
+        },
+    ),
+    _FORM,
+    labels=("answers", "answer", "label"),
+    made=lambda parts: (parts["question"], parts["context"]),
+    named=_answer,
+)
+
 QUESTION_ANSWERING = Task(
     "question-answering",
     ("ForQuestionAnswering", "ForQuestionAnsweringSimple"),
@@ -187,5 +212,6 @@ QUESTION_ANSWERING = Task(
     one_sequence(answer_logits),
     answer_goals,
     questions,
+    ASKED,
     windows="best",
 )

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from ...errors import InputError, TextTooLong, UnsupportedModel
 from ...explanation import Token
 from .. import prefix
-from ..encoding import Encoding, encode, tokens_of
+from ..encoding import Encoding, encode, left_out, tokens_of
+from ..inputs import TEXT, Form, Ids
+from ..spelling import spelled, written_as
 from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
-from .generating import end_tokens, generated, spelled, written_as
+from .generating import end_tokens, generated
 from .task import Inputs, Task, checked, field
 
 if TYPE_CHECKING:
@@ -74,6 +76,21 @@ def resumed(model: Model, x: Tensor, sequences: Sequence[Inputs], owns: Sequence
 
 # ---------------------------------------------------------------------------------------------- what the user asked for
 
+_FORM = (
+    "a prompt, a pair (prompt, continuation), or a mapping such as {'prompt': …, 'continuation': …, 'versus': …} or "
+    "{'messages': [{'role': 'user', 'content': …}]}"
+)
+_AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "versus": ("versus", "rejected")}
+CONTINUED = Form(
+    (
+        {"prompt": ("prompt", *(name for name in TEXT if name not in ("context", "premise")), "instruction"), **_AFTER},
+        {"messages": ("messages", "conversation"), **_AFTER},
+    ),
+    _FORM,
+    optional=frozenset(_AFTER),
+    listed=frozenset({"messages"}),
+)
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -104,7 +121,7 @@ def prompts(model: Model, items: Sequence[Any], truncate: bool = False, max_new_
 
 def _read(item: Any) -> tuple[Any, str | None, str | None]:
     """The prompt or the messages, the continuation and the other one, from what the user passed."""
-    if isinstance(item, str):
+    if isinstance(item, (str, Ids)):
         return item, None, None
     if isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return item[0], item[1], None
@@ -115,16 +132,13 @@ def _read(item: Any) -> tuple[Any, str | None, str | None]:
         texts = all(t is None or isinstance(t, str) for t in (text, versus)) and (text is not None or versus is None)
         if known and texts and (start == "messages" or isinstance(item[start], str)):
             return item[start], text, versus
-    raise InputError(
-        f"Found {item!r:.80} as an input; expected a prompt, a pair (prompt, continuation), or a mapping such as "
-        "{'prompt': …, 'continuation': …, 'versus': …} or {'messages': [{'role': 'user', 'content': …}]}."
-    )
+    raise InputError(f"Found {item!r:.80} as an input; expected {_FORM}.")
 
 
 def _encoded(
     model: Model, start: Any, text: str | None, versus: str | None, truncate: bool, max_new_tokens: int
 ) -> Encoding:
-    prompt = _prompt(model, start) if isinstance(start, str) else _chat(model, start)
+    prompt = _prompt(model, start) if isinstance(start, (str, Ids)) else _chat(model, start)
     room = None if model.limit is None else model.limit - len(prompt.ids)
     if room is not None and room < 1:
         raise TextTooLong(
@@ -144,7 +158,10 @@ def _encoded(
                 f"{model.limit}, which this model takes. Shorten them, or pass truncate=True (--truncate) to explain "
                 "the beginning only."
             )
-    tokens, others = tokens[:room], others[:room]
+    kept = [t[:room] for t in (tokens, others)]
+    unread = (*left_out(tokens, kept[0]), *left_out(others, kept[1]))
+    cut = len(tokens) + len(others) - sum(map(len, kept))
+    tokens, others = kept
     first = len(prompt.tokens)
     n = len(prompt.texts)
     sequences = [_sequence(prompt, tokens)]
@@ -163,6 +180,8 @@ def _encoded(
         (*prompt.tokens, *tokens, *others),
         {"continuations": found},
         kind=len(sequences),
+        unread=unread,
+        cut=cut,
     )
 
 
@@ -174,8 +193,9 @@ def _sequence(prompt: Prompt, tokens: Sequence[Token]) -> dict[str, list[int]]:
     return {**inputs, "attention_mask": [1] * (n + len(tokens)), PLACES: [1] * n + list(range(2, len(tokens) + 2))}
 
 
-def _prompt(model: Model, text: str) -> Prompt:
-    (found,) = encode(model.tokenizer, [text], None)
+def _prompt(model: Model, given: str | Ids) -> Prompt:
+    (found,) = encode(model.tokenizer, [given], None)
+    text = found.text if isinstance(found.text, str) else " ".join(found.text)
     return Prompt((text,), text, found.sequences[0], found.tokens, True)
 
 
@@ -298,6 +318,7 @@ TEXT_GENERATION = Task(
     continued,
     continuation_goals,
     prompts,
+    CONTINUED,
     places=PLACES,
     resumed=resumed,
 )

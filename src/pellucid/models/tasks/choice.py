@@ -16,13 +16,16 @@ from torch.nn.functional import pad
 
 from ...errors import InputError
 from ..encoding import Encoding, encode, joined
+from ..inputs import Form, Given, label_named
 from .classification import class_logits, label_goals
 from .task import Asked, Goal, Inputs, Task
 
 if TYPE_CHECKING:
     from ..model import Model
 
-_PROMPTS = ("prompt", "text", "question")
+_PROMPT = ("prompt", "text", "question", "question_stem", "context", "ctx", "premise", "goal", "sentence", "sent1")
+_CHOICES = ("choices", "options", "endings", "alternatives")
+_FORM = "a prompt and its choices: {'prompt': 'a text', 'choices': ['one', 'another']}"
 
 
 def scored(model: Model, x: Tensor | None, *sequences: Inputs) -> Tensor:
@@ -55,14 +58,11 @@ def choices(model: Model, items: Sequence[Any], truncate: bool = False, max_new_
 
 def _read(item: Any) -> tuple[str, tuple[str, ...]]:
     given: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
-    prompt: Any = next((given[name] for name in _PROMPTS if name in given), None)
+    prompt: Any = given.get("prompt")
     offered: Any = given.get("choices")
     listed = isinstance(offered, Sequence) and not isinstance(offered, str)
     if not isinstance(prompt, str) or not listed or not all(isinstance(c, str) for c in offered):
-        raise InputError(
-            f"Found {item!r:.80} as an input; multiple choice expects a prompt and its choices: "
-            "{'prompt': 'a text', 'choices': ['one', 'another']}."
-        )
+        raise InputError(f"Found {item!r:.80} as an input; multiple choice expects {_FORM}.")
     if len(offered) < 2:
         raise InputError(f"Found {len(offered)} choices; expected at least two, or there is nothing to choose.")
     return prompt, tuple(offered)
@@ -80,6 +80,45 @@ def choice_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     return [Goal(select, [g.targets[0] for g in each], [g.predictions[0] for g in each])]
 
 
+def _made(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompt and the choices, which some data sets have as `{"text": […], "label": ["A", "B", …]}`, others as a
+    column each: choice1, choice2, …"""
+    offered = parts.get("choices", [parts[n] for n in _NUMBERED if n in parts])
+    return {"prompt": parts["prompt"], "choices": offered["text"] if isinstance(offered, Mapping) else offered}
+
+
+def _right(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
+    """The text of the choice that a number from 0, a letter, or a name means."""
+    offered = given.parts.get("choices")
+    names = list(offered["label"]) if isinstance(offered, Mapping) and "label" in offered else []
+    texts = tuple(encoding.text[1:])
+    if isinstance(label, str):
+        names = names or [chr(ord("A") + i) for i in range(len(texts))]
+        return texts[names.index(label)] if label in names else label_named(label, texts)
+    return label_named(label, texts)
+
+
+_NUMBERED = tuple(f"choice{i}" for i in range(10))
+_COLUMNS = [
+    {f"choice{i}": (f"{name}{i + first}",) for i in range(n)}
+    for name, first, n in (
+        *(("choice", 1, n) for n in range(2, 6)),
+        *(("ending", 0, n) for n in range(2, 6)),
+        *(("option", 1, n) for n in range(2, 6)),
+        *(("answer", 0, n) for n in range(2, 6)),
+        ("sol", 1, 2),
+    )
+]
+OFFERED = Form(
+    ({"prompt": _PROMPT, "choices": _CHOICES}, *({"prompt": _PROMPT, **columns} for columns in _COLUMNS)),
+    _FORM,
+    listed=frozenset({"choices"}),
+    labels=("label", "answerKey", "answer", "correct", "labels"),
+    made=_made,
+    named=_right,
+    ids=False,
+)
+
 MULTIPLE_CHOICE = Task(
-    "multiple-choice", ("ForMultipleChoice",), "AutoModelForMultipleChoice", scored, choice_goals, encode=choices
+    "multiple-choice", ("ForMultipleChoice",), "AutoModelForMultipleChoice", scored, choice_goals, choices, OFFERED
 )

@@ -18,7 +18,7 @@ from ...errors import InputError, UnknownTarget
 from ...explanation import Target, Token
 from ..baselines import token_id
 from ..encoding import Encoding
-from .generating import written_as
+from ..spelling import written_as
 from .task import Asked, Goal, Inputs, checked
 
 PLACES = "continues"

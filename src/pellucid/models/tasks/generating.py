@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import InputError
-from ...explanation import Token
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -43,35 +42,3 @@ def end_tokens(model: Model) -> tuple[int, ...]:
     """The ids that end a generation."""
     ends = getattr(getattr(model.model, "generation_config", None), "eos_token_id", None)
     return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (int(ends),)
-
-
-def spelled(tokenizer: Any, before: Sequence[int], ids: Sequence[int], text: str, segment: int) -> list[Token]:
-    """Tokens whose ids no tokenizer would make of their text: each spans what it adds to the text when decoded.
-
-    before: the ids that they follow. A token that is part of a character spans all of it.
-    """
-    written = [tokenizer.decode([*before, *ids[:k]], skip_special_tokens=True) for k in range(len(ids) + 1)]
-    ends = [_agreed(so_far[len(written[0]) :], text) for so_far in written]
-    tokens: list[Token] = []
-    word, last = -1, -1
-    for k, i in enumerate(ids):
-        a = ends[k]
-        partial = written[k + 1].endswith("\ufffd")
-        b = a if written[k + 1] == written[k] and not partial else next((end for end in ends[k + 1 :] if end > a), a)
-        while a < b and text[a].isspace():
-            a += 1
-        word += 0 if b > a and last >= 0 and not any(c.isspace() for c in text[last:a]) else 1
-        last = b
-        tokens.append(Token(written_as(tokenizer, i), i, (a, b), False, word, segment))
-    return tokens
-
-
-def written_as(tokenizer: Any, i: int) -> str:
-    """A token as the tokenizer writes it; its id where there is none: a model may have room for more than those."""
-    found = tokenizer.convert_ids_to_tokens(i)
-    return f"[{i}]" if found is None else str(found)
-
-
-def _agreed(a: str, b: str) -> int:
-    """How many characters two texts begin with in common."""
-    return next((i for i, (c, d) in enumerate(zip(a, b, strict=False)) if c != d), min(len(a), len(b)))

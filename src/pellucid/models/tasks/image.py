@@ -20,6 +20,7 @@ from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedMode
 from ...explanation import Token
 from .. import sites
 from ..encoding import Encoding
+from ..inputs import Form
 from ..modality import Modality, Sequences
 from .classification import class_logits, label_goals
 from .task import Task, one_sequence
@@ -183,12 +184,22 @@ def _fits(spec: Tensor, like: Tensor) -> bool:
 
 IMAGE = Modality("AutoImageProcessor", PIXELS, _patch_embedding, _stacked, _empty)
 
+SHOWN = Form(
+    ({"image": ("image", "img", "picture", "photo", "file", "path", "image_path")},),
+    "an image: a PIL image, a NumPy array (height, width, channels), the path of an image file, or a mapping "
+    "{'image': …, 'label': …}",
+    made=lambda parts: parts["image"],
+    labels=("label", "labels", "fine_label", "coarse_label", "class", "category"),
+    ids=False,
+)
+
 IMAGE_CLASSIFICATION = Task(
     "image-classification",
     ("ForImageClassification", "ForImageClassificationWithTeacher"),
     "AutoModelForImageClassification",
     one_sequence(class_logits),
     label_goals,
-    encode=images,
+    images,
+    SHOWN,
     reads=IMAGE,
 )

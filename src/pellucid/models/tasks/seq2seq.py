@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from ...errors import InputError, TextTooLong, UnsupportedModel
 from ...explanation import Token
 from .. import sites
-from ..encoding import Encoding, encode, tokens_of
+from ..encoding import Encoding, encode, left_out, tokens_of
+from ..inputs import TEXT, Form, Ids
+from ..spelling import written_as
 from .causal import continuing
 from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
-from .generating import generated, written_as
+from .generating import generated
 from .task import Inputs, Task, field
 
 if TYPE_CHECKING:
@@ -95,18 +97,29 @@ def pairs(model: Model, items: Sequence[Any], truncate: bool = False, max_new_to
     ]
 
 
-def _read(item: Any) -> tuple[str, str | None]:
-    found: Any = (item, None) if isinstance(item, str) else item
+_FORM = "a source, a pair (source, target), or {'source': 'a text', 'target': 'another'}"
+TRANSLATED = Form(
+    (
+        {
+            "source": ("source", "source_text", "dialogue", "input", *TEXT),
+            "target": ("target", "target_text", "summary", "highlights", "output", "answer"),
+        },
+    ),
+    _FORM,
+    optional=frozenset({"target"}),
+    labels=("label",),
+)
+
+
+def _read(item: Any) -> tuple[str | Ids, str | None]:
+    found: Any = (item, None) if isinstance(item, (str, Ids)) else item
     if isinstance(item, Mapping) and set(item) <= {"source", "target"}:
         found = item.get("source"), item.get("target")
-    if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], str):
+    if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], (str, Ids)):
         source, target = found
         if target is None or (isinstance(target, str) and target.strip()):
             return source, target
-    raise InputError(
-        f"Found {item!r:.80} as an input; expected a source, a pair (source, target), or "
-        "{'source': 'a text', 'target': 'another'}."
-    )
+    raise InputError(f"Found {item!r:.80} as an input; expected {_FORM}.")
 
 
 def _encoded(model: Model, source: Encoding, target: str | None, truncate: bool, most: int) -> Encoding:
@@ -124,6 +137,8 @@ def _encoded(model: Model, source: Encoding, target: str | None, truncate: bool,
             f"The target has {len(context) + len(tokens)} tokens; expected at most {model.limit}. Shorten it, or pass "
             "truncate=True (--truncate) to explain its beginning only."
         )
+    unread = (*source.unread, *left_out(tokens, tokens[:room]))
+    cut = source.cut + len(tokens) - len(tokens[:room])
     tokens = tokens[:room]
     before = tuple(Token(written_as(model.tokenizer, i), i, None, True, None, 1) for i in context)
     (inputs,) = source.sequences
@@ -135,6 +150,8 @@ def _encoded(model: Model, source: Encoding, target: str | None, truncate: bool,
         ({**inputs, PLACES: [1] * n}, {"input_ids": decoder, PLACES: places}),
         (*source.tokens, *before, *tokens),
         {"continuations": [(n + len(context), len(tokens), 1)]},
+        unread=unread,
+        cut=cut,
     )
 
 
@@ -178,6 +195,7 @@ TEXT2TEXT_GENERATION = Task(
     translated,
     continuation_goals,
     pairs,
+    TRANSLATED,
     decodes=True,
     places=PLACES,
     embeds=_embeds,

@@ -21,6 +21,7 @@ from torch import Tensor
 from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ..encoding import Encoding, encode, joined, read
+from ..inputs import PAIRS, Form
 from .task import Asked, Goal, Inputs, Task, checked, field
 
 if TYPE_CHECKING:
@@ -163,4 +164,11 @@ def embeds(architecture: str) -> bool:
     return architecture in {*auto.MODEL_MAPPING_NAMES.values(), *auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.values()}
 
 
-SENTENCE_SIMILARITY = Task("sentence-similarity", (), "AutoModel", cosine, cosine_goal, encode=pairs)
+COMPARED = Form(
+    tuple({"text": (a,), "text_pair": (b,)} for a, b in PAIRS),
+    "two to compare: ('a', 'b'), {'text': …, 'text_pair': …} or {'sentence1': …, 'sentence2': …}",
+    made=lambda parts: (parts["text"], parts["text_pair"]),
+    ids=False,
+)
+
+SENTENCE_SIMILARITY = Task("sentence-similarity", (), "AutoModel", cosine, cosine_goal, pairs, COMPARED)

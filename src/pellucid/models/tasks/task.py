@@ -13,6 +13,7 @@ from ...errors import InputError, NonFiniteOutput, UnknownTarget, UnsupportedMod
 from ...explanation import Target
 from ...problem import Select
 from ..encoding import Encoding, encoded
+from ..inputs import TEXT_OR_PAIR, Form
 from ..modality import TEXT, Modality
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Task:
         with x (rows, tokens of all sequences, hidden) as the output of its embedding module; on its own ids where x is
         None.
     goals: `(asked, outputs at x) -> goals`, at least one.
-    encode: `(model, items, truncate, max_new_tokens) -> encodings`, one for each item, in order.
+    form: what its inputs may be.
+    encode: `(model, items, truncate, max_new_tokens) -> encodings`, one for each item that the form made, in order.
     aimed: `(encoding, target) -> encoding`: where the target decides what goes into the model.
     deletes: whether tokens can be deleted: not where the outputs belong to positions.
     reads: how these reach the model.
@@ -83,6 +85,7 @@ class Task:
     run: Callable[..., Any]
     goals: Callable[[Asked, Any], list[Goal]]
     encode: Callable[[Model, Sequence[Any], bool, int], list[Encoding]] = encoded
+    form: Form = TEXT_OR_PAIR
     aimed: Callable[[Encoding, Any], Encoding] = lambda encoding, target: encoding
     deletes: bool = False
     reads: Modality = TEXT

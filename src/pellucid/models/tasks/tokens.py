@@ -8,7 +8,10 @@ of the label predicted at its first token.
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +20,8 @@ from torch import Tensor
 from ...errors import UnknownTarget
 from ...explanation import Target, Token
 from ...problem import Select
-from ..encoding import Encoding
+from ..encoding import Encoding, encoded
+from ..inputs import TEXT_OR_PAIR, Given, label_named
 from .naming import covering, label_index, named_labels, occurrence, only_keys, token_at
 from .task import Asked, Goal, Task, at, at_positions, by_function, checked, checked_output, one_sequence
 
@@ -174,10 +178,33 @@ def _tag(name: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else ("", name)
 
 
+def _tags(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> tuple[str | None, ...] | None:
+    """The true tag of each token: that of the word which it is a piece of. None where it is not one to a word."""
+    words = given.parts.get("tokens")
+    tags = label.tolist() if isinstance(label, Tensor) else label
+    if words is None or not isinstance(tags, (list, tuple)) or len(tags) != len(words):
+        return None
+    starts = [0, *accumulate(len(w) + 1 for w in words)]
+    named = [label_named(tag, labels) for tag in tags]
+    return tuple(None if t.special or not t.span else named[bisect(starts, t.span[0]) - 1] for t in encoding.tokens)
+
+
+TAGGED = replace(
+    TEXT_OR_PAIR,
+    layouts=({"tokens": ("tokens", "words")}, *TEXT_OR_PAIR.layouts),
+    says=f"{TEXT_OR_PAIR.says}, or words: {{'tokens': ['Angela', 'Merkel'], 'ner_tags': [1, 2]}}",
+    listed=frozenset({"tokens"}),
+    labels=("labels", "tags", "label", "ner_tags", "pos_tags", "upos", "xpos", "chunk_tags", "spans", "langs"),
+    made=lambda parts: " ".join(parts["tokens"]) if "tokens" in parts else TEXT_OR_PAIR.made(parts),
+    named=_tags,
+)
+
 TOKEN_CLASSIFICATION = Task(
     "token-classification",
     ("ForTokenClassification",),
     "AutoModelForTokenClassification",
     one_sequence(at_positions),
     token_goals,
+    encoded,
+    TAGGED,
 )

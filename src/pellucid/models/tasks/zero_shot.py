@@ -19,6 +19,8 @@ from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ..batching import groups
 from ..encoding import Encoding, encode
+from ..inputs import TEXT, Form, Given
+from ..inputs import label_named as true_label
 from .classification import class_logits
 from .naming import label_named
 from .task import Asked, Goal, Task, checked, checked_output, one_sequence
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 TEMPLATE = "This example is {}."
 
+_FORM = (
+    f"a mapping {{'text': …, 'labels': ['sports', 'politics'], 'template': {TEMPLATE!r}}}, of which the template "
+    "may be left out"
+)
 _run = one_sequence(class_logits)
 
 
@@ -98,10 +104,7 @@ def inference_labels(labels: Sequence[str]) -> tuple[int, int]:
 def _given(i: int, item: Any) -> tuple[str, tuple[str, ...], str]:
     """The text, the labels and the template of an input. Raises InputError."""
     if not isinstance(item, Mapping) or not {"text", "labels"} <= set(item) <= {"text", "labels", "template"}:
-        raise InputError(
-            f"Found {item!r:.80} as input {i}; expected a mapping {{'text': …, 'labels': ['sports', 'politics'], "
-            f"'template': {TEMPLATE!r}}}, of which the template may be left out."
-        )
+        raise InputError(f"Found {item!r:.80} as input {i}; expected {_FORM}.")
     text, labels, template = item["text"], item["labels"], item.get("template", TEMPLATE)
     words = [text, *labels] if isinstance(labels, (list, tuple)) and labels else [None]
     if not all(isinstance(word, str) and word.strip() for word in words) or len(set(labels)) < len(labels):
@@ -130,6 +133,26 @@ def _of_label(asked: Mapping[str, Any], label: int) -> Encoding:
     return replace(asked["pairs"][label], asked={**asked, "label": label})
 
 
+def _true(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
+    return true_label(label, tuple(given.parts["labels"]))
+
+
+LABELLED = Form(
+    (
+        {
+            "text": ("sequence", *TEXT),
+            "labels": ("labels", "candidate_labels"),
+            "template": ("template", "hypothesis_template"),
+        },
+    ),
+    _FORM,
+    optional=frozenset({"template"}),
+    listed=frozenset({"labels"}),
+    labels=("label", "gold_label", "answer", "category"),
+    named=_true,
+    ids=False,
+)
+
 ZERO_SHOT = Task(
     "zero-shot-classification",
     (),  # no architecture says so: it is asked for by name
@@ -137,6 +160,7 @@ ZERO_SHOT = Task(
     _run,
     entailment_goals,
     hypotheses,
+    LABELLED,
     aimed,
     deletes=True,
 )
