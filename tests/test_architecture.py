@@ -17,7 +17,7 @@ FLOORS = [
     {"verifying"},
     {"explaining", "attributing"},
     {"documents"},
-    {"answering"},
+    {"answering", "categories"},
     {"methods", "models", "metrics", "render"},
     {"numerics", "problem", "explanation", "console"},
     {"types", "errors", "status"},

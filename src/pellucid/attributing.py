@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .categories import followed
 from .errors import InputError, UnknownTarget
 from .methods import METHODS
 from .methods import method as find_method
@@ -39,9 +40,12 @@ def attribute(
 
     f: `f(*x, *args)` returns a tensor, rows first; a row of it depends on that row of the input only. An `nn.Module`,
         a functional, a closure: nothing is replaced or patched.
-    x: a float tensor (rows, …), or a tuple of them; for the methods that remove elements also of integers or truth
-        values. `f` gets a copy, which it may change in place.
-    x0: the baseline, like `x`; one row or a number is spread over all rows. None means zero. For the methods over a
+    x: a tensor (rows, …), or a tuple of them, of floats or of integers or truth values that `f` looks up: the ids of
+        categories or tokens. `f` gets a copy, which it may change in place. Integers have no gradient, so a method that
+        needs one follows them through the look-ups that read them (an embedding, `weight[ids]`, `one_hot(ids).float()`,
+        a mask; see `categories`), and each id has one score.
+    x0: the baseline, like `x`; one row or a number is spread over all rows. None means zero, which for ids is category
+        0, whatever that is: name the category to compare with. For the methods over a
         distribution of baselines (gradient_shap, expected_gradients, deep_shap) its rows are the sample, as many as
         there are, and every row of `x` is compared with all of them, as in Captum.
     target: which output: an index, a tuple of indices, one index per row (a list, or integers (rows,)), or a function
@@ -60,16 +64,26 @@ def attribute(
         >>> a = pellucid.attribute(lambda x: (x * x).sum(-1), torch.tensor([[1.0, 2.0]]))
         >>> a.values, a.delta
         (tensor([[1., 4.]]), tensor([0.], dtype=torch.float64))
+
+        A number beside two categories, of which 0 and 2 are compared with:
+
+        >>> table = torch.tensor([[0.0, 0.0], [1.0, 2.0], [5.0, 5.0]])
+        >>> f = lambda number, ids: number[:, 0] * table[ids].sum((1, 2))
+        >>> x, x0 = (torch.tensor([[2.0]]), torch.tensor([[1, 2]])), (2.0, torch.tensor([[0, 2]]))
+        >>> pellucid.attribute(f, x, x0).values
+        (tensor([[0.]]), tensor([[6., 0.]]))
     """
     xs = x if isinstance(x, tuple) else (x,)
     row, given = find_method(method, options)
-    rows = _row_count(xs, row.groups)
+    rows = _row_count(xs)
     baselines = _baselines(xs, x0, row.distribution)
     own = lambda t: t.clone() if t.is_inference() else t
     more = args if isinstance(args, tuple) else () if args is None else (args,)
+    rows_first = _of_one_row if rows == 1 else lambda f: f
+    integers = not row.groups and not all(t.is_floating_point() for t in xs)
     on_copies = _on_copies(f, len(xs))
     problem = Problem(
-        _of_one_row(on_copies) if rows == 1 else on_copies,
+        on_copies if integers else rows_first(on_copies),
         tuple(own(t).detach() for t in xs),
         xs if row.distribution else baselines,
         lambda outputs: _select(target, outputs, rows),
@@ -83,19 +97,22 @@ def attribute(
     if groups is not None and not row.groups:
         remove = ", ".join(name for name, m in METHODS.items() if m.groups)
         raise InputError(f"Found groups with method={method!r}; expected a method that removes groups: {remove}.")
-    (answer,) = row.solve(problem, **given)
+    if integers:
+        lookups = followed(problem, rows_first)
+        answer = lookups.given_back(*row.solve(lookups.problem, **given))
+    else:
+        (answer,) = row.solve(problem, **given)
     return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])
 
 
-def _row_count(xs: Tensors, removed: bool) -> int:
-    """The rows, the same in each input. removed: elements are only removed, so they may be integers."""
+def _row_count(xs: Tensors) -> int:
+    """The rows, the same in each input."""
     for i, t in enumerate(xs):
-        fits = isinstance(t, Tensor) and t.ndim > 0 and (t.is_floating_point() or (removed and not t.is_complex()))
-        if not fits:
+        if not isinstance(t, Tensor) or t.ndim == 0 or t.is_complex():
             what = f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
             raise InputError(
-                f"Input {i} is {what}; expected a float tensor with rows first. Token ids have no gradient: pass their "
-                "embeddings, or use pellucid.explain."
+                f"Input {i} is {what}; expected a float tensor with rows first, or one of integers that the function "
+                "looks up. For a text use pellucid.explain."
             )
     sizes = {t.shape[0] for t in xs}
     if len(sizes) != 1 or 0 in sizes:
