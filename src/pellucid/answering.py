@@ -1,4 +1,4 @@
-"""One question asked of a batch of inputs: all baselines in the same Problem, and an Explanation for each goal."""
+"""One question asked of a batch of inputs: all baselines and targets in one Problem, an Explanation for each goal."""
 
 from __future__ import annotations
 
@@ -20,43 +20,49 @@ from .models import Model, depth
 from .models.baselines import name_of
 from .models.batching import together
 from .models.encoding import Encoding
+from .models.tasks import Goal
 from .problem import Attribution, Problem
 
 Goals = list[Explanation]
-"""One Explanation for each number that a task reads from an input: most have one."""
+"""One Explanation for each number that a task reads from an input for a target: most have one."""
+Answers = list[Goals]
+"""One for each target of a Question."""
 
 
 @dataclass(frozen=True)
 class Question:
     """What is asked of every input alike.
 
-    name, method, options: a row of METHODS and its options. target, baselines: as the user gave them.
+    name, method, options: a row of METHODS and its options. targets, baselines: as the user gave them; the targets
+    choose among the outputs of the same passes.
     how: what else `Model.problem` takes.
     """
 
     name: str
     method: Method
     options: Mapping[str, Any]
-    target: Any
+    targets: tuple[Any, ...]
     baselines: Sequence[Any]
     how: Mapping[str, Any]
 
 
-def answered(model: Model, batch: Sequence[Encoding], question: Question) -> list[Goals]:
-    """For each input of a batch its goals' Explanations, averaged over the baselines. The model is borrowed."""
-    found: list[dict[int, Goals]] = [{} for _ in batch]
+def answered(model: Model, batch: Sequence[Encoding], question: Question) -> list[Answers]:
+    """For each input of a batch and each target the Explanations of its goals, averaged over the baselines. The model
+    is borrowed."""
+    found: list[dict[int, Answers]] = [{} for _ in batch]
     for part in _parts(batch, question):
-        for mine, goals in zip(found, _solved(model, batch, question, part), strict=True):
-            mine |= goals
+        for mine, more in zip(found, _solved(model, batch, question, part), strict=True):
+            mine |= more
     name = ", ".join(map(name_of, question.baselines))
     return [_averaged([mine[b] for b in sorted(mine)], name) for mine in found]
 
 
-def _averaged(variants: list[Goals], name: str) -> Goals:
-    """For each goal of an input, one Explanation from those of its baselines."""
+def _averaged(variants: list[Answers], name: str) -> Answers:
+    """For each target and goal of an input, one Explanation from those of its baselines."""
     if len(variants) == 1:
         return variants[0]
-    return [average(same, name) for same in zip(*variants, strict=True)]
+    each = zip(*variants, strict=True)
+    return [[average(same, name) for same in zip(*goals, strict=True)] for goals in each]
 
 
 def _parts(batch: Sequence[Encoding], question: Question) -> list[list[int]]:
@@ -70,8 +76,8 @@ def _parts(batch: Sequence[Encoding], question: Question) -> list[list[int]]:
     return [[b] for b in alone] + [joined[i : i + size] for i in range(0, len(joined), size)]
 
 
-def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Goals]]:
-    """For each input its goals' Explanations for each baseline of a part; for a distribution, under its first.
+def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Answers]]:
+    """For each input its Answers for each baseline of a part; for a distribution, under its first.
 
     Where memory runs out, half of the inputs, or of the baselines, is tried. Raises OutOfMemory.
     """
@@ -96,12 +102,15 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
     return [a | b for a, b in zip(first, second, strict=True)]
 
 
-def _explained(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Goals]]:
+def _explained(
+    model: Model, batch: Sequence[Encoding], question: Question, part: list[int]
+) -> list[dict[int, Answers]]:
     start = time.perf_counter()
     given = [question.baselines[b] for b in part]
     problem, alone = _problem(model, batch, question, given)
     answers = question.method.solve(problem, **question.options)
-    goals = model.goals(batch, question.target, question.how["output"], answers[0].outputs)
+    each = _goals(model, batch, question, answers[0].outputs)
+    goals, of_target = [g for mine in each for g in mine], [t for t, mine in enumerate(each) for _ in mine]
     several = len(given) > 1 and not question.method.distribution
     rows = [(i, b) for i in range(len(batch)) for b in (part if several else part[:1])]
     if several:
@@ -110,9 +119,9 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
     inside = depth.fields(model, asked, question.how["detail"], answers, goals)
     meta = {**_meta(model, question), "seconds": (time.perf_counter() - start) / len(rows)}
     own = cast(Tensor, asked.mask).cpu()
-    found: list[dict[int, Goals]] = [{b: [] for j, b in rows if j == i} for i in range(len(batch))]
+    found = [{b: [[] for _ in each] for j, b in rows if j == i} for i in range(len(batch))]
     names = {b: name_of(question.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
-    for answer, goal, more in zip(answers, goals, inside, strict=True):
+    for answer, goal, more, t in zip(answers, goals, inside, of_target, strict=True):
         scores, error = _token_scores(answer), _token_errors(answer, own)
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
@@ -120,7 +129,7 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                 continue
             status = answer.row_status[row] if answer.row_status else answer.status
             output, baseline_output = answer.output[row].item(), answer.baseline_output[row].item()
-            found[i][b].append(
+            found[i][b][t].append(
                 Explanation(
                     text=batch[i].text,
                     tokens=batch[i].tokens,
@@ -149,12 +158,19 @@ def _problem(
     model: Model, batch: Sequence[Encoding], question: Question, given: Sequence[Any]
 ) -> tuple[Problem, Problem]:
     """A row for each input and baseline, those of an input next to each other; and with a row for each input alone."""
-    each = [model.problem(batch, baseline, question.target, **question.how) for baseline in given]
+    target = lambda outputs: tuple(g.select for mine in _goals(model, batch, question, outputs) for g in mine)
+    each = [model.problem(batch, baseline, question.targets[0], **question.how) for baseline in given]
+    each[0] = replace(each[0], target=target)
     if len(each) == 1:
         return each[0], each[0]
     x0 = zip(*(p.x0 for p in each), strict=True)
     rows = torch.arange(len(batch), device=each[0].x[0].device).repeat_interleave(len(each))
     return each[0].against(rows, tuple(torch.stack(t, 1).flatten(0, 1) for t in x0)), each[0]
+
+
+def _goals(model: Model, batch: Sequence[Encoding], question: Question, outputs: Any) -> list[list[Goal]]:
+    """The goals of each target."""
+    return [model.goals(batch, target, question.how["output"], outputs) for target in question.targets]
 
 
 def _token_scores(answer: Attribution) -> Tensor:
