@@ -1,4 +1,4 @@
-"""One question asked of a batch of inputs: all baselines in the same Problem, and an Explanation for each goal."""
+"""One question asked of a batch of inputs: all baselines and targets in one Problem, an Explanation for each goal."""
 
 from __future__ import annotations
 
@@ -22,45 +22,51 @@ from .models.baselines import name_of
 from .models.batching import together
 from .models.encoding import Encoding
 from .models.sites import OtherIds
+from .models.tasks import Goal
 from .notes import as_probable
 from .problem import Attribution, Problem
 from .randomness import RandomDraws
 
 Goals = list[Explanation]
-"""One Explanation for each number that a task reads from an input: most have one."""
+"""One Explanation for each number that a task reads from an input for a target: most have one."""
+Answers = list[Goals]
+"""One for each target of a Question."""
 
 
 @dataclass(frozen=True)
 class Question:
     """What is asked of every input alike.
 
-    name, method, options: a row of METHODS and its options. target, baselines: as the user gave them.
+    name, method, options: a row of METHODS and its options. targets, baselines: as the user gave them; the targets
+    choose among the outputs of the same passes.
     how: what else `Model.problem` takes.
     """
 
     name: str
     method: Method
     options: Mapping[str, Any]
-    target: Any
+    targets: tuple[Any, ...]
     baselines: Sequence[Any]
     how: Mapping[str, Any]
 
 
-def answered(model: Model, batch: Sequence[Encoding], question: Question) -> list[Goals]:
-    """For each input of a batch its goals' Explanations, averaged over the baselines. The model is borrowed."""
-    found: list[dict[int, Goals]] = [{} for _ in batch]
+def answered(model: Model, batch: Sequence[Encoding], question: Question) -> list[Answers]:
+    """For each input of a batch and each target the Explanations of its goals, averaged over the baselines. The model
+    is borrowed."""
+    found: list[dict[int, Answers]] = [{} for _ in batch]
     for part in _parts(batch, question):
-        for mine, goals in zip(found, _solved(model, batch, question, part), strict=True):
-            mine |= goals
+        for mine, more in zip(found, _solved(model, batch, question, part), strict=True):
+            mine |= more
     name = ", ".join(map(name_of, question.baselines))
     return [_averaged([mine[b] for b in sorted(mine)], name) for mine in found]
 
 
-def _averaged(variants: list[Goals], name: str) -> Goals:
-    """For each goal of an input, one Explanation from those of its baselines."""
+def _averaged(variants: list[Answers], name: str) -> Answers:
+    """For each target and goal of an input, one Explanation from those of its baselines."""
     if len(variants) == 1:
         return variants[0]
-    return [average(same, name) for same in zip(*variants, strict=True)]
+    each = zip(*variants, strict=True)
+    return [[average(same, name) for same in zip(*goals, strict=True)] for goals in each]
 
 
 def _parts(batch: Sequence[Encoding], question: Question) -> list[list[int]]:
@@ -74,8 +80,8 @@ def _parts(batch: Sequence[Encoding], question: Question) -> list[list[int]]:
     return [[b] for b in alone] + [joined[i : i + size] for i in range(0, len(joined), size)]
 
 
-def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Goals]]:
-    """For each input its goals' Explanations for each baseline of a part; for a distribution, under its first.
+def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Answers]]:
+    """For each input its Answers for each baseline of a part; for a distribution, under its first.
 
     Where memory runs out, half of the inputs, or of the baselines, is tried. Raises OutOfMemory.
     """
@@ -104,20 +110,23 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
     return [a | b for a, b in zip(first, second, strict=True)]
 
 
-def _explained(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Goals]]:
+def _explained(
+    model: Model, batch: Sequence[Encoding], question: Question, part: list[int]
+) -> list[dict[int, Answers]]:
     start = time.perf_counter()
     given = [question.baselines[b] for b in part]
     detail = question.how["detail"]
-    each = [_problem(model, batch, question, baseline, detail - {"parts"}) for baseline in given]
-    if len(each) > 1 and not question.method.distribution and any(p.token_of is not None for p in each):
+    problems = [_problem(model, batch, question, baseline, detail - {"parts"}) for baseline in given]
+    if len(problems) > 1 and not question.method.distribution and any(p.token_of is not None for p in problems):
         # look-ups that were followed differ from baseline to baseline
         apart = [_explained(model, batch, question, [b]) for b in part]
         return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*apart, strict=True)]
-    problem, alone = _compared(each), each[0]
+    problem, alone = _compared(problems), problems[0]
     listening, kept = chances.heard(problem)
     answers = question.method.solve(listening, **question.options)
-    goals = model.goals(batch, question.target, question.how["output"], answers[0].outputs)
-    probable = _as_probable(model, batch, question, goals, problem, answers, kept)
+    each = _goals(model, batch, question, answers[0].outputs)
+    goals, of_target = [g for mine in each for g in mine], [t for t, mine in enumerate(each) for _ in mine]
+    probable = _as_probable(model, batch, question, each, problem, answers, kept)
     several = len(given) > 1 and not question.method.distribution
     rows = [(i, b) for i in range(len(batch)) for b in (part if several else part[:1])]
     if several:
@@ -127,9 +136,10 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
     parts = _in_parts(model, batch, question, given) if "parts" in detail else [[{}] * len(rows)] * len(goals)
     meta = {**_meta(model, question), "seconds": (time.perf_counter() - start) / len(rows)}
     own = cast(Tensor, asked.tokens).cpu()
-    found: list[dict[int, Goals]] = [{b: [] for j, b in rows if j == i} for i in range(len(batch))]
+    found = [{b: [[] for _ in each] for j, b in rows if j == i} for i in range(len(batch))]
     names = {b: name_of(question.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
-    for answer, goal, more, in_parts, even in zip(answers, goals, inside, parts, probable, strict=True):
+    of_goals = zip(answers, goals, inside, parts, probable, of_target, strict=True)
+    for answer, goal, more, in_parts, even, t in of_goals:
         scores, error = _token_scores(answer, asked), _token_errors(answer, asked)
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
@@ -137,7 +147,7 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                 continue
             status = answer.row_status[row] if answer.row_status else answer.status
             output, baseline_output = answer.output[row].item(), answer.baseline_output[row].item()
-            found[i][b].append(
+            found[i][b][t].append(
                 Explanation(
                     text=batch[i].text,
                     tokens=batch[i].tokens,
@@ -167,15 +177,20 @@ def _as_probable(
     model: Model,
     batch: Sequence[Encoding],
     question: Question,
-    goals: Sequence[Any],
+    goals: Sequence[Sequence[Goal]],
     problem: Problem,
     answers: Sequence[Attribution],
     kept: list[Any],
 ) -> list[list[bool]]:
-    """As `chances.as_probable`; a sample of baselines is no one baseline."""
-    if question.method.distribution:
-        return [[False] * len(batch)] * len(goals)
-    return chances.as_probable(model, batch, question.target, question.how["output"], goals, problem, answers, kept)
+    """As `chances.as_probable`, for the goals of each target; a sample of baselines is no one baseline."""
+    found: list[list[bool]] = []
+    for target, mine in zip(question.targets, goals, strict=True):
+        own, output = answers[len(found) : len(found) + len(mine)], question.how["output"]
+        if question.method.distribution:
+            found += [[False] * len(batch)] * len(mine)
+        else:
+            found += chances.as_probable(model, batch, target, output, mine, problem, own, kept)
+    return found
 
 
 def _in_parts(
@@ -200,8 +215,9 @@ def _parts_told(found: Mapping[str, Any], baseline: str) -> dict[str, Any]:
 def _problem(
     model: Model, batch: Sequence[Encoding], question: Question, baseline: Any, detail: frozenset[str]
 ) -> Problem:
-    how = {**question.how, "detail": detail}
-    return model.problem(batch, baseline, question.target, **how, removes=question.method.groups)
+    how = {**question.how, "detail": detail, "removes": question.method.groups}
+    target = lambda outputs: tuple(g.select for mine in _goals(model, batch, question, outputs) for g in mine)
+    return replace(model.problem(batch, baseline, question.targets[0], **how), target=target)
 
 
 def _compared(each: Sequence[Problem]) -> Problem:
@@ -220,6 +236,11 @@ def _compared(each: Sequence[Problem]) -> Problem:
     x0 = zip(*(p.x0 for p in each), strict=True)
     rows = torch.arange(first.rows, device=first.x[0].device).repeat_interleave(len(each))
     return first.against(rows, tuple(torch.stack(t, 1).flatten(0, 1) for t in x0))
+
+
+def _goals(model: Model, batch: Sequence[Encoding], question: Question, outputs: Any) -> list[list[Goal]]:
+    """The goals of each target."""
+    return [model.goals(batch, target, question.how["output"], outputs) for target in question.targets]
 
 
 def _token_scores(answer: Attribution, problem: Problem) -> Tensor:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .answering import Goals, Question
+from .answering import Answers, Question
 from .answering import answered as answered_whole
 from .errors import InputError, UnknownTarget
 from .explanation import Explanation
@@ -31,7 +31,7 @@ from .models.windows import Window, Windows, cut
 from .status import combined
 
 
-def answered(model: Model, batch: Sequence[Encoding], question: Question, windows: Windows | None) -> list[Goals]:
+def answered(model: Model, batch: Sequence[Encoding], question: Question, windows: Windows | None) -> list[Answers]:
     """As `answering.answered`, with documents longer than a window in windows."""
     if windows is None:
         return answered_whole(model, batch, question)
@@ -40,7 +40,7 @@ def answered(model: Model, batch: Sequence[Encoding], question: Question, window
     return [next(whole) if len(e) <= windows.size else _in_windows(model, e, question, windows) for e in batch]
 
 
-def _in_windows(model: Model, document: Encoding, question: Question, windows: Windows) -> Goals:
+def _in_windows(model: Model, document: Encoding, question: Question, windows: Windows) -> Answers:
     task, groups = model.row, question.how["groups"]
     if task.windows is None:
         able = ", ".join(name for name, row in TASKS.items() if row.windows)
@@ -56,26 +56,29 @@ def _in_windows(model: Model, document: Encoding, question: Question, windows: W
         )
     merged = MERGES[task.windows](model, document, question, cut(document, windows))
     about = {"window": windows.size, "stride": windows.stride}
-    return [replace(e, meta={**e.meta, **about}) for e in merged]
+    return [[replace(e, meta={**e.meta, **about}) for e in goals] for goals in merged]
 
 
-def _mean(model: Model, document: Encoding, question: Question, windows: Sequence[Window]) -> Goals:
+def _mean(model: Model, document: Encoding, question: Question, windows: Sequence[Window]) -> Answers:
     parts = [w.part for w in windows]
     groups = batches([len(p) for p in parts], len(question.baselines))
     with torch.no_grad():
         outputs = [model.alone(*model.collate([parts[i] for i in group])[0]) for group in groups]
     whole = torch.cat(outputs).mean(0, keepdim=True)
-    (goal,) = model.goals([document], question.target, question.how["output"], whole)
-    aim = goal.targets[0]
-    if question.target is None and aim is not None:
-        question = replace(question, target=aim.index)
-    found: dict[int, Explanation] = {}
+    each = [model.goals([document], target, question.how["output"], whole)[0] for target in question.targets]
+    aims = [goal.targets[0] for goal in each]
+    fixed = [a.index if t is None and a is not None else t for t, a in zip(question.targets, aims, strict=True)]
+    question = replace(question, targets=tuple(fixed))
+    found: dict[int, Answers] = {}
     for group in groups:
-        each = answered_whole(model, [parts[i] for i in group], question)
-        found |= {i: goals[0] for i, goals in zip(group, each, strict=True)}
-    prediction, probability = goal.predictions[0]
-    merged = averaged(document, windows, [found[i] for i in range(len(windows))])
-    return [replace(merged, prediction=prediction, probability=probability)]
+        answers = answered_whole(model, [parts[i] for i in group], question)
+        found |= dict(zip(group, answers, strict=True))
+    merged: Answers = []
+    for t, goal in enumerate(each):
+        prediction, probability = goal.predictions[0]
+        one = averaged(document, windows, [found[i][t][0] for i in range(len(windows))])
+        merged.append([replace(one, prediction=prediction, probability=probability)])
+    return merged
 
 
 def averaged(document: Encoding, windows: Sequence[Window], each: Sequence[Explanation]) -> Explanation:
@@ -100,8 +103,24 @@ def averaged(document: Encoding, windows: Sequence[Window], each: Sequence[Expla
     )
 
 
-def _best(model: Model, document: Encoding, question: Question, windows: Sequence[Window]) -> Goals:
-    target = question.target
+def _best(model: Model, document: Encoding, question: Question, windows: Sequence[Window]) -> Answers:
+    with torch.no_grad():
+        outputs = [model.alone(*model.collate([w.part])[0]) for w in windows]
+    each = [_values(model, target, question, windows, outputs) for target in question.targets]
+    best = [max((i for i, v in enumerate(vs) if v is not None), key=lambda i, vs=vs: vs[i] or 0.0) for vs in each]
+    found: Answers = [[] for _ in question.targets]
+    for b in dict.fromkeys(best):
+        numbers = [t for t, i in enumerate(best) if i == b]
+        asked = replace(question, targets=tuple(question.targets[t] for t in numbers))
+        for t, goals in zip(numbers, answered_whole(model, [windows[b].part], asked)[0], strict=True):
+            found[t] = [_of_window(document, windows, b, each[t], e) for e in goals]
+    return found
+
+
+def _values(
+    model: Model, target: Any, question: Question, windows: Sequence[Window], outputs: Sequence[Any]
+) -> list[float | None]:
+    """What a target's value is in each window; None where the window does not have it. Raises UnknownTarget."""
     if isinstance(target, int) or (isinstance(target, Mapping) and "position" in target):
         raise UnknownTarget(
             f"Found target={target!r:.60}, a token's number, which is another token in each window; expected the "
@@ -110,39 +129,38 @@ def _best(model: Model, document: Encoding, question: Question, windows: Sequenc
     one_side = isinstance(target, str) and target in ("start", "end")  # of the answer that is best as a whole
     values: list[float | None] = []
     unknown: UnknownTarget | None = None
-    for w in windows:
-        with torch.no_grad():
-            outputs = model.alone(*model.collate([w.part])[0])
-        row = torch.zeros(1, dtype=torch.long, device=model.device)
+    row = torch.zeros(1, dtype=torch.long, device=model.device)
+    for w, out in zip(windows, outputs, strict=True):
         try:
-            goals = model.goals([w.part], None if one_side else target, question.how["output"], outputs)
-            values.append(sum(g.select(outputs, row).item() for g in goals))
+            goals = model.goals([w.part], None if one_side else target, question.how["output"], out)
+            values.append(sum(g.select(out, row).item() for g in goals))
         except UnknownTarget as error:  # the answer that is named is not in this window
             values.append(None)
             unknown = error
     if all(v is None for v in values) and unknown is not None:
         raise unknown
-    best = max((i for i, v in enumerate(values) if v is not None), key=lambda i: values[i] or 0.0)
+    return values
+
+
+def _of_window(
+    document: Encoding, windows: Sequence[Window], best: int, values: Sequence[float | None], e: Explanation
+) -> Explanation:
+    """The Explanation of the document that the best of its windows answers."""
     w = windows[best]
     told = [
         {"tokens": w.slice, "value": v, "best": i == best} for i, (w, v) in enumerate(zip(windows, values, strict=True))
     ]
-    found: Goals = []
-    for e in answered_whole(model, [w.part], question)[0]:
-        about = [{**t, **_told(w, e)} if t["best"] else t for t in told]
-        found.append(
-            replace(
-                e,
-                text=document.text,
-                tokens=document.tokens,
-                scores=_placed(document, w, e.scores),
-                error=None if e.error is None else _placed(document, w, e.error),
-                target=_moved(e.target, w.places),
-                unread=left_out(document.tokens, [document.tokens[i] for i in w.places]),
-                meta={**e.meta, "windows": about},
-            )
-        )
-    return found
+    about = [{**t, **_told(w, e)} if t["best"] else t for t in told]
+    return replace(
+        e,
+        text=document.text,
+        tokens=document.tokens,
+        scores=_placed(document, w, e.scores),
+        error=None if e.error is None else _placed(document, w, e.error),
+        target=_moved(e.target, w.places),
+        unread=left_out(document.tokens, [document.tokens[i] for i in w.places]),
+        meta={**e.meta, "windows": about},
+    )
 
 
 def _placed(document: Encoding, window: Window, values: Any) -> Any:
@@ -170,5 +188,5 @@ def _told(window: Window, e: Explanation) -> dict[str, Any]:
     }
 
 
-MERGES: dict[str, Callable[[Model, Encoding, Question, Sequence[Window]], Goals]] = {"mean": _mean, "best": _best}
+MERGES: dict[str, Callable[[Model, Encoding, Question, Sequence[Window]], Answers]] = {"mean": _mean, "best": _best}
 """How the windows of a document make one answer, by `Task.windows`."""

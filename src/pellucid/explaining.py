@@ -66,7 +66,8 @@ def explain(
         iterator: any number of texts takes the memory of a few, and the model is borrowed only while it works. A pair
         is a tuple; a list in a stream is several texts.
     method: a name in METHODS, or several.
-    target: what to explain (see `types.Target`), or a list of them. It is fixed at the input, once.
+    target: what to explain (see `types.Target`), or a list of them, which share the model's passes. It is fixed at the
+        input, once.
     baseline: what to compare with (see `types.Baseline`), or a list: scores are averaged, and `meta["baselines"]` keeps
         each one's delta. For the methods over a distribution of baselines the list is the sample.
     groups: for the methods that remove tokens, which go together (see `types.Groups`). A group's score is shared
@@ -111,7 +112,7 @@ def explain(
     groups = groups.tolist() if isinstance(groups, (np.ndarray, Tensor)) else groups
     how = {"groups": groups, "output": output, "detail": details, "at": at}
     many = len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str)
-    asked = tuple(Question(*row, spec, tuple(baselines), how) for spec in targets for row in methods)
+    asked = tuple(Question(*row, tuple(targets), tuple(baselines), how) for row in methods)
     _check_depth(methods, details)
     form, streamed = model.row.form, _streams(inputs)
     batch = None if streamed else several(inputs, form)
@@ -202,14 +203,35 @@ class _Work:
             encodings = reads.encode(items, self.truncate, self.max_new_tokens)
             lengths = [len(e) for e in encodings]
             for group in batches(lengths, copies, kinds=[e.kind for e in encodings]):
-                passes = 0
-                for question in self.questions:
-                    batch = [self.model.row.aimed(encodings[i], question.target) for i in group]
-                    for i, goals in zip(group, answered(self.model, batch, question, self.windows), strict=True):
-                        found[i] += [_finished(self.model, e, encodings[i]) for e in goals]
-                        passes += max((e.passes for e in goals), default=0)
-                self.meter.add(len(group), passes, sum(lengths[i] for i in group), sum(lengths))
+                batch = [encodings[i] for i in group]
+                answers, passes = zip(*(self._asked(batch, question) for question in self.questions), strict=True)
+                for of_target in zip(*answers, strict=True):
+                    for of_question in of_target:
+                        for i, goals in zip(group, of_question, strict=True):
+                            found[i] += [_finished(self.model, e, encodings[i]) for e in goals]
+                self.meter.add(len(group), sum(passes), sum(lengths[i] for i in group), sum(lengths))
         return [Explanations(tuple(f)) if self.many or len(f) != 1 else f[0] for f in found]
+
+    def _asked(self, batch: Sequence[Encoding], question: Question) -> tuple[list[list[Goals]], int]:
+        """For each target the goals of each input, and how many rows went through the model. Targets for which the same
+        goes in share its passes."""
+        given: list[tuple[list[Encoding], list[int]]] = []
+        for t, target in enumerate(question.targets):
+            aimed = [self.model.row.aimed(encoding, target) for encoding in batch]
+            same = next((numbers for other, numbers in given if other == aimed), None)
+            if same is None:
+                given.append((aimed, [t]))
+            else:
+                same.append(t)
+        found: list[list[Goals]] = [[] for _ in question.targets]
+        passes = 0
+        for aimed, numbers in given:
+            part = replace(question, targets=tuple(question.targets[t] for t in numbers))
+            for answers in answered(self.model, aimed, part, self.windows):
+                passes += max((e.passes for goals in answers for e in goals), default=0)
+                for t, goals in zip(numbers, answers, strict=True):
+                    found[t].append(goals)
+        return found, passes
 
 
 def _finished(model: Model, e: Explanation, encoding: Encoding) -> Explanation:

@@ -57,7 +57,7 @@ def as_probable(
     else:
         if not kept and answers[0].passes >= _CHEAP:
             with torch.no_grad():
-                kept = [problem.outputs(problem.x0)]
+                kept.append(problem.outputs(problem.x0))
         chances = model.goals(batch, target, "probability", answers[0].outputs) if kept else ()
     if not kept:
         return none
