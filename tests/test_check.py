@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 import pellucid
 from families import model, tokenizer
 from heads import headed
+from itself import read, said
 from pellucid import Model
 from pellucid.cli import app
 from pellucid.verifying import LIMIT, TEXTS, verify
@@ -62,7 +66,14 @@ def test_the_bundled_model_passes(bundled: Model, monkeypatch: pytest.MonkeyPatc
     for text, probe in zip(TEXTS, report["probes"], strict=True):
         e = pellucid.explain(bundled, text)
         assert probe["text"] == text and probe["relative_delta"] == pytest.approx(e.relative_delta)
-        assert probe["batched"] < 1e-4
+        for name, inputs in (("output", {}), ("baseline_output", {"by": bundled.tokenizer.mask_token})):
+            logits = said(bundled.model, read(bundled.tokenizer, text, **inputs))[0]
+            assert probe[name] == pytest.approx(logits[e.target.index].item(), abs=1e-5)
+        assert probe["moved"] and probe["batched"] < 1e-4
+    worst = max(probe["relative_delta"] for probe in report["probes"])
+    shown = run(monkeypatch, bundled).stdout
+    assert f"the scores of 3 probes add up, at worst to {worst:.1g} of the change" in " ".join(shown.split())
+    assert re.search(r"attention +sdpa, fused", shown) and re.search(r"baseline +mask", shown)
 
 
 def test_an_operation_without_a_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,11 +115,64 @@ def test_what_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.exit_code == 1 and "NonFiniteOutput" in answer.stdout
 
 
-@pytest.mark.parametrize("head", ["Model", "ForMultipleChoice", "ForQuestionAnswering", "ForMaskedLM"])
+def test_without_an_input_nothing_passes(bundled: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = verify(bundled, [])
+    assert report.problems == ("No input was given, so nothing was measured; expected at least one.",)
+    assert not report.to_dict()["passed"] and report.baseline == "not measured"
+    monkeypatch.setattr("pellucid.verifying._probes", lambda model: [])
+    shown = run(monkeypatch, bundled)
+    assert shown.exit_code == 1 and "✓" not in shown.stdout
+    assert re.search(r"attention +sdpa \(not measured\)", shown.stdout)
+
+
+def test_probes_that_are_their_own_baseline_measure_nothing() -> None:
+    """A tokenizer that knows no word of them, and no mask: what stands in for it is what it reads."""
+    known = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    known.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
+    blind = PreTrainedTokenizerFast(tokenizer_object=known, pad_token="[PAD]", unk_token="[UNK]")
+    report = verify(Model(model("Bert"), blind))
+    assert [p.moved for p in report.probes] == [False] * 3 and not report.missing
+    (problem,) = report.problems
+    assert "Every score is 0, so nothing was measured" in problem and "'[UNK]'" in problem
+
+
+def test_other_targets_in_a_batch_are_a_difference() -> None:
+    """Its answer is another class as soon as a row is beside it."""
+
+    class Crowded(Custom):
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            h = self.embed(input_ids).tanh() * attention_mask.unsqueeze(-1)
+            return self.head(h.sum(1)) + 1000 * torch.tensor([len(h) - 1.5, 1.5 - len(h)])
+
+    report = verify(Model(Crowded(), tokenizer()))
+    assert [p.batched for p in report.probes] == [None] * 3
+    assert any("other targets are found there" in problem for problem in report.problems)
+
+
+def test_operations_are_those_of_every_input() -> None:
+    class Longer(Custom):
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            h = self.embed(input_ids)
+            h = Cubed.apply(h) if input_ids.shape[1] > 8 else h.tanh()
+            return self.head((h * attention_mask.unsqueeze(-1)).sum(1))  # pyright: ignore[reportOptionalOperand]
+
+    report = verify(Model(Longer(), tokenizer()), ["a film", "the film was so good , but the plot is dull"])
+    assert report.missing == ("CubedBackward",) and report.probes == ()
+    assert "TanhBackward0" in {o.name for o in report.operations}
+
+
+HEADS = ["Model", "ForMultipleChoice", "ForQuestionAnswering", "ForMaskedLM", "ForTokenClassification", "LMHeadModel"]
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_other_tasks_have_probes(head: str) -> None:
-    report = verify(Model(headed("Bert", head), tokenizer()))
-    assert report.probes and not report.missing
-    assert max(p.relative_delta for p in report.probes) < LIMIT
+    words = tokenizer()
+    words.model_max_length = 128
+    how: dict[str, Any] = {"dtype": torch.float64, "max_position_embeddings": 128, "is_decoder": head == "LMHeadModel"}
+    net = headed("Bert", head, **how)
+    report = verify(Model(net, words))
+    assert report.problems == () and len(report.probes) == 3
+    assert all(p.moved and p.relative_delta < 1e-9 for p in report.probes)
 
 
 def test_images_have_probes() -> None:

@@ -13,6 +13,7 @@ from .explaining import explain
 from .explanation import Explanation, Explanations
 from .models import Model
 from .numerics.lockstep import LEAF, operations
+from .numerics.names import ATTENTION
 from .numerics.recording import forward_pass, located
 from .numerics.rules import NOTED, RULES
 
@@ -50,16 +51,20 @@ class Operation:
 class Probe:
     """What was measured on one input, for the goal with the largest residual.
 
-    batched: the largest difference of a score from what it is without the others beside it, over the largest score.
+    baseline: what the input was compared with. moved: whether any score is other than 0; where none is, input and
+    baseline are the same to the model, and the residual says nothing. batched: the largest difference of a score from
+    what it is without the others beside it, over the largest score; None where other targets are explained in a batch.
     """
 
     text: str
     target: str
+    baseline: str
     output: float
     baseline_output: float
     delta: float
     relative_delta: float
-    batched: float
+    moved: bool
+    batched: float | None
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,17 @@ class Report:
         if self.problems:
             last = [Text(f"✗ {problem}", style="red") for problem in self.problems]
         else:
-            worst = max((p.relative_delta for p in self.probes), default=0.0)
-            words = f"✓ every operation has a rule; scores add up, at worst to {worst:.1g} of the change in the output"
-            last = [Text(words, style="green")]
+            moved = [p.relative_delta for p in self.probes if p.moved]
+            words = f"✓ every operation has a rule; the scores of {len(moved)} probes add up, at worst to "
+            last = [Text(f"{words}{max(moved):.1g} of the change in the output", style="green")]
         return Group(_facts(self), Text(""), _operations(self), Text(""), _measured(self), Text(""), *last)
 
 
 def verify(model: Model, inputs: Sequence[Any] | None = None) -> Report:
     """Runs DeepLIFT on a few inputs, each by itself and all together, and says what the model is made of.
 
-    inputs: as `explain` takes them; probes of the model's task when None.
+    inputs: as `explain` takes them; probes of the model's task when None. A report passes only where something was
+    measured: one without inputs, or whose inputs are all the same to the model as their baseline, has a problem.
 
     Examples:
         >>> import pellucid
@@ -116,19 +122,13 @@ def verify(model: Model, inputs: Sequence[Any] | None = None) -> Report:
     probes: tuple[Probe, ...] = ()
     problems: list[str] = []
     try:
-        found = _operations_of(model, items[:1])
+        found = _operations_of(model, items)
         problems += [f"{o.name} has no rule{o.where and f': it ran in {o.where}'}." for o in found if not o.covered]
         if not problems:
             probes = _measure(model, items)
+            problems += _problems(probes)
     except PellucidError as error:
         problems.append(f"{type(error).__name__}: {error}")
-    for i, p in enumerate(probes):
-        if p.relative_delta > LIMIT:
-            problems.append(
-                f"The residual of probe {i + 1} is {p.relative_delta:.2g} of the change; expected ≤ {LIMIT}."
-            )
-        if p.batched > LIMIT:
-            problems.append(f"Probe {i + 1} is explained differently in a batch, by {p.batched:.2g} of its top score.")
     config = getattr(model.model, "config", None)
     return Report(
         model.name,
@@ -136,13 +136,33 @@ def verify(model: Model, inputs: Sequence[Any] | None = None) -> Report:
         model.row.name,
         model.labels,
         getattr(config, "_attn_implementation", None),
-        str(next((p.dtype for p in model.model.parameters()), "none")).removeprefix("torch."),
+        ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.model.parameters()})) or "none",
         str(model.device),
-        str(model.baseline("mask")),
+        ", ".join(dict.fromkeys(p.baseline for p in probes)) or "not measured",
         found,
         probes,
         tuple(problems),
     )
+
+
+def _problems(probes: Sequence[Probe]) -> list[str]:
+    """What is wrong with what was measured, a sentence each."""
+    if not probes:
+        return ["No input was given, so nothing was measured; expected at least one."]
+    if not any(p.moved for p in probes):
+        return [
+            "Every score is 0, so nothing was measured: to this model each probe is the same as its baseline, "
+            f"{probes[0].baseline!r}. Its tokenizer may know none of the words; expected inputs that the model reads."
+        ]
+    found: list[str] = []
+    for i, p in enumerate(probes):
+        if not p.relative_delta <= LIMIT:
+            found.append(f"The residual of probe {i + 1} is {p.relative_delta:.2g} of the change; expected ≤ {LIMIT}.")
+        if p.batched is None:
+            found.append(f"Probe {i + 1} is explained differently in a batch: other targets are found there.")
+        elif not p.batched <= LIMIT:
+            found.append(f"Probe {i + 1} is explained differently in a batch, by {p.batched:.2g} of its top score.")
+    return found
 
 
 def _probes(model: Model) -> list[Any]:
@@ -152,38 +172,54 @@ def _probes(model: Model) -> list[Any]:
 
 
 def _operations_of(model: Model, items: Sequence[Any]) -> tuple[Operation, ...]:
-    """The operations between the embeddings and the goals, by name; those without a rule first."""
+    """The operations between the embeddings and the goals of any of the inputs, by name; those without a rule first."""
+    found: dict[str, Operation] = {}
     with model.borrowed():
-        problem = model.problem(model.encode(items, True, 2), model.baseline("mask"), None)
-        leaves = tuple(t.detach().requires_grad_() for t in problem.x)
-        with forward_pass(leaves, NOTED):
-            outputs = problem.outputs(leaves)
-            names = set[str]().union(*(operations(problem.value(outputs, s)) for s in problem.selects(outputs)))
-        found = []
-        for name in sorted(names - {LEAF}):
-            told = (
-                "" if name in RULES else str(located(UnsupportedOperation("", name), lambda: problem.outputs(leaves)))
-            )
-            found.append(Operation(name, name in RULES, told.strip().removeprefix("It ran in ").removesuffix(".")))
-    return tuple(sorted(found, key=lambda o: o.covered))
+        for item in items:
+            problem = model.problem(model.encode([item], True, 2), model.baseline("mask"), None)
+            leaves = tuple(t.detach().requires_grad_() for t in problem.x)
+            with forward_pass(leaves, NOTED):
+                outputs = problem.outputs(leaves)
+                names = set[str]().union(*(operations(problem.value(outputs, s)) for s in problem.selects(outputs)))
+            for name in names - {LEAF} - set(found):
+                error = UnsupportedOperation("", name)
+                told = "" if name in RULES else str(located(error, lambda p=problem, x=leaves: p.outputs(x)))
+                where = told.strip().removeprefix("It ran in ").removesuffix(".")
+                found[name] = Operation(name, name in RULES, where)
+    return tuple(sorted(found.values(), key=lambda o: (o.covered, o.name)))
 
 
 def _measure(model: Model, items: Sequence[Any]) -> tuple[Probe, ...]:
     options: dict[str, Any] = {"truncate": True, "max_new_tokens": 3}
     twice = [*items, *items]  # not every model is given texts of different length together
-    together = [_all(answer) for answer in explain(model, twice, **options)][: len(items)]
+    together = [_all(answer) for answer in explain(model, twice, **options)]
     probes = []
-    for item, batched in zip(items, together, strict=True):
+    for item, *batched in zip(items, together[: len(items)], together[len(items) :], strict=True):
         alone = _all(explain(model, item, **options))
-        pairs = list(zip(alone, batched, strict=False))
-        if not pairs:
-            continue
-        top = max(float(np.abs(a.scores).max()) for a, _ in pairs) or 1.0
-        apart = max(float(np.abs(a.scores - b.scores).max()) for a, b in pairs) / top
         e = max(alone, key=lambda e: e.relative_delta)
-        text = e.text if isinstance(e.text, str) else " · ".join(e.text)
-        probes.append(Probe(text, e.target.name, e.output, e.baseline_output, e.delta, e.relative_delta, apart))
+        probes.append(
+            Probe(
+                e.text if isinstance(e.text, str) else " · ".join(e.text),
+                e.target.name,
+                e.baseline,
+                e.output,
+                e.baseline_output,
+                e.delta,
+                e.relative_delta,
+                any(a.scores.any() for a in alone),
+                _apart(alone, *batched),
+            )
+        )
     return tuple(probes)
+
+
+def _apart(alone: Sequence[Explanation], *others: Sequence[Explanation]) -> float | None:
+    """The largest difference of a score in one of the others, over the largest score; None where targets differ."""
+    if any([e.target for e in other] != [e.target for e in alone] for other in others):
+        return None
+    top = max(float(np.abs(a.scores).max()) for a in alone) or 1.0
+    pairs = [pair for other in others for pair in zip(alone, other, strict=True)]
+    return max(float(np.abs(a.scores - b.scores).max()) for a, b in pairs) / top
 
 
 def _all(answer: Explanation | Explanations) -> list[Explanation]:
@@ -211,12 +247,21 @@ def _facts(report: Report) -> Any:
         ("model", f"{report.model} ({report.architecture})"),
         ("task", report.task),
         ("labels", labels or "none named"),
-        ("attention", report.attention or "the model's own"),
+        ("attention", _attention(report)),
         ("numbers", f"{report.dtype} on {report.device}"),
         ("baseline", report.baseline),
     ):
         table.add_row(name, _text(value))
     return table
+
+
+def _attention(report: Report) -> str:
+    """What the configuration says, and whether a fused kernel ran."""
+    named = report.attention or "the model's own"
+    if not report.operations:
+        return f"{named} (not measured)"
+    fused = {o.name.split("Backward")[0] for o in report.operations} & set(ATTENTION)
+    return f"{named}, {'fused' if fused else 'in its parts'}"
 
 
 def _operations(report: Report) -> Any:
@@ -246,10 +291,12 @@ def _measured(report: Report) -> Any:
     table.add_column("target", no_wrap=True, overflow="ellipsis", max_width=10)
     for name in ("baseline → output", "residual", "in a batch"):
         table.add_column(name, justify="right", no_wrap=True)
+    judged = lambda v: Text(f"{v:.1e}", "green" if v <= LIMIT else "red")
     for p in report.probes:
-        relative, batched = (Text(f"{v:.1e}", "green" if v <= LIMIT else "red") for v in (p.relative_delta, p.batched))
         change = f"{p.baseline_output:.3f} → {p.output:.3f}"
-        table.add_row(_text(p.text), _text(p.target), change, relative, batched)
+        residual = judged(p.relative_delta) if p.moved else Text("no change", "red")
+        batched = Text("other targets", "red") if p.batched is None else judged(p.batched)
+        table.add_row(_text(p.text), _text(p.target), change, residual, batched)
     return table if report.probes else Text("not measured", "dim")
 
 
