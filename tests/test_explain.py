@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import pellucid
 from families import model, tokenizer
+from itself import read, said
 from pellucid import Explanations, Model
 from pellucid.errors import InputError
 from pellucid.types import Progress
@@ -54,8 +55,18 @@ class Own(nn.Module):
 def test_a_users_own_module(form: str, embeddings: str | None) -> None:
     net = Own(form).eval()
     e = pellucid.explain(Model(net, tokenizer(), embeddings=embeddings), TEXTS[0], baseline="pad", target=1)
-    assert e.relative_delta < 1e-5
+    f, f0 = (
+        net(inputs["input_ids"], inputs["attention_mask"])
+        for inputs in (read(tokenizer(), TEXTS[0], by=by) for by in (None, "[PAD]"))
+    )
+    change = (logits(f)[0, 1] - logits(f0)[0, 1]).item()
+    assert e.scores.sum() == pytest.approx(change, abs=1e-5) and e.relative_delta < 1e-5
     assert e.target.name == "LABEL_1"
+
+
+def logits(answer: Any) -> Tensor:
+    """Of whatever `form`."""
+    return answer["logits"] if isinstance(answer, dict) else answer[0] if isinstance(answer, tuple) else answer
 
 
 def test_deeplift_is_the_same_at_any_embedding_that_mixes_no_tokens() -> None:
@@ -157,18 +168,25 @@ def test_a_list_of_baselines_is_averaged_and_keeps_each_delta(bundled: Model) ->
     kept = [b["delta"] for b in e.meta["baselines"]]
     np.testing.assert_allclose(kept, [x.delta for x in each], atol=1e-6)
     assert e.delta == pytest.approx(np.mean(kept))
-    assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+    f, *f0 = (said(bundled.model, read(bundled.tokenizer, text, by=by))[0, 1] for by in (None, "[MASK]", "[PAD]"))
+    assert e.scores.sum() == pytest.approx((f - sum(f0) / 2).item(), abs=1e-5)
+
+
+SUMS_WITHIN = {"integrated_gradients": 1e-2}
+"""The part of the change that a method may leave over: its tolerance, where it has one."""
 
 
 @pytest.mark.parametrize("method", pellucid.METHODS)
 def test_every_method_answers_in_a_batch_as_it_does_alone(bundled: Model, method: str) -> None:
     texts = ["a good film .", "one of the most boring things I have seen in years , and badly acted too"]
-    together = pellucid.explain(bundled, texts, method=method)
+    together = pellucid.explain(bundled, texts, method=method, target=1)
     for text, e in zip(texts, together, strict=True):
-        alone = pellucid.explain(bundled, text, method=method)
+        alone = pellucid.explain(bundled, text, method=method, target=1)
         np.testing.assert_allclose(e.scores, alone.scores, atol=1e-5 * max(1, np.abs(alone.scores).max()))
         assert e.text == text and e.method == method and e.passes == alone.passes > 0
-        assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+        f, f0 = (said(bundled.model, read(bundled.tokenizer, text, by=by))[0, 1].item() for by in (None, "[MASK]"))
+        assert (e.output, e.baseline_output) == pytest.approx((f, f0), abs=1e-5)
+        assert not e.adds_up or e.scores.sum() == pytest.approx(f - f0, abs=SUMS_WITHIN.get(method, 1e-5) * abs(f - f0))
 
 
 def test_several_methods_share_options(bundled: Model) -> None:

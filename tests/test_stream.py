@@ -11,6 +11,7 @@ import pytest
 
 import pellucid
 from families import model, tokenizer
+from itself import read, said
 from pellucid import Model, errors
 from pellucid.explaining import CHUNK
 from pellucid.types import Progress
@@ -74,15 +75,30 @@ def test_between_two_answers_the_model_is_as_it_was(small: Model) -> None:
         small.model.eval()
 
 
-@pytest.mark.parametrize("inputs", [(t for t in ("a", "b")), io.StringIO("a\nb\n"), {"a": 0, "b": 0}.keys(), range(0)])
-def test_whatever_yields_texts_is_a_stream(small: Model, inputs: Any) -> None:
-    assert len(list(pellucid.explain(small, inputs))) in (0, 2)
+@pytest.mark.parametrize(
+    ("inputs", "texts"),
+    [
+        ((t for t in ("a", "b")), ["a", "b"]),
+        (io.StringIO("a\nb\n"), ["a\n", "b\n"]),
+        ({"a": 0, "b": 0}.keys(), ["a", "b"]),
+        (range(0), []),
+    ],
+)
+def test_whatever_yields_texts_is_a_stream(small: Model, inputs: Any, texts: list[str]) -> None:
+    found = pellucid.explain(small, inputs, target=0)
+    assert not isinstance(found, list)
+    for e, text in zip(found, texts, strict=True):
+        assert e.text == text and e.output == pytest.approx(
+            said(small.model, read(small.tokenizer, text))[0, 0].item(), abs=1e-5
+        )
 
 
 def test_several_methods_and_baselines_of_a_stream(small: Model) -> None:
-    for es in pellucid.explain(small, Source(3), method=["deeplift", "occlusion"], baseline=["mask", "pad"]):
-        assert [e.method for e in es] == ["deeplift", "occlusion"]
-        assert all(len(e.meta["baselines"]) == 2 for e in es)
+    how: dict[str, Any] = {"method": ["deeplift", "occlusion"], "baseline": ["mask", "pad"]}
+    for text, es in zip(Source(3), pellucid.explain(small, Source(3), **how), strict=True):
+        assert [(e.method, e.text) for e in es] == [("deeplift", text), ("occlusion", text)]
+        assert all([b["baseline"] for b in e.meta["baselines"]] == ["mask", "pad"] for e in es)
+        np.testing.assert_allclose(es.matrix(), pellucid.explain(small, text, **how).matrix(), atol=1e-5)
 
 
 def test_progress_of_a_stream_knows_no_end(small: Model) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import pellucid
 from families import model, tokenizer
 from heads import headed
+from itself import read, said
 from pellucid import Explanation, Model
 from pellucid.cli import app
 from pellucid.errors import InputError, TextTooLong, UnknownTarget
@@ -28,10 +28,9 @@ def m() -> Model:
     return Model(model("Bert"), tokenizer())
 
 
-def logits(m: Model, slices: list[list[str]]) -> Any:
-    """(windows, classes): each slice of the words by itself."""
-    with torch.no_grad():
-        return torch.cat([m.model(**m.tokenizer(" ".join(s), return_tensors="pt")).logits for s in slices]).numpy()
+def logits(m: Model, slices: list[list[str]], by: str | None = None, at: Any = None) -> Any:
+    """(windows, classes): each slice of the words by itself; `by` and `at` as in `itself.read`."""
+    return np.concatenate([said(m.model, read(m.tokenizer, " ".join(s), by=by, at=at)).numpy() for s in slices])
 
 
 def sliced(words: list[str], room: int, stride: int) -> list[list[str]]:
@@ -47,13 +46,14 @@ def test_the_mean_of_the_windows_adds_up(m: Model, window: int, stride: int | No
     best = int(each.mean(0).argmax())
     assert e.target.index == best and e.prediction == f"LABEL_{best}"
     assert e.output == pytest.approx(each[:, best].mean(), abs=1e-4)
-    assert e.relative_delta < 1e-4
-    assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+    empty = logits(m, slices, by="[MASK]")[:, best]
+    assert e.baseline_output == pytest.approx(empty.mean(), abs=1e-4)
+    assert e.scores.sum() == pytest.approx((each[:, best] - empty).mean(), abs=1e-4)
     assert (len(e.tokens), e.text) == (102, LONG)
     told = e.meta["windows"]
     assert [w["output"] for w in told] == pytest.approx(list(each[:, best]), abs=1e-4)
     assert [b - a for a, b in (w["tokens"] for w in told)] == [window - 2] * len(slices)
-    assert e.delta == pytest.approx(np.mean([w["delta"] for w in told]), abs=1e-6)
+    assert [w["baseline_output"] for w in told] == pytest.approx(list(empty), abs=1e-4)
 
 
 def test_a_token_has_the_mean_of_its_scores(m: Model) -> None:
@@ -83,17 +83,31 @@ def test_the_longer_text_of_a_pair_is_cut(m: Model) -> None:
         assert all(len(values) == 40 for values in w.part.sequences[0].values())
 
 
-@pytest.mark.parametrize("target", ["LABEL_2 - LABEL_0", 1, lambda out: out[:, 0]])
-@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients"])
-def test_targets_and_methods(m: Model, target: Any, method: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "number"),
+    [
+        ("LABEL_2 - LABEL_0", lambda out: out[:, 2] - out[:, 0]),
+        (1, lambda out: out[:, 1]),
+        (lambda out: out[:, 0] * out[:, 1], lambda out: out[:, 0] * out[:, 1]),
+    ],
+)
+@pytest.mark.parametrize(("method", "off"), [("deeplift", 1e-4), ("integrated_gradients", 2e-2)])
+def test_targets_and_methods(m: Model, target: Any, number: Any, method: str, off: float) -> None:
+    """A document's number is the mean of its windows', also where it is no linear one."""
     e = pellucid.explain(m, LONG, method=method, target=target, window=40)
-    assert np.isfinite(e.scores).all()
-    assert e.baseline_output + e.scores.sum() + e.delta == pytest.approx(e.output, abs=1e-9)
+    slices = sliced(WORDS * 5, 38, 20)
+    f, f0 = (float(number(logits(m, slices, by=by)).mean()) for by in (None, "[MASK]"))
+    assert (e.output, e.baseline_output) == pytest.approx((f, f0), abs=1e-4)
+    assert e.scores.sum() == pytest.approx(f - f0, abs=off * abs(f - f0) + 1e-5)
 
 
 def test_several_targets_and_baselines(m: Model) -> None:
-    es = pellucid.explain(m, LONG, target=[0, 1], baseline=["mask", "zero"], window=40)
-    assert [e.target.index for e in es] == [0, 1] and all(e.relative_delta < 1e-4 for e in es)
+    es = pellucid.explain(m, LONG, target=[0, 1], baseline=["mask", "pad"], window=40)
+    slices = sliced(WORDS * 5, 38, 20)
+    f, masked, padded = (logits(m, slices, by=by).mean(0) for by in (None, "[MASK]", "[PAD]"))
+    assert [e.target.index for e in es] == [0, 1]
+    for k, e in enumerate(es):
+        assert e.scores.sum() == pytest.approx(f[k] - (masked[k] + padded[k]) / 2, abs=1e-4)
 
 
 def test_survives_json(m: Model) -> None:
@@ -103,8 +117,17 @@ def test_survives_json(m: Model) -> None:
 
 
 def test_groups_within_windows(m: Model) -> None:
-    e = pellucid.explain(m, LONG, method="occlusion", groups="word", window=40, stride=20)
-    assert e.scores.any()
+    """Leave one out in each window, by the model alone; a token has the mean, 0 where a window does not hold it."""
+    e = pellucid.explain(m, LONG, method="occlusion", groups="word", window=40, stride=20, target=1)
+    slices = sliced(WORDS * 5, 38, 20)
+    whole = logits(m, slices)[:, 1]
+    for i in (0, 20, 37, 45, 99):
+        starts = [*range(0, len(WORDS * 5) - 38, 20), len(WORDS * 5) - 38]
+        losses = [
+            whole[k] - logits(m, [slices[k]], by="[MASK]", at=[i - start + 1])[0, 1] if 0 <= i - start < 38 else 0.0
+            for k, start in enumerate(starts)
+        ]
+        assert e.scores[i + 1] == pytest.approx(np.mean(losses), abs=1e-4) and any(losses)
 
 
 # ------------------------------------------------------------------------------------------------- question answering

@@ -1,8 +1,11 @@
 """Pellucid explains what a transformer decided, with attributions that add up.
 
 >>> import pellucid
->>> e = pellucid.explain(pellucid.load(), "It's great!")
->>> bool(abs(e.baseline_output + e.scores.sum() + e.delta - e.output) < 1e-9)
+>>> model = pellucid.load()
+>>> e = pellucid.explain(model, "It's great!", target="positive")
+>>> logit = lambda text: model.model(**model.tokenizer(text, return_tensors="pt")).logits[0, 1].item()
+>>> change = logit("It's great!") - logit("[MASK] [MASK] [MASK] [MASK] [MASK]")  # by the model alone
+>>> bool(abs(e.scores.sum() - change) < 1e-5)
 True
 """
 
