@@ -136,21 +136,21 @@ def test_samples_are_right_within_their_error(method: str) -> None:
     assert off.max() < 4.5 and off.square().mean().sqrt() < 1.6 and off.mean() > 0.2
 
 
-def test_sampling_stops_at_the_tolerance(bundled: Model) -> None:
+def test_sampling_stops_at_the_tolerance(bert: Model) -> None:
     used = []
     for tol in (0.3, 0.15):
-        e = pellucid.explain(bundled, TEXT, method="shapley", tol=tol)
+        e = pellucid.explain(bert, TEXT, method="shapley", tol=tol)
         assert e.status == "converged" and e.error is not None
         assert np.linalg.norm(e.error) <= tol * np.linalg.norm(e.scores)
         used.append(e.passes)
     assert used[0] < used[1] <= 4096
-    short = pellucid.explain(bundled, TEXT, method="shapley", tol=1e-6, max_passes=200)
+    short = pellucid.explain(bert, TEXT, method="shapley", tol=1e-6, max_passes=200)
     assert short.status == "tolerance_not_met" and 150 < short.passes <= 200
-    fixed = pellucid.explain(bundled, TEXT, method="shapley", n_samples=10)
+    fixed = pellucid.explain(bert, TEXT, method="shapley", n_samples=10)
     assert fixed.status == "sampled" and fixed.passes <= 10 * 16 + 2
-    owen = pellucid.explain(bundled, TEXT, method="partition_shap", tol=0.5, max_passes=150)
+    owen = pellucid.explain(bert, TEXT, method="partition_shap", tol=0.5, max_passes=150)
     assert owen.status == "converged" and owen.error is not None and owen.relative_delta < 1e-6
-    again, other = (pellucid.explain(bundled, TEXT, method="shapley", n_samples=10, seed=s) for s in (0, 1))
+    again, other = (pellucid.explain(bert, TEXT, method="shapley", n_samples=10, seed=s) for s in (0, 1))
     np.testing.assert_array_equal(fixed.scores, again.scores)
     assert np.abs(fixed.scores - other.scores).max() > 0
 
