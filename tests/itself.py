@@ -27,3 +27,10 @@ def said(net: Any, inputs: dict[str, Tensor]) -> Tensor:
     with torch.no_grad():
         found = net(**{name: value for name, value in inputs.items() if name in takes})
     return found if isinstance(found, Tensor) else found.logits
+
+
+def times_gradient(f: Any, x: Tensor, x0: Tensor) -> Tensor:
+    """(x − x0) × the gradient of the number f(x), summed over the last dimension: for each token what it is worth."""
+    x = x.detach().requires_grad_()
+    (g,) = torch.autograd.grad(f(x), x)
+    return ((x - x0) * g).sum(-1).detach()

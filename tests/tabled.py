@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -110,27 +111,31 @@ class Measured:
     batched: float | None = None
 
 
+@cache
 def measured(family: str, attention: str, dtype: torch.dtype, task: str = "text-classification") -> Measured:
     """DeepLIFT on the first random model of the family whose outputs all move: on two inputs, alone and together. One
-    that hardly moves says how float32 rounds, not how rules add up. Raises PellucidError."""
-    found = None
+    that hardly moves says how float32 rounds, not how rules add up. Measured once for all tests that ask. Raises
+    PellucidError."""
     for seed in range(20):
-        found = _measured_with(explained(family, attention, dtype, task, seed), family, task)
-        if found.moved >= MOVES:
+        m, inputs, how = explained(family, attention, dtype, task, seed), TASKS[task].inputs, _how(task)
+        alone = [listed(pellucid.explain(m, given, **how)) for given in inputs]
+        if _measured(_sums(alone)).moved >= MOVES:
             break
-    assert found is not None
-    return found
-
-
-def _measured_with(m: pellucid.Model, family: str, task: str) -> Measured:
-    how = {"baseline": "[UNK]", **TASKS[task].how}
-    alone = [listed(pellucid.explain(m, given, **how)) for given in TASKS[task].inputs]
-    together = [listed(found) for found in pellucid.explain(m, TASKS[task].inputs, **how)]
-    sums = [(e.output, e.baseline_output, e.delta, np.abs(e.scores).sum()) for es in (*alone, *together) for e in es]
+    together = [listed(found) for found in pellucid.explain(m, inputs, **how)]
+    sums = _sums([*alone, *together])
     if task in FAMILIES[family].mixes:
         return _measured(sums)
     pairs = [pair for a, b in zip(alone, together, strict=True) for pair in zip(a, b, strict=True)]
     return _measured(sums, float(max(np.abs(a.scores - b.scores).max() / np.abs(a.scores).max() for a, b in pairs)))
+
+
+def _how(task: str) -> dict[str, Any]:
+    return {"baseline": "[UNK]", **TASKS[task].how}
+
+
+def _sums(answers: list[list[Any]]) -> list[Any]:
+    """For each explanation f(x), f(x0), delta and Σ|scores|."""
+    return [(e.output, e.baseline_output, e.delta, np.abs(e.scores).sum()) for es in answers for e in es]
 
 
 def listed(found: Any) -> list[Any]:
@@ -138,7 +143,7 @@ def listed(found: Any) -> list[Any]:
 
 
 def _measured(sums: list[Any], batched: float | None = None) -> Measured:
-    """sums: for each explanation f(x), f(x0), delta and Σ|scores|."""
+    """sums: as `_sums`."""
     output, baseline, delta, scores = np.abs(np.array(sums, dtype=np.float64)).T
     change = np.array([abs(float(f) - float(f0)) for f, f0, *_ in sums])
     largest = np.maximum(np.maximum(output, baseline), scores)

@@ -34,10 +34,10 @@ ONLY_IN = {
 UP = {("explanation", "render")}  # .to_html(), .plot(), .save() and the displays load their renderer when called
 
 
-def imports(path: Path) -> list[str]:
+def imports(path: Path, root: Path = ROOT) -> list[str]:
     """Absolute names of what a file imports, inside functions too."""
     found: list[str] = []
-    package = ["pellucid", *path.relative_to(ROOT).parts[:-1]]
+    package = ["pellucid", *path.relative_to(root).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found += [a.name for a in node.names]
@@ -66,3 +66,18 @@ def test_every_room_has_a_floor() -> None:
 
 def test_hooks_are_in_one_room() -> None:
     assert [p.name for p in ROOT.rglob("*.py") if "register_forward" in p.read_text("utf-8")] == ["sites.py"]
+
+
+def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
+    """Each form of an import, in a file of the package."""
+    lines = (
+        "import torch.nn",
+        "from . import errors",
+        "from ..problem import Problem",
+        "def f():",
+        "    import transformers",
+    )
+    path = tmp_path / "methods" / "new.py"
+    path.parent.mkdir()
+    path.write_text("\n".join(lines), "utf-8")
+    assert imports(path, tmp_path) == ["torch.nn", "pellucid.methods.errors", "pellucid.problem", "transformers"]

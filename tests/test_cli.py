@@ -1,4 +1,5 @@
-"""The command line as a person, a pipe or a script meets it: in a process of its own."""
+"""The command line as a person, a pipe or a script meets it: in a process of its own where that matters (encodings,
+pipes, exit codes), and else in this one, because a process spends seconds on its imports."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,36 @@ import numpy as np
 import pytest
 
 import pellucid
-from pellucid import Explanation, console
+from pellucid import Explanation, cli, console
 from pellucid.errors import InputError
 from pellucid.types import Progress
 
 
-def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, stdin: str = "", cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "COLUMNS": "100", "PYTHONWARNINGS": "error", **environment}
     command = [sys.executable, "-W", "ignore", "-m", "pellucid", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, timeout=120)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, timeout=120, cwd=cwd)
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """As `run`, in this process."""
+
+    def run_here(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setattr("sys.argv", ["pellucid", *arguments])
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(stdin.encode())))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return subprocess.CompletedProcess(arguments, int(stop.value.code or 0), *capfd.readouterr())
+
+    return run_here
 
 
 def test_explain_shows_the_words_and_the_sum() -> None:
@@ -43,15 +67,15 @@ def test_json_is_one_document_and_nothing_else(bundled: pellucid.Model) -> None:
     assert (first.text, second.text, second.target.name) == ("It's great!", "a dull film", "positive")
 
 
-def test_texts_from_a_file_and_from_standard_input(tmp_path: Path) -> None:
+def test_texts_from_a_file_and_from_standard_input(here: Run, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a good film\n\nun film génial\n", "utf-8")
-    done = run("explain", "-", "--file", str(tmp_path / "texts.txt"), "--json", stdin="first\nsecond\n")
+    done = here("explain", "-", "--file", str(tmp_path / "texts.txt"), "--json", stdin="first\nsecond\n")
     texts = [e["text"] for e in json.loads(done.stdout)["explanations"]]
     assert texts == ["first", "second", "a good film", "un film génial"]
 
 
-def test_pairs_methods_targets_and_options(tmp_path: Path) -> None:
-    done = run(
+def test_pairs_methods_targets_and_options(here: Run, tmp_path: Path) -> None:
+    done = here(
         "explain", "a good film", "--pair", "so bad", "--method", "deeplift", "--method", "integrated_gradients",
         "--target", "positive", "--target", "negative", "-o", "n_steps=7", "--json",
     )  # fmt: skip
@@ -64,23 +88,23 @@ def test_pairs_methods_targets_and_options(tmp_path: Path) -> None:
     ]
     assert found[1]["passes"] == 9 and found[0]["text"] == ["a good film", "so bad"]
     page = tmp_path / "page.html"
-    assert run("explain", "who won?", "--context", "we won", "--html", str(page)).returncode == 0
+    assert here("explain", "who won?", "--context", "we won", "--html", str(page)).returncode == 0
     assert all(word in page.read_text("utf-8") for word in ("who", "won", "we"))
-    assert run("explain", "a film", "--save", str(tmp_path / "a.csv")).returncode == 0
+    assert here("explain", "a film", "--save", str(tmp_path / "a.csv")).returncode == 0
     assert "token" in (tmp_path / "a.csv").read_text("utf-8")
 
 
-def test_methods_lists_them() -> None:
-    done = run("methods")
+def test_methods_lists_them(here: Run) -> None:
+    done = here("methods")
     assert done.returncode == 0 and all(name in done.stdout for name in pellucid.METHODS)
-    rows = json.loads(run("methods", "--json").stdout)["methods"]
+    rows = json.loads(here("methods", "--json").stdout)["methods"]
     assert {r["name"]: r["options"] for r in rows}["integrated_gradients"]["tol"] == 0.01
 
 
 @pytest.mark.parametrize(
     ("code", "part", "arguments"),
     [
-        (2, "text", ["explain", ""]),
+        (2, "is empty", ["explain", ""]),
         (2, "truncate", ["explain", "good " * 600]),
         (2, "'negative', 'positive'", ["explain", "a film", "--target", "happy"]),
         (2, "deeplift", ["explain", "a film", "--method", "magic"]),
@@ -102,20 +126,36 @@ def test_methods_lists_them() -> None:
         (2, "No such command", ["explode"]),
     ],
 )
-def test_every_error_is_one_line_and_an_exit_code(tmp_path: Path, code: int, part: str, arguments: list[str]) -> None:
-    done = run(*arguments)
+def test_every_error_is_one_line_and_an_exit_code(
+    code: int, part: str, arguments: list[str], here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = here(*arguments)
     assert done.returncode == code, done.stderr
-    assert part in done.stderr and "Traceback" not in done.stderr
-    assert done.stdout == ""
+    assert part in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+    usage = part in ("No such option", "No such command")  # said in a box by what parses the command line
+    assert usage or (done.stderr.startswith("pellucid: ") and done.stderr.count("\n") == 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_groups_and_probabilities() -> None:
-    done = run("explain", "It's great!", "--method", "shapley", "--groups", "word", "--output", "probability", "--json")
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [(2, ["explain", "a film", "--html", "x.txt"]), (1, ["explain", "a film", "--model", "./no-such-model"])],
+)
+def test_errors_in_a_process_of_their_own(code: int, arguments: list[str], tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+    assert done.stderr.startswith("pellucid: ") and list(tmp_path.iterdir()) == []
+
+
+def test_groups_and_probabilities(here: Run) -> None:
+    done = here(
+        "explain", "It's great!", "--method", "shapley", "--groups", "word", "--output", "probability", "--json"
+    )
     (found,) = json.loads(done.stdout)["explanations"]
     assert found["output"] == pytest.approx(found["probability"], abs=1e-6)
     assert (found["meta"]["groups"], found["meta"]["output"], found["passes"]) == ("word", "probability", 32)
-    refused = run("explain", "It's great!", "--groups", "word")
+    refused = here("explain", "It's great!", "--groups", "word")
     assert refused.returncode == 2 and "removes groups" in refused.stderr
 
 
@@ -159,14 +199,16 @@ def test_a_narrow_terminal_loses_no_digits(width: str, monkeypatch: pytest.Monke
     assert "−12.25" in capsys.readouterr().out
 
 
-def test_a_failure_is_a_document_too() -> None:
+def test_a_failure_is_a_document_too(here: Run) -> None:
     for command, name in ((["explain", "a film", "--model"], "explanations"), (["check"], "problems")):
-        done = run(*command, "./no-such-model", "--json")
+        done = here(*command, "./no-such-model", "--json")
         document = json.loads(done.stdout)
         assert done.returncode == 1 and "no directory" in done.stderr
-        said = document["error"]["message"] if name == "explanations" else document["problems"][0]
-        assert "no directory" in said and document["schema_version"] == 1
-        assert document.get("explanations", []) == [] and document.get("passed", False) is False
+        assert document["schema_version"] == 1
+        if name == "explanations":
+            assert document["explanations"] == [] and "no directory" in document["error"]["message"]
+        else:
+            assert document["passed"] is False and "no directory" in document["problems"][0]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
@@ -184,7 +226,8 @@ def test_a_closed_pipe_is_no_error_message() -> None:
 
 
 def test_help_and_version() -> None:
-    assert "explain" in run("--help").stdout
+    shown = run("--help").stdout
+    assert all(re.search(rf"^\W*{name}  +\w", shown, re.M) for name in ("explain", "check", "methods"))
     assert run("--version").stdout.strip() == f"pellucid {pellucid.__version__}"
 
 

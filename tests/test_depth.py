@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import pellucid
 from families import model as family
 from families import tokenizer
+from itself import read
 from pellucid import Model, errors
 
 TEXT = "the film was not good , but the plot is great !"
@@ -78,6 +79,25 @@ def test_heads_agree_with_captums_loop(toy: Model) -> None:
     theirs = captum_conductance(toy, [b.softmax for b in toy.model.blocks], 100)
     e = pellucid.explain(toy, TEXT, "integrated_gradients", target=1, n_steps=100, detail=("heads",))
     np.testing.assert_allclose(e.heads, torch.cat(theirs).numpy(), atol=1e-9)
+
+
+def test_heads_of_the_walk_are_those_of_the_rest_of_the_network(toy: Model) -> None:
+    """The last block as a function of its attention, its values and its residual stream, by `attribute`."""
+    block, net = toy.model.blocks[1], toy.model
+
+    def inside(h: Tensor) -> tuple[Tensor, ...]:
+        q, k, v = (f(h).unflatten(-1, (2, 4)).transpose(1, 2) for f in (block.q, block.k, block.v))
+        return block.softmax(2 * q @ k.mT), v, h
+
+    def rest(a: Tensor, v: Tensor, h: Tensor) -> Tensor:
+        return net.head((h + block.out((a @ v).transpose(1, 2).flatten(2)).tanh())[:, 0])
+
+    first = [net.blocks[0](net.embed(read(tokenizer(), TEXT, by=by)["input_ids"])).detach() for by in (None, "[MASK]")]
+    x, x0 = (tuple(t.detach() for t in inside(h)) for h in first)
+    expected = pellucid.attribute(rest, x, x0, target=1).values[0]
+    e = pellucid.explain(toy, TEXT, target=1, detail=("heads",))
+    np.testing.assert_allclose(e.heads[1], expected[0], atol=1e-12)
+    assert np.abs(e.heads[1]).max() > 1e-3
 
 
 def test_to_a_tolerance_they_are_what_captum_tends_to(bert: Model) -> None:

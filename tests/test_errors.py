@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,7 @@ from test_no_mutation import state
 def test_bad_arguments(bundled: Model, error: type[PellucidError], match: str, how: dict[str, Any]) -> None:
     with pytest.raises(error, match=match) as caught:
         pellucid.explain(bundled, **{"inputs": "a good film", **how})
-    assert isinstance(caught.value, PellucidError)
-    assert str(caught.value).count("xpected") or "Use" in str(caught.value) or "pass" in str(caught.value)
+    assert type(caught.value) is error and re.search(r"[Ee]xpected|\b[Uu]se |\bpass ", str(caught.value))
 
 
 def test_a_model_that_is_none() -> None:
@@ -198,12 +198,12 @@ class Limited:
     """A layer's forward that finds room for so many rows only."""
 
     def __init__(self, layer: Any, rows: int, monkeypatch: pytest.MonkeyPatch):
-        self.rows, self.sizes, forward = rows, list[int](), layer.forward
+        self.rows, self.refused, forward = rows, 0, layer.forward
 
         def limited(hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             if len(hidden) > self.rows:
+                self.refused += 1
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-            self.sizes.append(len(hidden))
             return forward(hidden, *args, **kwargs)
 
         monkeypatch.setattr(layer, "forward", limited)
@@ -212,16 +212,17 @@ class Limited:
 @pytest.mark.parametrize("method", pellucid.METHODS)
 @pytest.mark.parametrize("baseline", ["mask", ["mask", "pad", "zero"]])
 def test_memory_that_runs_out(method: str, baseline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    m, texts = Model(model("Bert", num_hidden_layers=1), tokenizer()), ["a good film", "a dull film", "bad"]
+    net = model("Bert", num_hidden_layers=1, dtype=torch.float64)  # whose passes do not hang on rounding
+    m, texts = Model(net, tokenizer()), ["a good film", "a dull film", "bad"]
     how: dict[str, Any] = {"method": method, "baseline": baseline}
     if method in ("kernel_shap", "lime", "gradient_shap", "expected_gradients"):
         how["n_samples"] = 12
     before = pellucid.explain(m, texts, **how)
     memory = Limited(m.model.bert.encoder.layer[0], 2, monkeypatch)  # pyright: ignore
     for a, b in zip(pellucid.explain(m, texts, **how), before, strict=True):
-        np.testing.assert_allclose(a.scores, b.scores, atol=1e-4 * max(1.0, np.abs(b.scores).max()))
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-9 * max(1.0, np.abs(b.scores).max()))
         assert a.passes == b.passes
-    assert max(memory.sizes) <= 2
+    assert memory.refused  # or nothing was tried
     memory.rows = 0
     with pytest.raises(errors.OutOfMemory, match="expected room for one"):
         pellucid.explain(m, texts, **how)

@@ -33,7 +33,7 @@ def test_question_answering_on_a_question_answering_model() -> None:
     checkpoint = SHARED / "models" / "minilm-qa"
     if not checkpoint.is_dir():
         pytest.skip("the question-answering checkpoint is not on this machine")
-    out = run(str(checkpoint))
+    out = run(str(checkpoint), "untimed")
     assert re.search(r"start of '\w", out) and re.search(r"end of '\w", out)
     assert all(f"{side}, {part}:" in out for side in ("start", "end") for part in ("word", "token type", "position"))
     assert "heads   (6, 12, 26, 26)" in out and "entropy 1.79" in out

@@ -11,6 +11,7 @@ import transformers
 
 import pellucid
 from families import FAMILIES, attentions, model, tokenizer
+from itself import read, said
 from pellucid import Model
 from pellucid.errors import GraphMismatch
 from tabled import TEXTS, classifying
@@ -42,7 +43,12 @@ def test_the_output_is_that_of_the_model_itself(family: str) -> None:
     with torch.no_grad():
         expected = net(**inputs).logits[0, 2].item()
     e = pellucid.explain(Model(net, tok), TEXTS[0], target=2, baseline="[UNK]", method="input_x_gradient")
-    assert e.output == pytest.approx(expected, rel=1e-5)  # MPNet's positions are computed from ids, and followed
+    assert e.output == pytest.approx(expected, rel=1e-5)  # to the bit, but for MPNet, whose positions are followed
+    walked = pellucid.explain(Model(net, tok), TEXTS[0], target=2, baseline="dull")
+    assert walked.output == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    if not net.config.is_encoder_decoder:  # of these the decoder reads the text itself, also at the baseline
+        empty = said(net, read(tok, TEXTS[0], by="dull"))[0, 2].item()
+        assert walked.baseline_output == pytest.approx(empty, rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize("family", ["Bert", "DebertaV2", "ModernBert", "XLNet", "Funnel", "Longformer", "Bart", "T5"])
@@ -194,7 +200,8 @@ def test_an_embedding_that_hashes_characters_is_found() -> None:
     torch.manual_seed(0)
     net = transformers.CanineForSequenceClassification(config).eval()
     e = pellucid.explain(Model(net, tokenizer()), TEXTS[0], target=0, baseline="[UNK]")
-    assert len(e.tokens) == 21 and e.relative_delta < 1e-4 and abs(e.scores).max() > 0
+    f, f0 = (said(net, read(tokenizer(), TEXTS[0], by=by))[0, 0].item() for by in (None, "[UNK]"))
+    assert len(e.tokens) == 21 and e.scores.sum() == pytest.approx(f - f0, rel=1e-4)
 
 
 def test_landmarks_of_a_nystromformer() -> None:

@@ -148,9 +148,10 @@ def test_what_is_inside_is_the_same(attention: str, monkeypatch: pytest.MonkeyPa
         assert took and all(took)
         for e, e0 in zip(together, apart, strict=True):
             np.testing.assert_allclose(e.scores, e0.scores, rtol=1e-9, atol=1e-12)
-            for name in ("layers", "heads"):
-                if getattr(e0, name) is not None:
-                    np.testing.assert_allclose(getattr(e, name), getattr(e0, name), rtol=1e-9, atol=1e-12)
+            for name in ("layers", "heads") if "layers" in how.get("detail", ()) else ():
+                assert getattr(e0, name).any()
+                np.testing.assert_allclose(getattr(e, name), getattr(e0, name), rtol=1e-9, atol=1e-12)
+            assert (e0.parts is not None and len(e0.parts) > 1) == (how.get("detail") == "parts")
             for name, part in (e0.parts or {}).items():
                 np.testing.assert_allclose(e.parts[name], part, rtol=1e-9, atol=1e-12)
 

@@ -117,10 +117,12 @@ def test_after_an_error_while_looking_inside(
 
     monkeypatch.setattr(last.attention, "forward", failing)
     before = state(net)
+    raised = False
     try:
         pellucid.explain(Model(net, tokenizer()), "a good film", **asked)
     except KeyboardInterrupt:
-        assert calls == fails_in
+        raised = True
+    assert raised == (calls >= fails_in) and (raised or fails_in > 1)
     assert state(net) == before
     assert torch.is_grad_enabled()
 

@@ -55,5 +55,7 @@ def test_importing_loads_neither_torch_nor_transformers() -> None:
 
 def test_every_public_callable_is_documented() -> None:
     for name in NAMES:
-        if name != "METHODS":
-            assert (inspect.getdoc(getattr(pellucid, name)) or "").strip(), name
+        if name != "METHODS":  # of its own, neither its parent's nor the signature that a dataclass writes
+            own = isinstance(getattr(pellucid, name), type)
+            said = vars(getattr(pellucid, name)).get("__doc__") if own else getattr(pellucid, name).__doc__
+            assert len(said or "") > 20 and not said.startswith(f"{name}("), name

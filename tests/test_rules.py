@@ -25,6 +25,23 @@ def test_summation_to_delta(name: str, seed: int) -> None:
     assert summation_error(f, x, x0, seed) < 1e-13
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name != "steps"])
+def test_scores_are_no_larger_than_gradients_on_the_way(name: str) -> None:
+    """A sum may be right because huge numbers cancel: Σ|m·Δx| is at most the largest Σ|∇f·Δx| between x0 and x.
+
+    What steps (floor, round) has no gradient to compare with.
+    """
+    f, shapes, positive = CASES[name]
+    x, x0 = (tuple(rand(*s, seed=i + k, positive=positive) for i, s in enumerate(shapes)) for k in (10, 15))
+    g = rand(*f(*x).shape, seed=3)
+    worth = lambda ms: sum(float((m * (a - b)).abs().sum()) for m, a, b in zip(ms, x, x0, strict=True) if m is not None)
+    on_the_way = []
+    for t in torch.linspace(0, 1, 9):
+        at = [(b + t * (a - b)).requires_grad_() for a, b in zip(x, x0, strict=True)]
+        on_the_way.append(worth(torch.autograd.grad(f(*at), at, g.to(f(*x)), allow_unused=True)))
+    assert worth(multipliers(f, x, x0, g.to(f(*x)))) <= 1.05 * max(on_the_way)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_limit_is_the_gradient(name: str) -> None:
     f, shapes, positive = CASES[name]

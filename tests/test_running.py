@@ -10,6 +10,7 @@ import torch
 
 import pellucid
 from families import model, tokenizer
+from itself import read, said
 from pellucid import Model, errors
 from test_no_mutation import state
 
@@ -27,12 +28,14 @@ def net() -> Any:
 @pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "occlusion", "deep_shap", "gradient_shap"])
 def test_autocast_rounds_and_its_rounding_shows(bundled: Model, method: str) -> None:
     half = Model(bundled.model, bundled.tokenizer, autocast=torch.bfloat16)
-    halves, wholes = (pellucid.explain(m, TEXTS, method=method) for m in (half, bundled))
+    halves, wholes = (pellucid.explain(m, TEXTS, method=method, target=1) for m in (half, bundled))
     for a, b in zip(halves, wholes, strict=True):
         rounding = 2**-8 * max(abs(b.output), abs(b.baseline_output))  # of bfloat16, in the output alone
         assert 0 < np.abs(a.scores - b.scores).max() < 4 * rounding
         assert abs(a.output - b.output) < 4 * rounding
-        assert a.baseline_output + a.scores.sum() + a.delta == pytest.approx(a.output, abs=1e-9)
+        with torch.autocast("cpu", torch.bfloat16):
+            own = [said(bundled.model, read(bundled.tokenizer, a.text, by=by))[0, 1].item() for by in (None, "[MASK]")]
+        assert [a.output, a.baseline_output] == pytest.approx(own, abs=rounding)
         assert a.meta["autocast"] == "bfloat16" and "autocast" not in b.meta
     if method == "deeplift":
         assert max(b.relative_delta for b in wholes) < 1e-5 < max(a.relative_delta for a in halves) < 0.02
@@ -44,6 +47,8 @@ def test_the_walk_crosses_an_autocast_graph(family: str, attention: str) -> None
     m = Model(model(family, attention, scale=4.0), tokenizer(), autocast="bfloat16")
     for e in pellucid.explain(m, TEXTS, baseline="pad", target=0):
         assert abs(e.delta) < 8 * 2**-8 * max(abs(e.output), abs(e.baseline_output))
+        exact = pellucid.explain(Model(m.model, m.tokenizer), e.text, baseline="pad", target=0)
+        assert np.corrcoef(e.scores, exact.scores)[0, 1] > 0.95
 
 
 def test_the_autocast_output_is_that_of_the_model_under_autocast(net: Any) -> None:

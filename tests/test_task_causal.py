@@ -13,6 +13,7 @@ import torch
 import pellucid
 from families import model, tokenizer
 from generative import CAUSAL, cases, causal_tokenizer, generator, net
+from itself import read, said, times_gradient
 from pellucid import Explanation, Explanations, Model, errors
 from pellucid.methods import METHODS
 
@@ -37,14 +38,16 @@ def far(a: Explanation, b: Explanation) -> float:
 def test_each_row_is_complete_and_later_tokens_have_no_part(family: str, attention: str) -> None:
     for dtype, most in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
         m = generator(family, attention=attention, dtype=dtype)
-        es = pellucid.explain(m, PAIR)
+        es = pellucid.explain(m, PAIR, baseline="[UNK]", output="logit")
         matrix = es.matrix()
+        empty = said(m.model, read(m.tokenizer, "".join(PAIR), by="[UNK]"))[0]
         assert matrix.shape == (3, 6)
         plain = logits(m, PAIR[0] + PAIR[1])
         for k, e in enumerate(es):
             assert e.target.position == 3 + k and e.tokens[3 + k].id == e.target.index
             assert e.output == pytest.approx(plain[2 + k, e.target.index].item(), rel=1e-4, abs=1e-5)
-            assert abs(matrix[k].sum() + e.delta - (e.output - e.baseline_output)) < 1e-9 * max(1, abs(e.output))
+            change = (plain[2 + k, e.target.index] - empty[2 + k, e.target.index]).item()
+            assert matrix[k].sum() == pytest.approx(change, rel=1e-4, abs=1e-5)  # its casts to float32 stay
             assert e.relative_delta < most
             assert (matrix[k, 3 + k :] == 0).all() and (matrix[k, : 3 + k] != 0).any()
 
@@ -107,9 +110,21 @@ def test_a_shared_prefix_saves_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "shapley", "input_x_gradient", "kernel_shap"])
 def test_other_methods(method: str) -> None:
-    es = pellucid.explain(generator("Llama"), PAIR, method=method)
-    assert len(es) == 3 and all((e.scores[3 + k :] == 0).all() for k, e in enumerate(es) if method != "kernel_shap")
-    assert not METHODS[method].adds_up or max(e.relative_delta for e in es) < 2e-2
+    """Against the model alone: its logits where the tokens are [UNK], and autograd's gradient."""
+    m = generator("Llama")
+    es = pellucid.explain(m, PAIR, method=method, baseline="[UNK]", output="logit")
+    inputs, empty = (read(m.tokenizer, "".join(PAIR), by=by) for by in (None, "[UNK]"))
+    f, f0 = said(m.model, inputs)[0], said(m.model, empty)[0]
+    assert [e.target.index for e in es] == inputs["input_ids"][0, 3:].tolist()
+    x, x0 = (m.model.get_input_embeddings()(i["input_ids"]) for i in (inputs, empty))  # pyright: ignore
+    for k, e in enumerate(es):
+        at = 2 + k, e.target.index
+        np.testing.assert_allclose(e.scores[3 + k :], 0, atol=1e-6 if method == "kernel_shap" else 0)
+        if METHODS[method].adds_up:
+            assert e.scores.sum() == pytest.approx((f[at] - f0[at]).item(), rel=2e-2)
+        else:
+            expected = times_gradient(lambda x, at=at: m.model(inputs_embeds=x).logits[0][at], x, x0)[0]
+            np.testing.assert_allclose(e.scores, expected, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------- generation

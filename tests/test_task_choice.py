@@ -11,6 +11,7 @@ import torch
 import pellucid
 from families import tokenizer
 from heads import headed
+from itself import read, said, times_gradient
 from pellucid import Model
 from pellucid.errors import InputError, UnknownTarget
 
@@ -87,10 +88,30 @@ def test_targets() -> None:
     assert p.output == pytest.approx(np.exp(each[0]) / np.exp(each).sum(), abs=1e-5)
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "lime"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "input_x_gradient"])
 def test_other_methods(method: str) -> None:
-    e = pellucid.explain(Model(chooser("Bert"), tokenizer()), ITEM, method=method)
-    assert np.isfinite(e.scores).all() and e.scores.any()
+    """Against the model alone, on the one sequence of the choice; all others have 0."""
+    net, tok = chooser("Bert"), tokenizer()
+    e = pellucid.explain(Model(net, tok), ITEM, method=method, target=1)
+    texts = ITEM["prompt"], ITEM["choices"][1]
+    ask = lambda **how: said(net, {k: v[None] for k, v in read(tok, *texts, **how).items()})[0, 0].item()
+    begin = [i for i, t in enumerate(e.tokens) if t.text == "[CLS]"]
+    own = e.scores[begin[1] : begin[2]]
+    np.testing.assert_allclose(np.r_[e.scores[: begin[1]], e.scores[begin[2] :]], 0, atol=1e-6)
+    if method == "integrated_gradients":
+        assert own.sum() == pytest.approx(ask() - ask(by="[MASK]"), rel=2e-2)
+    elif method == "occlusion":
+        expected = [0.0 if t.special else ask() - ask(by="[MASK]", at=[i]) for i, t in enumerate(of(e, begin))]
+        np.testing.assert_allclose(own, expected, atol=1e-5)
+    else:
+        x, x0 = (net.get_input_embeddings()(read(tok, *texts, by=by)["input_ids"]) for by in (None, "[MASK]"))
+        f = lambda x: net(inputs_embeds=x[None]).logits[0, 0]
+        np.testing.assert_allclose(own, times_gradient(f, x, x0)[0], atol=1e-5)
+
+
+def of(e: Any, begin: list[int]) -> Any:
+    """The tokens of the second choice's sequence."""
+    return e.tokens[begin[1] : begin[2]]
 
 
 def test_a_word_of_the_prompt_is_one_player() -> None:

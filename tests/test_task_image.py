@@ -96,8 +96,25 @@ def test_baselines() -> None:
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "saliency"])
 def test_other_methods(method: str) -> None:
-    e = pellucid.explain(Model(net(), Processor()), image(), method=method)
-    assert np.isfinite(e.scores).all() and e.scores.any()
+    """Against the model alone, on images with a patch blackened out, or by autograd."""
+    vit = net()
+    e = pellucid.explain(Model(vit, Processor()), image(), method=method, target=1)
+    pixels = torch.from_numpy(Processor()(image())["pixel_values"])
+    patches: list[torch.Tensor] = []
+    handle = vit.vit.embeddings.patch_embeddings.register_forward_hook(lambda _m, _a, out: patches.append(out))
+    f = vit(pixel_values=pixels).logits[0, 1]
+    handle.remove()
+    if method == "integrated_gradients":
+        f0 = vit(pixel_values=0 * pixels).logits[0, 1]
+        assert e.scores.sum() == pytest.approx((f - f0).item(), rel=2e-2)
+    elif method == "occlusion":
+        for k, score in enumerate(e.scores):
+            without, (row, column) = pixels.clone(), divmod(k, 3)
+            without[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0
+            assert score == pytest.approx((f - vit(pixel_values=without).logits[0, 1]).item(), abs=1e-5)
+    else:
+        (g,) = torch.autograd.grad(f, patches[0])
+        np.testing.assert_allclose(e.scores, g[0].norm(dim=-1), rtol=1e-4)
 
 
 def test_layers_and_targets() -> None:
@@ -108,7 +125,12 @@ def test_layers_and_targets() -> None:
 def test_images_of_other_sizes_go_alone() -> None:
     m = Model(net("ViT", interpolate=True), lambda image, return_tensors: Processor()(image))
     small = np.asarray(image())[:, :, 0]  # a grey image
-    assert len(pellucid.explain(m, [image(), small])) == 2
+    for e, given in zip(
+        pellucid.explain(m, [image(), small], target=0), [image(), np.stack([small] * 3, 2)], strict=True
+    ):
+        with torch.no_grad():
+            logits = m.model(torch.from_numpy(Processor()(given)["pixel_values"])).logits[0]
+        assert e.output == pytest.approx(logits[0].item(), abs=1e-5)
 
 
 def test_files_and_pil_images(tmp_path: Path) -> None:

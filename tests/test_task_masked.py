@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import pellucid
+from itself import read, said
 from pellucid import Explanation, Explanations, Model
 from pellucid.errors import InputError, UnknownBaseline, UnknownTarget, UnsupportedModel
 from scripts_of_the_world import SENTENCES, TOKENIZERS, Slow, network, word_pieces
@@ -85,7 +86,8 @@ def test_a_candidate_and_a_contrast() -> None:
     assert pellucid.explain(m, TEXTS[0], target="##a").target.index == ids["##a"]
     assert pellucid.explain(m, TEXTS[0], target="!").target.index == ids["!"]
     p = pellucid.explain(m, TEXTS[0], target="good", output="probability")
-    assert 0 < p.output < 1 and p.relative_delta < 1e-8
+    said_of = said(m.model, read(m.tokenizer, TEXTS[0]))[0, 4].softmax(0)
+    assert p.output == pytest.approx(said_of[ids["good"]].item()) and p.relative_delta < 1e-8
     function = pellucid.explain(m, TEXTS[0], target=lambda logits: logits[:, 0, ids["good"]])
     np.testing.assert_allclose(function.scores, good.scores, atol=1e-9)
 

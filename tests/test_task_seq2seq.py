@@ -13,6 +13,7 @@ import families
 import pellucid
 from families import tokenizer
 from generative import CODERS, cases, coder, net
+from itself import times_gradient
 from pellucid import Explanation, Explanations, Model, errors
 
 PAIR = ("the film was great", "a movie so good")
@@ -87,12 +88,29 @@ def test_one_module_may_embed_for_both_sides(family: str) -> None:
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "input_x_gradient"])
 def test_other_methods(method: str) -> None:
-    es = pellucid.explain(
-        coder("T5"), ("a plot", "so bad"), method=method, groups="word" if method == "occlusion" else None
-    )
-    assert len(es) == 2
+    """Against the model alone, its own tokens [UNK] one by one or all together, on both sides; and autograd."""
+    m, pair, unknown = coder("T5"), ("a plot", "so bad"), 1
+    inputs, decoder, ids = parts(m, *pair)
+    how = {"n_steps": 300} if method == "integrated_gradients" else {}
+    es = pellucid.explain(m, pair, method=method, baseline="[UNK]", output="logit", **how)
+    assert [e.target.index for e in es] == ids and len(es[0].tokens) == 4 + 4
+    whole = torch.cat([inputs["input_ids"], decoder], 1)
+    own = torch.tensor([not t.special for t in es[0].tokens])
+    run = lambda ids: m.model(input_ids=ids[:, :4], decoder_input_ids=ids[:, 4:]).logits[0].detach()
+    f, f0 = run(whole), run(torch.where(own, unknown, whole))
     for k, e in enumerate(es):
+        at = 1 + k, ids[k]
         np.testing.assert_allclose(e.scores[6 + k :], 0, atol=1e-5)
+        if method == "integrated_gradients":
+            assert e.scores.sum() == pytest.approx((f[at] - f0[at]).item(), rel=2e-2, abs=1e-4)
+        elif method == "occlusion":
+            one = torch.eye(8, dtype=torch.bool) & own
+            expected = [(f[at] - run(torch.where(o, unknown, whole))[at]).item() for o in one]
+            np.testing.assert_allclose(e.scores, expected, atol=1e-5)
+        else:
+            x, x0 = (m.model.shared(i) for i in (whole, torch.where(own, unknown, whole)))  # pyright: ignore
+            run_on = lambda x, at=at: m.model(inputs_embeds=x[:, :4], decoder_inputs_embeds=x[:, 4:]).logits[0][at]
+            np.testing.assert_allclose(e.scores, times_gradient(run_on, x, x0)[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["T5", "Bart"])

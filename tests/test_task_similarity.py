@@ -14,6 +14,7 @@ import transformers
 import pellucid
 from families import model, tokenizer
 from heads import headed
+from itself import read
 from pellucid import Model
 from pellucid.errors import InputError, UnknownTarget, UnsupportedModel
 
@@ -57,10 +58,31 @@ def test_exact_in_float64() -> None:
     assert e.relative_delta < 1e-9
 
 
+def compared(net: Any, *each: dict[str, Any]) -> Any:
+    """The cosine of two encoded texts."""
+    a, b = (net(**inputs).last_hidden_state[0].mean(0) for inputs in each)
+    return torch.nn.functional.cosine_similarity(a, b, dim=0)
+
+
 @pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "saliency"])
 def test_other_methods(method: str) -> None:
-    e = pellucid.explain(Model(encoder("Bert"), tokenizer()), PAIRS[0], method=method)
-    assert np.isfinite(e.scores).all() and e.scores.any()
+    """Against the model alone."""
+    net, tok = encoder("Bert"), tokenizer()
+    e = pellucid.explain(Model(net, tok), PAIRS[0], method=method)
+    first = [i for i, t in enumerate(e.tokens) if t.segment == 0]
+    a, b = (read(tok, text) for text in PAIRS[0])
+    whole = compared(net, a, b).item()
+    if method == "integrated_gradients":
+        change = whole - compared(net, *(read(tok, text, by="[MASK]") for text in PAIRS[0])).item()
+        assert e.scores.sum() == pytest.approx(change, rel=2e-2)
+    elif method == "occlusion":
+        own = [i for i in first if not e.tokens[i].special]
+        expected = [whole - compared(net, read(tok, PAIRS[0][0], by="[MASK]", at=[i]), b).item() for i in own]
+        np.testing.assert_allclose(e.scores[own], expected, atol=1e-5)
+    else:
+        x = net.get_input_embeddings()(a["input_ids"]).detach().requires_grad_()
+        (g,) = torch.autograd.grad(compared(net, {"inputs_embeds": x}, b), x)
+        np.testing.assert_allclose(e.scores[first], g[0].norm(dim=-1), atol=1e-5)
 
 
 def test_words_of_both_texts_are_apart() -> None:

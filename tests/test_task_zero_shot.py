@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import pellucid
+from itself import read, said
 from pellucid import Explanation, Explanations, Model
 from pellucid.errors import InputError, TextTooLong, UnknownTarget, UnsupportedModel
 from pellucid.models.tasks.zero_shot import inference_labels
@@ -75,7 +76,20 @@ def test_other_methods_and_deletion(method: str) -> None:
     m = made()
     options = {"n_steps": 9} if method == "integrated_gradients" else {"baseline": "delete", "groups": "word"}
     e = pellucid.explain(m, ITEMS[2], method=method, **options)
-    assert e.output == pytest.approx(logits(m, *e.text)[2].item(), abs=1e-5) and len(e.words()) > 5
+    f = logits(m, *e.text)[2].item()
+    assert e.output == pytest.approx(f, abs=1e-5)
+    if method == "occlusion":  # against the model on the text without the word
+        words = ITEMS[2]["text"].split()
+        assert [t.text for t in e.tokens[1:5]] == words
+        for i in range(4):
+            shorter = logits(m, " ".join(words[:i] + words[i + 1 :]), e.text[1])[2].item()
+            assert e.scores[i + 1] == pytest.approx(f - shorter, abs=1e-4)
+    elif method == "shapley":  # all words gone: [CLS] [SEP] [SEP]
+        empty = said(m.model, {"input_ids": torch.tensor([[2, 3, 3]])})[0, 2].item()
+        assert e.scores.sum() == pytest.approx(f - empty, rel=1e-4)
+    else:
+        masked = said(m.model, read(m.tokenizer, *e.text, by="[MASK]"))[0, 2].item()
+        assert e.scores.sum() == pytest.approx(f - masked, rel=3e-2)
 
 
 def test_a_task_that_no_architecture_names(tmp_path: Any) -> None:
