@@ -158,7 +158,7 @@ def _as_probable(
     goals: Sequence[Any],
     problem: Problem,
     answers: Sequence[Attribution],
-    kept: list[Any],
+    kept: Mapping[int, Any],
 ) -> list[list[bool]]:
     """As `chances.as_probable`; a sample of baselines is no one baseline."""
     if question.method.distribution:
