@@ -178,6 +178,19 @@ def test_a_baseline_as_probable_as_the_input(bert: Model, how: dict[str, Any]) -
     assert any(said) and ("but" in e.baseline or not all(said))
 
 
+@pytest.mark.parametrize("method", ["deeplift", "occlusion", "shapley"])
+def test_at_several_masks(method: str) -> None:
+    m = Model(headed("Bert", "ForMaskedLM"), tokenizer())
+    texts = ["a [MASK] film", "the [MASK] was [MASK] !", "[MASK] but [MASK] so"]
+    answers = pellucid.explain(m, texts, method=method)
+    for e in [e for a in answers for e in (a if isinstance(a, Explanations) else [a])]:
+        ids = torch.tensor([[t.id for t in e.tokens]])
+        other = torch.tensor([[t.id if t.special else m.tokenizer.mask_token_id for t in e.tokens]])
+        with torch.no_grad():
+            p, p0 = (m.model(i).logits[0, e.target.position].softmax(-1)[e.target.index].item() for i in (ids, other))
+        assert any("probability" in note for note in e.notes) == (p0 >= p)
+
+
 def test_no_class_no_probability(bert: Model) -> None:
     for target in ("LABEL_0 - LABEL_1", lambda logits: logits[:, 0], 0, 1, 2):
         for e in pellucid.explain(bert, ["a good film", "so very bad"], target=target):

@@ -180,7 +180,7 @@ def _as_probable(
     goals: Sequence[Sequence[Goal]],
     problem: Problem,
     answers: Sequence[Attribution],
-    kept: list[Any],
+    kept: Mapping[int, Any],
 ) -> list[list[bool]]:
     """As `chances.as_probable`, for the goals of each target; a sample of baselines is no one baseline."""
     found: list[list[bool]] = []

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..problem import Attribution, Problem, detached, mapped
+from ..problem import Attribution, Problem, by_row, detached, mapped, picked
 
 if TYPE_CHECKING:
     from .encoding import Encoding
     from .model import Model
     from .tasks import Goal
 
-_CHEAP = 8
-"""Passes of a method beside which one more is no cost worth mentioning."""
+_PLACES = 16
+"""So many elements of a point are looked at before all of it is."""
 
 
-def heard(problem: Problem) -> tuple[Problem, list[Any]]:
-    """The same Problem, and a list that what `f` returned at the baseline is put into, once a method asks for that."""
-    kept: list[Any] = []
+def heard(problem: Problem) -> tuple[Problem, dict[int, Any]]:
+    """The same Problem, and what `f` returned at the baseline of each row, by its number, once a method has asked.
+
+    A point is a row's baseline where it and all else that `f` was given are equal.
+    """
+    kept: dict[int, Any] = {}
+    step = max(1, problem.x0[0][0].numel() // _PLACES)
+    few = by_row(problem.x0[0])[:, ::step]
 
     def f(*given: Any) -> Any:
         outputs = problem.f(*given)
-        pairs, n, rows = list(zip(given, problem.x0, strict=False)), problem.rows, len(given[0])
-        either = not kept and rows in (n, 2 * n)  # x0 alone, or x above x0
-        if either and all(torch.equal(point[-n:].detach(), x0) for point, x0 in pairs):
-            kept.append(detached(mapped(lambda t: t[-n:] if t.ndim and len(t) == rows else t, outputs)))
+        if len(kept) < problem.rows and given[0].shape[1:] == problem.x0[0].shape[1:]:
+            same = (by_row(given[0].detach())[:, None, ::step] == few).all(2)
+            for point, row in same.nonzero().tolist():
+                if row not in kept and _equal(given, point, (*problem.x0, *problem.args), row):
+                    one = torch.tensor([point], device=given[0].device)
+                    kept[row] = detached(picked(outputs, one, len(given[0])))
         return outputs
 
     return replace(problem, f=f), kept
+
+
+def _equal(given: Any, point: int, own: Any, row: int) -> bool:
+    """Whether what `f` was given for a point is what it gets for a row."""
+    pairs = zip(_tensors(given), _tensors(own), strict=False)
+    return all(torch.equal(a[point], b[row]) for a, b in pairs if a.ndim and b.ndim)
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    mapped(lambda t: found.append(t) or t, tree)
+    return found
 
 
 def as_probable(
@@ -42,7 +61,7 @@ def as_probable(
     goals: Sequence[Goal],
     problem: Problem,
     answers: Sequence[Attribution],
-    kept: list[Any],
+    kept: Mapping[int, Any],
 ) -> list[list[bool]]:
     """For each goal and row, whether the class that the model predicts is as probable at the baseline as at the input.
 
@@ -52,23 +71,18 @@ def as_probable(
     classes = [isinstance(aim and aim.index, int) for goal in goals for aim in goal.targets]
     if callable(target) or problem.without is not None or not any(classes):
         return none
-    if output != "logit":
-        kept, chances = [None], goals
-    else:
-        if not kept and answers[0].passes >= _CHEAP:
-            with torch.no_grad():
-                kept.append(problem.outputs(problem.x0))
-        chances = model.goals(batch, target, "probability", answers[0].outputs) if kept else ()
-    if not kept:
-        return none
-    every = torch.arange(problem.rows, device=answers[0].output.device)
-    inputs = every // (problem.rows // len(batch))
+    inputs = torch.arange(problem.rows, device=answers[0].output.device) // (problem.rows // len(batch))
+    if output == "logit":
+        if len(kept) < problem.rows:
+            return none
+        chances = model.goals(batch, target, "probability", answers[0].outputs)
     found = []
-    for goal, chance, answer in zip(goals, chances, answers, strict=True):
+    for k, (goal, answer) in enumerate(zip(goals, answers, strict=True)):
         at_x, at_x0 = answer.output, answer.baseline_output
         if output == "logit":
-            at_x = chance.select(answers[0].outputs, inputs.unique())[inputs]
-            at_x0 = chance.select(kept[0], inputs)
+            at_x = chances[k].select(answers[0].outputs, inputs.unique())[inputs]
+            each = [chances[k].select(kept[row], inputs[row : row + 1]) for row in range(problem.rows)]
+            at_x0 = torch.cat(each)  # one by one: what a task reads may be as wide as its batch needs
         higher = (at_x0 >= at_x).tolist()
         shown = [_is_shown(goal, i, target) for i in inputs.tolist()]
         found.append([a and b for a, b in zip(higher, shown, strict=True)])
