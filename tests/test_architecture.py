@@ -20,7 +20,7 @@ FLOORS = [
     {"answering"},
     {"methods", "models", "metrics", "render"},
     {"numerics", "problem", "explanation", "console"},
-    {"types", "errors", "status"},
+    {"types", "errors", "status", "pieces"},
 ]
 FLOOR = {room: len(FLOORS) - i for i, rooms in enumerate(FLOORS) for room in rooms}
 ONLY_IN = {

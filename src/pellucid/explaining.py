@@ -20,6 +20,7 @@ from .methods import METHODS, Method
 from .methods import method as find_method
 from .models import Model, depth, windows
 from .models.batching import groups as batches
+from .models.filler import Filler
 from .types import Baseline, Groups, Input, Progress, Target
 
 Answer = Explanation | Explanations
@@ -45,7 +46,7 @@ def explain(
     detail: Sequence[str] = (),
     *,
     groups: Groups = None,
-    output: str = "logit",
+    output: str | None = None,
     at: str | Sequence[str] | None = None,
     truncate: bool = False,
     max_new_tokens: int = 20,
@@ -66,7 +67,9 @@ def explain(
         each one's delta. For the methods over a distribution of baselines the list is the sample.
     groups: for the methods that remove tokens, which go together (see `types.Groups`). A group's score is shared
         evenly by its tokens, so it is the sum of theirs.
-    output: what a target's number is: "logit", or "probability" (after the softmax; the sigmoid of a single output).
+    output: what a target's number is: "logit", or "probability" (after the softmax; the sigmoid of a single output);
+        for the tokens of a generation also "log-probability". None: "log-probability" for text-generation, where a
+        logit may stay as it is while the token becomes ten times as probable, and "logit" elsewhere.
     detail: what is also told of the inside of the model, any of "layers", "heads", "attentions", "parts", "norms",
         "rollout" and "attention_x_gradient" (see `models.depth.CONTRIBUTIONS` and `MEASURES`).
     at: a module's name: its output is explained instead of the embeddings. A list of names: what "layers" reads.
@@ -107,7 +110,8 @@ def explain(
     if not (methods and targets and baselines):
         raise InputError("Found an empty list of methods, targets or baselines; expected at least one of each.")
     groups = groups.tolist() if isinstance(groups, (np.ndarray, Tensor)) else groups
-    how = {"groups": groups, "output": output, "detail": details, "at": at}
+    methods = [(name, row, _usual(row, baselines) | given) for name, row, given in methods]
+    how = {"groups": groups, "output": output or model.row.output, "detail": details, "at": at}
     many = len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str)
     asked = tuple(Question(*row, spec, tuple(baselines), how) for spec in targets for row in methods)
     _check_depth(methods, details)
@@ -198,6 +202,12 @@ class _Work:
                         passes += max((e.passes for e in goals), default=0)
                 self.meter.add(len(group), passes, sum(lengths[i] for i in group), sum(lengths))
         return [Explanations(tuple(f)) if self.many or len(f) != 1 else f[0] for f in found]
+
+
+def _usual(method: Method, baselines: Sequence[Any]) -> dict[str, Any]:
+    """The options of a method that a baseline brings, where the user does not say."""
+    segments = max((b.segments for b in baselines if isinstance(b, Filler)), default=1)
+    return {"segments": segments} if segments > 1 and "segments" in method.options else {}
 
 
 def _own(value: Any) -> Any:

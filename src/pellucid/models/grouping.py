@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, UnknownBaseline
 from .encoding import Encoding
+
+if TYPE_CHECKING:
+    from .model import Model
 
 _SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’»)\]]*\s+)|(?:[。！？]+[」』”’）]*)|\n+""")
 
@@ -80,6 +83,19 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
                 "Add it to a group, or give it one of its own."
             )
     return found
+
+
+def closing_up(model: Model, special: Tensor) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
+    """`(args, keep) → outputs`: the model on what `keep` leaves of a text, as `shortener`.
+
+    special: (rows, tokens), those that stay. Raises UnknownBaseline where a row has none, so that nothing may be left.
+    """
+    if not special.any(1).all():
+        raise UnknownBaseline(
+            "Found baseline='delete' for a tokenizer that adds no special tokens, so that nothing would be left of the "
+            "text; expected at least one token that stays. Use 'mask', 'pad', 'zero' or 'mean'."
+        )
+    return shortener(model.alone)
 
 
 def shortener(run: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[tuple[Any, ...], Tensor], Tensor]:

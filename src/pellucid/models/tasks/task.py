@@ -67,7 +67,9 @@ class Task:
     goals: `(asked, outputs at x) -> goals`, at least one.
     encode: `(model, items, truncate, max_new_tokens) -> encodings`, one for each item, in order.
     aimed: `(encoding, target) -> encoding`: where the target decides what goes into the model.
-    deletes: whether tokens can be deleted: not where the outputs belong to positions.
+    output: what a target's number is where the user does not say.
+    without: `(model, special) -> Problem.without`, where special (rows, tokens) are those that stay; None where tokens
+        cannot be deleted, because the outputs belong to positions that would move. Raises UnknownBaseline.
     reads: how these reach the model.
     places: an input of each sequence that is for `run` alone and says what each token is; the model does not get it.
     embeds: `(model, k) -> module`: the one that embeds the k-th sequence.
@@ -83,7 +85,8 @@ class Task:
     goals: Callable[[Asked, Any], list[Goal]]
     encode: Callable[[Model, Sequence[Any], bool, int], list[Encoding]] = encoded
     aimed: Callable[[Encoding, Any], Encoding] = lambda encoding, target: encoding
-    deletes: bool = False
+    output: str = "logit"
+    without: Callable[[Model, Tensor], Callable[..., Any]] | None = None
     reads: Modality = TEXT
     windows: str | None = None
     places: str | None = None

@@ -19,6 +19,7 @@ from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ..batching import groups
 from ..encoding import Encoding, encode
+from ..grouping import closing_up
 from .classification import class_logits
 from .naming import label_named
 from .task import Asked, Goal, Task, checked, checked_output, one_sequence
@@ -138,5 +139,5 @@ ZERO_SHOT = Task(
     entailment_goals,
     hypotheses,
     aimed,
-    deletes=True,
+    without=closing_up,
 )
