@@ -27,7 +27,7 @@ def readable(piece: str, stands_for: str = "") -> str:
     """
     if piece == stands_for:
         return piece
-    found = _bytes_of(piece)
+    found = _bytes_of(piece, bool(stands_for.strip()))
     if found is None:
         return piece.replace("▁", " ").removesuffix("</w>")
     try:
@@ -43,16 +43,19 @@ def shown(piece: str, stands_for: str = "") -> str:
     return text.strip() or "".join(SIGNS.get(c, c) for c in text) or piece
 
 
-def _bytes_of(piece: str) -> bytes | None:
-    """The bytes that a piece is written for; None where it is written as it is read."""
+def _bytes_of(piece: str, elsewhere: bool) -> bytes | None:
+    """The bytes that a piece is written for; None where it is written as it is read.
+
+    A word of Latin letters, such as "café", is made of the characters that bytes are written with, but is no UTF-8 as
+    bytes: it is taken as it is, unless the text has other characters in its place (elsewhere).
+    """
     if byte := _BYTE.fullmatch(piece):
         return bytes([int(byte[1], 16)])
     table = _table()
     if piece.isascii() or not all(c in table for c in piece):
         return None
     found = bytes(table[c] for c in piece)
-    # a word of Latin letters, such as "café", is also made of characters of the table, and is no UTF-8 as bytes
-    if max(piece) > "\xff" or not (len(piece) == 1 or any(c.isascii() for c in piece)):
+    if elsewhere or max(piece) > "\xff" or not (len(piece) == 1 or any(c.isascii() for c in piece)):
         return found
     try:
         found.decode("utf-8")

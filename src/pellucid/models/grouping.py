@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, UnknownBaseline
+from ..pieces import shown
 from .encoding import Encoding
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
                     f"Found {i!r} in group {number}; expected a token's index, from 0 to {len(encoding) - 1}, as the "
                     "explanation's tokens are numbered."
                 )
-            name = repr(encoding.tokens[i].text)
+            name = repr(shown(encoding.tokens[i].text))
             if encoding.tokens[i].special:
                 raise InputError(
                     f"Found token {i} ({name}) in group {number}; expected none of the tokens that the tokenizer "
@@ -79,8 +80,8 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
     for i, token in enumerate(encoding.tokens):
         if found[i] < 0 and not token.special:
             raise InputError(
-                f"Groups leave tokens out: token {i} ({token.text!r}) is in none; expected every token in exactly one. "
-                "Add it to a group, or give it one of its own."
+                f"Groups leave tokens out: token {i} ({shown(token.text)!r}) is in none; expected every token in exactly "
+                "one. Add it to a group, or give it one of its own."
             )
     return found
 

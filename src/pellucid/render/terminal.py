@@ -69,7 +69,7 @@ def _lines(explanations: Sequence[Explanation]) -> RenderableType:
         table.add_column(justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
     table.add_row(*(Text(c, DIM) for c in ("explained", "output", "strongest words", "relative delta")))
     for e in explanations:
-        place = e.tokens[e.target.position].text if e.target.position is not None else e.target.name
+        place = e.shown(e.target.position) if e.target.position is not None else e.target.name
         name = Text(label(place)).append("" if place == e.target.name else f"  {visible(e.target.name)}", DIM)
         table.add_row(name, plain(e.output, decimals(e.output)), _strongest(e), f"{e.relative_delta:.2g}")
     facts = [(n, visible(v)) for n, v in (*about(first)[1:], ("passes", str(first.passes)), ("status", first.status))]

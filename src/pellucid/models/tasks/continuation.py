@@ -79,7 +79,7 @@ class Continuation:
         """The k-th token as a reader knows it."""
         token = self.tokens[k]
         text = self.text[slice(*token.span)] if token.span else ""
-        return text if text.strip() else shown(token.text)
+        return text if text.strip() else shown(token.text, text)
 
     def overlapping(self, start: int, end: int) -> list[int]:
         """The tokens that share characters with [start, end) of the text."""
