@@ -80,8 +80,8 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
     for i, token in enumerate(encoding.tokens):
         if found[i] < 0 and not token.special:
             raise InputError(
-                f"Groups leave tokens out: token {i} ({shown(token.text)!r}) is in none; expected every token in exactly "
-                "one. Add it to a group, or give it one of its own."
+                f"Groups leave tokens out: token {i} ({shown(token.text)!r}) is in none; expected every token in "
+                "exactly one. Add it to a group, or give it one of its own."
             )
     return found
 
