@@ -21,7 +21,7 @@ FLOORS = [
     {"methods", "models", "metrics", "render", "notes"},
     {"numerics", "problem", "explanation", "console"},
     {"randomness"},
-    {"types", "errors", "status"},
+    {"types", "errors", "status", "pieces"},
 ]
 FLOOR = {room: len(FLOORS) - i for i, rooms in enumerate(FLOORS) for room in rooms}
 ONLY_IN = {

@@ -38,11 +38,11 @@ def far(a: Explanation, b: Explanation) -> float:
 def test_each_row_is_complete_and_later_tokens_have_no_part(family: str, attention: str) -> None:
     for dtype, most in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
         m = generator(family, attention=attention, dtype=dtype)
-        es = pellucid.explain(m, PAIR, baseline="[UNK]", output="logit")
+        es = pellucid.explain(m, PAIR, baseline="[UNK]")
         matrix = es.matrix()
-        empty = said(m.model, read(m.tokenizer, "".join(PAIR), by="[UNK]"))[0]
+        empty = said(m.model, read(m.tokenizer, "".join(PAIR), by="[UNK]"))[0].log_softmax(-1)
         assert matrix.shape == (3, 6)
-        plain = logits(m, PAIR[0] + PAIR[1])
+        plain = logits(m, PAIR[0] + PAIR[1]).log_softmax(-1)
         for k, e in enumerate(es):
             assert e.target.position == 3 + k and e.tokens[3 + k].id == e.target.index
             assert e.output == pytest.approx(plain[2 + k, e.target.index].item(), rel=1e-4, abs=1e-5)
@@ -182,7 +182,7 @@ def test_the_numbers_that_can_be_asked_for() -> None:
     total = ask(target="total")
     assert total.output == pytest.approx(each.sum()) and total.relative_delta < 1e-9
     assert total.target.name == PAIR[1] and (total.scores[5:] == 0).all() and total.scores[4] != 0
-    assert [e.output for e in ask(output="log-probability")] == pytest.approx(each.tolist())
+    assert [e.output for e in ask()] == [e.output for e in ask(output="log-probability")] == pytest.approx(each)
     assert [e.output for e in ask(output="probability")] == pytest.approx(np.exp(each).tolist())
     assert ask(target="total", output="probability").output == pytest.approx(np.exp(each.sum()))
     assert ask(target={"span": (5, 12)}).output == pytest.approx(each[1:].sum())
@@ -194,7 +194,10 @@ def test_the_numbers_that_can_be_asked_for() -> None:
         e = ask(target=spec)
         assert e.output == pytest.approx((raw[2 + k, good] - raw[2 + k, bad]).item()) and e.relative_delta < 1e-9
         assert e.target.name == "good - bad" and e.target.index == (good, bad) and e.target.position == 3 + k
-    assert ask(target={"token": bad}).output == pytest.approx(raw[2, bad].item())
+    assert ask(target={"token": bad}, output="logit").output == pytest.approx(raw[2, bad].item())
+    assert ask(target={"token": bad}).output == pytest.approx(raw.log_softmax(-1)[2, bad].item())
+    assert ask(output="logit")[0].output == pytest.approx(raw[2, ask()[0].target.index].item())
+    assert [ask(output=o)[0].meta["output"] for o in (None, "logit")] == ["log-probability", "logit"]
     assert [e.target.name for e in ask(target=[0, "total"])] == ["not", PAIR[1]]
 
 
@@ -264,7 +267,7 @@ def test_pieces_of_characters_and_words() -> None:
     tok = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<end>", model_max_length=64)
     m = Model(net("GPT2", vocab_size=len(tok)), tok)
     es = pellucid.explain(m, ("영화", " 👍 ok"))
-    assert len(es) == 8 and es[0].baseline == "<end>" and max(e.relative_delta for e in es) < 1e-4
+    assert len(es) == 8 and es[0].baseline == "filler 'a'" and max(e.relative_delta for e in es) < 1e-4
     assert [es[0].text[t.segment][slice(*t.span)] for t in es[0].tokens] == [
         *"영영영화화화",
         "",
@@ -282,13 +285,16 @@ def test_pieces_of_characters_and_words() -> None:
 def test_what_stands_in_for_a_mask() -> None:
     tok = causal_tokenizer()
     m = Model(net("GPT2"), tok)
-    assert pellucid.explain(m, PAIR)[0].baseline == "[UNK]"
-    assert pellucid.explain(m, PAIR, baseline=["mask", "zero"])[0].baseline == "[UNK], zero"
+    assert pellucid.explain(m, PAIR)[0].baseline == "filler 'the'"
+    assert pellucid.explain(m, PAIR, baseline=["mask", "zero"])[0].baseline == "filler 'the', zero"
+    encoder = Model(model("Bert"), tok)
+    assert encoder.baseline("mask") == "[UNK]"
     tok.unk_token = None
-    assert m.baseline("mask") == "[PAD]"
+    assert encoder.baseline("mask") == "[PAD]"
     tok.pad_token = None
-    assert m.baseline("mask") == "zero"
+    assert encoder.baseline("mask") == "zero"
     assert Model(model("Bert"), tokenizer()).baseline("mask") == "mask"
+    assert str(Model(model("GPT2"), causal_tokenizer()).baseline("mask")) == "filler 'the'"
 
 
 def test_its_own_module() -> None:
@@ -332,7 +338,6 @@ def test_a_model_that_reads_both_ways() -> None:
         (errors.UnknownTarget, "position 9", {"target": {"token": "good", "position": 9}}),
         (errors.UnknownTarget, "one token of the vocabulary", {"target": {"token": "wonderful"}}),
         (errors.InputError, "'log-probability'", {"output": "odds"}),
-        (errors.UnknownBaseline, "positions that would move", {"baseline": "delete", "method": "occlusion"}),
         (errors.InputError, "a prompt, a pair", {"inputs": {"prompt": "a", "versus": " b"}}),
         (errors.InputError, "a prompt, a pair", {"inputs": {"txt": "a"}}),
         (errors.InputError, "at least one token", {"inputs": ("the film", "")}),

@@ -75,14 +75,23 @@ def explain(
     baseline: Annotated[
         list[str] | None,
         typer.Option(
-            help="mask, pad, zero, mean, a token or a text. Repeated: averaged. (default: mask)", show_default=False
+            help="mask, pad, zero, mean, filler, a token or a text. Repeated: averaged. (default: mask; for a decoder "
+            "without a mask token filler, an ordinary short token)",
+            show_default=False,
         ),
     ] = None,
     groups: Annotated[
         str | None,
         typer.Option(help="What is removed together: token, word or sentence. (default: token)", show_default=False),
     ] = None,
-    output: Annotated[str, typer.Option(help="What the target's number is: logit or probability.")] = "logit",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="What the target's number is: logit or probability; log-probability of a generated token, which is "
+            "the default there. (default: logit)",
+            show_default=False,
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the method, such as n_steps=100."),
@@ -191,7 +200,7 @@ def _explain(
     truncate: bool,
     progress: Any,
     groups: str | None,
-    output: str,
+    output: str | None,
 ) -> list[Any]:
     from .explaining import explain as run
 

@@ -22,6 +22,7 @@ from .methods import method as find_method
 from .models import Model, depth, windows
 from .models.batching import groups as batches
 from .models.encoding import Encoding
+from .models.filler import Filler
 from .models.inputs import Form, several
 from .notes import noted
 from .types import Baseline, Groups, Input, Progress, Target
@@ -49,7 +50,7 @@ def explain(
     detail: Sequence[str] = (),
     *,
     groups: Groups = None,
-    output: str = "logit",
+    output: str | None = None,
     at: str | Sequence[str] | None = None,
     truncate: bool = False,
     max_new_tokens: int = 20,
@@ -72,7 +73,9 @@ def explain(
         each one's delta. For the methods over a distribution of baselines the list is the sample.
     groups: for the methods that remove tokens, which go together (see `types.Groups`). A group's score is shared
         evenly by its tokens, so it is the sum of theirs.
-    output: what a target's number is: "logit", or "probability" (after the softmax; the sigmoid of a single output).
+    output: what a target's number is: "logit", or "probability" (after the softmax; the sigmoid of a single output);
+        for the tokens of a generation also "log-probability". None: "log-probability" for text-generation, where a
+        logit may stay as it is while the token becomes ten times as probable, and "logit" elsewhere.
     detail: what is also told of the inside of the model, any of "layers", "heads", "attentions", "parts", "norms",
         "rollout" and "attention_x_gradient" (see `models.depth.CONTRIBUTIONS` and `MEASURES`).
     at: a module's name: its output is explained instead of the embeddings. A list of names: what "layers" reads.
@@ -110,7 +113,8 @@ def explain(
     if not (methods and targets and baselines):
         raise InputError("Found an empty list of methods, targets or baselines; expected at least one of each.")
     groups = groups.tolist() if isinstance(groups, (np.ndarray, Tensor)) else groups
-    how = {"groups": groups, "output": output, "detail": details, "at": at}
+    methods = [(name, row, _usual(row, baselines) | given) for name, row, given in methods]
+    how = {"groups": groups, "output": output or model.row.output, "detail": details, "at": at}
     many = len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str)
     asked = tuple(Question(*row, tuple(targets), tuple(baselines), how) for row in methods)
     _check_depth(methods, details)
@@ -241,6 +245,12 @@ def _finished(model: Model, e: Explanation, encoding: Encoding) -> Explanation:
     if label is not None or encoding.unread:
         e = replace(e, label=label, unread=(*encoding.unread, *e.unread))
     return noted(e, model.unknown, encoding.cut)
+
+
+def _usual(method: Method, baselines: Sequence[Any]) -> dict[str, Any]:
+    """The options of a method that a baseline brings, where the user does not say."""
+    segments = max((b.segments for b in baselines if isinstance(b, Filler)), default=1)
+    return {"segments": segments} if segments > 1 and "segments" in method.options else {}
 
 
 def _own(value: Any) -> Any:

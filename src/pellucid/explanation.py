@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, MissingExtra
+from .pieces import shown
 from .status import Status, combined
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Token:
 
     text: as the tokenizer writes it. id: in the vocabulary. span: (start, end) characters in the original text, or
     None where it stands for none. special: added by the tokenizer, or a mask to be filled: it stays in every baseline.
-    word: which word it is a piece of, or None. segment: which of two texts it belongs to.
+    word: which word it is a piece of, or None. segment: which of two texts it belongs to. For people it is shown as
+    `Explanation.shown` has it.
     """
 
     text: str
@@ -182,6 +184,11 @@ class Explanation:
         """The original text that tokens of this segment have their spans in."""
         return self.text if isinstance(self.text, str) else self.text[segment]
 
+    def shown(self, i: int) -> str:
+        """The i-th token as a person reads it: without the marks that tokenizers write (Ġ, ▁, Ċ)."""
+        token = self.tokens[i]
+        return shown(token.text, self.segment_text(token.segment)[slice(*token.span)] if token.span else "")
+
     def _word(self, group: tuple[int, ...]) -> Word:
         pieces = [self.tokens[i] for i in group]
         spans = [p.span for p in pieces if p.span is not None]
@@ -189,7 +196,7 @@ class Explanation:
         first = pieces[0]
         text = self.segment_text(first.segment)[slice(*span)] if span else first.text
         score = float(self.scores[list(group)].sum())
-        return Word(text or first.text, score, span, first.special, first.segment, group)
+        return Word(text or shown(first.text), score, span, first.special, first.segment, group)
 
     # ------------------------------------------------------------------------------------------------ as data
 

@@ -32,15 +32,22 @@ question-answering: "start", "end", an answer's text, a token's number, or `{"an
 token-classification: a label, a word of the text, a token's number, or `{"word": …, "occurrence": 0}`, `{"span": …}`,
 `{"position": …}`, each with `"label": "B-LOC - O"` for another than the predicted.
 text-generation, text2text-generation: None (each token), one of them, its number, `"total"` or `{"span": …}` in
-characters of the continuation (log-probabilities), `{"token": "a - b", "position": 0}`: tokens that could stand there.
+characters of the continuation (log-probabilities), `{"token": "a - b", "position": 0}`: tokens that could stand there,
+`"runner-up"` or, for one of them, `{"runner-up": 0}`: each in contrast to the most probable other token at its place,
+log p(token) − log p(runner-up).
 fill-mask: a word, an index, a contrast, or `{"fill": …, "mask": 0}`. zero-shot-classification: one of the labels."""
 
 Baseline: TypeAlias = Union[str, "Tensor"]
-"""`"mask"`, `"pad"`, `"zero"`, `"mean"`, a token, a text with as many tokens as the input, or a tensor: token ids
-(tokens,) or embeddings that fit (tokens, hidden). Special tokens stay as they are. Where the tokenizer has no mask
-token, `"mask"` is its unknown token, its padding token, the one that ends a text, or `"zero"`, the first that there is,
-and `Explanation.baseline` names it. `"delete"`, for the methods that remove groups of tokens: what is removed is gone,
-and the rest of the text closes up."""
+"""`"mask"`, `"pad"`, `"zero"`, `"mean"`, `"filler"`, a token, a text with as many tokens as the input, or a tensor:
+token ids (tokens,) or embeddings that fit (tokens, hidden). Special tokens stay as they are.
+
+`"filler"` is an ordinary short token of the tokenizer, " the" where it has one (`models.filler`). Where the tokenizer
+has no mask token, `"mask"` is the filler for a decoder (GPT-2, Llama, …), with which DeepLIFT takes two segments unless
+`segments=` says otherwise; for another model it is the unknown token, the padding token, the one that ends a text, or
+`"zero"`, the first that there is. `Explanation.baseline` names what was taken: `filler ' the'`.
+
+`"delete"`, for the methods that remove groups of tokens: what is removed is gone, and the rest of the text closes up.
+A continuation is read where it then stands; where nothing is left before it, after the token that begins a text."""
 
 Groups: TypeAlias = Union[str, "Sequence[Sequence[int]]", "Callable[[Any], Sequence[Sequence[int]]]", None]
 """What is removed together: `"token"` (None is the same), `"word"`, `"sentence"`; or a list of groups, each a list of

@@ -6,6 +6,7 @@ passes every tensor between input and output, so m·(h − h0) of any of them co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ from ..randomness import RandomDraws
 from ..status import Status
 from .evaluate import batch_size
 
+GROWTH = math.log(0.4) / math.log(0.5)
+"""The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
 _TARGETS = 8
 """Targets to a walk, at least."""
 
@@ -46,7 +49,9 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     """Two forward passes, and one walk back through both: exact, whatever the number of layers.
 
     segments: cut the straight path from baseline to input into so many parts, and add up the parts' attributions.
-        Exact for any number, at one more pass each; with more of them the scores tend to integrated gradients.
+        Exact for any number, at one more pass each; with more of them the scores tend to integrated gradients. The
+        parts grow towards the input: two of them meet at 0.4, where the input is about to be told from the baseline,
+        so that what it changes lies in one part (docs/idea.md).
     """
     if not isinstance(segments, int) or segments < 1:
         raise InputError(f"deeplift got segments={segments!r}; expected a whole number of at least 1.")
@@ -78,7 +83,7 @@ def _one_by_one(problem: Problem, segments: int) -> _Found:
     output, kinds = tuple(y.detach() for y in upper.y), [s.kind for s in upper.seen]
     totals: list[list[Tensor]] = [[] for _ in selects]
     for k in range(segments - 1, -1, -1):
-        _, _, lower = _pass(problem, k / segments, selects)
+        _, _, lower = _pass(problem, (k / segments) ** GROWTH, selects)
         for t, found in enumerate(_walked(problem, upper, lower, RULES)):
             totals[t] = [a + b for a, b in zip(totals[t], found, strict=True)] if totals[t] else found
         upper = lower  # a graph lives only while it is walked

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnknownBaseline
+from .filler import Filler, token_id
 
 if TYPE_CHECKING:
     from .tasks import Task
@@ -18,36 +19,41 @@ Embed = Callable[[Tensor], Tensor]
 
 def name_of(spec: Any) -> str:
     """A baseline's name in an Explanation."""
-    return spec if isinstance(spec, str) else f"tensor {tuple(spec.shape)}"
+    return str(spec) if isinstance(spec, (str, Filler)) else f"tensor {tuple(spec.shape)}"
 
 
-def meant(spec: Any, tokenizer: Any) -> Any:
-    """`spec`; or for "mask", where the tokenizer has no mask token, as those of causal models, what stands in for it
-    and is named in its place: its unknown token, its padding token, the token that ends a text, or zero. Padding comes
-    second, because its embedding is often 0, where a norm divides by almost nothing."""
-    if not isinstance(spec, str) or spec != "mask" or getattr(tokenizer, "mask_token_id", None) is not None:
+def meant(spec: Any, tokenizer: Any, filler: Callable[[], Filler | None], decodes: bool) -> Any:
+    """What a baseline's name means with this tokenizer: `spec` itself, or what is named in its place.
+
+    "filler", or the name that an Explanation has for it: the tokenizer's filler. "mask" where the tokenizer has no mask
+    token: for a decoder its filler; for another model its unknown token, its padding token, the token that ends a text,
+    or zero. Padding comes second, because its embedding is often 0, where a norm divides by almost nothing.
+    """
+    missing = isinstance(spec, str) and spec == "mask" and getattr(tokenizer, "mask_token_id", None) is None
+    if isinstance(spec, str) and (spec.startswith("filler") or (missing and decodes)):
+        found = filler()
+        if found is not None and spec in ("mask", "filler", str(found)):
+            return found
+        if spec == "filler":
+            raise UnknownBaseline(
+                "Found baseline='filler' for a tokenizer without an ordinary token; expected one whose vocabulary has "
+                "a word or a letter. Use 'pad', 'zero', 'mean' or a token."
+            )
+    if not missing:
         return spec
     names = ("unk_token", "pad_token", "eos_token")
     return next((token for name in names if (token := getattr(tokenizer, name, None))), "zero")
 
 
-def deletes(spec: Any, special: Tensor, task: Task) -> bool:
-    """Whether the baseline is "delete". Raises UnknownBaseline where nothing would be left of a row, or where what the
-    task reads belongs to positions, which would move.
-
-    special: (rows, tokens), the tokens that stay.
-    """
+def deletes(spec: Any, task: Task) -> bool:
+    """Whether the baseline is "delete". Raises UnknownBaseline where what the task reads belongs to positions, which
+    would move."""
     if not isinstance(spec, str) or spec != "delete":
         return False
-    if not task.deletes:
+    if task.without is None:
         raise UnknownBaseline(
             f"Found baseline='delete' for the task {task.name!r}, whose outputs belong to positions that would move; "
             "expected a baseline that keeps them: 'mask', 'pad', 'zero', 'mean', a token or a text."
-        )
-    if not special.any(1).all():
-        raise UnknownBaseline(
-            "Found baseline='delete' for a tokenizer that adds no special tokens, so that nothing would be left of the "
-            "text; expected at least one token that stays. Use 'mask', 'pad', 'zero' or 'mean'."
         )
     return True
 
@@ -57,13 +63,16 @@ def ids_of(spec: Any, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor | Non
 
     spec: see `types.Baseline`. ids (rows, tokens). kept (rows, tokens): special tokens and padding, which stay.
     """
+    if isinstance(spec, Filler):
+        return torch.where(kept, ids, spec.id)
     if isinstance(spec, Tensor):
         return None if spec.is_floating_point() else torch.where(kept, ids, _expanded(spec, ids, kept.shape))
     if spec in ("zero", "mean"):
         return None
     if not isinstance(spec, str) or not spec:
         raise UnknownBaseline(
-            f"Found baseline={spec!r}; expected 'mask', 'pad', 'zero', 'mean', a token, a text, a tensor, or a list."
+            f"Found baseline={spec!r}; expected 'mask', 'pad', 'zero', 'mean', 'filler', a token, a text, a tensor, or "
+            "a list."
         )
     if spec in ("mask", "pad"):
         token = getattr(tokenizer, f"{spec}_token_id", None)
@@ -105,23 +114,14 @@ def _available(tokenizer: Any) -> str:
     return ", ".join(f"baseline={n!r}" for n in [*names, "zero", "mean"])
 
 
-def token_id(spec: str, tokenizer: Any) -> int | None:
-    """The id of a token of the vocabulary, written as the tokenizer writes it or as a word that is one token."""
-    found = tokenizer.get_vocab().get(spec)
-    if found is None:
-        ids = tokenizer(spec, add_special_tokens=False)["input_ids"]
-        unknown = getattr(tokenizer, "unk_token_id", None)
-        found = ids[0] if len(ids) == 1 and ids[0] != unknown else None
-    return found
-
-
 def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor:
     own = (~kept).sum(1)
     words = tokenizer(spec, add_special_tokens=False)["input_ids"]
     if any(int(n) != len(words) for n in own):
         raise UnknownBaseline(
-            f"Found baseline={spec!r:.60}, which is no name (mask, pad, zero, mean) and no single token of this "
-            f"vocabulary; as a text it has {len(words)} tokens, where the input has {int(own[0])}. Expected as many."
+            f"Found baseline={spec!r:.60}, which is no name (mask, pad, zero, mean, filler) and no single token of "
+            f"this vocabulary; as a text it has {len(words)} tokens, where the input has {int(own[0])}. Expected as "
+            "many."
         )
     return ids.masked_scatter(~kept, torch.tensor(words, device=ids.device).repeat(len(ids)))
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, UnknownBaseline
+from ..pieces import shown
 from .encoding import Encoding
+
+if TYPE_CHECKING:
+    from .model import Model
 
 _SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’»)\]]*\s+)|(?:[。！？]+[」』”’）]*)|\n+""")
 
@@ -61,7 +65,7 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
                     f"Found {i!r} in group {number}; expected a token's index, from 0 to {len(encoding) - 1}, as the "
                     "explanation's tokens are numbered."
                 )
-            name = repr(encoding.tokens[i].text)
+            name = repr(shown(encoding.tokens[i].text))
             if encoding.tokens[i].special:
                 raise InputError(
                     f"Found token {i} ({name}) in group {number}; expected none of the tokens that the tokenizer "
@@ -76,10 +80,23 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
     for i, token in enumerate(encoding.tokens):
         if found[i] < 0 and not token.special:
             raise InputError(
-                f"Groups leave tokens out: token {i} ({token.text!r}) is in none; expected every token in exactly one. "
-                "Add it to a group, or give it one of its own."
+                f"Groups leave tokens out: token {i} ({shown(token.text)!r}) is in none; expected every token in "
+                "exactly one. Add it to a group, or give it one of its own."
             )
     return found
+
+
+def closing_up(model: Model, special: Tensor) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
+    """`(args, keep) → outputs`: the model on what `keep` leaves of a text, as `shortener`.
+
+    special: (rows, tokens), those that stay. Raises UnknownBaseline where a row has none, so that nothing may be left.
+    """
+    if not special.any(1).all():
+        raise UnknownBaseline(
+            "Found baseline='delete' for a tokenizer that adds no special tokens, so that nothing would be left of the "
+            "text; expected at least one token that stays. Use 'mask', 'pad', 'zero' or 'mean'."
+        )
+    return shortener(model.alone)
 
 
 def shortener(run: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[tuple[Any, ...], Tensor], Tensor]:

@@ -15,9 +15,10 @@ from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
 from . import baselines, depth, problems, running, sites
 from .encoding import Encoding
+from .filler import Filler, filler_of
 from .inputs import read
-from .modality import embedding_names, reading_side
-from .signature import one_device, parameters, shells
+from .modality import TEXT, embedding_names, reading_side
+from .signature import is_decoder, one_device, parameters, shells
 from .tasks import TASKS, Asked, Goal, Inputs, Task, task_named, task_of
 
 
@@ -191,7 +192,7 @@ class Model:
         baseline: Any,
         target: Any,
         groups: Any = None,
-        output: str = "logit",
+        output: str | None = None,
         detail: Sequence[str] = (),
         at: str | Sequence[str] | None = None,
         removes: bool = False,
@@ -216,13 +217,13 @@ class Model:
         sequences, owns = self.row.reads.collate(self, encodings)
         return tuple({n: v for n, v in s.items() if self.takes(n) or n == self.row.places} for s in sequences), owns
 
-    def asked(self, encodings: Sequence[Encoding], target: Any, output: str) -> Asked:
-        """What a user asked of a batch."""
+    def asked(self, encodings: Sequence[Encoding], target: Any, output: str | None) -> Asked:
+        """What a user asked of a batch. output: the task's own where it is None."""
         width = max(len(e) for e in encodings)
         left = getattr(self.tokenizer, "padding_side", "right") == "left"
         starts = [width - len(e) if left else 0 for e in encodings]
         kind = getattr(getattr(self.model, "config", None), "problem_type", None)
-        return Asked(encodings, starts, self.labels, self.tokenizer, target, output, kind)
+        return Asked(encodings, starts, self.labels, self.tokenizer, target, output or self.row.output, kind)
 
     def outputs(self, x: Tensor, *sequences: Inputs) -> Any:
         """What the task reads from the model, with `x` as the output of its embedding module."""
@@ -284,7 +285,18 @@ class Model:
 
     def baseline(self, spec: Any) -> Any:
         """The baseline that is meant by a name."""
-        return baselines.meant(spec, self.tokenizer)
+        return baselines.meant(spec, self.tokenizer, lambda: self.filler, self.decodes)
+
+    @cached_property
+    def decodes(self) -> bool:
+        """Whether it is a decoder, which reads from left to right: one that generates text, or of such a family."""
+        return self.row.name == "text-generation" or (self.row.reads is TEXT and is_decoder(self.model))
+
+    @cached_property
+    def filler(self) -> Filler | None:
+        """An ordinary short token, the baseline "filler"; None where the vocabulary has none."""
+        found = filler_of(self.tokenizer) if self.row.reads is TEXT else None
+        return found if found is None or not self.decodes else replace(found, segments=2)
 
     def goals(self, encodings: Sequence[Encoding], target: Any, output: str, outputs: Any) -> list[Goal]:
         """The goals of a batch, with their names and predictions, from its outputs at the input."""

@@ -29,7 +29,7 @@ from ..problem import picked as pick
 from ..randomness import joined, rewound
 from . import baselines, lookups, sites
 from .encoding import Encoding
-from .grouping import grouped, shortener
+from .grouping import grouped
 
 if TYPE_CHECKING:
     from .modality import Sequences
@@ -53,14 +53,15 @@ class Batch:
     """A batch of texts or images on its way to a Problem.
 
     sequences: the model's inputs. owns: for each sequence which positions are a row's own; own: those of all sequences.
-    kept: (rows, tokens) what no baseline changes, special tokens and padding. groups: (rows, tokens) the group of each
-    token, −1 for none. ids: (rows, tokens), None for images. ids0: those of the baseline, None where it has none.
-    deletes: whether tokens are to be deleted instead.
+    special: (rows, tokens) special tokens. kept: what no baseline changes, these and padding. groups: (rows, tokens)
+    the group of each token, −1 for none. ids: (rows, tokens), None for images. ids0: those of the baseline, None where
+    it has none. deletes: whether tokens are to be deleted instead.
     """
 
     sequences: Sequences
     owns: tuple[Tensor, ...]
     own: Tensor
+    special: Tensor
     kept: Tensor
     groups: Tensor
     ids: Tensor | None
@@ -75,11 +76,11 @@ def batch_of(model: Model, encodings: Sequence[Encoding], baseline: Any, groups:
     special, members = torch.zeros_like(own), torch.full(own.shape, -1, device=own.device)
     special[own] = torch.tensor([t.special for e in encodings for t in e.tokens], device=own.device)
     members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
-    kept, deletes = special | ~own, baselines.deletes(baseline, special, model.row)
+    kept, deletes = special | ~own, baselines.deletes(baseline, model.row)
     ids = lookups.ids_of(sequences) if "input_ids" in sequences[0] else None
     has_ids = ids is not None and not deletes
     ids0 = baselines.ids_of(baseline, ids, kept, model.tokenizer) if has_ids else None
-    return Batch(sequences, owns, own, kept, members, ids, ids0, deletes)
+    return Batch(sequences, owns, own, special, kept, members, ids, ids0, deletes)
 
 
 def problem_of(
@@ -89,7 +90,10 @@ def problem_of(
 
     Raises UnsupportedModel where none of the ways gives the model's own answers, UnknownBaseline.
     """
-    kind = (tuple(map(tuple, batch.sequences)), baseline if isinstance(baseline, str) else "tensor")
+    kind = (
+        tuple(map(tuple, batch.sequences)),
+        baselines.name_of(baseline) if not isinstance(baseline, Tensor) else "tensor",
+    )
     on_ids = removes and not detail and batch.ids is not None and (batch.deletes or batch.ids0 is not None)
     if on_ids and (model.row.resumed is None or model.ways.get(kind) == "followed"):
         return _on_ids(model, batch, goals)
@@ -124,8 +128,8 @@ def _in_place(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
         batch.sequences,
         batch.own,
         (batch.groups,),
-        shortener(model.alone) if batch.deletes else None,
-        resumed=model.row.resumed and model.row.resumed(model, x, batch.sequences, batch.owns),
+        _without(model, batch),
+        resumed=_resumed(model, batch, x),
         model=model.model if model.is_known else None,
         notes=(THROUGH_ENCODER,) if model.through_encoder else (),
     )
@@ -176,9 +180,20 @@ def _on_ids(model: Model, batch: Batch, goals: Goals) -> Problem:
         batch.sequences,
         batch.own,
         (batch.groups,),
-        shortener(model.alone) if batch.deletes else None,
+        _without(model, batch),
         elements=ids.shape[1] * model.width,
     )
+
+
+def _resumed(model: Model, batch: Batch, x: Tensor) -> Callable[..., Any] | None:
+    """`Problem.resumed`, where the beginning of a text may be shared."""
+    run = None if batch.deletes else model.row.resumed
+    return None if run is None else run(model, x, batch.sequences, batch.owns)
+
+
+def _without(model: Model, batch: Batch) -> Callable[..., Any] | None:
+    """`Problem.without`, where tokens are to be deleted."""
+    return model.row.without(model, batch.special) if batch.deletes and model.row.without is not None else None
 
 
 # -------------------------------------------------------------------------------------------- the model's own answer

@@ -55,3 +55,14 @@ def one_device(net: nn.Module) -> None:
             "it without device_map, or with device_map={'': 0}: pellucid.load(name, device='cuda') does so, and "
             "dtype=torch.bfloat16 halves its size."
         )
+
+
+def is_decoder(net: nn.Module) -> bool:
+    """Whether a model is of a family of decoders, by its configuration: transformers generates text with it, fills no
+    masks with it, and it has no encoder."""
+    from transformers.models.auto import modeling_auto as known
+
+    config = getattr(net, "config", None)
+    kind = getattr(config, "model_type", None)
+    generates = kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return generates and not getattr(config, "is_encoder_decoder", False)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..explanation import Array, Explanation, Word
+from ..pieces import SIGNS
 
 FLOAT_PRECISION = 1e-5  # a relative delta that float32 alone leaves
 COARSE = 0.05  # one that a method which promises a sum should not leave
-_NAMES = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 _BIDI = (
     "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"  # can reorder what stands around them
 )
@@ -33,7 +33,7 @@ class Term:
 def about(e: Explanation) -> list[tuple[str, str]]:
     """What was explained and how, as names and values. From outside: escape it."""
     at = e.target.position
-    token = "" if at is None or at >= len(e.tokens) else e.tokens[at].text
+    token = "" if at is None or at >= len(e.tokens) else e.shown(at)
     place = "" if at is None else f" at {token} (token {at})" if token not in ("", e.target.name) else f" at token {at}"
     facts = [("target", e.target.name + place), ("method", e.method), ("baseline", e.baseline)]
     return facts + ([("model", str(e.meta["model"]))] if e.meta.get("model") else [])
@@ -172,7 +172,7 @@ def visible(text: str, keep: str = "") -> str:
 
 def label(text: str) -> str:
     """A word as one line of a list: white space that is all there is gets a sign."""
-    return visible(text if text.strip() else "".join(_NAMES.get(c, c) for c in text))
+    return visible(text if text.strip() else "".join(SIGNS.get(c, c) for c in text))
 
 
 def _unseen(c: str) -> bool:

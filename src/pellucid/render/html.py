@@ -187,7 +187,7 @@ def _note(e: Explanation, run: Run, places: int) -> str:
     tokens = [i for w in run.words for i in w.tokens]
     error = plus_minus(e, tokens, places)
     lines = [f"{label(run.text or run.words[0].text)}  {signed(run.score, places)}{error and f' {error}'}"]
-    pieces = [f"{label(e.tokens[i].text)}  {signed(float(e.scores[i]), places)}" for i in tokens]
+    pieces = [f"{label(e.shown(i))}  {signed(float(e.scores[i]), places)}" for i in tokens]
     return "\n".join(lines + (pieces if len(pieces) > 1 else []))
 
 
@@ -277,7 +277,7 @@ def _tokens(e: Explanation) -> str:
     heads = ["#", "token", "id", "characters", "score"] + ([] if e.error is None else ["±"])
     errors = [] if e.error is None else [(repr(float(s)),) for s in e.error]
     rows = [
-        (str(i), f"<bdi>{_esc(label(t.text))}</bdi>", str(t.id), "–".join(map(str, t.span or ())), repr(float(s)))
+        (str(i), f"<bdi>{_esc(label(e.shown(i)))}</bdi>", str(t.id), "–".join(map(str, t.span or ())), repr(float(s)))
         for i, (t, s) in enumerate(zip(e.tokens, e.scores, strict=True))
     ]
     rows = [row + more for row, more in zip(rows, errors or [()] * len(rows), strict=True)]

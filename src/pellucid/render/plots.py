@@ -114,7 +114,7 @@ def _layers(axes: Axes, e: Explanation) -> None:
     from matplotlib.ticker import MaxNLocator
 
     _heat(axes, _layer_scores(e), "auto")
-    tokens = [_short(t.text, 16) for t in e.tokens] if len(e.tokens) <= NAMED else []
+    tokens = [_short(e.shown(i), 16) for i in range(len(e.tokens))] if len(e.tokens) <= NAMED else []
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, color=LIGHT.ink, parse_math=False, **_font())
     axes.set_ylabel("layer", color=LIGHT.muted)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -74,7 +74,7 @@ def _lines(explanations: Sequence[Explanation]) -> RenderableType:
         table.add_column(justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
     table.add_row(*(Text(c, DIM) for c in columns))
     for e in explanations:
-        place = e.tokens[e.target.position].text if e.target.position is not None else e.target.name
+        place = e.shown(e.target.position) if e.target.position is not None else e.target.name
         name = Text(label(place)).append("" if place == e.target.name else f"  {visible(e.target.name)}", DIM)
         own = dict(how(e))
         told = (visible(own.get(column, "")) for column in differ)

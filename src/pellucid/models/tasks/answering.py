@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target, Token
+from ...pieces import shown
 from ...problem import Select
 from ..encoding import Encoding, encode, read
 from ..inputs import Form, Given, Ids
@@ -180,7 +181,7 @@ def _predicted(
         encoding = asked.encodings[i]
         a, b = encoding.tokens[first].span, encoding.tokens[first + more].span
         words = encoding.text[CONTEXT][a[0] : b[1]] if a and b else ""
-        predictions.append((words or encoding.tokens[first].text, math.exp(score)))
+        predictions.append((words or shown(encoding.tokens[first].text), math.exp(score)))
     return spans, predictions
 
 

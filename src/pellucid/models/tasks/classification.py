@@ -10,6 +10,7 @@ from torch import Tensor
 from ...errors import UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
+from ..grouping import closing_up
 from .naming import label_index, named_labels
 from .task import Asked, Goal, Inputs, Task, at, by_function, checked, checked_output, described, field, one_sequence
 
@@ -85,6 +86,6 @@ TEXT_CLASSIFICATION = Task(
     "AutoModelForSequenceClassification",
     one_sequence(class_logits),
     label_goals,
-    deletes=True,
+    without=closing_up,
     windows="mean",
 )

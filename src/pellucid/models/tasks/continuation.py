@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ...errors import InputError, UnknownTarget
 from ...explanation import Target, Token
-from ..baselines import token_id
+from ...pieces import shown
 from ..encoding import Encoding
+from ..filler import token_id
 from ..spelling import written_as
 from .task import Asked, Goal, Inputs, checked
 
@@ -41,6 +42,13 @@ def read_from(places: Tensor) -> Tensor:
     columns = (places > 1).long().argsort(dim=1, descending=True, stable=True)
     slots = torch.arange(int(count.max()), device=places.device).expand(len(places), -1)
     return columns.gather(1, slots.minimum(count - 1)) - 1
+
+
+def columns_left(places: Tensor, keep: Tensor) -> Tensor:
+    """As `read_from`, once only the tokens `keep` (rows, tokens) are left, closed up: the last of them that stands
+    before a token's own place, whether that token is left or not; −1 where there is none."""
+    left = keep.long()
+    return (left.cumsum(1) - left).gather(1, read_from(places) + 1) - 1
 
 
 def at_columns(logits: Tensor, columns: Tensor) -> Tensor:
@@ -70,8 +78,8 @@ class Continuation:
     def name(self, k: int) -> str:
         """The k-th token as a reader knows it."""
         token = self.tokens[k]
-        shown = self.text[slice(*token.span)] if token.span else ""
-        return shown if shown.strip() else token.text
+        text = self.text[slice(*token.span)] if token.span else ""
+        return text if text.strip() else shown(token.text, text)
 
     def overlapping(self, start: int, end: int) -> list[int]:
         """The tokens that share characters with [start, end) of the text."""
@@ -88,7 +96,8 @@ def continuation(encoding: Encoding, which: int = 0) -> Continuation:
 def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     """Target None: each token of the continuation. A token's text or index: that one. "total", or {"span": (a, b)} of
     the continuation's characters: the sum of their tokens' log-probabilities. {"token": "a - b", "position": k}, or
-    "a - b" for k = 0: a candidate, or a contrast of two, for the place of the k-th token.
+    "a - b" for k = 0: a candidate, or a contrast of two, for the place of the k-th token. "runner-up", or
+    {"runner-up": k}: each token, or the k-th, in contrast to the one that the model holds most probable beside it.
 
     outputs: for each continuation of a row the logits (rows, K, vocabulary) that its tokens are read from. A target's
     `position` is that of the token which is explained; a token later than it has no part in it.
@@ -104,8 +113,12 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
         return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows])
     if spec == "total":
         return [_sum(asked, rows, [list(range(len(c.tokens))) for c in rows], [c.text for c in rows])]
+    if spec == "runner-up":
+        return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows], contrast=True)
     if isinstance(spec, int) and not isinstance(spec, bool):
         return _tokens(asked, logits[0], [_index(spec, c) for c in rows])
+    if isinstance(spec, Mapping) and set(spec) == {"runner-up"} and type(spec["runner-up"]) is int:
+        return _tokens(asked, logits[0], [_index(spec["runner-up"], c) for c in rows], contrast=True)
     if isinstance(spec, Mapping) and set(spec) == {"span"}:
         return [_span(asked, rows, spec["span"])]
     if isinstance(spec, Mapping) and "token" in spec and set(spec) <= {"token", "position"}:
@@ -123,8 +136,8 @@ def _unknown(spec: Any, rows: Sequence[Continuation]) -> UnknownTarget:
     names = ", ".join(repr(rows[0].name(k)) for k in range(min(len(rows[0].tokens), 8)))
     return UnknownTarget(
         f"Found target={spec!r:.80}; expected a token of the continuation ({names}), its index from 0 to "
-        f"{len(rows[0].tokens) - 1}, 'total', {{'span': (start, end)}} in its characters, or {{'token': 'a - b', "
-        "'position': 0}} for tokens that could stand there."
+        f"{len(rows[0].tokens) - 1}, 'total', 'runner-up', {{'runner-up': 0}}, {{'span': (start, end)}} in its "
+        "characters, or {'token': 'a - b', 'position': 0} for tokens that could stand there."
     )
 
 
@@ -133,8 +146,8 @@ def _index(spec: int, row: Continuation) -> list[int]:
     return [spec % n] if -n <= spec < n else []
 
 
-def _tokens(asked: Asked, logits: Tensor, chosen: list[list[int]]) -> list[Goal]:
-    """A goal for the first of each row's chosen tokens, one for the second, and so on."""
+def _tokens(asked: Asked, logits: Tensor, chosen: list[list[int]], contrast: bool = False) -> list[Goal]:
+    """A goal for the first of each row's chosen tokens, one for the second, and so on; in contrast to its runner-up."""
     rows = [continuation(e) for e in asked.encodings]
     if not any(chosen):
         raise _unknown(asked.target, rows)
@@ -142,12 +155,26 @@ def _tokens(asked: Asked, logits: Tensor, chosen: list[list[int]]) -> list[Goal]
     for j in range(max(map(len, chosen))):
         slots = [of_row[j] if j < len(of_row) else None for of_row in chosen]
         ids = [c.tokens[k or 0].id for c, k in zip(rows, slots, strict=True)]
-        names = [
-            Target(c.name(k), c.tokens[k].id, c.first + k) if k is not None else None
-            for c, k in zip(rows, slots, strict=True)
-        ]
-        goals.append(_read(asked, logits, slots, ids, None, names))
+        rivals = _runners_up(logits, slots, ids) if contrast else None
+        names: list[Target | None] = []
+        for i, (c, k) in enumerate(zip(rows, slots, strict=True)):
+            if k is None:
+                names.append(None)
+            elif rivals is None:
+                names.append(Target(c.name(k), ids[i], c.first + k))
+            else:
+                name = f"{c.name(k).strip()} - {_word(rivals[i], asked.tokenizer)}"
+                names.append(Target(name, (ids[i], rivals[i]), c.first + k))
+        goals.append(_read(asked, logits, slots, ids, rivals, names))
     return goals
+
+
+def _runners_up(logits: Tensor, slots: Sequence[int | None], ids: Sequence[int]) -> list[int]:
+    """The id that is most probable at each row's place, its own (ids) left out."""
+    rows = torch.arange(len(slots), device=logits.device)
+    found = logits.detach()[rows, torch.tensor([k or 0 for k in slots], device=logits.device)].clone()
+    found[rows, torch.tensor(ids, device=logits.device)] = -torch.inf
+    return found.argmax(-1).tolist()
 
 
 def _candidates(asked: Asked, logits: Tensor, spec: Any, position: Any) -> list[Goal]:
@@ -214,8 +241,8 @@ def _read(
 
 
 def _word(i: int, tokenizer: Any) -> str:
-    text = tokenizer.decode([i])
-    return text.strip() or written_as(tokenizer, i)
+    text = tokenizer.decode([i]).strip()
+    return text if text and "\ufffd" not in text else shown(written_as(tokenizer, i))
 
 
 def _span(asked: Asked, rows: Sequence[Continuation], span: Any) -> Goal:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...errors import InputError
+from ...errors import InputError, UnknownBaseline
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -42,3 +42,15 @@ def end_tokens(model: Model) -> tuple[int, ...]:
     """The ids that end a generation."""
     ends = getattr(getattr(model.model, "generation_config", None), "eos_token_id", None)
     return () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (int(ends),)
+
+
+def begins(model: Model) -> int:
+    """The token that a text without any tokens is read as: that which begins a text, or ends the one before it."""
+    names = (f"{name}_token_id" for name in ("bos", "cls", "eos", "pad"))
+    found = next((i for name in names if (i := getattr(model.tokenizer, name, None)) is not None), None)
+    if found is None:
+        raise UnknownBaseline(
+            "Found baseline='delete' for a tokenizer without special tokens, so that nothing would be left before the "
+            "continuation; expected a token that begins a text (bos_token). Use 'filler', 'zero' or 'mean'."
+        )
+    return found

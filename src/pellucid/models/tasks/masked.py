@@ -15,8 +15,11 @@ from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
+from ...pieces import shown
 from ...problem import Select
 from ..encoding import Encoding, encoded
+from ..filler import token_id
+from .generating import written_as
 from .naming import contrasts, only_keys
 from .task import Asked, Goal, Inputs, Task, at, at_positions, by_function, checked, checked_output
 
@@ -130,9 +133,9 @@ def _target(tokenizer: Any, found: tuple[int, int | None], place: int) -> Target
 
 
 def name_of(tokenizer: Any, index: int) -> str:
-    """A token as a person reads it; as the vocabulary has it where it is white space or a part of a character."""
+    """A token as a person reads it."""
     text = tokenizer.decode([index]).strip()
-    return text if text and "\ufffd" not in text else str(tokenizer.convert_ids_to_tokens(index))
+    return text if text and "\ufffd" not in text else shown(written_as(tokenizer, index))
 
 
 # ---------------------------------------------------------------------------------------------- words to vocabulary
@@ -170,10 +173,7 @@ def _candidate(tokenizer: Any, encoding: Encoding, place: int, word: str) -> int
         alike = ids[:place] == encoding.ids[:place] and ids[place + 1 : rest] == encoding.ids[place + 1 : rest]
         if alike and len(ids) >= rest and ids[place] not in (unknown, *tokenizer.all_special_ids):
             return ids[place]
-    if (written := tokenizer.get_vocab().get(word.strip())) is not None:
-        return written
-    alone = tokenizer(word.strip(), add_special_tokens=False)["input_ids"]
-    return alone[0] if len(alone) == 1 and alone[0] != unknown else None
+    return token_id(word.strip(), tokenizer)
 
 
 FILL_MASK = Task("fill-mask", ("ForMaskedLM",), "AutoModelForMaskedLM", fills, fill_goals, with_masks, places=PLACES)

@@ -6,20 +6,20 @@ Each target token has its logits one place before its own, so the scores of late
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ...errors import InputError, TextTooLong, UnsupportedModel
+from ...errors import InputError, TextTooLong, UnknownBaseline, UnsupportedModel
 from ...explanation import Token
 from .. import sites
 from ..encoding import Encoding, encode, left_out, tokens_of
 from ..inputs import TEXT, Form, Ids
 from ..spelling import written_as
 from .causal import continuing
-from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
+from .continuation import PLACES, at_columns, columns_left, continuation_goals, packed, read_from
 from .generating import generated
 from .task import Inputs, Task, field
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from ..model import Model
 
 
-def translated(model: Model, x: Tensor | None, source: Inputs, target: Inputs) -> tuple[Tensor]:
-    """The logits (rows, K, vocabulary) that the target's tokens are read from.
+def translated(
+    model: Model, x: Tensor | None, source: Inputs, target: Inputs, columns: Tensor | None = None
+) -> tuple[Tensor]:
+    """The logits (rows, K, vocabulary) that the target's tokens are read from; columns: others than their own.
 
     Both sequences are padded on the right, whatever the tokenizer does: learned positions count from the left.
     """
@@ -52,7 +54,27 @@ def translated(model: Model, x: Tensor | None, source: Inputs, target: Inputs) -
             f"The model returned {found} for targets {tuple(ids.shape)}; expected logits of shape (rows, tokens, "
             "vocabulary) in the field 'logits'."
         )
-    return (at_columns(logits, read_from(given[PLACES])),)
+    return (at_columns(logits, read_from(given[PLACES]) if columns is None else columns),)
+
+
+def without_tokens(model: Model, special: Tensor) -> Callable[[tuple[Inputs, ...], Tensor], tuple[Tensor]]:
+    """`(sequences, keep) -> outputs`, as `translated` on what `keep` leaves of the source and of the target, closed up.
+
+    special: (rows, tokens), those that stay. Raises UnknownBaseline where nothing may be left of a source.
+    """
+
+    def without(sequences: tuple[Inputs, ...], keep: Tensor) -> tuple[Tensor]:
+        left = keep.split([s["input_ids"].shape[1] for s in sequences], 1)
+        if not bool(left[0].any(1).all()):
+            raise UnknownBaseline(
+                "Found baseline='delete' for a tokenizer that adds no special tokens to a source, so that nothing "
+                "would be left of it; expected at least one token that stays. Use 'mask', 'pad', 'zero' or 'mean'."
+            )
+        columns = columns_left(sequences[1][PLACES], left[1])
+        source, target = ({**s, PLACES: s[PLACES] * k} for s, k in zip(sequences, left, strict=True))
+        return translated(model, None, source, target, columns)
+
+    return without
 
 
 def decoder_embedding(model: Model) -> nn.Module:
@@ -197,6 +219,7 @@ TEXT2TEXT_GENERATION = Task(
     pairs,
     TRANSLATED,
     decodes=True,
+    without=without_tokens,
     places=PLACES,
     embeds=_embeds,
 )

@@ -69,7 +69,9 @@ class Task:
     form: what its inputs may be.
     encode: `(model, items, truncate, max_new_tokens) -> encodings`, one for each item that the form made, in order.
     aimed: `(encoding, target) -> encoding`: where the target decides what goes into the model.
-    deletes: whether tokens can be deleted: not where the outputs belong to positions.
+    output: what a target's number is where the user does not say.
+    without: `(model, special) -> Problem.without`, where special (rows, tokens) are those that stay; None where tokens
+        cannot be deleted, because the outputs belong to positions that would move. Raises UnknownBaseline.
     reads: how these reach the model.
     decodes: whether what a decoder reads is a sequence of its own, beside the encoder's.
     places: an input of each sequence that is for `run` alone and says what each token is; the model does not get it.
@@ -87,7 +89,8 @@ class Task:
     encode: Callable[[Model, Sequence[Any], bool, int], list[Encoding]] = encoded
     form: Form = TEXT_OR_PAIR
     aimed: Callable[[Encoding, Any], Encoding] = lambda encoding, target: encoding
-    deletes: bool = False
+    output: str = "logit"
+    without: Callable[[Model, Tensor], Callable[..., Any]] | None = None
     reads: Modality = TEXT
     windows: str | None = None
     decodes: bool = False

@@ -19,6 +19,7 @@ from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ..batching import groups
 from ..encoding import Encoding, encode
+from ..grouping import closing_up
 from ..inputs import TEXT, Form, Given
 from ..inputs import label_named as true_label
 from .classification import class_logits
@@ -162,5 +163,5 @@ ZERO_SHOT = Task(
     hypotheses,
     LABELLED,
     aimed,
-    deletes=True,
+    without=closing_up,
 )
