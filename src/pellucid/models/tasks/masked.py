@@ -19,7 +19,7 @@ from ...pieces import shown
 from ...problem import Select
 from ..encoding import Encoding, encoded
 from ..filler import token_id
-from .generating import written_as
+from ..spelling import written_as
 from .naming import contrasts, only_keys
 from .task import Asked, Goal, Inputs, Task, at, at_positions, by_function, checked, checked_output
 
