@@ -10,7 +10,8 @@ from torch import Tensor
 import pellucid
 from pellucid import Model, attribute
 from pellucid.methods import evaluate
-from pellucid.numerics.quadrature import QUADRATURES, Stretch, interpolatory, leja, predicted, stretch_for
+from pellucid.numerics.interpolation import Stretch, leja, stretch_for
+from pellucid.numerics.quadrature import QUADRATURES, interpolatory, lagrange
 
 
 @pytest.mark.parametrize("name", QUADRATURES)
@@ -32,22 +33,29 @@ def test_a_stretch_maps_the_interval_onto_itself() -> None:
 
 
 def test_a_peak_is_found() -> None:
-    t = np.linspace(0, 1, 9)
-    found = stretch_for(t, 3 / ((t - 0.37) ** 2 + 0.1**2))
-    assert (found.centre, found.width) == (pytest.approx(0.37, abs=1 / 128), pytest.approx(0.1, rel=0.1))
-    assert stretch_for(t, np.zeros(9)).width > 0
+    t = np.tile(np.linspace(0, 1, 9), (3, 1))
+    found = stretch_for(t, np.stack([3 / ((t[0] - 0.37) ** 2 + 0.1**2), np.zeros(9), 3 / ((t[0] - 0.8) ** 2 + 0.2**2)]))
+    np.testing.assert_allclose(found.centre[[0, 2], 0], [0.37, 0.8], atol=1 / 128)  # pyright: ignore
+    np.testing.assert_allclose(found.width[[0, 2], 0], [0.1, 0.2], rtol=0.1)  # pyright: ignore
+    assert found.width[1, 0] > 0  # pyright: ignore
 
 
 def test_leja_points_and_their_weights() -> None:
-    u = np.array([0.0, 1.0, 0.3])
-    for n in (5, 12, 30):
-        more = np.append(u, leja(u, n))
-        assert len(set(np.round(more, 12))) == 3 + n
+    u = np.array([[0.0, 1.0, 0.3], [0.2, 0.25, 0.9]])
+    for n in (5, 12, 90):
+        more = np.concatenate([u, leja(u, n)], 1)
+        assert all(len(set(np.round(row, 12))) == 3 + n for row in more)
         weights = interpolatory(more)
-        assert np.abs(weights).sum() <= 2
+        assert np.abs(weights).sum(1).max() <= 2
         for d in range(4):
-            assert weights @ more**d == pytest.approx(1 / (d + 1), abs=1e-9)
-    np.testing.assert_allclose(predicted(u, u[:, None] ** 2, np.array([0.7])), [[0.49]])
+            np.testing.assert_allclose((weights * more**d).sum(1), 1 / (d + 1), atol=1e-9)
+        np.testing.assert_allclose(weights[1], interpolatory(more[1]))  # a row as it would be alone
+
+
+def test_the_polynomial_through_points() -> None:
+    nodes, at = np.array([[0.0, 1.0, 0.3], [0.2, 0.25, 0.9]]), np.array([[0.7, 0.3], [0.1, 0.9]])
+    found = (lagrange(nodes, at) @ (3 * nodes**2 - nodes)[..., None])[..., 0]
+    np.testing.assert_allclose(found, 3 * at**2 - at, atol=1e-12)
 
 
 def reference(f: object, x: Tensor, x0: Tensor) -> np.ndarray:

@@ -1,0 +1,186 @@
+"""Integrated gradients to a tolerance: a row gets points until its answer is good enough, and stops by itself.
+
+A row begins with one polynomial through its points (`numerics.interpolation`), which needs the fewest for the smooth
+peak that transformers have. Where a composite rule (`numerics.composite`) makes more of the same points, that takes the
+row over, and converges whatever the function is like. Rows with the same rule and as many points are a batch, and the
+points that all batches ask for are evaluated together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..numerics.composite import Composite, Table, cubic, step
+from ..numerics.interpolation import MOST, PILOT, Interpolation
+from ..numerics.names import KINKED
+from ..numerics.points import Array, Points, Rule
+from ..problem import Attribution, Attributions, Problem, Tensors, contributed, solved
+from ..status import Status, combined
+from .evaluate import Evaluation, Start, along_path, start
+from .units import unit_scores, unit_values
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_SETTLED = 41
+"""Points from which on a composite rule may take over; most texts need fewer."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows, by their numbers, and the rule that leads them."""
+
+    rows: Index
+    rule: Rule
+
+    def only(self, which: Mask) -> _Batch:
+        return _Batch(self.rows[which], self.rule.only(which.nonzero()[0]))
+
+    def divided(self, table: Table) -> list[_Batch]:
+        """By the rule that leads from here on: the composite one where its error is smaller, or the polynomial full."""
+        if not isinstance(self.rule, Interpolation) or self.rule.points.n < _SETTLED:
+            return [self]
+        other = _Batch(self.rows, Composite.of(self.rule.points, table))
+        taken = (_size(other.rule.error) < _size(self.rule.error)).all(1) | (self.rule.points.n > MOST)
+        return [b for b in (self.only(~taken), other.only(taken)) if len(b.rows)]
+
+
+@dataclass(frozen=True)
+class _End:
+    """What a row ended with. total, error (targets, units). within (targets,): which targets have their answer. inside:
+    what each tensor that was watched contributed, (targets, …)."""
+
+    total: Array
+    error: Array
+    within: Mask
+    passes: int
+    inside: Tensors
+
+
+def to_tolerance(problem: Problem, tol: float, max_passes: int) -> Attributions:
+    """As `integrated_gradients`."""
+    begin = start(problem)
+    table, caution = (step, 6.0) if begin.operations & KINKED else (cubic, 1.0)
+    sweep = _Sweep(problem, begin)
+    points = sweep.first()
+    change = points.y[:, 0] - points.y[:, 1]
+    batches = [_Batch(np.arange(problem.rows), Interpolation.through(points, caution))]
+    ends: dict[int, _End] = {}
+    while batches:
+        going, asked = [], []
+        for batch in [part for b in batches for part in b.divided(table)]:
+            n = batch.rule.wants(max_passes - batch.rule.points.n)
+            enough = within(batch.rule, change[batch.rows], tol)
+            over = enough.all(1) | (n == 0)
+            for i in over.nonzero()[0]:
+                ends[int(batch.rows[i])] = sweep.ended(batch, int(i), enough[i])
+            if not over.all():
+                going.append(batch.only(~over))
+                asked.append(going[-1].rule.more(n))
+        new = sweep.at([b.rows for b in going], asked)
+        batches = [_Batch(b.rows, b.rule.grown(p)) for b, p in zip(going, new, strict=True)]
+    return _answers(problem, begin, points.y[:, 1], [ends[r] for r in range(problem.rows)])
+
+
+def within(rule: Rule, change: Array, tol: float) -> Mask:
+    """Which targets of which rows have their answer. change (rows, targets): f(x) − f(x0)."""
+    spread = np.abs(rule.total).sum(-1)
+    scale = np.where(spread <= 100 * np.abs(change), np.abs(change), spread)
+    small = _size(rule.error) <= tol * _size(rule.total)
+    return small & (np.abs(rule.total.sum(-1) - change) <= tol * scale)
+
+
+def _size(values: Array) -> Array:
+    return np.linalg.norm(values, axis=-1)
+
+
+@dataclass
+class _Kept:
+    """What was seen inside at each point of a row, in the order of its points; nothing where nothing is watched."""
+
+    values: list[Tensors] = field(default_factory=list)
+    grads: list[Tensors] = field(default_factory=list)
+
+    def add(self, found: Evaluation, i: int) -> None:
+        self.values.append(tuple(s.value[i] for s in found.seen))
+        self.grads.append(tuple(g[:, i] for g in found.inside))
+
+
+class _Sweep:
+    """Evaluates a Problem along its path, and keeps what was seen inside until a row's end."""
+
+    def __init__(self, problem: Problem, begin: Start):
+        self.problem, self.begin = problem, begin
+        self.difference = tuple(a - b for a, b in zip(problem.x, problem.x0, strict=True))
+        self.kept = [_Kept() for _ in range(problem.rows)]
+
+    def first(self) -> Points:
+        """Both ends, x first, and the points between them from which a Stretch is found."""
+        rows = np.arange(self.problem.rows)
+        y, scores = self._table(self.begin.at_x, torch.from_numpy(rows).to(self.problem.x[0].device))
+        at_x = Points(np.ones((len(rows), 1)), scores[:, None], y[:, None])
+        return at_x.joined(*self.at([rows], [np.tile([0.0, *PILOT], (len(rows), 1))]))
+
+    def at(self, rows: Sequence[Index], t: Sequence[Array]) -> list[Points]:
+        """Each batch of rows at its points (rows, n), all of them packed together."""
+        device = self.problem.x[0].device
+        if not rows:
+            return []
+        which = torch.from_numpy(np.concatenate([np.repeat(r, p.shape[1]) for r, p in zip(rows, t, strict=True)]))
+        which, places = which.to(device), torch.from_numpy(np.concatenate([p.ravel() for p in t])).to(device)
+        found = [self._table(e, which[i]) for i, e in along_path(self.problem, self.begin.selects, which, places)]
+        ends = np.cumsum([p.size for p in t])[:-1]
+        y, scores = (np.split(np.concatenate(each), ends) for each in zip(*found, strict=True))
+        shaped = lambda values, p: values.reshape(*p.shape, *values.shape[1:])
+        return [Points(p, shaped(s, p), shaped(v, p)) for p, s, v in zip(t, scores, y, strict=True)]
+
+    def _table(self, found: Evaluation, rows: Tensor) -> tuple[Array, Array]:
+        """The targets (n, targets) and their integrands (n, targets, units) at n points."""
+        if found.seen:
+            for i, r in enumerate(rows.tolist()):
+                self.kept[r].add(found, i)
+        scores = unit_scores(self.problem, found.gradients, tuple(d[rows] for d in self.difference))
+        return found.y.double().T.cpu().numpy(), scores.transpose(0, 1).cpu().numpy()
+
+    def ended(self, batch: _Batch, i: int, enough: Mask) -> _End:
+        """The end of the batch's row i, its conductance included."""
+        rule, kept = batch.rule, self.kept[batch.rows[i]]
+        inside = []
+        for k, seen in enumerate(self.begin.at_x.seen):
+            values = torch.stack([v[k] for v in kept.values])
+            grads = torch.stack([g[k] for g in kept.grads], 1)  # (targets, n, …)
+            each = (contributed(*rule.paired(i, j, g, values), seen).sum(0) for j, g in enumerate(grads))
+            inside.append(torch.stack(list(each)))
+        self.kept[batch.rows[i]] = _Kept()
+        return _End(rule.total[i], rule.error[i], enough, rule.points.n, tuple(inside))
+
+
+def _answers(problem: Problem, begin: Start, y0: Array, ends: Sequence[_End]) -> Attributions:
+    """One for each target."""
+    y, passes = begin.at_x.y, tuple(e.passes for e in ends)
+    kinds = [s.kind for s in begin.at_x.seen]
+    inside = [torch.stack(rows, 1) for rows in zip(*(e.inside for e in ends), strict=True)]  # (targets, rows, …)
+    total, error = (
+        torch.from_numpy(np.stack(each, 1)) for each in zip(*((e.total, e.error) for e in ends), strict=True)
+    )
+
+    def answer(k: int) -> Attribution:
+        status = tuple(Status.CONVERGED if e.within[k] else Status.TOLERANCE_NOT_MET for e in ends)
+        found = solved(
+            unit_values(problem, total[k].to(y.device)),
+            y[k],
+            torch.from_numpy(y0[:, k]).to(y),
+            passes=max(passes),
+            status=combined(status),
+            outputs=begin.outputs,
+            inside=tuple((kind, c[k]) for kind, c in zip(kinds, inside, strict=True)),
+        )
+        return replace(found, error=error[k], row_passes=passes, row_status=status)
+
+    return tuple(answer(k) for k in range(len(begin.selects)))

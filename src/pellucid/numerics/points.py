@@ -1,0 +1,74 @@
+"""Where a batch of rows has been evaluated along the path, and what was found there.
+
+Integrated gradients of a row are ∫₀¹ g(t) dt, where g(t) are the integrands of its scores, and their sum over the
+scores is dy/dt. A *rule* is an estimate of that integral from any set of points: it has the `points` that it is made
+from, and `total` and `error` (rows, targets, units), where the norm of `error` is the estimated error of `total`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Points:
+    """t (rows, n): the points, in the order of their evaluation. scores (rows, n, targets, units): the integrands.
+    y (rows, n, targets): the targets' values."""
+
+    t: Array
+    scores: Array
+    y: Array
+
+    @property
+    def n(self) -> int:
+        return self.t.shape[1]
+
+    def joined(self, new: Points) -> Points:
+        """With n more points of each row."""
+        both = zip((self.t, self.scores, self.y), (new.t, new.scores, new.y), strict=True)
+        return Points(*(np.concatenate(pair, 1) for pair in both))
+
+    def only(self, rows: NDArray[np.int64]) -> Points:
+        return Points(self.t[rows], self.scores[rows], self.y[rows])
+
+    def sorted(self) -> Points:
+        """The same points from 0 to 1."""
+        order = np.argsort(self.t, 1, kind="stable")
+        rows = np.arange(len(order))[:, None]
+        return Points(self.t[rows, order], self.scores[rows, order], self.y[rows, order])
+
+
+class Rule(Protocol):
+    """As above."""
+
+    points: Points
+    total: Array
+    error: Array
+
+    def grown(self, new: Points) -> Self:
+        """With n more points of each row."""
+        ...
+
+    def only(self, rows: NDArray[np.int64]) -> Self:
+        """These rows."""
+        ...
+
+    def wants(self, most: int) -> int:
+        """How many points of each row it takes next, of `most` that there may be; 0 where those are too few."""
+        ...
+
+    def more(self, n: int) -> Array:
+        """The next n points (rows, n)."""
+        ...
+
+    def paired(self, row: int, target: int, gradients: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors (m, …) whose product, summed over m, is ∫ gradient·dh for a tensor h of which the gradients and
+        the values are known at the row's points (n, …)."""
+        ...
