@@ -109,6 +109,31 @@ def test_to_a_tolerance_they_are_what_captum_tends_to(bert: Model) -> None:
     assert abs(e.layer_deltas).max() < 1e-3 * abs(e.change)
 
 
+class Kinked(nn.Module):
+    """A block whose gradient jumps (ReLU), or nearly (a steep sigmoid)."""
+
+    def __init__(self, act: Any) -> None:
+        super().__init__()
+        self.a, self.b, self.act = nn.Linear(8, 24), nn.Linear(24, 8), act
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h + self.b(self.act(self.a(h) + h.mean(1, keepdim=True).sum(-1, keepdim=True)))
+
+
+@pytest.mark.parametrize("act", [torch.relu, lambda z: torch.sigmoid(80 * z)], ids=["relu", "steep"])
+def test_where_points_are_many_and_uneven_layers_are_right(act: Any) -> None:
+    torch.manual_seed(1)
+    toy = Toy()
+    toy.blocks = nn.ModuleList([Kinked(act), Kinked(act)])
+    model = Model(toy.double(), tokenizer())
+    how = {"method": "integrated_gradients", "target": 1, "detail": ("layers",)}
+    fine, finer = (pellucid.explain(model, TEXT, n_steps=n, **how).layers for n in (1000, 2000))
+    limit = 2 * finer - fine  # Richardson: the fixed rule is of first order
+    e = pellucid.explain(model, TEXT, tol=1e-3, max_passes=2000, **how)
+    assert e.status == "converged" and e.passes > 41
+    assert (np.linalg.norm(e.layers - limit, axis=1) <= 1e-3 * np.linalg.norm(limit, axis=1)).all()
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("name", ["Bert", "DistilBert", "Roberta", "Albert", "DebertaV2", "ModernBert", "Electra"])
 def test_every_layer_is_complete_from_one_walk(name: str, attention: str) -> None:

@@ -40,14 +40,17 @@ class _Batch:
     rule: Rule
 
     def only(self, which: Mask) -> _Batch:
-        return _Batch(self.rows[which], self.rule.only(which.nonzero()[0]))
+        return self if which.all() else _Batch(self.rows[which], self.rule.only(which.nonzero()[0]))
 
-    def divided(self, table: Table) -> list[_Batch]:
-        """By the rule that leads from here on: the composite one where its error is smaller, or the polynomial full."""
-        if not isinstance(self.rule, Interpolation) or self.rule.points.n < _SETTLED:
+    def divided(self, table: Table, change: Array, tol: float) -> list[_Batch]:
+        """By the rule that leads from here on. The composite one where it has the answer or a tenth of the error, or
+        where the polynomial has all the points it can take."""
+        n = self.rule.points.n
+        if not isinstance(self.rule, Interpolation) or n < _SETTLED:
             return [self]
         other = _Batch(self.rows, Composite.of(self.rule.points, table))
-        taken = (_size(other.rule.error) < _size(self.rule.error)).all(1) | (self.rule.points.n > MOST)
+        better = (10 * _size(other.rule.error) <= _size(self.rule.error)).all(1)
+        taken = better | within(other.rule, change[self.rows], tol).all(1) | (n >= MOST)
         return [b for b in (self.only(~taken), other.only(taken)) if len(b.rows)]
 
 
@@ -74,7 +77,7 @@ def to_tolerance(problem: Problem, tol: float, max_passes: int) -> Attributions:
     ends: dict[int, _End] = {}
     while batches:
         going, asked = [], []
-        for batch in [part for b in batches for part in b.divided(table)]:
+        for batch in [part for b in batches for part in b.divided(table, change, tol)]:
             n = batch.rule.wants(max_passes - batch.rule.points.n)
             enough = within(batch.rule, change[batch.rows], tol)
             over = enough.all(1) | (n == 0)

@@ -31,6 +31,12 @@ from .quadrature import lagrange
 
 _PARTS = 8
 """Into how many parts a gap is cut at most, at a time."""
+_GROWTH = 6
+"""A round adds one point for so many there are, so that all rounds together cost in proportion to the points."""
+_BLOCK = 1 << 22
+"""Numbers of as many rows as are looked at together: what a rule needs of its own is little beside the scores."""
+_WILD = 2.0
+"""Σ|weights| from which on they are not used: rounding grows with them."""
 _NARROW = 2.0**-40
 """A gap that is not cut further: rounding of the points themselves is near."""
 
@@ -65,19 +71,16 @@ def step(t: Array, slope: Array, y: Array) -> Means:
 def cubic(t: Array, slope: Array, y: Array) -> Means:
     """The cubic through four points, the gap's ends and their neighbours, which two Gauss points integrate exactly.
 
-    Where the points are spaced so unevenly that the weights grow, and with them rounding, the trapezoid, which is in
-    doubt by half of the change.
+    Where the points are spaced so unevenly that its weights grow, and rounding with them, the mean is the trapezoid's.
     """
     i = np.arange(t.shape[1] - 1)
     near = np.clip(i - 1, 0, t.shape[1] - 4)[:, None] + np.arange(4)
     middle, half = (t[:, 1:] + t[:, :-1]) / 2, np.diff(t, axis=1) / 2
     gauss = np.stack([middle + half * s / np.sqrt(3) for s in (-1, 1)], -1)
-    ends = (near == i[:, None]).astype(float), (near == i[:, None] + 1).astype(float)
-    trapezoid = (ends[0] + ends[1]) / 2
-    with np.errstate(all="ignore"):
-        weights = lagrange(t[:, near], gauss).mean(-2)
-    tame = (np.abs(weights).sum(-1) <= 2)[..., None]
-    weights, doubt = np.where(tame, weights, trapezoid), np.where(tame, weights - trapezoid, (ends[0] - ends[1]) / 2)
+    trapezoid = ((near == i[:, None]) | (near == i[:, None] + 1)) / 2
+    weights = lagrange(t[:, near], gauss).mean(-2)  # (rows, gaps, 4)
+    doubt = weights - trapezoid
+    weights = np.where(np.abs(weights).sum(-1, keepdims=True) <= _WILD, weights, trapezoid)
     each = lambda w: np.broadcast_to(w[:, :, None], (*w.shape[:2], slope.shape[-1], 4))
     return Means(near, each(weights), each(doubt))
 
@@ -98,20 +101,11 @@ class Composite:
 
     @classmethod
     def of(cls, points: Points, table: Table) -> Composite:
-        ordered = points.sorted()
-        t, g, y = ordered.t, ordered.scores, ordered.y
-        slope, h = g.sum(-1), np.diff(t, axis=1)[..., None]
-        means = table(t, slope, y)
-        known = np.diff(y, axis=1) - h * combined(means.near, means.weights, slope)  # what is left of y's change
-        weights = np.zeros_like(slope)
-        for k in range(means.near.shape[1]):
-            np.add.at(weights, (slice(None), means.near[:, k]), h * means.weights[..., k])
-        total = np.einsum("rnt,rntu->rtu", weights, g)
-        doubt = (h[..., None] * combined(means.near, means.doubt[..., None, :], g)) ** 2
-        size = np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-300)
-        error = np.sqrt(doubt.sum(1) + (known**2).sum(1)[..., None] * (total / size) ** 2)
-        gaps = np.sqrt(doubt.sum(-1) + known**2) / size.swapaxes(1, 2)
-        return cls(points, table, means, total, error, np.where(h[..., 0] > _NARROW, gaps.max(-1), 0))
+        each = max(1, _BLOCK // points.scores[0].size)
+        blocks = [np.arange(i, min(i + each, len(points.t))) for i in range(0, len(points.t), each)]
+        means, *found = zip(*(_judged(points.only(rows), table) for rows in blocks), strict=True)
+        weights, doubt = (np.concatenate(w) for w in ([m.weights for m in means], [m.doubt for m in means]))
+        return cls(points, table, Means(means[0].near, weights, doubt), *map(np.concatenate, found))
 
     def only(self, rows: NDArray[np.int64]) -> Composite:
         means = Means(self.means.near, self.means.weights[rows], self.means.doubt[rows])
@@ -122,7 +116,7 @@ class Composite:
         return Composite.of(self.points.joined(new), self.table)
 
     def wants(self, most: int) -> int:
-        return min(most, max(4, self.points.n // 4))
+        return min(most, self.points.n // _GROWTH)
 
     def more(self, n: int) -> Array:
         """To each gap as many as its error is worth, as parties win seats by their votes (D'Hondt)."""
@@ -145,6 +139,25 @@ class Composite:
         return means, values[order].diff(dim=0)
 
 
-def combined(near: NDArray[np.int64], weights: Array, g: Array) -> Array:
+def _judged(points: Points, table: Table) -> tuple[Means, Array, Array, Array]:
+    """The means, and as in `Composite` total, error and gaps. What is left of y's change is a part of the error, shared
+    by the scores in proportion to their squares."""
+    ordered = points.sorted()
+    t, g, y = ordered.t, ordered.scores, ordered.y
+    slope, h = g.sum(-1), np.diff(t, axis=1)[..., None]
+    means = table(t, slope, y)
+    left = np.diff(y, axis=1) - h * _combined(means.near, means.weights, slope)  # (rows, gaps, targets)
+    doubt = (h[..., None] * _combined(means.near, means.doubt[..., None, :], g)) ** 2  # (rows, gaps, targets, units)
+    weights = np.zeros_like(slope)
+    for k in range(means.near.shape[1]):
+        np.add.at(weights, (slice(None), means.near[:, k]), h * means.weights[..., k])
+    total = np.einsum("rnt,rntu->rtu", weights, g)
+    size = np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-300)
+    error = np.sqrt(doubt.sum(1) + (left**2).sum(1)[..., None] * (total / size) ** 2)
+    gaps = np.sqrt(doubt.sum(-1) + left**2) / size.swapaxes(1, 2)
+    return means, total, error, np.where(h[..., 0] > _NARROW, gaps.max(-1), 0)
+
+
+def _combined(near: NDArray[np.int64], weights: Array, g: Array) -> Array:
     """Σₖ weightsₖ·g(tₖ) of each gap, for g (rows, n, …) and weights (rows, gaps, …, k)."""
     return sum(weights[..., k] * g[:, near[:, k]] for k in range(near.shape[1]))

@@ -167,15 +167,14 @@ class Interpolation:
 
     def _expected(self, t: Array) -> Array:
         """What the interpolation expects of the integrand at other points."""
-        values = self.points.scores * self.stretch.dt(self.u)[..., None, None]
-        flat = lagrange(self.u, self.stretch.u(t)) @ values.reshape(*values.shape[:2], -1)
-        return flat.reshape(*t.shape, *values.shape[2:])
+        table = lagrange(self.u, self.stretch.u(t)) * self.stretch.dt(self.u)[:, None]
+        return np.einsum("rmn,rntu->rmtu", table, self.points.scores, optimize=True)
 
 
 def _integral(points: Points) -> tuple[Stretch, Array]:
     """The variable that suits the points, and the integral (rows, targets, units) in it."""
     order = np.argsort(points.t, 1)
-    size = np.linalg.norm(points.scores, axis=(2, 3))
+    size = np.sqrt(np.einsum("rntu,rntu->rn", points.scores, points.scores))
     stretch = stretch_for(*(np.take_along_axis(v, order, 1) for v in (points.t, size)))
     u = stretch.u(points.t)
     weights = interpolatory(u) * stretch.dt(u)
