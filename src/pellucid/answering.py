@@ -117,8 +117,9 @@ def _explained(
     given = [question.baselines[b] for b in part]
     detail = question.how["detail"]
     problems = [_problem(model, batch, question, baseline, detail - {"parts"}) for baseline in given]
-    if len(problems) > 1 and not question.method.distribution and any(p.token_of is not None for p in problems):
-        # look-ups that were followed differ from baseline to baseline
+    alike = len({(p.x[0].dtype, p.x[0].shape) for p in problems}) == 1 and all(p.token_of is None for p in problems)
+    if len(problems) > 1 and not question.method.distribution and not alike:
+        # look-ups that were followed differ from baseline to baseline, and ids are no embeddings
         apart = [_explained(model, batch, question, [b]) for b in part]
         return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*apart, strict=True)]
     problem, alone = _compared(problems), problems[0]

@@ -16,7 +16,7 @@ twice, is explained through the encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,18 +97,19 @@ def problem_of(
     on_ids = removes and not detail and batch.ids is not None and (batch.deletes or batch.ids0 is not None)
     if on_ids and (model.row.resumed is None or model.ways.get(kind) == "followed"):
         return _on_ids(model, batch, goals)
-    with torch.no_grad(), _within_vocabulary(batch.ids0):
+    with torch.no_grad(), _within_vocabulary(batch):
         if model.ways.get(kind) != "followed":
             found = _in_place(model, batch, baseline, goals)
             if found is not None and (kind in model.ways or _agrees(model, batch, found)):
                 if _tells(batch):
                     model.ways[kind] = "in place"
                 return found
-            model.ways[kind] = "followed"
         if on_ids:
+            model.ways[kind] = "followed"
             return _on_ids(model, batch, goals)
         found = _followed(model, batch, baseline, goals)
         _check_own(model, batch, found)
+        model.ways[kind] = "followed"
         return found
 
 
@@ -280,10 +281,11 @@ def _apart(model: Model, batch: Batch, found: Problem, ends: Sequence[End]) -> _
     """Where f is furthest from the model's own answers at these ends of the first row."""
     row = torch.zeros(1, dtype=torch.long, device=batch.own.device)
     own, furthest = _first_row(batch), _Apart()
+    eager = torch.enable_grad() if model.compile else nullcontext()  # it is not worth to compile layers for it
     for name, point, ids in ends:
-        with rewound(model.device):
+        with rewound(model.device), eager:
             theirs = model.alone(*(own if ids is None else lookups.replaced_ids(own, ids)))
-        with rewound(model.device):
+        with rewound(model.device), eager:
             mine = found.f(point, *found.args_of(row))
         for a, b in zip(_numbers(mine), _numbers(theirs), strict=True):
             off, worst = (a - b).abs(), int((a - b).abs().argmax())
@@ -305,15 +307,17 @@ def _numbers(outputs: Any) -> list[Tensor]:
 
 
 @contextmanager
-def _within_vocabulary(ids0: Tensor | None) -> Iterator[None]:
+def _within_vocabulary(batch: Batch) -> Iterator[None]:
     """Raises UnknownBaseline where the baseline's ids are none of the model's."""
     try:
         yield
-    except IndexError as error:
-        if ids0 is None:
+    except (IndexError, UnsupportedModel) as error:
+        beyond = isinstance(error, IndexError) or isinstance(error.__cause__, IndexError)
+        if batch.ids0 is None or not beyond:
             raise
+        own = batch.ids0[~batch.kept]
         raise UnknownBaseline(
-            f"Found a baseline of token ids from {int(ids0.min())} to {int(ids0.max())}; expected ids that the model "
+            f"Found a baseline of token ids from {int(own.min())} to {int(own.max())}; expected ids that the model "
             "has an embedding for."
         ) from error
 
