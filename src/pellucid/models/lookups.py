@@ -83,19 +83,21 @@ def followed(
     others: Sequence[tuple[dict[str, Tensor], ...]],
     changes: Tensor,
     blank: Callable[[nn.Module, Tensor], Tensor] | None,
+    named: int = 0,
 ) -> Lookups:
     """What the watched modules return for a batch, and which token each of their outputs comes from.
 
     others: the sequences with other ids: those of the baseline; or, for a baseline without ids, any that differ, to
         find what depends on the input. changes: (rows, tokens) true for the tokens that may change. blank: for a
-        baseline without ids what a place is there, `(module, its output at the input) -> the same shape`.
+        baseline without ids what a place is there, `(module, its output at the input) -> the same shape`. named: so
+        many of the modules, the first ones, must be called.
 
     Raises UnsupportedModel where a look-up depends on the ids in a way that no single token accounts for, or the model
     makes other calls for other ids.
     """
     read = _reader(run, modules, sequences, others[0], len(changes))
     base, ends = read(sequences, len(changes)), [read(other, len(changes)) for other in others]
-    _check_alike(modules, base, ends)
+    _check_alike(modules, base, ends, named)
     depends = lambda j, at_x: at_x is not None and any((_of(end[j]) != at_x).any() for end in ends)
     numbers = [j for j, (_, at_x) in enumerate(base) if depends(j, at_x)]
     calls, first = [], 0
@@ -316,11 +318,13 @@ def _of(call: tuple[int, Tensor | None]) -> Tensor:
     return call[1]
 
 
-def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any) -> None:
-    if not base:
+def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any, named: int) -> None:
+    silent = set(range(named)) - {i for i, _ in base}
+    if silent or not base:
         raise UnsupportedModel(
-            f"None of {_names(modules)} was called in the forward pass, so the input could not be followed. Name the "
-            "module that embeds it: pellucid.Model(..., embeddings='path.to.module')."
+            f"The embedding module {_names([modules[i] for i in silent] or modules)} was never called in the forward "
+            "pass, so the input could not be followed. Name the module that embeds it: pellucid.Model(..., "
+            "embeddings='path.to.module')."
         )
     if any(shapes(end) != shapes(base) for end in ends):
         raise _other_calls(modules[0])

@@ -92,7 +92,7 @@ def problem_of(
     """
     kind = (
         tuple(map(tuple, batch.sequences)),
-        baselines.name_of(baseline) if not isinstance(baseline, Tensor) else "tensor",
+        str(baseline.dtype) if isinstance(baseline, Tensor) else baselines.name_of(baseline),
     )
     on_ids = removes and not detail and batch.ids is not None and (batch.deletes or batch.ids0 is not None)
     if on_ids and (model.row.resumed is None or model.ways.get(kind) == "followed"):
@@ -146,7 +146,9 @@ def _followed(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
     on = lambda ids: lookups.replaced_ids(batch.sequences, ids)
     modules = lookups.embedding_modules(model.model, model.named_embeddings)
     run = lambda sequences: model.alone(*sequences)
-    found = lookups.followed(run, modules, batch.sequences, [on(ids) for ids in others], changes, blank)
+    found = lookups.followed(
+        run, modules, batch.sequences, [on(ids) for ids in others], changes, blank, len(model.named_embeddings)
+    )
 
     def f(x: Tensor, *args: Any) -> Any:
         if len(x) > 1 and not found.together:
