@@ -139,7 +139,7 @@ FOOT = """
   the same order, and raises `GraphMismatch` otherwise. Its row has one expert; the routed model is in the tests.
 - Refused by DeepLIFT with an error that names the operation: YOSO and Reformer, whose attention hashes in custom
   autograd functions.
-- An encoder–decoder is explained through the embeddings that its encoder reads. What BART's decoder reads of the same
+- A classifier with a decoder is explained through its encoder, and a note says so. What the decoder reads of the same
   text is not part of the change.
 - A baseline whose embedding is 0 (a padding row, `"zero"`) puts an RMS norm where 1/σ is 1/√ε; the norms' rules split
   such a change so that scores stay of the size of the output's change (docs/idea.md, *Between extremes*).

@@ -322,3 +322,24 @@ def test_inputs_nested_by_token_are_padded_and_deleted_with_their_tokens() -> No
             expected = net(ids, boxes)[0, 0] - net(ids[:, keep], boxes[:, keep])[0, 0]
             assert e.scores[i] == pytest.approx(expected.item(), abs=1e-12)
     assert pellucid.explain(pellucid.Model(net, tok), ["so good", "a very bad film"], target=0)[0].status == "exact"
+
+
+def test_boxes_are_given_by_word_or_by_token_or_a_note_says_that_none_were() -> None:
+    from transformers import LayoutLMConfig, LayoutLMForSequenceClassification
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    net = LayoutLMForSequenceClassification(LayoutLMConfig(vocab_size=100, **shape)).double().eval()  # type: ignore
+    model, given = pellucid.Model(net, TOKENIZER), "good xyz film"  # xyz is in three pieces
+    boxes = [[1, 2, 3, 4], [5, 6, 70, 80], [9, 10, 110, 120]]
+    (e,) = pellucid.explain(model, [{"text": given, "bbox": boxes}], target=0)
+    inputs = TOKENIZER(given, return_tensors="pt")
+    placed = [[0] * 4, boxes[0], boxes[1], boxes[1], boxes[1], boxes[2], [1000] * 4]
+    with torch.no_grad():
+        expected = net(**inputs, bbox=torch.tensor([placed])).logits[0, 0].item()
+    assert e.output == pytest.approx(expected, abs=1e-12) and not e.notes
+    by_token = pellucid.explain(model, {"text": given, "bbox": placed[1:-1]}, target=0)
+    assert by_token.output == pytest.approx(expected, abs=1e-12)
+    assert any("'bbox'" in note for note in pellucid.explain(model, given, target=0).notes)
+    with pytest.raises(pellucid.PellucidError, match=r"Found 2 of .bbox..*3 words, of its 5 tokens"):
+        pellucid.explain(model, {"text": given, "bbox": boxes[:2]}, target=0)

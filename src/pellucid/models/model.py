@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
-from . import baselines, depth, problems, running, sites
+from . import baselines, beside, depth, problems, running, sites
 from .encoding import Encoding
 from .filler import Filler, filler_of
 from .inputs import read
@@ -178,8 +178,10 @@ class Model:
     def encode(self, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
         """Inputs as token ids, one Encoding each. Raises InputError, TextTooLong."""
         form = self.row.form
-        given = [read(item, form, i) for i, item in enumerate(items)]
+        apart = [beside.given_apart(item, self._nested) for item in items]
+        given = [read(item, form, i) for i, (item, _) in enumerate(apart)]
         found = self.row.encode(self, [g.item for g in given], truncate, max_new_tokens)
+        found = [beside.attached(self.tokenizer, e, apart[i][1], i) for i, e in enumerate(found)]
         found = [
             e if g.label is None else replace(e, label=form.named(g.label, g, e, self.labels))
             for e, g in zip(found, given, strict=True)
@@ -206,7 +208,8 @@ class Model:
         goals = lambda outputs: tuple(goal.select for goal in self.row.goals(asked, outputs))
         batch = problems.batch_of(self, encodings, baseline, groups)
         found = problems.problem_of(self, batch, baseline, goals, removes and at is None, details)
-        return depth.deepened(self, found, batch, details, at)
+        missing = beside.missing(type(self.model).__name__, self._nested, batch.sequences[0])
+        return depth.deepened(self, replace(found, notes=(*found.notes, *missing)), batch, details, at)
 
     def distance(self, encoding: Encoding, baseline: Any) -> float:
         """How far what would be explained is from the model's own answer, as `problems.distance`."""
@@ -340,6 +343,11 @@ class Model:
                 f"{', '.join(torch.compiler.list_backends())}."
             )
         return {m: torch.compile(m._call_impl, backend=backend, dynamic=True) for m in depth.stack(self)}
+
+    @cached_property
+    def _nested(self) -> tuple[str, ...]:
+        """The inputs with several numbers for each token that the model's forward names."""
+        return tuple(name for name in beside.NESTED if name in self._parameters[0])
 
     @cached_property
     def _parameters(self) -> tuple[frozenset[str], bool]:
