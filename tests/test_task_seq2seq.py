@@ -131,7 +131,6 @@ def test_the_numbers_that_can_be_asked_for() -> None:
         (errors.InputError, "a source, a pair", {"inputs": {"source": "a", "target": 4}}),
         (errors.InputError, "a source, a pair", {"inputs": {"prompt": "a"}}),
         (errors.InputError, "a source, a pair", {"inputs": ("a", " ")}),
-        (errors.UnknownBaseline, "positions that would move", {"baseline": "delete", "method": "occlusion"}),
         (errors.TextTooLong, "64", {"inputs": ("the " * 70, "film")}),
         (errors.TextTooLong, "truncate=True", {"inputs": ("the film", "was " * 70)}),
     ],

@@ -137,7 +137,7 @@ def _explained(model: Model, batch: Sequence[Encoding], question: Question, part
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,
                     error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
-                    notes=answer.notes,
+                    notes=(*answer.notes, *model.row.notes(model, batch[i], question.baselines[b])),
                     meta=meta,
                     **more[row],
                 )

@@ -71,6 +71,7 @@ class Task:
     without: `(model, special) -> Problem.without`, where special (rows, tokens) are those that stay; None where tokens
         cannot be deleted, because the outputs belong to positions that would move. Raises UnknownBaseline.
     reads: how these reach the model.
+    notes: `(model, encoding, baseline) -> sentences`: what a reader must know of an answer against that baseline.
     places: an input of each sequence that is for `run` alone and says what each token is; the model does not get it.
     embeds: `(model, k) -> module`: the one that embeds the k-th sequence.
     resumed: `(model, x, sequences, owns) -> Problem.resumed`.
@@ -89,6 +90,7 @@ class Task:
     without: Callable[[Model, Tensor], Callable[..., Any]] | None = None
     reads: Modality = TEXT
     windows: str | None = None
+    notes: Callable[[Model, Encoding, Any], tuple[str, ...]] = lambda model, encoding, baseline: ()
     places: str | None = None
     embeds: Callable[[Model, int], nn.Module] = lambda model, k: model.embedding
     resumed: Callable[..., Any] = lambda model, x, sequences, owns: None
