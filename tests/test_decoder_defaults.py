@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import probes
+
 import pellucid
+from conftest import SHARED
 from families import model, tokenizer
 from generative import causal_tokenizer, coder, generator, net
 from pellucid import Model, errors
@@ -193,6 +198,7 @@ def test_leaving_one_out_is_the_model_on_the_shortened_ids(family: str, side: st
             np.testing.assert_allclose(e.scores[: n + k], own, atol=1e-9)
             assert np.abs(e.scores[n + k :]).max() < 1e-12 and e.baseline == "delete"
             assert e.baseline_output == pytest.approx(own_log_p(m, [m.tokenizer.cls_token_id], token))
+            assert len(e.notes) == 1 and "after '[CLS]' alone" in e.notes[0]
 
 
 @pytest.mark.parametrize("method", ["shapley", "kernel_shap", "partition_shap", "lime", "feature_ablation"])
@@ -270,15 +276,39 @@ def test_no_bytes_on_the_screen() -> None:
 
 # ------------------------------------------------------------------------------------------------- a real checkpoint
 
-REAL = Path(__file__).parents[1].parent / "shared" / "models" / "smollm2"
+REAL = SHARED / "models" / "smollm2"
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="SmolLM2 is not in ../shared/models/smollm2")
 def test_the_deciding_word_comes_first() -> None:
-
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-    from probes import PROBES, first  # pyright: ignore
-
-    m = pellucid.load(str(REAL))
-    found = [first(pellucid.explain(m, {"prompt": p.prompt, "continuation": p.continuation})) == p.key for p in PROBES]
+    if not REAL.is_dir():
+        pytest.skip("SmolLM2 is not on this machine")
+    m = pellucid.load(REAL)
+    items = [(p.prompt, p.continuation) for p in probes.PROBES]
+    found = [probes.first(pellucid.explain(m, item)) == p.key for item, p in zip(items, probes.PROBES, strict=True)]
     assert np.mean(found) >= 0.85
+
+
+def test_the_benchmark_finds_the_word_that_alone_counts() -> None:
+    """A model whose next token is decided by one word of the prompt, whatever the others are."""
+
+    class Keyed(torch.nn.Module):
+        def __init__(self, key: int) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(90, 4)
+            torch.nn.init.zeros_(self.table.weight)
+            with torch.no_grad():
+                self.table.weight[key, 0] = 1.0
+            self.head = torch.nn.Linear(4, 90)
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.head(self.table(input_ids).cumsum(1))
+
+    tok = causal_tokenizer()
+    good = tok.convert_tokens_to_ids("good")
+    net = Keyed(tok.convert_tokens_to_ids("plot")).eval()
+    with torch.no_grad():
+        net.head.weight[good, 0] = 9.0
+    m = Model(net, tok, task="text-generation")
+    probe = probes.Probe("toy", "the plot was so very", " good", " bad", "plot")
+    ((share, size), (contrast, _)) = probes.measured(m, [probe, replace(probe, key="was")], {})
+    assert share == contrast == 0.5 and size == pytest.approx(1, abs=1e-5)

@@ -165,7 +165,12 @@ def _explained(
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,
                     error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
-                    notes=(*asked.notes, *answer.notes, *([as_probable(aim.name, names[b])] if even[row] else [])),
+                    notes=(
+                        *asked.notes,
+                        *answer.notes,
+                        *model.row.notes(model, batch[i], question.baselines[b]),
+                        *([as_probable(aim.name, names[b])] if even[row] else []),
+                    ),
                     meta=meta | _parts_told(in_parts[row], names[b]),
                     parts=in_parts[row].get("scores"),
                     **more[row],

@@ -20,8 +20,9 @@ from .. import prefix
 from ..encoding import Encoding, encode, left_out, tokens_of
 from ..inputs import TEXT, Form, Ids
 from ..spelling import spelled, written_as
-from .continuation import PLACES, at_columns, columns_left, continuation_goals, packed, read_from
-from .generating import begins, end_tokens, generated
+from . import deleting
+from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
+from .generating import end_tokens, generated
 from .task import Inputs, Task, checked, field
 
 if TYPE_CHECKING:
@@ -66,46 +67,8 @@ def continued(model: Model, x: Tensor | None, inputs: Inputs, *others: Inputs) -
 
 
 def without_tokens(model: Model, special: Tensor) -> Callable[[tuple[Inputs, ...], Tensor], tuple[Tensor, ...]]:
-    """`(sequences, keep) -> outputs`, as `continued` on what `keep` (rows, tokens of all sequences) leaves of each row,
-    closed up: every token of a continuation is read from the last token that is left before its own place.
-
-    Where none is left, it is read from the token that begins a text, alone. Raises UnknownBaseline where there is none.
-    """
-
-    def without(sequences: tuple[Inputs, ...], keep: Tensor) -> tuple[Tensor, ...]:
-        inputs, *others = sequences
-        own, *rest = keep.split([s["input_ids"].shape[1] for s in sequences], 1)
-        context = inputs[PLACES] == 1
-        found = [_closed_up(model, inputs, own)]
-        for other, left in zip(others, rest, strict=True):
-            both = {name: torch.cat([inputs[name], other[name]], 1) for name in inputs}
-            both[PLACES] = torch.cat([context.long(), other[PLACES]], 1)
-            found.append(_closed_up(model, both, torch.cat([own & context, left], 1)))
-        return tuple(found)
-
-    return without
-
-
-def _closed_up(model: Model, inputs: Inputs, keep: Tensor) -> Tensor:
-    """The logits (rows, K, vocabulary) of a continuation's tokens, the model having read only what `keep` leaves."""
-    columns = columns_left(inputs[PLACES], keep)
-    empty = columns < 0
-    found = None
-    if not bool(empty.all()):
-        given, _ = packed(inputs, None, keep)
-        if "attention_mask" in given:
-            given["attention_mask"][:, 0] = 1  # of a row of which nothing is left, and which is not read
-        found = logits_at(model, given, None, columns.clamp(min=0))
-    if not bool(empty.any()):
-        return found  # type: ignore[return-value]
-    begin = {name: torch.full_like(value[:1, :1], 1) for name, value in inputs.items() if name in _ALONE}
-    begin["input_ids"] = torch.full_like(inputs["input_ids"][:1, :1], begins(model))
-    alone = logits_at(model, begin, None, torch.zeros(1, dtype=torch.long, device=columns.device))
-    alone = alone.expand(*columns.shape, -1)
-    return alone if found is None else torch.where(empty.unsqueeze(2), alone, found)
-
-
-_ALONE = ("input_ids", "attention_mask")
+    """As `deleting.without_tokens`."""
+    return deleting.without_tokens(model, logits_at)
 
 
 def resumed(model: Model, x: Tensor, sequences: Sequence[Inputs], owns: Sequence[Tensor]) -> Any:
@@ -372,6 +335,7 @@ TEXT_GENERATION = Task(
     CONTINUED,
     output="log-probability",
     without=without_tokens,
+    notes=deleting.notes,
     places=PLACES,
     resumed=resumed,
 )

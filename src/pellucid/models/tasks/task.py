@@ -74,6 +74,7 @@ class Task:
         cannot be deleted, because the outputs belong to positions that would move. Raises UnknownBaseline.
     reads: how these reach the model.
     decodes: whether what a decoder reads is a sequence of its own, beside the encoder's.
+    notes: `(model, encoding, baseline) -> sentences`: what a reader must know of an answer against that baseline.
     places: an input of each sequence that is for `run` alone and says what each token is; the model does not get it.
     embeds: `(model, k) -> module`: the one that embeds the k-th sequence.
     resumed: `(model, x, sequences, owns) -> Problem.resumed`; None where nothing of a pass can be shared.
@@ -94,6 +95,7 @@ class Task:
     reads: Modality = TEXT
     windows: str | None = None
     decodes: bool = False
+    notes: Callable[[Model, Encoding, Any], tuple[str, ...]] = lambda model, encoding, baseline: ()
     places: str | None = None
     embeds: Callable[[Model, int], nn.Module] = lambda model, k: model.embedding
     resumed: Callable[..., Any] | None = None
