@@ -34,6 +34,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/methods.py --out docs/benchmarks.md $(BENCH)
 	$(BIN)/python benchmarks/growth.py --out docs/growth.svg $(BENCH)
 	$(BIN)/python benchmarks/prefix.py
+	$(BIN)/python benchmarks/integration.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -49,8 +49,8 @@ class _Batch:
         if not isinstance(self.rule, Interpolation) or n < _SETTLED:
             return [self]
         other = _Batch(self.rows, Composite.of(self.rule.points, table))
-        better = (10 * _size(other.rule.error) <= _size(self.rule.error)).all(1)
-        taken = better | within(other.rule, change[self.rows], tol).all(1) | (n >= MOST)
+        better = _every(10 * _size(other.rule.error) <= _size(self.rule.error))
+        taken = better | _every(within(other.rule, change[self.rows], tol)) | (n >= MOST)
         return [b for b in (self.only(~taken), other.only(taken)) if len(b.rows)]
 
 
@@ -80,7 +80,7 @@ def to_tolerance(problem: Problem, tol: float, max_passes: int) -> Attributions:
         for batch in [part for b in batches for part in b.divided(table, change, tol)]:
             n = batch.rule.wants(max_passes - batch.rule.points.n)
             enough = within(batch.rule, change[batch.rows], tol)
-            over = enough.all(1) | (n == 0)
+            over = _every(enough) | (n == 0)
             for i in over.nonzero()[0]:
                 ends[int(batch.rows[i])] = sweep.ended(batch, int(i), enough[i])
             if not over.all():
@@ -100,7 +100,13 @@ def within(rule: Rule, change: Array, tol: float) -> Mask:
 
 
 def _size(values: Array) -> Array:
+    """The norm of each vector of scores."""
     return np.linalg.norm(values, axis=-1)
+
+
+def _every(which: Mask) -> Mask:
+    """Rows (rows,) of which all targets are so."""
+    return np.asarray(which.all(1))
 
 
 @dataclass

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -135,7 +136,7 @@ class Composite:
         weights = torch.from_numpy(self.means.weights[row, :, target].copy()).to(values)
         near = order[torch.from_numpy(self.means.near).to(values.device)]
         shape = (-1, *[1] * (values.ndim - 1))
-        means = sum(weights[:, k].view(shape) * gradients[near[:, k]] for k in range(near.shape[1]))
+        means = reduce(torch.add, (weights[:, k].view(shape) * gradients[near[:, k]] for k in range(near.shape[1])))
         return means, values[order].diff(dim=0)
 
 
@@ -150,7 +151,7 @@ def _judged(points: Points, table: Table) -> tuple[Means, Array, Array, Array]:
     doubt = (h[..., None] * _combined(means.near, means.doubt[..., None, :], g)) ** 2  # (rows, gaps, targets, units)
     weights = np.zeros_like(slope)
     for k in range(means.near.shape[1]):
-        np.add.at(weights, (slice(None), means.near[:, k]), h * means.weights[..., k])
+        np.add.at(weights.swapaxes(0, 1), means.near[:, k], (h * means.weights[..., k]).swapaxes(0, 1))
     total = np.einsum("rnt,rntu->rtu", weights, g)
     size = np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-300)
     error = np.sqrt(doubt.sum(1) + (left**2).sum(1)[..., None] * (total / size) ** 2)
@@ -160,4 +161,4 @@ def _judged(points: Points, table: Table) -> tuple[Means, Array, Array, Array]:
 
 def _combined(near: NDArray[np.int64], weights: Array, g: Array) -> Array:
     """Σₖ weightsₖ·g(tₖ) of each gap, for g (rows, n, …) and weights (rows, gaps, …, k)."""
-    return sum(weights[..., k] * g[:, near[:, k]] for k in range(near.shape[1]))
+    return reduce(np.add, (weights[..., k] * g[:, near[:, k]] for k in range(near.shape[1])))

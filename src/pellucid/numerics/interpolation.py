@@ -38,11 +38,11 @@ _CANDIDATES = (1 - np.cos(np.pi * np.arange(201) / 200)) / 2
 class Stretch:
     """The change of variable t = c + s·sinh(a + (b − a)·u) of [0, 1] onto itself, slow around c over a width s.
 
-    centre, width: numbers, or a column (rows, 1) of them.
+    centre, width (rows, 1): those of each row.
     """
 
-    centre: Array | float
-    width: Array | float
+    centre: Array
+    width: Array
 
     @property
     def ends(self) -> tuple[Array, Array]:
@@ -133,8 +133,8 @@ class Interpolation:
 
     def only(self, rows: NDArray[np.int64]) -> Interpolation:
         stretch = Stretch(self.stretch.centre[rows], self.stretch.width[rows])
-        arrays = (a[rows] for a in (self.total, self.error, self.moved))
-        return Interpolation(self.points.only(rows), stretch, *arrays, self.caution)
+        total, error, moved = (a[rows] for a in (self.total, self.error, self.moved))
+        return Interpolation(self.points.only(rows), stretch, total, error, moved, self.caution)
 
     def wants(self, most: int) -> int:
         n = _FIRST if self.points.n < LEAST else _NEXT

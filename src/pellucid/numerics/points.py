@@ -48,9 +48,14 @@ class Points:
 class Rule(Protocol):
     """As above."""
 
-    points: Points
-    total: Array
-    error: Array
+    @property
+    def points(self) -> Points: ...
+
+    @property
+    def total(self) -> Array: ...
+
+    @property
+    def error(self) -> Array: ...
 
     def grown(self, new: Points) -> Self:
         """With n more points of each row."""
