@@ -59,6 +59,7 @@ TASKS: dict[str, Column] = {
     "text-generation": Column(
         ("ForCausalLM", "LMHeadModel"),
         [(TEXTS[0], " and bad"), (TEXTS[1], " but great")],
+        {"output": "logit"},
         config={"is_decoder": True},
         reader=lambda row: causal_tokenizer(row.side),
     ),

@@ -147,6 +147,7 @@ def test_every_task_shares_the_passes_of_one(task: str, method: str) -> None:
 
 def test_zero_shot_shares_among_the_targets_of_one_hypothesis() -> None:
     m, item = zero_shot.made(), zero_shot.ITEMS[0]
+    pellucid.explain(m, item)  # what is measured once for a model
     with counted(m) as passes:
         together = pellucid.explain(m, item, target=["river", "film", 2, "FILM"])
     for many, target in zip(together, ["river", "film", "river", "film"], strict=True):
@@ -162,6 +163,7 @@ LONG = " ".join("the movie was good and the plot was bad but not dull so it is g
 def test_windows_of_a_document_share_their_passes() -> None:
     m = Model(model("Bert"), tokenizer())
     targets = [1, None, 0, "LABEL_1 - LABEL_0"]
+    pellucid.explain(m, "a good film")  # what is measured once for a model
     with counted(m) as passes:
         together = pellucid.explain(m, [LONG, "a good film"], target=targets, window=32)
     for k, target in enumerate(targets):
