@@ -275,3 +275,10 @@ def test_a_sample_of_baselines_is_a_mean_over_them() -> None:
         a = attribute(f, IDS, sample, method=method, n_samples=400)
         assert a.error.shape == a.values.shape
         assert ((a.values.sum(1) - (a.output - a.baseline_output)).abs() <= 4 * a.error.sum(1) + 1e-9).all()
+
+
+def test_an_id_beyond_its_table_is_named() -> None:
+    table = torch.nn.Embedding(10, 6)
+    f = lambda n, c: (table(c).mean(1) * n).tanh().sum(-1)
+    with pytest.raises(pellucid.PellucidError, match="baseline from 0 to 99"):
+        pellucid.attribute(f, (torch.randn(1, 6), torch.tensor([[3, 1]])), (0.0, torch.tensor([[0, 99]])))

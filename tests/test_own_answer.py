@@ -324,6 +324,42 @@ def test_inputs_nested_by_token_are_padded_and_deleted_with_their_tokens() -> No
     assert pellucid.explain(pellucid.Model(net, tok), ["so good", "a very bad film"], target=0)[0].status == "exact"
 
 
+class Mixed(Read):
+    """Its rows influence each other, or it has two answers to one input."""
+
+    def __init__(self, kind: str):
+        super().__init__(lambda i: i)
+        self.kind, self.calls = kind, 0
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        self.calls += 1
+        h = self.table(input_ids)
+        if self.kind == "rows":
+            h = h - h.mean((0, 1))
+        elif self.kind == "NumPy":
+            h = h + torch.from_numpy(np.random.default_rng().standard_normal(8))
+        elif self.kind == "calls":
+            h = h * (1 + 0.1 * self.calls)
+        return self.out(h.tanh().cumsum(1).tanh().mean(1))
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "shapley", "partition_shap", "occlusion"])
+def test_rows_that_influence_each_other_go_one_at_a_time(method: str) -> None:
+    net, texts = Mixed("rows"), ["the film was great", "so very dull"]
+    found = pellucid.explain(pellucid.Model(net, TOKENIZER), texts, method, target=0)
+    for given, e in zip(texts, found, strict=True):
+        y, y0 = outputs(net, given)
+        assert (e.output, e.baseline_output) == pytest.approx((y[0].item(), y0[0].item()), abs=1e-9)
+        assert method == "occlusion" or e.relative_delta < 0.02
+
+
+@pytest.mark.parametrize("method", ["deeplift", "shapley", "occlusion"])
+@pytest.mark.parametrize("kind", ["NumPy", "calls"])
+def test_two_answers_to_one_input_are_found(kind: str, method: str) -> None:
+    with pytest.raises(pellucid.PellucidError, match="two answers to the same ids"):
+        pellucid.explain(pellucid.Model(Mixed(kind), TOKENIZER), "a good film", method, target=0)
+
+
 def test_boxes_are_given_by_word_or_by_token_or_a_note_says_that_none_were() -> None:
     from transformers import LayoutLMConfig, LayoutLMForSequenceClassification
 

@@ -88,8 +88,9 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
     try:
         return _explained(model, batch, question, part)
     except OtherIds:
-        model.follow()
-        return _explained(model, batch, question, part)
+        if not model.follow():
+            raise
+        return _solved(model, batch, question, part)
     except (NonFiniteOutput, RandomDraws):
         if len({len(e) for e in batch}) == 1:
             raise
@@ -123,7 +124,8 @@ def _explained(
         apart = [_explained(model, batch, question, [b]) for b in part]
         return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*apart, strict=True)]
     problem, alone = _compared(problems), problems[0]
-    listening, kept = chances.heard(problem)
+    heard = question.how["output"] == "logit" and not question.method.distribution and problem.without is None
+    listening, kept = chances.heard(problem) if heard else (problem, {})
     answers = question.method.solve(listening, **question.options)
     each = _goals(model, batch, question, answers[0].outputs)
     goals, of_target = [g for mine in each for g in mine], [t for t, mine in enumerate(each) for _ in mine]

@@ -10,8 +10,8 @@ checked: where `f` reads its categories in another way as well (`if ids[0] > 3`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from .numerics.lookups import Enough, Lookups, Plan
 from .numerics.origins import Layout, flat, layout, places, shared
 from .numerics.training import Steady
 from .problem import Attribution, Problem, Tensors
+from .randomness import kept
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,22 @@ def followed(problem: Problem, rows_first: Callable[[Callable[..., Any]], Callab
     firsts = problem.firsts()
     rows = every if firsts is None else firsts
     x = tuple(t[rows] for t in problem.x)
-    with torch.no_grad(), Steady():
-        mode, outputs = _run(problem.f, x, problem.args_of(rows), rows_first)
+    device = problem.x[0].device
+    f = lambda *given: kept(lambda: problem.f(*given), device)[0]  # every pass with the same random draws
+    with torch.no_grad(), Steady(), _within_tables(problem):
+        mode, outputs = _run(f, x, problem.args_of(rows), rows_first)
         plan, selects = mode.found(), problem.selects(outputs)
         _check_any(problem.x, plan)
         y = torch.cat([problem.value(outputs, select, rows) for select in selects])
         more = tuple(torch.cat([a, b[:1]]) for a, b in zip(x, problem.x0, strict=True))
-        again = _read(problem.f, more, problem.args_of(torch.cat([rows, rows[:1]])), plan)
+        again = _read(f, more, problem.args_of(torch.cat([rows, rows[:1]])), plan)
         pairs = zip(mode.read, again, strict=True)
         layouts = [layout(alone, len(rows), other, len(rows) + 1) for alone, other in pairs]
         by_row = lambda read, n: [way.by_row(t, n).contiguous() for way, t in zip(layouts, read, strict=True)]
 
         def at_baseline(i: slice) -> tuple[Tensor, list[Tensor]]:
             points, which = tuple(t[i] for t in problem.x0), every[i]
-            at, out = _run(problem.f, points, problem.args_of(which), rows_first, plan)
+            at, out = _run(f, points, problem.args_of(which), rows_first, plan)
             return problem.value(out, selects[0], which), by_row(at.read, len(which))
 
         y0, at_x0 = zip(*batched(problem, problem.rows, at_baseline), strict=True)
@@ -133,7 +136,7 @@ def followed(problem: Problem, rows_first: Callable[[Callable[..., Any]], Callab
             points = [t[which] for t in problem.x]
             for i, t in zip(integers, ids, strict=True):
                 points[i] = t
-            return by_row(_read(problem.f, tuple(points), problem.args_of(which), plan), len(which))
+            return by_row(_read(f, tuple(points), problem.args_of(which), plan), len(which))
 
         ids, ids0 = (tuple(t[i] for i in integers) for t in (problem.x, problem.x0))
         found = places(read, ids, ids0, at_x, at_x0)
@@ -149,6 +152,21 @@ def followed(problem: Problem, rows_first: Callable[[Callable[..., Any]], Callab
     mine = tuple(torch.stack([source[t[:, 0]], t[:, 1], t[:, 2]], 1).unique(dim=0) for t in (found[k] for k in own))
     mean = torch.zeros_like(y, dtype=torch.float64).index_add_(0, source, torch.cat(y0).double())
     return Followed(asked, x, mine, (y, mean / source.bincount()), plan.others)
+
+
+@contextmanager
+def _within_tables(problem: Problem) -> Iterator[None]:
+    """Raises InputError where an id of the input or of the baseline is beyond the table that it is looked up in."""
+    try:
+        yield
+    except IndexError as error:
+        ends = zip(problem.x, problem.x0, strict=True)
+        ids = [(i, t, t0) for i, (t, t0) in enumerate(ends) if not t.is_floating_point()]
+        told = ", ".join(
+            f"input {i} from {int(t.min())} to {int(t.max())} and its baseline from {int(t0.min())} to {int(t0.max())}"
+            for i, t, t0 in ids
+        )
+        raise InputError(f"An id is beyond the table that it is looked up in ({error}): found {told}.") from error
 
 
 def _run(

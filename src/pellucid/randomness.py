@@ -59,9 +59,16 @@ def rewound(device: torch.device) -> Iterator[None]:
 
 @dataclass
 class Draws:
-    """Whether a function has been found to draw random numbers: `found` is set by the first pass that does."""
+    """Whether a function has been found to draw random numbers: `found` is set by the first pass that does. mixes:
+    whether the rows of a batch are known to influence each other; they go one at a time then as well."""
 
     found: bool = False
+    mixes: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether rows go one at a time."""
+        return self.found or self.mixes
 
     def passed(
         self,
@@ -76,15 +83,16 @@ class Draws:
 
         apart: whether a row by itself is what it would be alone. Raises RandomDraws where it is not.
         """
-        if not self.found or rows == 1:
+        if not self.apart or rows == 1:
             out, drew = kept(whole, device)
             self.found = self.found or drew
             if not drew or rows == 1:
                 return out
         if not apart():
             raise RandomDraws(
-                "The function draws at random in evaluation mode, so its rows have to go one at a time; found "
-                f"{rows} that are padded to one length, or tensors inside that are asked for. Give one input at a time."
+                f"The function {'draws at random in evaluation mode' if self.found else 'mixes the rows of a batch'}, "
+                f"so its rows have to go one at a time; found {rows} that are padded to one length, or tensors inside "
+                "that are asked for. Give one input at a time."
             )
         return joined([kept(lambda i=i: one(i), device)[0] for i in range(rows)])
 

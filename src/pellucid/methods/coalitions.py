@@ -172,7 +172,7 @@ def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) ->
 def _first_removed(game: Game, rows: Tensor, present: Tensor) -> Tensor | None:
     """(n,) the first position that is not at x, or 0 where it is among the first eighth, which is not worth sharing;
     None where nothing can be shared."""
-    if game.problem.resumed is None or game.problem.draws.found or not len(rows):
+    if game.problem.resumed is None or game.problem.draws.apart or not len(rows):
         return None
     removed = ~_kept(game, 0, rows, present)
     if game.problem.mask is not None:

@@ -96,7 +96,7 @@ _APART: WeakSet[Any] = WeakSet()
 
 def _together(problem: Problem) -> _Found | None:
     """One pass of x and x0, and a walk through its graph; None where that does not hold the two apart."""
-    if problem.model is None or problem.model in _APART or problem.draws.found:
+    if problem.model is None or problem.model in _APART or problem.draws.apart:
         return None
     points, rows = problem.both()
     x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows

@@ -48,7 +48,7 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
 
 def values_at_ends(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors, Tensors]:
     """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
-    if problem.source is not None or problem.draws.found or 2 * problem.rows > batch_size(problem):
+    if problem.source is not None or problem.draws.apart or 2 * problem.rows > batch_size(problem):
         outputs, selects, y = value_at_x(problem)
         return outputs, selects, y, value_at_x0(problem, selects)
     points, rows = problem.both()

@@ -63,7 +63,9 @@ def _why(problem: Problem, answers: Attributions) -> list[str]:
     except (PellucidError, RuntimeError):
         return []
     notes = []
-    if any(not torch.allclose(y, a.output, rtol=1e-3, atol=1e-6) for y, a in zip(again, answers, strict=False)):
+    rounding = lambda y: max(1e-3, 16 * torch.finfo(y.dtype).eps)
+    pairs = [(y, a.output.to(y.dtype)) for y, a in zip(again, answers, strict=False)]
+    if any(not torch.allclose(y, before, rtol=rounding(y), atol=1e-6) for y, before in pairs):
         notes.append(
             "The function gives different answers to the same input, so no attribution can add up: something draws at "
             "random, or keeps a state from pass to pass."

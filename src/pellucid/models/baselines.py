@@ -117,11 +117,12 @@ def _available(tokenizer: Any) -> str:
 def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor:
     own = (~kept).sum(1)
     words = tokenizer(spec, add_special_tokens=False)["input_ids"]
-    if any(int(n) != len(words) for n in own):
+    other = next((i for i, n in enumerate(own.tolist()) if n != len(words)), None)
+    if other is not None:
         raise UnknownBaseline(
             f"Found baseline={spec!r:.60}, which is no name (mask, pad, zero, mean, filler) and no single token of "
-            f"this vocabulary; as a text it has {len(words)} tokens, where the input has {int(own[0])}. Expected as "
-            "many."
+            f"this vocabulary; as a text it has {len(words)} tokens, where an input has {int(own[other])}. Expected "
+            "as many in every input."
         )
     return ids.masked_scatter(~kept, torch.tensor(words, device=ids.device).repeat(len(ids)))
 

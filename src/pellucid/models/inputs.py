@@ -60,6 +60,7 @@ ASIDE = frozenset(
     "attention_mask token_type_ids position_ids special_tokens_mask offset_mapping length word_ids "
     "overflow_to_sample_mapping num_truncated_tokens".split()
 )
+_BY_TOKEN = ("attention_mask", "token_type_ids", "position_ids", "bbox")
 _NUMBERING = re.compile(r"(?:^|_)(?:id|idx|ind|index|uid|guid)$|ID$|^__|_parse$", re.IGNORECASE)
 
 
@@ -123,7 +124,8 @@ class Form:
 
     def _aside(self, name: str, used: Mapping[str, str]) -> bool:
         known = name in self.labels or name in ASIDE or bool(_NUMBERING.search(name))
-        return known or "input_ids" in used or name == "input_ids"
+        text = name in TEXT or name == "bbox" or any(name in pair for pair in PAIRS)
+        return known or name == "input_ids" or ("input_ids" in used and text)
 
 
 TEXT_OR_PAIR = Form(
@@ -204,9 +206,16 @@ def _ids(item: Mapping[str, Any], parts: Mapping[str, Any]) -> Ids:
     for name, values in item.items():
         if name in ASIDE - {"offset_mapping", "word_ids", "special_tokens_mask"} or name == "bbox":
             each = _ints(values) if isinstance(values, (list, tuple, Tensor, np.ndarray)) else []
+            if name in _BY_TOKEN and len(each) != n:
+                raise InputError(f"Found {len(each)} of {name!r} for {n} token ids; expected one for each.")
             if len(each) == n:
                 inputs[name] = each
-    own = inputs.get("attention_mask", [1] * n)
+    own = [bool(i) for i in inputs.get("attention_mask", [1] * n)]
+    if not any(own) or not all(own[own.index(True) : n - own[::-1].index(True)]):
+        raise InputError(
+            f"Found the attention mask {[int(i) for i in own]!r:.80}, which hides token ids that are no padding; "
+            "expected 0 before the first token or after the last one only. Leave the others out."
+        )
     inputs = {name: [v for v, mine in zip(values, own, strict=True) if mine] for name, values in inputs.items()}
     texts = tuple(parts[p] for p in ("text", "text_pair") if isinstance(parts.get(p), str))
     said = [v for name, v in item.items() if name in TEXT and isinstance(v, str)]

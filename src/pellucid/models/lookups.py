@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ..errors import UnsupportedModel
+from ..randomness import rewound
 from . import sites
 
 Run = Callable[[tuple[Mapping[str, Tensor], ...]], Any]
@@ -98,7 +99,7 @@ def followed(
     read = _reader(run, modules, sequences, others[0], len(changes))
     base, ends = read(sequences, len(changes)), [read(other, len(changes)) for other in others]
     _check_alike(modules, base, ends, named)
-    depends = lambda j, at_x: at_x is not None and any((_of(end[j]) != at_x).any() for end in ends)
+    depends = lambda j, at_x: at_x is not None and any(_differs(_of(end[j]), at_x).any() for end in ends)
     numbers = [j for j, (_, at_x) in enumerate(base) if depends(j, at_x)]
     calls, first = [], 0
     for j in numbers:
@@ -179,6 +180,8 @@ class _Reader:
     def __call__(self, sequences: tuple[dict[str, Tensor], ...], rows: int, until: int | None = None) -> Outputs:
         if rows == 1 or self.together:
             found = _returned(self.run, self.modules, sequences, until)
+            if len(found) > len(self.turned):
+                raise _other_calls(self.modules[0])
             return [(i, _by_row(output, rows, t)) for (i, output), t in zip(found, self.turned, strict=False)]
         row = torch.arange(rows, device=sequences[0]["input_ids"].device)
         each = [self(picked(sequences, r, rows), 1, until) for r in row.split(1)]
@@ -213,7 +216,7 @@ def _returned(
     run: Run, modules: Sequence[nn.Module], sequences: Any, until: int | None = None
 ) -> list[tuple[int, Any]]:
     """Of each call of a watched module in a run which of them it is, and what it returned, the first of a tuple."""
-    with torch.no_grad():
+    with torch.no_grad(), rewound(sequences[0]["input_ids"].device):
         found = sites.outputs_of(modules, lambda: run(sequences), until)
     return [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
 
@@ -225,6 +228,12 @@ def _by_row(output: Any, rows: int, turned: bool) -> Tensor | None:
         return None
     output = output.transpose(0, 1) if turned else output
     return None if len(output) % rows else output.reshape(rows, -1, output.shape[-1])
+
+
+def _differs(a: Tensor, b: Tensor) -> Tensor:
+    """(rows, places) where two outputs (rows, places, hidden) differ by more than the rounding of another batch."""
+    rounding = 64 * torch.finfo(b.dtype).eps * b.abs().amax(2)
+    return (a - b).abs().amax(2) > rounding
 
 
 def _edges(
@@ -244,7 +253,7 @@ def _edges(
         changed = ids[row].scatter(1, token.unsqueeze(1), ids0[row, token].unsqueeze(1))
         given = replaced_ids(picked(sequences, row, len(ids)), changed)
         moved = x[row] - read(given, len(row))
-        at = (moved != 0).any(2).nonzero()
+        at = _differs(x[row] - moved, x[row]).nonzero()
         found.append(torch.stack([row[at[:, 0]], token[at[:, 0]], at[:, 1]], 1))
         steps.append(moved[at[:, 0], at[:, 1]])
     if not found:
@@ -332,7 +341,7 @@ def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any, named: int)
 
 def _check_accounted(x: Tensor, x0: Tensor, edges: Tensor) -> None:
     """Raises UnsupportedModel where a place differs between input and baseline, and no single token changes it."""
-    differs = (x != x0).any(2)
+    differs = _differs(x0, x)
     owned = torch.zeros_like(differs)
     owned[edges[:, 0], edges[:, 2]] = True
     if bool((differs & ~owned).any()):

@@ -160,9 +160,11 @@ class Model:
         """By the kind of input and baseline, how its Problem is made (see `problems`): found once, at the first."""
         return {}
 
-    def follow(self) -> None:
-        """From here on look-ups are followed: one of them was called with other ids than the input's."""
-        self.ways.update(dict.fromkeys(self.ways, "followed"))
+    def follow(self) -> bool:
+        """From here on look-ups are followed: one of them was called with other ids than the input's. Whether they were
+        not before."""
+        before, self.ways["all"] = self.ways.get("all"), "followed"
+        return before != "followed"
 
     @property
     def device(self) -> torch.device:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..errors import UnknownBaseline, UnsupportedModel
 from ..problem import Problem
 from ..problem import picked as pick
-from ..randomness import joined, rewound
+from ..randomness import Draws, joined, kept, rewound
 from . import baselines, lookups, sites
 from .encoding import Encoding
 from .grouping import grouped
@@ -94,11 +94,13 @@ def problem_of(
         tuple(map(tuple, batch.sequences)),
         str(baseline.dtype) if isinstance(baseline, Tensor) else baselines.name_of(baseline),
     )
+    if batch.ids is not None and "rows" not in model.ways:
+        model.ways["rows"] = _rows_found(model, batch)
     on_ids = removes and not detail and batch.ids is not None and (batch.deletes or batch.ids0 is not None)
     if on_ids and (model.row.resumed is None or model.ways.get(kind) == "followed"):
         return _on_ids(model, batch, goals)
-    with torch.no_grad(), _within_vocabulary(batch):
-        if model.ways.get(kind) != "followed":
+    with torch.no_grad(), _within_vocabulary(model, batch):
+        if "followed" not in (model.ways.get(kind), model.ways.get("all")):
             found = _in_place(model, batch, baseline, goals)
             if found is not None and (kind in model.ways or _agrees(model, batch, found)):
                 if _tells(batch):
@@ -132,6 +134,7 @@ def _in_place(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
         _without(model, batch),
         resumed=_resumed(model, batch, x),
         model=model.model if model.is_known else None,
+        draws=_draws(model),
         notes=(THROUGH_ENCODER,) if model.through_encoder else (),
     )
 
@@ -166,6 +169,7 @@ def _followed(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
         (*batch.sequences, found.places),
         found.own,
         (batch.groups.gather(1, found.tokens).masked_fill(~found.own, -1),),
+        draws=_draws(model),
         token_of=found.tokens,
         own_tokens=batch.own,
     )
@@ -185,6 +189,7 @@ def _on_ids(model: Model, batch: Batch, goals: Goals) -> Problem:
         (batch.groups,),
         _without(model, batch),
         elements=ids.shape[1] * model.width,
+        draws=_draws(model),
     )
 
 
@@ -200,6 +205,42 @@ def _without(model: Model, batch: Batch) -> Callable[..., Any] | None:
 
 
 # -------------------------------------------------------------------------------------------- the model's own answer
+
+
+def _draws(model: Model) -> Draws:
+    return Draws(mixes=model.ways.get("rows") == "mixed")
+
+
+def _rows_found(model: Model, batch: Batch) -> str:
+    """Whether the rows of a batch are "apart", or "mixed" where one changes the answer to another.
+
+    Raises UnsupportedModel where the same ids have two answers, and torch's generator has nothing to do with it.
+    """
+    row = torch.zeros(1, dtype=torch.long, device=batch.own.device)
+    one = _first_row(batch)
+    other = lookups.replaced_ids(one, torch.where(batch.kept[:1], batch.ids, _other_ids(model, batch.ids)[0])[:1])
+    both = lookups.picked(batch.sequences, row.expand(2), len(batch.own))
+    both = lookups.replaced_ids(both, torch.cat([lookups.ids_of(one), lookups.ids_of(other)]))
+    eager = torch.enable_grad() if model.compile else torch.no_grad()
+    with eager:
+        (first, drew), (again, _), (second, _), (pair, _) = (
+            kept(lambda s=s: model.alone(*s), model.device) for s in (one, one, other, both)
+        )
+    if _relative(first, again) > WITHIN.get(model.coarsest, WITHIN_HALF):
+        raise UnsupportedModel(
+            f"{type(model.model).__name__} gives two answers to the same ids: it draws at random from a generator of "
+            "its own (NumPy's, say), or changes with every call; expected one answer to one input. Make it draw from "
+            "torch's generator, or the same numbers each time, and keep nothing between calls."
+        )
+    if drew or _relative(joined([first, second]), pair) <= WITHIN.get(model.coarsest, WITHIN_HALF):
+        return "apart"
+    return "mixed"
+
+
+def _relative(mine: Any, own: Any) -> float:
+    """How far two outputs are apart, relative to the largest number of the second."""
+    pairs = zip(_numbers(mine), _numbers(own), strict=True)
+    return max((float((a - b).abs().max()) / (float(b.abs().max()) or 1.0) for a, b in pairs), default=0.0)
 
 
 def _agrees(model: Model, batch: Batch, found: Problem) -> bool:
@@ -259,7 +300,7 @@ def _first_row(batch: Batch) -> Sequences:
 def _ends(model: Model, batch: Batch, found: Problem) -> list[End]:
     """The first row at the input, and at the baseline where that has ids."""
     ends: list[End] = [("the input", found.x[0][:1], None if batch.ids is None else batch.ids[:1])]
-    if batch.ids0 is not None and not found.notes:
+    if batch.ids0 is not None and (found.token_of is not None or not model.through_encoder):
         ends.append(("the baseline", found.x0[0][:1], batch.ids0[:1]))
     return ends
 
@@ -309,7 +350,7 @@ def _numbers(outputs: Any) -> list[Tensor]:
 
 
 @contextmanager
-def _within_vocabulary(batch: Batch) -> Iterator[None]:
+def _within_vocabulary(model: Model, batch: Batch) -> Iterator[None]:
     """Raises UnknownBaseline where the baseline's ids are none of the model's."""
     try:
         yield
@@ -317,6 +358,10 @@ def _within_vocabulary(batch: Batch) -> Iterator[None]:
         beyond = isinstance(error, IndexError) or isinstance(error.__cause__, IndexError)
         if batch.ids0 is None or not beyond:
             raise
+        try:
+            model.alone(*_first_row(batch))
+        except (IndexError, UnsupportedModel):  # the input's own ids, or what stands beside them, are beyond it too
+            raise error from None
         own = batch.ids0[~batch.kept]
         raise UnknownBaseline(
             f"Found a baseline of token ids from {int(own.min())} to {int(own.max())}; expected ids that the model "
@@ -348,4 +393,4 @@ def _other_ids(model: Model, ids: Tensor) -> list[Tensor]:
     """Ids that differ from these, twice, from both ends of the vocabulary: a model that clamps hides one of them."""
     special = sorted(i for i in model.tokenizer.all_special_ids if i is not None) or [0]
     low, high = special[0], int(ids.max())
-    return [torch.where(ids == end, end + 1 if end == low else end - 1, end) for end in (low, high)]
+    return [torch.where(ids == end, end - 1 if end else 1, end) for end in (low, high)]

@@ -56,7 +56,7 @@ def _contents(modules: Sequence[nn.Module]) -> tuple[list[tuple[dict[Any, Any], 
 
 
 def _put_back(found: dict[Any, Any], before: dict[Any, Any]) -> None:
-    if len(found) != len(before) or not all(map(operator.is_, found.values(), before.values())):
+    if [*found] != [*before] or not all(map(operator.is_, found.values(), before.values())):
         found.clear()
         found.update(before)
 
