@@ -50,7 +50,8 @@ PROBES = (
 )
 
 END = "end of text"
-"""Stands for the token that ends a text, which "mask" meant before there was a filler."""
+"""Stands for the unknown token, or else that which ends a text: GPT-2's kin have one for both. "mask" meant it before
+there was a filler."""
 VARIANTS: dict[str, Mapping[str, Any]] = {
     "the default": {},
     "DeepLIFT, end of text × 1": {"baseline": END, "segments": 1},
@@ -85,7 +86,7 @@ def cancelling(e: Explanation) -> float:
 
 def measured(model: pellucid.Model, probes: Sequence[Probe], how: Mapping[str, Any]) -> list[tuple[float, float]]:
     """The share of keys that come first, and the median of what cancels: of the log-probability and of the contrast."""
-    end = model.tokenizer.eos_token
+    end = model.tokenizer.unk_token or model.tokenizer.eos_token
     how = {k: end if v == END else v for k, v in how.items()}
     found = []
     for contrast in (False, True):

@@ -59,7 +59,7 @@ TASKS: dict[str, Column] = {
     "text-generation": Column(
         ("ForCausalLM", "LMHeadModel"),
         [(TEXTS[0], " and bad"), (TEXTS[1], " but great")],
-        {"output": "logit"},
+        {"output": "logit"},  # as the other columns; that a log-probability adds up is tested in test_task_causal.py
         config={"is_decoder": True},
         reader=lambda row: causal_tokenizer(row.side),
     ),
