@@ -52,8 +52,15 @@ PROBES = (
 END = "end of text"
 """Stands for the unknown token, or else that which ends a text: GPT-2's kin have one for both. "mask" meant it before
 there was a filler."""
+TOTAL = {"target": "total"}
 VARIANTS: dict[str, Mapping[str, Any]] = {
     "the default": {},
+    "the default before: end of text × 1, the raw logit": {
+        "baseline": END,
+        "segments": 1,
+        "output": "logit",
+        "target": 0,
+    },
     "DeepLIFT, end of text × 1": {"baseline": END, "segments": 1},
     "DeepLIFT, end of text × 2": {"baseline": END, "segments": 2},
     'DeepLIFT, " the" × 1': {"baseline": " the", "segments": 1},
@@ -93,7 +100,7 @@ def measured(model: pellucid.Model, probes: Sequence[Probe], how: Mapping[str, A
         answers = []
         for p in probes:  # one by one: the cost is no subject here
             item = {"prompt": p.prompt, "continuation": p.continuation, **({"versus": p.versus} if contrast else {})}
-            answers.append(pellucid.explain(model, item, target="total", **how))
+            answers.append(pellucid.explain(model, item, **{**TOTAL, **how, **(TOTAL if contrast else {})}))
         keys = [first(e) == p.key for e, p in zip(answers, probes, strict=True)]
         found.append((fmean(keys), median(map(cancelling, answers))))
     return found
