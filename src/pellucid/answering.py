@@ -114,15 +114,31 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
 def _explained(
     model: Model, batch: Sequence[Encoding], question: Question, part: list[int]
 ) -> list[dict[int, Answers]]:
-    start = time.perf_counter()
-    given = [question.baselines[b] for b in part]
-    detail = question.how["detail"]
-    problems = [_problem(model, batch, question, baseline, detail - {"parts"}) for baseline in given]
+    start, detail = time.perf_counter(), question.how["detail"] - {"parts"}
+    problems = [_problem(model, batch, question, question.baselines[b], detail) for b in part]
     alike = len({(p.x[0].dtype, p.x[0].shape) for p in problems}) == 1 and all(p.token_of is None for p in problems)
-    if len(problems) > 1 and not question.method.distribution and not alike:
-        # look-ups that were followed differ from baseline to baseline, and ids are no embeddings
-        apart = [_explained(model, batch, question, [b]) for b in part]
-        return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*apart, strict=True)]
+    if question.method.distribution or alike:
+        return _answered_by(model, batch, question, part, problems, start)
+    # look-ups that were followed differ from baseline to baseline, and ids are no embeddings
+    spent = (time.perf_counter() - start) / len(part)
+    apart = [
+        _answered_by(model, batch, question, [b], [p], time.perf_counter() - spent)
+        for b, p in zip(part, problems, strict=True)
+    ]
+    return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*apart, strict=True)]
+
+
+def _answered_by(
+    model: Model,
+    batch: Sequence[Encoding],
+    question: Question,
+    part: list[int],
+    problems: Sequence[Problem],
+    start: float,
+) -> list[dict[int, Answers]]:
+    """As `_explained`, from a Problem for each baseline of the part, which go through together. start: when the work on
+    them began."""
+    given, detail = [question.baselines[b] for b in part], question.how["detail"]
     problem, alone = _compared(problems), problems[0]
     heard = question.how["output"] == "logit" and not question.method.distribution and problem.without is None
     listening, kept = chances.heard(problem) if heard else (problem, {})

@@ -106,9 +106,9 @@ def joined(each: Sequence[Any]) -> Any:
     if isinstance(first, Tensor):
         if any(t.shape[1:] != first.shape[1:] for t in each) or not first.ndim:
             raise RandomDraws(
-                "The function draws at random in evaluation mode, so its rows go one at a time, and their outputs have "
-                f"the shapes {[tuple(t.shape) for t in each[:4]]}, which make no batch. Give one input at a time, or "
-                "use a baseline that keeps the length."
+                "The function draws at random in evaluation mode, mixes the rows of a batch or packs them, so its rows "
+                f"go one at a time, and their outputs have the shapes {[tuple(t.shape) for t in each[:4]]}, which make "
+                "no batch. Give one input at a time, or use a baseline that keeps the length."
             )
         return torch.cat(list(each))
     if isinstance(first, dict):

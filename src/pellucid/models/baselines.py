@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UnknownBaseline
 from .filler import Filler, token_id
@@ -98,15 +98,20 @@ def embedded(
     if isinstance(spec, Tensor) and spec.is_floating_point():
         return torch.where(own, _expanded(spec, x, kept.shape), x)
     found = ids_of(spec, ids, kept, tokenizer)
-    if found is None:
-        return x.masked_fill(own, 0.0) if spec == "zero" else torch.where(own, mean().to(x), x)
-    try:
+    if found is not None:
         return embed(found)
-    except IndexError as error:
+    return x.masked_fill(own, 0.0) if spec == "zero" else torch.where(own, mean().to(x), x)
+
+
+def mean_of(module: nn.Module, width: int | None = None) -> Tensor:
+    """The average (hidden,) of a table. Raises UnknownBaseline where the module is none, or has another width."""
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or width not in (None, weight.shape[1]):
         raise UnknownBaseline(
-            f"Found a baseline of token ids from {int(found.min())} to {int(found.max())}; expected ids that the model "
-            "has an embedding for."
-        ) from error
+            f"baseline='mean' needs an embedding matrix, and {type(module).__name__} has none. Use 'mask', 'pad' or "
+            "'zero'."
+        )
+    return weight.detach().mean(0)
 
 
 def _available(tokenizer: Any) -> str:

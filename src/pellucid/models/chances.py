@@ -25,20 +25,28 @@ def heard(problem: Problem) -> tuple[Problem, dict[int, Any]]:
     A point is a row's baseline where it and all else that `f` was given are equal.
     """
     kept: dict[int, Any] = {}
-    step = max(1, problem.x0[0][0].numel() // _PLACES)
-    few = by_row(problem.x0[0])[:, ::step]
+    own = _tensors((*problem.x0, *problem.args))
 
     def f(*given: Any) -> Any:
         outputs = problem.f(*given)
         if len(kept) < problem.rows and given[0].shape[1:] == problem.x0[0].shape[1:]:
-            same = (by_row(given[0].detach())[:, None, ::step] == few).all(2)
-            for point, row in same.nonzero().tolist():
+            for point, row in _alike(_tensors(given), own, len(given[0]), problem.rows).nonzero().tolist():
                 if row not in kept and _equal(given, point, (*problem.x0, *problem.args), row):
                     one = torch.tensor([point], device=given[0].device)
                     kept[row] = detached(picked(outputs, one, len(given[0])))
         return outputs
 
     return replace(problem, f=f), kept
+
+
+def _alike(given: list[torch.Tensor], own: list[torch.Tensor], points: int, rows: int) -> torch.Tensor:
+    """(points, rows), true where a few elements of all that `f` was given for a point are those of a row."""
+    same = torch.ones(points, rows, dtype=torch.bool, device=given[0].device)
+    for a, b in zip(given, own, strict=False):
+        if a.ndim and b.ndim and (len(a), len(b), a.shape[1:]) == (points, rows, b.shape[1:]):
+            step = max(1, b[0].numel() // _PLACES)
+            same &= (by_row(a.detach())[:, None, ::step] == by_row(b)[:, ::step]).all(2)
+    return same
 
 
 def _equal(given: Any, point: int, own: Any, row: int) -> bool:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ..errors import UnsupportedModel
+from ..problem import picked
 from ..randomness import rewound
 from . import sites
 
@@ -185,7 +186,7 @@ class _Reader:
             return [(i, _by_row(output, rows, t)) for (i, output), t in zip(found, self.turned, strict=False)]
         row = torch.arange(rows, device=sequences[0]["input_ids"].device)
         each = [self(picked(sequences, r, rows), 1, until) for r in row.split(1)]
-        if any(shapes(one) != shapes(each[0]) for one in each):
+        if any(_shapes(one) != _shapes(each[0]) for one in each):
             raise _other_calls(self.modules[0])
         return [
             (i, None if t is None else torch.cat([_of(one[j]) for one in each])) for j, (i, t) in enumerate(each[0])
@@ -200,15 +201,15 @@ def _reader(run: Run, modules: tuple[nn.Module, ...], sequences: Any, other: Any
     alone = _returned(run, modules, one)
     turned = tuple(isinstance(t, Tensor) and t.ndim == 3 and len(t) > 1 == t.shape[1] for _, t in alone)
     read = _Reader(run, modules, turned)
-    found = read(both, 2), read(one, 1), read(two, 1)
+    found = read(both, 2), [(i, _by_row(t, 1, way)) for (i, t), way in zip(alone, turned, strict=True)], read(two, 1)
     near = lambda a, b: a is not None and b is not None and a.shape == b.shape and torch.allclose(a, b, atol=1e-4)
     same = lambda ab, a, b: (ab is None and a is not None) or (a is b is None) or near(ab, torch.cat([a, b]))
-    alike = shapes(found[1]) == shapes(found[2]) and len(found[0]) == len(found[1])
+    alike = _shapes(found[1]) == _shapes(found[2]) and len(found[0]) == len(found[1])
     together = alike and all(same(ab, a, b) for (_, ab), (_, a), (_, b) in zip(*found, strict=True))
     return _Reader(run, modules, turned, together)
 
 
-def shapes(outputs: Outputs) -> list[Any]:
+def _shapes(outputs: Outputs) -> list[Any]:
     return [(i, None if t is None else t.shape) for i, t in outputs]
 
 
@@ -252,10 +253,10 @@ def _edges(
         row, token = some.unbind(1)
         changed = ids[row].scatter(1, token.unsqueeze(1), ids0[row, token].unsqueeze(1))
         given = replaced_ids(picked(sequences, row, len(ids)), changed)
-        moved = x[row] - read(given, len(row))
-        at = _differs(x[row] - moved, x[row]).nonzero()
-        found.append(torch.stack([row[at[:, 0]], token[at[:, 0]], at[:, 1]], 1))
-        steps.append(moved[at[:, 0], at[:, 1]])
+        before, after = x[row], read(given, len(row))
+        pair, place = _differs(after, before).nonzero().unbind(1)
+        found.append(torch.stack([row[pair], token[pair], place], 1))
+        steps.append((before - after)[pair, place])
     if not found:
         return pairs.new_zeros(0, 3), x.new_zeros(0, x.shape[2])
     return torch.cat(found), torch.cat(steps)
@@ -287,10 +288,9 @@ def _packed(
     starts = widths.cumsum(0) - widths
     slot = torch.arange(len(row), device=row.device) - starts[row]
     width = int(widths.max()) if len(row) else 0
-    full = lambda of, fill: of.new_full((rows, width, *of.shape[1:]), fill)
 
     def laid(of: Tensor, fill: float) -> Tensor:
-        out = full(of, fill)
+        out = of.new_full((rows, width, *of.shape[1:]), fill)
         out[row, slot] = of
         return out
 
@@ -314,11 +314,6 @@ def replaced_ids(sequences: tuple[dict[str, Tensor], ...], ids: Tensor) -> tuple
     return tuple({**s, "input_ids": part} for s, part in zip(sequences, parts, strict=True))
 
 
-def picked(sequences: tuple[dict[str, Tensor], ...], rows: Tensor, n: int) -> tuple[dict[str, Tensor], ...]:
-    """These of n rows."""
-    return tuple({name: v[rows] if len(v) == n else v for name, v in s.items()} for s in sequences)
-
-
 # ------------------------------------------------------------------------------------------------------ refusals
 
 
@@ -335,7 +330,7 @@ def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any, named: int)
             "pass, so the input could not be followed. Name the module that embeds it: pellucid.Model(..., "
             "embeddings='path.to.module')."
         )
-    if any(shapes(end) != shapes(base) for end in ends):
+    if any(_shapes(end) != _shapes(base) for end in ends):
         raise _other_calls(modules[0])
 
 

@@ -273,14 +273,8 @@ class Model:
         return found
 
     def mean_embedding(self, k: int = 0) -> Tensor:
-        """The average (hidden,) of the k-th sequence's vocabulary. Raises InputError where there is no such matrix."""
-        weight = getattr(self.row.embeds(self, k), "weight", None)
-        if not isinstance(weight, Tensor) or weight.ndim != 2:
-            raise InputError(
-                f"baseline='mean' needs an embedding matrix, and {type(self.embedding).__name__} has none. "
-                "Use 'mask', 'pad' or 'zero'."
-            )
-        return weight.detach().mean(0)
+        """The average (hidden,) of the k-th sequence's vocabulary. Raises UnknownBaseline without such a matrix."""
+        return baselines.mean_of(self.row.embeds(self, k))
 
     @cached_property
     def unknown(self) -> int | None:

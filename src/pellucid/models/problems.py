@@ -16,16 +16,15 @@ twice, is explained through the encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UnknownBaseline, UnsupportedModel
-from ..problem import Problem
-from ..problem import picked as pick
+from ..problem import Problem, picked
 from ..randomness import Draws, joined, kept, rewound
 from . import baselines, lookups, sites
 from .encoding import Encoding
@@ -156,7 +155,7 @@ def _followed(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
     def f(x: Tensor, *args: Any) -> Any:
         if len(x) > 1 and not found.together:
             rows = torch.arange(len(x), device=x.device).split(1)
-            return joined([f(x[r], *pick(args, r, len(x))) for r in rows])
+            return joined([f(x[r], *picked(args, r, len(x))) for r in rows])
         *sequences, places = args
         with lookups.substituted(found, x, places):
             return model.alone(*sequences)
@@ -216,31 +215,25 @@ def _rows_found(model: Model, batch: Batch) -> str:
 
     Raises UnsupportedModel where the same ids have two answers, and torch's generator has nothing to do with it.
     """
-    row = torch.zeros(1, dtype=torch.long, device=batch.own.device)
-    one = _first_row(batch)
-    other = lookups.replaced_ids(one, torch.where(batch.kept[:1], batch.ids, _other_ids(model, batch.ids)[0])[:1])
-    both = lookups.picked(batch.sequences, row.expand(2), len(batch.own))
-    both = lookups.replaced_ids(both, torch.cat([lookups.ids_of(one), lookups.ids_of(other)]))
-    eager = torch.enable_grad() if model.compile else torch.no_grad()
-    with eager:
+    ids = lookups.ids_of(_first_row(batch))
+    other = torch.where(batch.kept[:1], ids, _other_ids(model, batch.ids)[0][:1])
+    on = lambda ids: lookups.replaced_ids(_first_row(batch, len(ids)), ids)
+    with _uncompiled(model):
         (first, drew), (again, _), (second, _), (pair, _) = (
-            kept(lambda s=s: model.alone(*s), model.device) for s in (one, one, other, both)
+            kept(lambda s=s: model.alone(*s), model.device) for s in map(on, (ids, ids, other, torch.cat([ids, other])))
         )
-    if _relative(first, again) > WITHIN.get(model.coarsest, WITHIN_HALF):
+    if _furthest(again, first).beyond(model):
         raise UnsupportedModel(
             f"{type(model.model).__name__} gives two answers to the same ids: it draws at random from a generator of "
             "its own (NumPy's, say), or changes with every call; expected one answer to one input. Make it draw from "
             "torch's generator, or the same numbers each time, and keep nothing between calls."
         )
-    if drew or _relative(joined([first, second]), pair) <= WITHIN.get(model.coarsest, WITHIN_HALF):
-        return "apart"
-    return "mixed"
+    return "apart" if drew or not _furthest(joined([first, second]), pair).beyond(model) else "mixed"
 
 
-def _relative(mine: Any, own: Any) -> float:
-    """How far two outputs are apart, relative to the largest number of the second."""
-    pairs = zip(_numbers(mine), _numbers(own), strict=True)
-    return max((float((a - b).abs().max()) / (float(b.abs().max()) or 1.0) for a, b in pairs), default=0.0)
+def _uncompiled(model: Model) -> AbstractContextManager[object]:
+    """No gradient is taken inside, and layers are not compiled: for a check it is not worth it."""
+    return torch.enable_grad() if model.compile else torch.no_grad()
 
 
 def _agrees(model: Model, batch: Batch, found: Problem) -> bool:
@@ -269,8 +262,7 @@ def distance(model: Model, encoding: Encoding, baseline: Any) -> float:
     in them. Raises as `problem_of`."""
     batch = batch_of(model, [encoding], baseline, None)
     found = problem_of(model, batch, baseline, lambda outputs: (), False, frozenset())
-    with torch.no_grad():
-        return _apart(model, batch, found, _ends(model, batch, found)).relative
+    return _apart(model, batch, found, _ends(model, batch, found)).relative
 
 
 def _tells(batch: Batch) -> bool:
@@ -293,8 +285,9 @@ def _check_own(model: Model, batch: Batch, found: Problem) -> None:
     )
 
 
-def _first_row(batch: Batch) -> Sequences:
-    return lookups.picked(batch.sequences, torch.zeros(1, dtype=torch.long, device=batch.own.device), len(batch.own))
+def _first_row(batch: Batch, n: int = 1) -> Sequences:
+    """The sequences of the first row, n times."""
+    return picked(batch.sequences, torch.zeros(n, dtype=torch.long, device=batch.own.device), len(batch.own))
 
 
 def _ends(model: Model, batch: Batch, found: Problem) -> list[End]:
@@ -307,35 +300,41 @@ def _ends(model: Model, batch: Batch, found: Problem) -> list[End]:
 
 @dataclass(frozen=True)
 class _Apart:
-    """Where f is furthest from the model's own answer: the name of the place, the two numbers there, and how far they
-    are from each other, relative to the largest number of the answer."""
+    """Where two answers are furthest apart: the two numbers there, and how far they are from each other, relative to
+    the largest number of the second answer. where: the name of the place, if any."""
 
-    where: str = "the input"
     mine: float = 0.0
     own: float = 0.0
     relative: float = 0.0
+    where: str = ""
 
     def beyond(self, model: Model) -> bool:
         """Whether that is more than rounding."""
         return self.relative > WITHIN.get(model.coarsest, WITHIN_HALF)
 
 
+def _furthest(mine: Any, own: Any) -> _Apart:
+    """Where what a task reads from a model is furthest from what it reads from it elsewhere."""
+    furthest = _Apart()
+    for a, b in zip(_numbers(mine), _numbers(own), strict=True):
+        off, worst = (a - b).abs(), int((a - b).abs().argmax())
+        relative = float(off[worst]) / (float(b.abs().max()) or 1.0)
+        if relative > furthest.relative:  # not where the model's own answer is NaN
+            furthest = _Apart(float(a[worst]), float(b[worst]), relative)
+    return furthest
+
+
 def _apart(model: Model, batch: Batch, found: Problem, ends: Sequence[End]) -> _Apart:
     """Where f is furthest from the model's own answers at these ends of the first row."""
-    row = torch.zeros(1, dtype=torch.long, device=batch.own.device)
-    own, furthest = _first_row(batch), _Apart()
-    eager = torch.enable_grad() if model.compile else nullcontext()  # it is not worth to compile layers for it
+    row, own = torch.zeros(1, dtype=torch.long, device=batch.own.device), _first_row(batch)
+    every = []
     for name, point, ids in ends:
-        with rewound(model.device), eager:
+        with rewound(model.device), _uncompiled(model):
             theirs = model.alone(*(own if ids is None else lookups.replaced_ids(own, ids)))
-        with rewound(model.device), eager:
+        with rewound(model.device), _uncompiled(model):
             mine = found.f(point, *found.args_of(row))
-        for a, b in zip(_numbers(mine), _numbers(theirs), strict=True):
-            off, worst = (a - b).abs(), int((a - b).abs().argmax())
-            relative = float(off[worst]) / (float(b.abs().max()) or 1.0)
-            if relative > furthest.relative:  # not where the model's own answer is NaN
-                furthest = _Apart(name, float(a[worst]), float(b[worst]), relative)
-    return furthest
+        every.append(replace(_furthest(mine, theirs), where=name))
+    return max(every, key=lambda apart: apart.relative)
 
 
 def _numbers(outputs: Any) -> list[Tensor]:
@@ -376,17 +375,9 @@ def _blank(baseline: Any) -> Callable[[nn.Module, Tensor], Tensor]:
             f"Found embeddings {tuple(baseline.shape)} as the baseline of a model that looks its ids up several times, "
             "or changes them before; expected a token: 'mask', 'pad', or any of the vocabulary."
         )
-    return _mean if baseline == "mean" else lambda module, t: torch.zeros_like(t)
-
-
-def _mean(module: nn.Module, t: Tensor) -> Tensor:
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[1] != t.shape[-1]:
-        raise UnknownBaseline(
-            f"baseline='mean' needs an embedding matrix, and {type(module).__name__} has none. Use 'mask', 'pad' or "
-            "'zero'."
-        )
-    return weight.detach().mean(0).expand_as(t)
+    if baseline == "mean":
+        return lambda module, t: baselines.mean_of(module, t.shape[-1]).expand_as(t)
+    return lambda module, t: torch.zeros_like(t)
 
 
 def _other_ids(model: Model, ids: Tensor) -> list[Tensor]:

@@ -112,7 +112,7 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
             return None
         given = next((t for t in (*args, *kwargs.values()) if _are_ids(t)), None)
         first, *others = output if isinstance(output, tuple) else (output,)
-        fitted = _fitted(value, ids, given, first, strict=isinstance(_module, nn.Embedding))
+        fitted = _fitted(value, ids, given, first, strict=isinstance(module, nn.Embedding))
         if fitted is None:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise OtherIds(
