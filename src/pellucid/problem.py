@@ -275,7 +275,10 @@ def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
         dtype = max((v.dtype for v in (*values, answer.output)), key=lambda d: torch.finfo(d).eps)
         precision, rounding = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps ** 0.5
         rows = zip(statuses, *(t.tolist() for t in (answer.delta, y - y0, size, largest)), strict=True)
-        statuses = [graded(*row, precision, rounding) if s is Status.EXACT else s for s, *row in rows]
+        statuses = [
+            graded(delta, change, much, most, precision, rounding) if s is Status.EXACT else s
+            for s, delta, change, much, most in rows
+        ]
     differ = len(set(statuses)) > 1
     return replace(answer, status=combined(statuses), row_status=tuple(statuses) if differ else None)
 

@@ -44,7 +44,7 @@ def filler_of(tokenizer: Any) -> Filler | None:
     may be the beginning of a word in another language, comes last. Without any, a token of small letters: a whole word
     of two to four before a piece of one, a piece before a single letter, and of equals that with the smallest id.
     """
-    special = set(getattr(tokenizer, "all_special_ids", ()))
+    special: set[int] = set(getattr(tokenizer, "all_special_ids", ()))
     for words in (WORDS[:1], WORDS[1:]):
         found = [f for word in words if (f := _of_word(tokenizer, word)) is not None and f.id not in special]
         if found:

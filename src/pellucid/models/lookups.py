@@ -108,7 +108,8 @@ def followed(
         first = calls[-1].last
     if not calls:
         none = changes.new_zeros(len(changes), 0, dtype=torch.long)
-        return Lookups(modules, (), *[torch.zeros(len(changes), 0, 1)] * 2, none, none, none.bool(), True)
+        empty = torch.zeros(len(changes), 0, 1)
+        return Lookups(modules, (), empty, empty, none, none, none.bool(), True)
     hidden = max(_of(base[c.number]).shape[-1] for c in calls)
     wide = lambda t: pad(t, (0, hidden - t.shape[-1]))
     joined = lambda found: torch.cat([wide(_of(found[c.number])) for c in calls], 1)
@@ -202,8 +203,8 @@ def _reader(run: Run, modules: tuple[nn.Module, ...], sequences: Any, other: Any
     turned = tuple(isinstance(t, Tensor) and t.ndim == 3 and len(t) > 1 == t.shape[1] for _, t in alone)
     read = _Reader(run, modules, turned)
     found = read(both, 2), [(i, _by_row(t, 1, way)) for (i, t), way in zip(alone, turned, strict=True)], read(two, 1)
-    near = lambda a, b: a is not None and b is not None and a.shape == b.shape and torch.allclose(a, b, atol=1e-4)
-    same = lambda ab, a, b: (ab is None and a is not None) or (a is b is None) or near(ab, torch.cat([a, b]))
+    near = lambda a, b: a.shape == b.shape and torch.allclose(a, b, atol=1e-4)
+    same = lambda ab, a, b: ab is None or a is None or b is None or near(ab, torch.cat([a, b]))
     alike = _shapes(found[1]) == _shapes(found[2]) and len(found[0]) == len(found[1])
     together = alike and all(same(ab, a, b) for (_, ab), (_, a), (_, b) in zip(*found, strict=True))
     return _Reader(run, modules, turned, together)

@@ -77,8 +77,9 @@ def batch_of(model: Model, encodings: Sequence[Encoding], baseline: Any, groups:
     members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
     kept, deletes = special | ~own, baselines.deletes(baseline, model.row)
     ids = lookups.ids_of(sequences) if "input_ids" in sequences[0] else None
-    has_ids = ids is not None and not deletes
-    ids0 = baselines.ids_of(baseline, ids, kept, model.tokenizer) if has_ids else None
+    ids0 = None
+    if ids is not None and not deletes:
+        ids0 = baselines.ids_of(baseline, ids, kept, model.tokenizer)
     return Batch(sequences, owns, own, special, kept, members, ids, ids0, deletes)
 
 
@@ -216,7 +217,7 @@ def _rows_found(model: Model, batch: Batch) -> str:
     Raises UnsupportedModel where the same ids have two answers, and torch's generator has nothing to do with it.
     """
     ids = lookups.ids_of(_first_row(batch))
-    other = torch.where(batch.kept[:1], ids, _other_ids(model, batch.ids)[0][:1])
+    other = torch.where(batch.kept[:1], ids, _other_ids(model, ids)[0])
     on = lambda ids: lookups.replaced_ids(_first_row(batch, len(ids)), ids)
     with _uncompiled(model):
         (first, drew), (again, _), (second, _), (pair, _) = (

@@ -72,7 +72,7 @@ def interpolatory(u: Array, most: float = 2.0) -> Array:
     weights = np.cumsum(q * z.swapaxes(-1, -2), -1)  # (…, n, degrees)
     fine = np.abs(weights).sum(-2) <= most
     degree = n - 1 - np.argmax(fine[..., ::-1], -1)
-    return np.take_along_axis(weights, degree[..., None, None], -1)[..., 0]
+    return np.take_along_axis(weights, degree[..., None, None], -1)[..., 0].astype(np.float64, copy=False)
 
 
 def lagrange(nodes: Array, at: Array) -> Array:
