@@ -9,7 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 REVIEW := It starts slowly, but the acting is superb and the ending is wonderful.
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check draws bench format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ test: $(VENV)/installed
 
 check: $(VENV)/installed  ## types too; pyright fetches itself from the npm registry the first time
 	$(BIN)/pyright
+
+draws: $(VENV)/installed  ## 2,000 random networks, none of them explained wrong in silence
+	PELLUCID_DRAWS=2000 $(BIN)/pytest tests/test_own_answer.py -k drawn
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench.py --out docs/benchmarks.md $(BENCH) $(ANSWERS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import pellucid
+from attnlrp import attnlrp
 from pellucid import Explanation, Explanations
 
 
@@ -75,6 +77,7 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
     "DeepLIFT, mean embedding × 2": {"baseline": "mean", "segments": 2},
     'leave-one-out, " _"': {"method": "occlusion", "baseline": " _"},
     "leave-one-out, deleted": {"method": "occlusion", "baseline": "delete"},
+    "AttnLRP": {"method": "input_x_gradient"},
 }
 
 
@@ -122,7 +125,8 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for name, how in VARIANTS.items():
         if asked.only is None or any(name.startswith(n) for n in asked.only):
-            cells = " | ".join(f"{share:.2f} | {size:.2f}" for share, size in measured(model, probes, how))
+            with attnlrp() if name == "AttnLRP" else nullcontext():
+                cells = " | ".join(f"{share:.2f} | {size:.2f}" for share, size in measured(model, probes, how))
             print(f"| {name} | {cells} |", flush=True)
 
 

@@ -33,6 +33,29 @@ _SETTLED = 41
 
 
 @dataclass(frozen=True)
+class _Goal:
+    """When a row has its answer. change (rows, targets): f(x) − f(x0). rounding: how far off a sum is in the precision
+    that the network computes in, relative to what is added up."""
+
+    tol: float
+    change: Array
+    rounding: float
+
+    @classmethod
+    def of(cls, problem: Problem, tol: float, change: Array) -> _Goal:
+        eps = max(torch.finfo(x.dtype).eps for x in problem.x)
+        return cls(tol, change, min(1000 * eps, 0.01))
+
+    def reached(self, rule: Rule, rows: Index) -> Mask:
+        """Which targets of these rows have their answer: the estimated error is within the tolerance of the scores, and
+        the residual within that of the change, or of Σ|scores| where the change is no more than rounding."""
+        change, size = np.abs(self.change[rows]), np.abs(rule.total).sum(-1)
+        scale = np.where(change > self.rounding * size, change, size)
+        small = _size(rule.error) <= self.tol * _size(rule.total)
+        return small & (np.abs(rule.total.sum(-1) - self.change[rows]) <= self.tol * scale)
+
+
+@dataclass(frozen=True)
 class _Batch:
     """Rows, by their numbers, and the rule that leads them."""
 
@@ -42,7 +65,7 @@ class _Batch:
     def only(self, which: Mask) -> _Batch:
         return self if which.all() else _Batch(self.rows[which], self.rule.only(which.nonzero()[0]))
 
-    def divided(self, table: Table, change: Array, tol: float) -> list[_Batch]:
+    def divided(self, table: Table, goal: _Goal) -> list[_Batch]:
         """By the rule that leads from here on. The composite one where it has the answer or a tenth of the error, or
         where the polynomial has all the points it can take."""
         n = self.rule.points.n
@@ -50,7 +73,7 @@ class _Batch:
             return [self]
         other = _Batch(self.rows, Composite.of(self.rule.points, table))
         better = _every(10 * _size(other.rule.error) <= _size(self.rule.error))
-        taken = better | _every(within(other.rule, change[self.rows], tol)) | (n >= MOST)
+        taken = better | _every(goal.reached(other.rule, self.rows)) | (n >= MOST)
         return [b for b in (self.only(~taken), other.only(taken)) if len(b.rows)]
 
 
@@ -72,14 +95,14 @@ def to_tolerance(problem: Problem, tol: float, max_passes: int) -> Attributions:
     table, caution = (step, 6.0) if begin.operations & KINKED else (cubic, 1.0)
     sweep = _Sweep(problem, begin)
     points = sweep.first()
-    change = points.y[:, 0] - points.y[:, 1]
+    goal = _Goal.of(problem, tol, points.y[:, 0] - points.y[:, 1])
     batches = [_Batch(np.arange(problem.rows), Interpolation.through(points, caution))]
     ends: dict[int, _End] = {}
     while batches:
         going, asked = [], []
-        for batch in [part for b in batches for part in b.divided(table, change, tol)]:
+        for batch in [part for b in batches for part in b.divided(table, goal)]:
             n = batch.rule.wants(max_passes - batch.rule.points.n)
-            enough = within(batch.rule, change[batch.rows], tol)
+            enough = goal.reached(batch.rule, batch.rows)
             over = _every(enough) | (n == 0)
             for i in over.nonzero()[0]:
                 ends[int(batch.rows[i])] = sweep.ended(batch, int(i), enough[i])
@@ -89,14 +112,6 @@ def to_tolerance(problem: Problem, tol: float, max_passes: int) -> Attributions:
         new = sweep.at([b.rows for b in going], asked)
         batches = [_Batch(b.rows, b.rule.grown(p)) for b, p in zip(going, new, strict=True)]
     return _answers(problem, begin, points.y[:, 1], [ends[r] for r in range(problem.rows)])
-
-
-def within(rule: Rule, change: Array, tol: float) -> Mask:
-    """Which targets of which rows have their answer. change (rows, targets): f(x) − f(x0)."""
-    spread = np.abs(rule.total).sum(-1)
-    scale = np.where(spread <= 100 * np.abs(change), np.abs(change), spread)
-    small = _size(rule.error) <= tol * _size(rule.total)
-    return small & (np.abs(rule.total.sum(-1) - change) <= tol * scale)
 
 
 def _size(values: Array) -> Array:
