@@ -21,9 +21,9 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
+from attnlrp import attnlrp
 
 import pellucid
-from attnlrp import attnlrp
 from pellucid import Explanation, Explanations
 
 
