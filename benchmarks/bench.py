@@ -31,9 +31,9 @@ from peers import STEPS, Captum, conductance_of_answer, interpreto_ig, shap_valu
 from transformers import BertConfig, BertForSequenceClassification
 
 import pellucid
+from pellucid.engine.passes import batch_size, gradient_at
 from pellucid.methods import METHODS
-from pellucid.methods.evaluate import batch_size, gradient_at
-from pellucid.models.depth import stack
+from pellucid.models.inside.layers import stack
 
 TEXTS = ["A quiet little film, and a wonderful one.", "The plot is thin, but the acting is superb.", "What a waste."]
 Run = Callable[[], Any]

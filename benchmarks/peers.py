@@ -10,7 +10,7 @@ from captum.attr import FeatureAblation, IntegratedGradients, LayerConductance, 
 from torch import Tensor, nn
 
 import pellucid
-from pellucid.models.depth import stack
+from pellucid.models.inside.layers import stack
 
 STEPS = 50
 """Captum's default number of points."""

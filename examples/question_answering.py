@@ -8,7 +8,7 @@ import torch
 from captum.attr import LayerConductance
 
 import pellucid
-from pellucid.models.depth import stack
+from pellucid.models.inside.layers import stack
 
 model = pellucid.load(sys.argv[1] if len(sys.argv) > 1 else None)  # without a checkpoint, the bundled classifier
 text = ("What is important to us?", "It is important to us to include, empower and support humans of all kinds.")

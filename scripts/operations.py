@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from cases import CASES  # noqa: E402
 from cases.values import rand  # noqa: E402
-from pellucid.numerics.lockstep import operations  # noqa: E402
-from pellucid.numerics.names import ATTENTION, LINEAR  # noqa: E402
-from pellucid.numerics.rules import RULES  # noqa: E402
+from pellucid.numerics.deeplift.lockstep import operations  # noqa: E402
+from pellucid.numerics.deeplift.operation_names import ATTENTION, LINEAR  # noqa: E402
+from pellucid.numerics.deeplift.rules.table import RULES  # noqa: E402
 
 PAGE = ROOT / "docs" / "operations.md"
 ELSEWHERE = {
@@ -45,8 +45,8 @@ its inputs so that the sum of multiplier × difference stays the same, exactly. 
 operation that is not here raises `UnsupportedOperation`, which names it; one whose mask, index or route differs between
 input and baseline raises `GraphMismatch`.
 
-Made by `python scripts/operations.py` from `pellucid.numerics.rules.RULES`; a test keeps it up to date. The cases are
-those in `tests/cases/`, and which operation each one meets is read off its graph.
+Made by `python scripts/operations.py` from `pellucid.numerics.deeplift.rules.table`; a test keeps it up to date. The
+cases are those in `tests/cases/`, and which operation each one meets is read off its graph.
 
 """
 

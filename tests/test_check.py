@@ -20,8 +20,8 @@ from families import model, tokenizer
 from heads import headed
 from itself import read, said
 from pellucid import Model
+from pellucid.check import LIMIT, TEXTS, verify
 from pellucid.cli import app
-from pellucid.verifying import LIMIT, TEXTS, verify
 
 
 class Cubed(torch.autograd.Function):
@@ -89,7 +89,7 @@ def test_an_operation_without_a_rule_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_large_residual_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pellucid.numerics.rules import RULES
+    from pellucid.numerics.deeplift.rules.table import RULES
 
     monkeypatch.setitem(RULES, "GeluBackward0", lambda n, n0, g: (n(g[0]),))  # the gradient is no multiplier
     report = verify(Model(model("Bert"), tokenizer()))
@@ -119,7 +119,7 @@ def test_without_an_input_nothing_passes(bundled: Model, monkeypatch: pytest.Mon
     report = verify(bundled, [])
     assert report.problems == ("No input was given, so nothing was measured; expected at least one.",)
     assert not report.to_dict()["passed"] and report.baseline == "not measured"
-    monkeypatch.setattr("pellucid.verifying._probes", lambda model: [])
+    monkeypatch.setattr("pellucid.check._probes", lambda model: [])
     shown = run(monkeypatch, bundled)
     assert shown.exit_code == 1 and "✓" not in shown.stdout
     assert re.search(r"attention +sdpa \(not measured\)", shown.stdout)

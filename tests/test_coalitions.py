@@ -9,7 +9,7 @@ from math import comb, sqrt
 import numpy as np
 import pytest
 
-from pellucid.numerics import coalitions as c
+from pellucid.numerics import shapley as c
 from pellucid.numerics import surrogates as s
 
 Game = Callable[[np.ndarray], np.ndarray]

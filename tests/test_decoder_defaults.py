@@ -23,8 +23,8 @@ from conftest import SHARED
 from families import model, tokenizer
 from generative import causal_tokenizer, coder, generator, net
 from pellucid import Model, errors
-from pellucid.models.filler import filler_of, token_id
-from pellucid.models.tasks import causal
+from pellucid.models.tasks import text_generation
+from pellucid.models.text.filler import filler_of, token_id
 
 PAIR = ("the film was", " not so good")
 UNKNOWN = "<unk>"
@@ -168,8 +168,8 @@ def test_the_runner_up() -> None:
 def test_a_model_is_asked_once_whether_it_is_causal(monkeypatch: pytest.MonkeyPatch) -> None:
     m = generator("GPT2")
     asked = []
-    run = causal.logits_at
-    monkeypatch.setattr(causal, "logits_at", lambda *a, **k: (asked.append(1), run(*a, **k))[1])
+    run = text_generation.logits_at
+    monkeypatch.setattr(text_generation, "logits_at", lambda *a, **k: (asked.append(1), run(*a, **k))[1])
     for _ in range(3):
         m.encode([PAIR])
     assert len(asked) == 1

@@ -14,11 +14,11 @@ import pellucid
 from cases import CASES
 from cases.values import rand
 from pellucid.errors import GraphMismatch, UnsupportedOperation
-from pellucid.numerics.checking import multipliers
-from pellucid.numerics.halves import HALVES
-from pellucid.numerics.lockstep import NotHalved, walk
-from pellucid.numerics.recording import forward_pass
-from pellucid.numerics.rules import NOTED
+from pellucid.numerics.deeplift.checking import multipliers
+from pellucid.numerics.deeplift.lockstep import NotHalved, walk
+from pellucid.numerics.deeplift.paired_batch import HALVES
+from pellucid.numerics.deeplift.recording.recorder import forward_pass
+from pellucid.numerics.deeplift.rules.table import NOTED
 from tabled import TASKS, TEXTS, explained, listed
 
 deeplift: Any = importlib.import_module("pellucid.methods.deeplift")

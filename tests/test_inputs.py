@@ -16,8 +16,8 @@ from generative import generator
 from heads import headed
 from pellucid import Explanation, Model
 from pellucid.errors import InputError, TextTooLong
-from pellucid.models.inputs import label_named
-from pellucid.models.spelling import spelled_out
+from pellucid.models.text.decoding import spelled_out
+from pellucid.models.text.inputs import label_named
 
 TEXTS = ["the film was great", "a dull film", "so bad"]
 ROWS = [{"text": text, "label": i % 2} for i, text in enumerate(TEXTS)]

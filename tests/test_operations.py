@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import pellucid
 from cases.values import FAR, B, D, W, rand
 from pellucid.errors import GraphMismatch, UnsupportedOperation
-from pellucid.numerics.checking import limit_error, multipliers, summation_error
+from pellucid.numerics.deeplift.checking import limit_error, multipliers, summation_error
 
 # -------------------------------------------------------------------------------------------------- activations
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pellucid.numerics.quadrature.fixed import QUADRATURES, interpolatory, lagrange
 from torch import Tensor
 
 import pellucid
 from pellucid import Model, attribute
-from pellucid.methods import evaluate
-from pellucid.numerics.composite import Composite, cubic, step
-from pellucid.numerics.interpolation import Stretch, leja, stretch_for
-from pellucid.numerics.points import Points
-from pellucid.numerics.quadrature import QUADRATURES, interpolatory, lagrange
+from pellucid.engine import passes
+from pellucid.numerics.quadrature.composite import Composite, cubic, step
+from pellucid.numerics.quadrature.interpolation import Stretch, leja, stretch_for
+from pellucid.numerics.quadrature.points import Points
 
 
 @pytest.mark.parametrize("name", QUADRATURES)
@@ -238,7 +238,7 @@ def test_a_budget_that_is_too_small_is_said(bundled: Model) -> None:
 
 def test_batches_that_do_not_fit_are_halved(bundled: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pellucid.explain(bundled, "a good film", method="integrated_gradients", n_steps=40)
-    real, sizes = evaluate.gradient_at, []
+    real, sizes = passes.gradient_at, []
 
     def narrow(problem: object, select: object, x: tuple[Tensor, ...], rows: Tensor) -> object:
         sizes.append(len(rows))
@@ -246,7 +246,7 @@ def test_batches_that_do_not_fit_are_halved(bundled: Model, monkeypatch: pytest.
             raise torch.OutOfMemoryError("out of memory")
         return real(problem, select, x, rows)  # pyright: ignore
 
-    monkeypatch.setattr(evaluate, "gradient_at", narrow)
+    monkeypatch.setattr(passes, "gradient_at", narrow)
     most = 6
     again = pellucid.explain(bundled, "a good film", method="integrated_gradients", n_steps=40)
     np.testing.assert_allclose(again.scores, whole.scores, atol=1e-5)

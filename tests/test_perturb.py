@@ -14,7 +14,7 @@ import pellucid
 from families import model, tokenizer
 from itself import read, said
 from pellucid import METHODS, Model, attribute, errors
-from pellucid.methods import coalitions
+from pellucid.engine import coalitions
 
 REMOVING = [name for name, row in METHODS.items() if row.groups]
 TEXT = "the movie was great, so good! but the plot is very dull. not bad"

@@ -41,7 +41,7 @@ def test_the_signatures() -> None:
 
 
 def test_the_module_and_the_function_of_one_name_do_not_collide() -> None:
-    code = "import pellucid.cli, pellucid.explaining, pellucid; assert callable(pellucid.explain); pellucid.load"
+    code = "import pellucid.cli, pellucid._explain, pellucid; assert callable(pellucid.explain); pellucid.load"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from cases import CASES
 from cases.values import B, rand
-from pellucid.numerics import rules
-from pellucid.numerics.checking import limit_error, multipliers, summation_error
-from pellucid.numerics.lockstep import LEAF, Step, in_two_steps, walk
-from pellucid.numerics.recording import forward_pass
+from pellucid.numerics.deeplift import rules
+from pellucid.numerics.deeplift.checking import limit_error, multipliers, summation_error
+from pellucid.numerics.deeplift.lockstep import LEAF, Step, in_two_steps, walk
+from pellucid.numerics.deeplift.recording.recorder import forward_pass
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -134,7 +134,7 @@ def test_fused_attention_equals_its_parts() -> None:
 
 
 def test_attention_in_blocks_equals_attention_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pellucid.numerics import softmax
+    from pellucid.numerics.deeplift.rules.table import softmax
 
     x, x0 = (tuple(rand(1, 2, 9, 4, seed=i + s) for i in range(3)) for s in (0, 5))
     f, g = lambda *a: F.scaled_dot_product_attention(*a, is_causal=True), rand(1, 2, 9, 4, seed=20)

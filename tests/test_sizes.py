@@ -9,7 +9,7 @@ from torch import Tensor
 
 import pellucid
 from cases.values import rand
-from pellucid.numerics.checking import multipliers
+from pellucid.numerics.deeplift.checking import multipliers
 from sizes import F1, STEEP, by_size
 
 KINDS = {torch.float64: 1e-6, torch.float32: 1e-4}

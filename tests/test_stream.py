@@ -13,7 +13,7 @@ import pellucid
 from families import model, tokenizer
 from itself import read, said
 from pellucid import Model, errors
-from pellucid.explaining import CHUNK
+from pellucid._explain import CHUNK
 from pellucid.types import Progress
 
 
@@ -45,7 +45,7 @@ def test_a_stream_answers_as_a_list_does(small: Model) -> None:
 
 def test_a_bounded_number_is_in_memory(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     chunk = 64
-    monkeypatch.setattr("pellucid.explaining.CHUNK", chunk)
+    monkeypatch.setattr("pellucid._explain.CHUNK", chunk)
     source, most = Source(10 * chunk), 0
     found = pellucid.explain(small, source, method="random", baseline="pad")
     assert source.taken == 0  # nothing is read before it is asked for

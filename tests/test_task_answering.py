@@ -18,7 +18,7 @@ import pellucid
 from conftest import SHARED
 from pellucid import Explanation, Model
 from pellucid.errors import InputError, TextTooLong, UnknownBaseline, UnknownTarget, UnsupportedModel
-from pellucid.models.tasks.answering import LONGEST
+from pellucid.models.tasks.question_answering import LONGEST
 from scripts_of_the_world import SENTENCES, TOKENIZERS, Slow, network, word_pieces
 
 ITEMS = [

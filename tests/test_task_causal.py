@@ -275,7 +275,7 @@ def test_pieces_of_characters_and_words() -> None:
         "",
         *"ok",
     ]
-    from pellucid.models.spelling import spelled
+    from pellucid.models.text.decoding import spelled
 
     ids = tok(" 👍 ok")["input_ids"]
     tokens = spelled(tok, tok("영화")["input_ids"], ids, " 👍 ok", 1)

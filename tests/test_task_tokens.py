@@ -14,7 +14,7 @@ import pellucid
 from pellucid import Explanation, Explanations, Model
 from pellucid.errors import InputError, UnknownBaseline, UnknownTarget, UnsupportedModel
 from pellucid.explanation import Token
-from pellucid.models.tasks.tokens import entities
+from pellucid.models.tasks.token_classification import entities
 from scripts_of_the_world import SENTENCES, TOKENIZERS, Slow, network, word_pieces
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -13,7 +13,7 @@ import pellucid
 from itself import read, said
 from pellucid import Explanation, Explanations, Model
 from pellucid.errors import InputError, TextTooLong, UnknownTarget, UnsupportedModel
-from pellucid.models.tasks.zero_shot import inference_labels
+from pellucid.models.tasks.zero_shot_classification import inference_labels
 from scripts_of_the_world import Slow, network, word_pieces
 
 NLI = ["contradiction", "neutral", "entailment"]

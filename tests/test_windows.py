@@ -17,7 +17,7 @@ from itself import read, said
 from pellucid import Explanation, Model
 from pellucid.cli import app
 from pellucid.errors import InputError, TextTooLong, UnknownMethod, UnknownTarget
-from pellucid.models import windows
+from pellucid.models.text import windows
 
 WORDS = "the movie was good and the plot was bad but not dull so it is great a very dull film".split()
 LONG = " ".join(WORDS * 5)  # 100 tokens, where the model takes 64

@@ -15,9 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .attributing import attribute
+    from ._attribute import attribute
+    from ._explain import explain
     from .errors import PellucidError
-    from .explaining import explain
     from .explanation import Explanation, Explanations, Target, Token, Word
     from .methods import METHODS
     from .models import Model, load
@@ -36,8 +36,8 @@ _HOME = {
     "Target": "explanation",
     "Token": "explanation",
     "Word": "explanation",
-    "attribute": "attributing",
-    "explain": "explaining",
+    "attribute": "_attribute",
+    "explain": "_explain",
     "load": "models",
 }
 

@@ -149,8 +149,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say whether a model can be explained: its operations, and the residual on probe texts. Exits 1 if it cannot."""
+    from .check import verify
     from .models import load
-    from .verifying import verify
 
     _quieten()
     with failures_in(as_json, lambda kind, said: {"passed": False, "problems": [f"{kind}: {said}"]}):
@@ -202,7 +202,7 @@ def _explain(
     groups: str | None,
     output: str | None,
 ) -> list[Any]:
-    from .explaining import explain as run
+    from ._explain import explain as run
 
     return run(
         loaded,

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, MissingExtra
-from .pieces import shown
 from .status import Status, combined
+from .token_text import shown
 
 if TYPE_CHECKING:
     import pandas as pd

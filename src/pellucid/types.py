@@ -41,10 +41,10 @@ Baseline: TypeAlias = Union[str, "Tensor"]
 """`"mask"`, `"pad"`, `"zero"`, `"mean"`, `"filler"`, a token, a text with as many tokens as the input, or a tensor:
 token ids (tokens,) or embeddings that fit (tokens, hidden). Special tokens stay as they are.
 
-`"filler"` is an ordinary short token of the tokenizer, " the" where it has one (`models.filler`). Where the tokenizer
-has no mask token, `"mask"` is the filler for a decoder (GPT-2, Llama, …), with which DeepLIFT takes two segments unless
-`segments=` says otherwise; for another model it is the unknown token, the padding token, the one that ends a text, or
-`"zero"`, the first that there is. `Explanation.baseline` names what was taken: `filler ' the'`.
+`"filler"` is an ordinary short token of the tokenizer, " the" where it has one (`models.text.filler`). Where the
+tokenizer has no mask token, `"mask"` is the filler for a decoder (GPT-2, Llama, …), with which DeepLIFT takes two
+segments unless `segments=` says otherwise; for another model it is the unknown token, the padding token, the one that
+ends a text, or `"zero"`, the first that there is. `Explanation.baseline` names what was taken: `filler ' the'`.
 
 `"delete"`, for the methods that remove groups of tokens: what is removed is gone, and the rest of the text closes up.
 A continuation is read where it then stands; where nothing is left before it, after the token that begins a text."""

@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
+from ..engine.passes import batched, value_at_x
 from ..errors import InputError, UnknownMethod
 from ..problem import Attributions, Problem, solved
 from ..status import Status
 from .deeplift import deeplift
-from .evaluate import batched, value_at_x
-from .expected import deep_shap, expected_gradients, gradient_shap
+from .distributions import deep_shap, expected_gradients, gradient_shap
 from .gradient import input_x_gradient, noisy, saliency
-from .noting import noting
 from .path import integrated_gradients
 from .perturb import feature_ablation, kernel_shap, lime, occlusion, partition_shap, random, shapley
+from .remarks import noting
 
 
 @dataclass(frozen=True)

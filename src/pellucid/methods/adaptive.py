@@ -1,9 +1,9 @@
 """Integrated gradients to a tolerance: a row gets points until its answer is good enough, and stops by itself.
 
-A row begins with one polynomial through its points (`numerics.interpolation`), which needs the fewest for the smooth
-peak that transformers have. Where a composite rule (`numerics.composite`) makes more of the same points, that takes the
-row over, and converges whatever the function is like. Rows with the same rule and as many points are a batch, and the
-points that all batches ask for are evaluated together.
+A row begins with one polynomial through its points (`numerics.quadrature.interpolation`), which needs the fewest for
+the smooth peak that transformers have. A composite rule (`numerics.quadrature.composite`), which converges for any
+function, takes the row over where it makes more of the same points. Rows with the same rule and the same number of
+points are a batch, and the points that all batches ask for are evaluated together.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..numerics.composite import Composite, Table, cubic, step
-from ..numerics.interpolation import MOST, PILOT, Interpolation
-from ..numerics.names import KINKED
-from ..numerics.points import Array, Points, Rule
+from ..engine.passes import Evaluation, Start, along_path, start
+from ..engine.token_sums import unit_scores, unit_values
+from ..numerics.deeplift.operation_names import KINKED
+from ..numerics.quadrature.composite import Composite, Table, cubic, step
+from ..numerics.quadrature.interpolation import MOST, PILOT, Interpolation
+from ..numerics.quadrature.points import Array, Points, Rule
 from ..problem import Attribution, Attributions, Problem, Tensors, contributed, solved
 from ..status import Status, combined
-from .evaluate import Evaluation, Start, along_path, start
-from .units import unit_scores, unit_values
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""DeepLIFT (Shrikumar et al. 2017, 1704.02685), exact for every operation in `numerics.rules.RULES`.
+"""DeepLIFT (Shrikumar et al. 2017, 1704.02685), exact for every operation in `numerics.deeplift.rules.table.RULES`.
 
 m·(x − x0) with the multipliers m of the lockstep walk, so that  Σ values = f(x) − f(x0)  to float precision. The walk
 passes every tensor between input and output, so m·(h − h0) of any of them comes with it.
@@ -16,28 +16,17 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from ..engine.passes import batch_size
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
-from ..numerics.halves import HALVES
-from ..numerics.lockstep import NotHalved, Rule, walk
-from ..numerics.opaque import keeping
-from ..numerics.recording import forward_pass, located
-from ..numerics.routing import routed_apart
-from ..numerics.rules import NOTED, RULES
-from ..problem import (
-    Attributions,
-    Problem,
-    Seen,
-    Select,
-    Tensors,
-    attached,
-    contributed,
-    detached,
-    picked,
-    solved,
-)
+from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
+from ..numerics.deeplift.paired_batch import HALVES
+from ..numerics.deeplift.recording.expert_routing import routed_apart
+from ..numerics.deeplift.recording.recorder import forward_pass, located
+from ..numerics.deeplift.rules.table import NOTED, RULES
+from ..numerics.deeplift.unsupported import keeping
+from ..problem import Attributions, Problem, Seen, Select, Tensors, attached, contributed, detached, picked, solved
 from ..randomness import RandomDraws
 from ..status import Status
-from .evaluate import batch_size
 
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..engine.passes import start, value_at_x0
 from ..problem import Attributions, Problem, Tensors, by_row, solved
 from ..status import Status
-from .evaluate import start, value_at_x0
 
 
 def saliency(problem: Problem, signed: bool = False) -> Attributions:

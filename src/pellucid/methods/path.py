@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..engine.passes import Evaluation, along_path, values_at_ends
+from ..engine.token_sums import unit_scores, unit_values
 from ..errors import InputError
-from ..numerics.interpolation import LEAST
-from ..numerics.quadrature import QUADRATURES
+from ..numerics.quadrature.fixed import QUADRATURES
+from ..numerics.quadrature.interpolation import LEAST
 from ..problem import Attributions, Problem, contributed, solved
 from ..status import Status
 from .adaptive import to_tolerance
-from .evaluate import Evaluation, along_path, values_at_ends
-from .units import unit_scores, unit_values
 
 
 def integrated_gradients(

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..engine.coalitions import Game, attribution, games_of, values
 from ..errors import InputError
-from ..numerics import coalitions as formulas
+from ..numerics import shapley as formulas
 from ..numerics import surrogates
-from ..numerics.coalitions import Orders, Values
+from ..numerics.shapley import Orders, Values
 from ..problem import Attribution, Attributions, Problem
 from ..status import Status
-from .coalitions import Game, attribution, games_of, values
 
 _EXACT = 12
 """Up to so many groups all 2ⁿ coalitions are asked for."""

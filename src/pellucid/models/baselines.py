@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnknownBaseline
-from .filler import Filler, token_id
+from .text.filler import Filler, token_id
 
 if TYPE_CHECKING:
     from .tasks import Task

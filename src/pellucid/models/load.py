@@ -13,7 +13,7 @@ import torch
 
 from ..errors import MissingExtra, ModelNotFound, UnsupportedModel
 from .model import Model
-from .running import device_named
+from .runner import device_named
 from .tasks import TASKS, task_named, task_of
 
 

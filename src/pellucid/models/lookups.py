@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from ..engine import hooks
 from ..errors import UnsupportedModel
 from ..problem import picked
 from ..randomness import rewound
-from . import sites
 
 Run = Callable[[tuple[Mapping[str, Tensor], ...]], Any]
 """The model on its own ids: `sequences -> outputs`."""
@@ -151,7 +151,7 @@ def substituted(lookups: Lookups, values: Tensor, places: Tensor) -> Iterator[No
         new = new.transpose(0, 1) if call.turned else new.reshape(first.shape)
         return (new, *others) if isinstance(output, tuple) else new
 
-    with sites.read(lookups.modules, after):
+    with hooks.read(lookups.modules, after):
         yield
     if lookups.calls and number < lookups.calls[-1].number:
         raise _other_calls(lookups.modules[0])
@@ -219,7 +219,7 @@ def _returned(
 ) -> list[tuple[int, Any]]:
     """Of each call of a watched module in a run which of them it is, and what it returned, the first of a tuple."""
     with torch.no_grad(), rewound(sequences[0]["input_ids"].device):
-        found = sites.outputs_of(modules, lambda: run(sequences), until)
+        found = hooks.outputs_of(modules, lambda: run(sequences), until)
     return [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
 from . import baselines
-from .encoding import Encoding, collate, widths
+from .text.encoding import Encoding, collate, widths
 
 if TYPE_CHECKING:
     from .model import Model

@@ -11,15 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine import hooks
 from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
-from . import baselines, beside, depth, problems, running, sites
-from .encoding import Encoding
-from .filler import Filler, filler_of
-from .inputs import read
+from . import baselines, problems, runner
+from .forward_signature import is_decoder, one_device, parameters, shells
+from .inside import layers
 from .modality import TEXT, embedding_names, reading_side
-from .signature import is_decoder, one_device, parameters, shells
 from .tasks import TASKS, Asked, Goal, Inputs, Task, task_named, task_of
+from .text import nested_inputs
+from .text.encoding import Encoding
+from .text.filler import Filler, filler_of
+from .text.inputs import read
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +138,7 @@ class Model:
     @cached_property
     def precision(self) -> torch.dtype | None:
         """What forward passes are autocast to."""
-        return running.precision(self.autocast)
+        return runner.precision(self.autocast)
 
     @property
     def coarsest(self) -> torch.dtype:
@@ -173,17 +176,17 @@ class Model:
     def borrowed(self) -> AbstractContextManager[None]:
         """Inside, the model is in evaluation mode, and what the user compiled runs as it is; afterwards all is as it
         was."""
-        return sites.borrowed(self.model, eager=not self._compiled)
+        return hooks.borrowed(self.model, eager=not self._compiled)
 
     # ----------------------------------------------------------------------------------------- what it does
 
     def encode(self, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
         """Inputs as token ids, one Encoding each. Raises InputError, TextTooLong."""
         form = self.row.form
-        apart = [beside.given_apart(item, self._nested) for item in items]
+        apart = [nested_inputs.given_apart(item, self._nested) for item in items]
         given = [read(item, form, i) for i, (item, _) in enumerate(apart)]
         found = self.row.encode(self, [g.item for g in given], truncate, max_new_tokens)
-        found = [beside.attached(self.tokenizer, e, apart[i][1], i) for i, e in enumerate(found)]
+        found = [nested_inputs.attached(self.tokenizer, e, apart[i][1], i) for i, e in enumerate(found)]
         found = [
             e if g.label is None else replace(e, label=form.named(g.label, g, e, self.labels))
             for e, g in zip(found, given, strict=True)
@@ -210,8 +213,8 @@ class Model:
         goals = lambda outputs: tuple(goal.select for goal in self.row.goals(asked, outputs))
         batch = problems.batch_of(self, encodings, baseline, groups)
         found = problems.problem_of(self, batch, baseline, goals, removes and at is None, details)
-        missing = beside.missing(type(self.model).__name__, self._nested, batch.sequences[0])
-        return depth.deepened(self, replace(found, notes=(*found.notes, *missing)), batch, details, at)
+        missing = nested_inputs.missing(type(self.model).__name__, self._nested, batch.sequences[0])
+        return layers.deepened(self, replace(found, notes=(*found.notes, *missing)), batch, details, at)
 
     def distance(self, encoding: Encoding, baseline: Any) -> float:
         """How far what would be explained is from the model's own answer, as `problems.distance`."""
@@ -240,12 +243,12 @@ class Model:
 
     def forward(self, inputs: Inputs, x: Tensor | None = None, **more: Any) -> Any:
         """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what its embedding returns."""
-        precision = running.autocast(self.device, self.precision)
-        with precision, sites.compiled(self._compiled), sites.padded(self.model, inputs) as given:
+        precision = runner.autocast(self.device, self.precision)
+        with precision, hooks.compiled(self._compiled), hooks.padded(self.model, inputs) as given:
             ids = given["input_ids"].flatten(0, -2) if "input_ids" in given else None
             alone = {"use_cache": False} if "use_cache" in self._parameters[0] else {}
-            with nullcontext() if x is None else sites.replaced(self.embedding, x, ids):
-                return running.called(self.model, {**given, **self._positions(inputs), **alone, **more}, self.row.name)
+            with nullcontext() if x is None else hooks.replaced(self.embedding, x, ids):
+                return runner.called(self.model, {**given, **self._positions(inputs), **alone, **more}, self.row.name)
 
     def embedded(self, inputs: Inputs, k: int = 0) -> Tensor:
         """The embeddings (rows, tokens, hidden) of the k-th sequence: what its embedding module returns."""
@@ -254,18 +257,18 @@ class Model:
             try:
                 return embeds(inputs[self.row.reads.takes])
             except IndexError as error:
-                raise sites.OtherIds(
+                raise hooks.OtherIds(
                     f"{type(embeds).__name__} has {embeds.num_embeddings} rows, fewer than the ids it would embed; "
                     "expected the module that embeds them: pellucid.Model(..., embeddings='path.to.module')."
                 ) from error
         rows = len(next(iter(inputs.values())))
         given = {n: v for n, v in inputs.items() if n != self.row.places}
-        found = sites.as_tokens(
-            sites.output_of(self.embedding, lambda: running.called(self.model, given, self.row.name))
+        found = hooks.as_tokens(
+            hooks.output_of(self.embedding, lambda: runner.called(self.model, given, self.row.name))
         )
         tokens = inputs["input_ids"].shape[1] if "input_ids" in inputs else found.shape[-2]
         if found.ndim != 3 or len(found) not in (1, rows) or found.shape[1] != tokens:
-            raise sites.OtherIds(
+            raise hooks.OtherIds(
                 f"The embedding module {type(self.embedding).__name__} returned {tuple(found.shape)}; expected one "
                 f"vector for each of {tokens} tokens, ({rows}, {tokens}, hidden). Name a module that keeps the tokens "
                 "apart: pellucid.Model(..., embeddings='path.to.module')."
@@ -338,12 +341,12 @@ class Model:
                 f"Found compile={self.compile!r}; expected True or a backend among "
                 f"{', '.join(torch.compiler.list_backends())}."
             )
-        return {m: torch.compile(m._call_impl, backend=backend, dynamic=True) for m in depth.stack(self)}
+        return {m: torch.compile(m._call_impl, backend=backend, dynamic=True) for m in layers.stack(self)}
 
     @cached_property
     def _nested(self) -> tuple[str, ...]:
         """The inputs with several numbers for each token that the model's forward names."""
-        return tuple(name for name in beside.NESTED if name in self._parameters[0])
+        return tuple(name for name in nested_inputs.NESTED if name in self._parameters[0])
 
     @cached_property
     def _parameters(self) -> tuple[frozenset[str], bool]:

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..engine import hooks
 from ..errors import UnknownBaseline, UnsupportedModel
 from ..problem import Problem, picked
 from ..randomness import Draws, joined, kept, rewound
-from . import baselines, lookups, sites
-from .encoding import Encoding
-from .grouping import grouped
+from . import baselines, lookups
+from .text.encoding import Encoding
+from .text.groups import grouped
 
 if TYPE_CHECKING:
     from .modality import Sequences
@@ -121,7 +122,7 @@ def _in_place(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
         x = torch.cat([model.embedded(s, k) for k, s in enumerate(batch.sequences)], 1)
         against = lambda: model.row.reads.baseline(model, baseline, batch.sequences, batch.owns, x, batch.kept)
         x0 = x if batch.deletes else against()
-    except sites.OtherIds:
+    except hooks.OtherIds:
         return None
     return Problem(
         model.outputs,
@@ -254,7 +255,7 @@ def _agrees(model: Model, batch: Batch, found: Problem) -> bool:
             half = torch.where(first.unsqueeze(2), x0, x), torch.where(first, ids0, ids)
             ends.append(("a text between the two", *half))
         return not _apart(model, batch, found, ends).beyond(model)
-    except sites.OtherIds:
+    except hooks.OtherIds:
         return False
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .coalitions import Coalitions, Values, every_coalition
+from .shapley import Coalitions, Values, every_coalition
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..explanation import Array, Explanation, Word
-from ..pieces import SIGNS
+from ..token_text import SIGNS
 
 FLOAT_PRECISION = 1e-5  # a relative delta that float32 alone leaves
 COARSE = 0.05  # one that a method which promises a sum should not leave

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...errors import InputError
-from .answering import QUESTION_ANSWERING
-from .causal import TEXT_GENERATION
-from .choice import MULTIPLE_CHOICE
-from .classification import TEXT_CLASSIFICATION
-from .image import IMAGE_CLASSIFICATION
-from .masked import FILL_MASK
-from .seq2seq import TEXT2TEXT_GENERATION
-from .similarity import SENTENCE_SIMILARITY, embeds
+from .fill_mask import FILL_MASK
+from .image_classification import IMAGE_CLASSIFICATION
+from .multiple_choice import MULTIPLE_CHOICE
+from .question_answering import QUESTION_ANSWERING
+from .sentence_similarity import SENTENCE_SIMILARITY, embeds
 from .task import Asked, Goal, Inputs, Task
-from .tokens import TOKEN_CLASSIFICATION
-from .zero_shot import ZERO_SHOT
+from .text2text_generation import TEXT2TEXT_GENERATION
+from .text_classification import TEXT_CLASSIFICATION
+from .text_generation import TEXT_GENERATION
+from .token_classification import TOKEN_CLASSIFICATION
+from .zero_shot_classification import ZERO_SHOT
 
 __all__ = ["TASKS", "Asked", "Goal", "Inputs", "Task", "task_named", "task_of"]
 

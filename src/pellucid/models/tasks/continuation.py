@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ...errors import InputError, UnknownTarget
 from ...explanation import Target, Token
-from ...pieces import shown
-from ..encoding import Encoding
-from ..filler import token_id
-from ..spelling import written_as
+from ...token_text import shown
+from ..text.decoding import written_as
+from ..text.encoding import Encoding
+from ..text.filler import token_id
 from .task import Asked, Goal, Inputs, checked
 
 PLACES = "continues"

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ...errors import InputError, NonFiniteOutput, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
-from ..encoding import Encoding, encoded
-from ..inputs import TEXT_OR_PAIR, Form
 from ..modality import TEXT, Modality
+from ..text.encoding import Encoding, encoded
+from ..text.inputs import TEXT_OR_PAIR, Form
 
 if TYPE_CHECKING:
     from ..model import Model

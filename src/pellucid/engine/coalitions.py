@@ -1,0 +1,204 @@
+"""A Problem as a cooperative game: its groups are the players, and f with the others removed is a coalition's value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..numerics.shapley import Coalitions, Values
+from ..problem import Attribution, Problem, Select, Tensors, by_row, solved, with_status
+from ..status import Status, combined
+from .passes import batched, value_at_x
+
+
+@dataclass(frozen=True)
+class Game:
+    """A Problem with its targets fixed, played for one of them.
+
+    selects, k: all targets, and which of them this game is about.
+    outputs, output: f at x, and the target's value there (rows,).
+    groups: one per input, (rows, …): which player of its row a position belongs to; −1 for none.
+    players: how many each row has.
+    known: each target's value (targets,) by (row, packed coalition): a coalition is evaluated once, whoever asks.
+    asked: those that this game has asked for.
+    """
+
+    problem: Problem
+    selects: tuple[Select, ...]
+    k: int
+    outputs: Any
+    output: Tensor
+    groups: Tensors
+    players: tuple[int, ...]
+    known: dict[tuple[int, bytes], Values]
+    asked: set[tuple[int, bytes]]
+
+    def passes(self) -> Counter[int]:
+        """How many evaluations each row has had."""
+        return Counter(row for row, _ in self.asked)
+
+
+def games_of(problem: Problem) -> tuple[Game, ...]:
+    """A game for each target, from one pass at x; what one of them asks for is known to all."""
+    outputs, selects, y = value_at_x(problem)
+    groups = problem.groups if problem.groups is not None else _each_element(problem)
+    most = torch.stack([by_row(g).amax(1) for g in groups]).amax(0) + 1
+    players = tuple(most.tolist())
+    everyone = lambda n: _packed(np.ones((1, n), dtype=bool))[0]
+    at_x = np.array([v.tolist() for v in y])
+    whole = {(row, everyone(n)): at_x[:, row] for row, n in enumerate(players)}
+    return tuple(
+        Game(problem, selects, k, outputs, y[k], groups, players, whole, set(whole)) for k in range(len(selects))
+    )
+
+
+def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
+    """The values (m,) of each row's coalitions (m, players of the row); those of all rows are packed together.
+
+    What is known or asked twice is not evaluated again. Raises NonFiniteOutput, OutOfMemory.
+    """
+    keys = {row: _packed(coalitions) for row, coalitions in asked.items()}
+    new: dict[tuple[int, bytes], np.ndarray] = {}
+    for row, coalitions in asked.items():
+        for key, coalition in zip(keys[row], coalitions, strict=True):
+            game.asked.add((row, key))
+            if (row, key) not in game.known:
+                new.setdefault((row, key), coalition)
+    game.known.update(zip(new, _evaluated(game, new), strict=True))
+    return {row: np.array([game.known[row, key][game.k] for key in keys[row]]) for row in asked}
+
+
+def attribution(
+    game: Game, scores: Sequence[Values], status: Sequence[Status], errors: Sequence[Values | None] | None = None
+) -> Attribution:
+    """Each row's scores of its players as an Attribution: a score is spread evenly over its group's elements.
+
+    status: one per row. errors: standard errors of the scores, None where a row has none.
+    """
+    y0 = values(game, {row: np.zeros((1, n), dtype=bool) for row, n in enumerate(game.players)})
+    passes = game.passes()
+    error = None
+    if errors is not None and any(e is not None for e in errors):
+        full = [np.zeros(n) if e is None else e for n, e in zip(game.players, errors, strict=True)]
+        each = tuple(
+            share * (t.numel() // g.numel())
+            for share, g, t in zip(_spread(game, full), game.groups, game.problem.x, strict=True)
+        )
+        error = each if len(each) > 1 else next(iter(each))
+    wide = lambda t: t.dtype if t.is_floating_point() else game.output.dtype
+    dtypes = [torch.promote_types(wide(t), torch.float32) for t in game.problem.x]
+    answer = solved(
+        tuple(
+            s.to(t.device, dtype).view(*s.shape, *[1] * (t.ndim - s.ndim)).expand(t.shape)
+            for s, t, dtype in zip(_spread(game, scores), game.problem.x, dtypes, strict=True)
+        ),
+        game.output,
+        torch.tensor([y0[row][0] for row in range(len(y0))], dtype=game.output.dtype, device=game.output.device),
+        passes=max(passes.values()),
+        status=combined(status),
+        outputs=game.outputs,
+    )
+    rows = range(len(game.players))
+    return replace(with_status(answer, status), error=error, row_passes=tuple(passes[r] for r in rows))
+
+
+def _each_element(problem: Problem) -> Tensors:
+    """Every element a group of its own, numbered through all inputs."""
+    sizes = [t[0].numel() for t in problem.x]
+    starts = np.cumsum([0, *sizes])
+    return tuple(
+        torch.arange(int(start), int(start) + n, device=t.device).view(1, *t.shape[1:]).expand(t.shape)
+        for start, n, t in zip(starts, sizes, problem.x, strict=False)
+    )
+
+
+def _packed(coalitions: Coalitions) -> list[bytes]:
+    return [row.tobytes() for row in np.packbits(coalitions, axis=1)]
+
+
+def _evaluated(game: Game, new: Mapping[tuple[int, bytes], np.ndarray]) -> Values:
+    """The targets' values (…, targets) for each (row, …) and its coalition. No gradient is kept, nor can be taken."""
+    device = game.problem.x[0].device
+    rows = torch.tensor([row for row, _ in new], dtype=torch.long, device=device)
+    table = np.zeros((len(new), max(game.players)), dtype=bool)
+    for i, coalition in enumerate(new.values()):
+        table[i, : len(coalition)] = coalition
+    present = torch.from_numpy(table).to(device)
+    order = torch.arange(len(rows), device=device)
+    if game.problem.without is not None:  # texts of one length next to each other: fewer and larger batches
+        order = _kept(game, 0, rows, present).sum(1).argsort(stable=True)
+    first = _first_removed(game, rows, present)
+    if first is not None:  # each row's evaluations next to each other, those that change its beginning in front
+        order = torch.where(first > 0, 1 + rows * (int(first.max()) + 1) + first, 0).argsort(stable=True)
+
+    def evaluate(i: slice) -> Values:
+        which = rows[order[i]]
+        with torch.inference_mode():
+            outputs = _outputs(game, which, present[order[i]], None if first is None else first[order[i]])
+            return np.array([game.problem.value(outputs, s, which).tolist() for s in game.selects]).T
+
+    found = np.empty((len(rows), len(game.selects)))
+    early = len(rows) if first is None else int((first == 0).sum())
+    late = lambda i: evaluate(slice(i.start + early, i.stop + early))
+    parts = [*batched(game.problem, early, evaluate), *batched(game.problem, len(rows) - early, late)]
+    if parts:
+        found[order.cpu().numpy()] = np.concatenate(parts)
+    return found
+
+
+def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) -> Any:
+    """f where only the players in `present` (n, players) of row `rows[i]` are at x; the others at x0, or deleted.
+
+    first: (n,), as `_first_removed`.
+    """
+    problem = game.problem
+    if problem.without is not None:
+        return problem.deleted(rows, _kept(game, 0, rows, present))
+    points = []
+    for k, (a, b) in enumerate(zip(problem.x, problem.x0, strict=True)):
+        kept = _kept(game, k, rows, present)
+        points.append(torch.where(kept.view(*kept.shape, *[1] * (a.ndim - kept.ndim)), a[rows], b[rows]))
+    if problem.resumed is not None and first is not None and bool((first > 0).all()):
+        return problem.resumed(points[0], rows, first, game.outputs)
+    return problem.outputs(tuple(points), rows)
+
+
+def _first_removed(game: Game, rows: Tensor, present: Tensor) -> Tensor | None:
+    """(n,) the first position that is not at x, or 0 where it is among the first eighth, which is not worth sharing;
+    None where nothing can be shared."""
+    if game.problem.resumed is None or game.problem.draws.apart or not len(rows):
+        return None
+    removed = ~_kept(game, 0, rows, present)
+    if game.problem.mask is not None:
+        removed &= game.problem.mask[rows]
+    positions = removed.shape[1]
+    first = torch.where(removed.any(1), removed.long().argmax(1), positions)
+    return first.where(first * 8 > positions, torch.zeros_like(first))
+
+
+def _kept(game: Game, k: int, rows: Tensor, present: Tensor) -> Tensor:
+    """The positions (n, …) of input k that stay: a present player's, and those of none, but not padding."""
+    g = game.groups[k][rows]
+    kept = present.gather(1, by_row(g).clamp(min=0)).view(g.shape) | (g < 0)
+    mask = game.problem.mask
+    return kept if mask is None or mask.shape[1:] != g.shape[1:] else kept & mask[rows]
+
+
+def _spread(game: Game, scores: Sequence[Values]) -> Tensors:
+    """Like `groups`, float64 on the CPU: each element's part of its group's score."""
+    table = torch.zeros(len(scores), max(game.players), dtype=torch.float64)
+    for row, each in enumerate(scores):
+        table[row, : len(each)] = torch.from_numpy(each)
+    groups = [g.cpu() for g in game.groups]
+    count = torch.zeros_like(table)
+    for g, t in zip(groups, game.problem.x, strict=True):
+        own = by_row(g >= 0).double() * (t.numel() // g.numel())
+        count.scatter_add_(1, by_row(g).clamp(min=0), own)
+    each = table / count.clamp(min=1)
+    return tuple(each.gather(1, by_row(g).clamp(min=0)).view(g.shape).masked_fill(g < 0, 0.0) for g in groups)

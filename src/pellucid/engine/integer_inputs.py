@@ -1,0 +1,247 @@
+"""Integer inputs of any PyTorch function, followed through the look-ups that read them.
+
+    f(numbers, categories) = h(numbers, e₁, e₂, …)    eₖ the k-th look-up, table(categories) or any other
+
+A Problem for `h` has the look-ups as inputs: x is what they return on x's categories, x0 what they return on the
+baseline's. `h` is `f` run on x's categories, with other values in the place of what its look-ups return; so nothing of
+`f` is replaced. Each look-up's scores go to the categories that it was made of. That `h` is `f`, at x and at x0, is
+checked: where `f` reads its categories in another way as well (`if ids[0] > 3`), an error says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import GraphMismatch, InputError
+from ..numerics.deeplift.recording.training_calls import Steady
+from ..numerics.lookups.calls import Enough, Lookups, Plan
+from ..numerics.lookups.origins import Layout, flat, layout, places, shared
+from ..problem import Attribution, Problem, Tensors
+from ..randomness import kept
+from .passes import batched
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A Problem whose integer inputs have been replaced by look-ups.
+
+    problem: its inputs are the float inputs, and then the look-ups. x: the inputs as the user gave them, a row for each
+    answer. found: for each look-up which of its numbers are made of which categories (`origins.places`).
+    ends: `f` on x's and on the baseline's own categories, (rows,) each. others: what else reads the categories.
+    """
+
+    problem: Problem
+    x: Tensors
+    found: tuple[Tensor, ...]
+    ends: tuple[Tensor, Tensor]
+    others: tuple[str, ...]
+
+    def given_back(self, answer: Attribution) -> Attribution:
+        """The same answer with values like the user's inputs: each category has the sum of what its look-ups have, or,
+        where scores are sizes, the size of them all. Raises GraphMismatch where the answer is not about `f`."""
+        values = self._merged(_several(answer.values), answer.reduction)
+        self._check(answer, values)
+        error = answer.error
+        if isinstance(error, Tensor) and error.ndim == 2 and len(self.problem.x) > 1:  # the numbers of all inputs
+            parts = zip(error.split([flat(t).shape[1] for t in self.problem.x], 1), self.problem.x, strict=True)
+            merged = self._merged(tuple(p.view(-1, *t.shape[1:]) for p, t in parts), "sum")
+            error = torch.cat([flat(t) for t in merged], 1)
+        elif error is not None:
+            first, *rest = self._merged(_several(error), "sum")
+            error = (first, *rest) if rest else first
+        delta = answer.output.double() - answer.baseline_output.double() - _total(values)
+        return replace(answer, values=values, delta=delta, error=error, passes=answer.passes + 2)
+
+    def _merged(self, values: Tensors, reduction: str) -> Tensors:
+        """Values like the Problem's inputs as values like the user's."""
+        categories = [t for t in self.x if not t.is_floating_point()]
+        sizes = [flat(t).shape[1] for t in categories]
+        floats = iter(values[: len(self.x) - len(categories)])
+        of_lookups = values[len(self.x) - len(categories) :]
+        each = torch.zeros(len(values[0]), sum(sizes), dtype=torch.float64, device=values[0].device)
+        if of_lookups and reduction == "norm":
+            each = shared([v.double() ** 2 for v in of_lookups], self.found, sum(sizes)).sqrt()
+        elif of_lookups:
+            each = shared(of_lookups, self.found, sum(sizes))
+        parts = zip(
+            each.to(torch.promote_types(values[0].dtype, torch.float32)).split(sizes, 1), categories, strict=True
+        )
+        ints = iter([p.view(-1, *t.shape[1:]) for p, t in parts])
+        return tuple(next(floats if t.is_floating_point() else ints) for t in self.x)
+
+    def _check(self, answer: Attribution, values: Tensors) -> None:
+        """Raises GraphMismatch where the outputs are not those of `f` on the categories themselves."""
+        told = answer.output.double(), answer.baseline_output.double()
+        scale = torch.stack([*(t.abs() for t in told), _total(tuple(v.abs() for v in values))]).amax(0)
+        within = min(256 * torch.finfo(answer.output.dtype).eps, _COARSE) * scale
+        for what, ours, own in zip(("the input", "the baseline"), told, self.ends, strict=True):
+            off = ((ours - own.double()).abs() > within).nonzero()
+            if len(off):
+                row = int(off[0])
+                how = f" It is read by {', '.join(self.others[:3])}." if self.others else ""
+                raise GraphMismatch(
+                    f"The function's output for the categories of {what} is {own[row].item():.6g} in row {row}, but "
+                    f"{ours[row].item():.6g} where only what it looks up by them is that of {what}: it reads integers "
+                    f"in a way that carries no gradient.{how} Use a method that needs none (method='shapley', "
+                    "'feature_ablation', …), or pass the embeddings as the input."
+                )
+
+
+_COARSE = 0.02
+"""The largest relative difference of two outputs that is called rounding, in the shortest of precisions."""
+
+
+def followed(problem: Problem, rows_first: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Followed:
+    """The same question, with the look-ups by its integer inputs in their place.
+
+    problem: `f` takes the inputs, integers among them, and the args. rows_first: makes of such a function one whose
+    outputs have rows. Raises InputError where nothing could be followed, GraphMismatch.
+    """
+    every = torch.arange(problem.rows, device=problem.x[0].device)
+    firsts = problem.firsts()
+    rows = every if firsts is None else firsts
+    x = tuple(t[rows] for t in problem.x)
+    device = problem.x[0].device
+    f = lambda *given: kept(lambda: problem.f(*given), device)[0]  # every pass with the same random draws
+    with torch.no_grad(), Steady(), _within_tables(problem):
+        mode, outputs = _run(f, x, problem.args_of(rows), rows_first)
+        plan, selects = mode.found(), problem.selects(outputs)
+        _check_any(problem.x, plan)
+        y = torch.cat([problem.value(outputs, select, rows) for select in selects])
+        more = tuple(torch.cat([a, b[:1]]) for a, b in zip(x, problem.x0, strict=True))
+        again = _read(f, more, problem.args_of(torch.cat([rows, rows[:1]])), plan)
+        pairs = zip(mode.read, again, strict=True)
+        layouts = [layout(alone, len(rows), other, len(rows) + 1) for alone, other in pairs]
+        by_row = lambda read, n: [way.by_row(t, n).contiguous() for way, t in zip(layouts, read, strict=True)]
+
+        def at_baseline(i: slice) -> tuple[Tensor, list[Tensor]]:
+            points, which = tuple(t[i] for t in problem.x0), every[i]
+            at, out = _run(f, points, problem.args_of(which), rows_first, plan)
+            return problem.value(out, selects[0], which), by_row(at.read, len(which))
+
+        y0, at_x0 = zip(*batched(problem, problem.rows, at_baseline), strict=True)
+        at_x0 = [torch.cat(each) for each in zip(*at_x0, strict=True)]
+        at_x = by_row(mode.read, len(rows))
+        if problem.source is not None:
+            at_x = [t[problem.source] for t in at_x]
+        integers = [i for i, t in enumerate(problem.x) if not t.is_floating_point()]
+
+        def read(ids: Tensors, which: Tensor) -> list[Tensor]:
+            points = [t[which] for t in problem.x]
+            for i, t in zip(integers, ids, strict=True):
+                points[i] = t
+            return by_row(_read(f, tuple(points), problem.args_of(which), plan), len(which))
+
+        ids, ids0 = (tuple(t[i] for i in integers) for t in (problem.x, problem.x0))
+        found = places(read, ids, ids0, at_x, at_x0)
+    own = [k for k, t in enumerate(found) if len(t) or not torch.equal(at_x[k], at_x0[k])]
+    asked = _looking_up(problem, plan, {k: layouts[k] for k in own}, rows_first)
+    asked = replace(
+        asked,
+        x=(*asked.x, *(at_x[k] for k in own)),
+        x0=(*asked.x0, *(at_x0[k] for k in own)),
+        args=(*ids, *problem.args),
+    )
+    source = every if problem.source is None else problem.source
+    mine = tuple(torch.stack([source[t[:, 0]], t[:, 1], t[:, 2]], 1).unique(dim=0) for t in (found[k] for k in own))
+    mean = torch.zeros_like(y, dtype=torch.float64).index_add_(0, source, torch.cat(y0).double())
+    return Followed(asked, x, mine, (y, mean / source.bincount()), plan.others)
+
+
+@contextmanager
+def _within_tables(problem: Problem) -> Iterator[None]:
+    """Raises InputError where an id of the input or of the baseline is beyond the table that it is looked up in."""
+    try:
+        yield
+    except IndexError as error:
+        ends = zip(problem.x, problem.x0, strict=True)
+        ids = [(i, t, t0) for i, (t, t0) in enumerate(ends) if not t.is_floating_point()]
+        told = ", ".join(
+            f"input {i} from {int(t.min())} to {int(t.max())} and its baseline from {int(t0.min())} to {int(t0.max())}"
+            for i, t, t0 in ids
+        )
+        raise InputError(f"An id is beyond the table that it is looked up in ({error}): found {told}.") from error
+
+
+def _run(
+    f: Callable[..., Any],
+    x: Tensors,
+    args: tuple[Any, ...],
+    rows_first: Callable[[Callable[..., Any]], Callable[..., Any]],
+    plan: Plan | None = None,
+) -> tuple[Lookups, Any]:
+    """`f` at x, and the look-ups of its (first) pass."""
+    modes: list[Lookups] = []
+
+    def seen(*given: Any) -> Any:
+        ids = [t for t in given[: len(x)] if not t.is_floating_point()]
+        with Lookups(ids, [t for t in given[: len(x)] if t.is_floating_point()], plan) as mode:
+            out = f(*given)
+        modes.append(mode)
+        mode.found()
+        return out
+
+    outputs = rows_first(seen)(*x, *args)
+    return modes[0], outputs
+
+
+def _read(f: Callable[..., Any], x: Tensors, args: tuple[Any, ...], plan: Plan) -> list[Tensor]:
+    """The look-ups of `f` at x, of which no more is run than they need."""
+    mode = Lookups([t for t in x if not t.is_floating_point()], (), plan, stop=True)
+    if plan.values:
+        with suppress(Enough), mode:
+            f(*x, *args)
+    return mode.read
+
+
+def _looking_up(
+    problem: Problem,
+    plan: Plan,
+    layouts: Mapping[int, Layout],
+    rows_first: Callable[[Callable[..., Any]], Callable[..., Any]],
+) -> Problem:
+    """A Problem whose `f` takes the float inputs, the look-ups that `layouts` names, the integers, and the args."""
+    is_float = [t.is_floating_point() for t in problem.x]
+    numbers, of_lookups = sum(is_float), len(layouts)
+
+    def f(*given: Any) -> Any:
+        floats, values = iter(given[:numbers]), given[numbers : numbers + of_lookups]
+        ids = given[numbers + of_lookups : len(is_float) + of_lookups]
+        integers, others = iter(ids), given[len(is_float) + of_lookups :]
+        instead: list[Tensor | None] = [None] * plan.values
+        for k, value in zip(layouts, values, strict=True):
+            instead[k] = layouts[k].back(value)
+        with Lookups(ids, (), plan, instead) as mode:
+            out = problem.f(*(next(floats if own else integers) for own in is_float), *others)
+        mode.found()
+        return out
+
+    kept = lambda tensors: tuple(t for t in tensors if t.is_floating_point())
+    return replace(problem, f=rows_first(f), x=kept(problem.x), x0=kept(problem.x0))
+
+
+def _check_any(x: Tensors, plan: Plan) -> None:
+    """Raises InputError where there is nothing to explain."""
+    if plan.values or any(t.is_floating_point() for t in x):
+        return
+    how = f" It is read by {', '.join(plan.others[:3])}." if plan.others else ""
+    raise InputError(
+        f"Input 0 is {x[0].dtype} {tuple(x[0].shape)}, and the function makes nothing of it that carries a gradient; "
+        "expected a float tensor, or integers that it looks up (an embedding, weight[ids], one_hot(ids).float())."
+        f"{how} Use a method that needs no gradient, such as method='shapley'."
+    )
+
+
+def _several(values: Tensor | Tensors) -> Tensors:
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _total(values: Sequence[Tensor]) -> Tensor:
+    """(rows,)."""
+    return torch.stack([flat(v).double().sum(1) for v in values]).sum(0)

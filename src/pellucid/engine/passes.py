@@ -1,0 +1,207 @@
+"""Evaluations of a Problem, packed: any number of (row, point) pairs, as many to a batch as is fast and fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..errors import OutOfMemory
+from ..numerics.deeplift.lockstep import operations
+from ..numerics.deeplift.recording.recorder import forward_pass
+from ..numerics.deeplift.recording.training_calls import Steady
+from ..numerics.deeplift.unsupported import checked, keeping
+from ..problem import Problem, Seen, Select, Tensors, attached, detached, picked
+from ..randomness import RandomDraws
+
+T = TypeVar("T")
+
+_BATCH = 1 << 19
+"""Elements of the input to a batch on a CPU: larger batches are no faster per row (docs/performance.md)."""
+
+
+def value_at_x(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors]:
+    """`f(x)` at each input, the targets it fixes, and each target's value (rows,)."""
+    with torch.no_grad(), Steady():
+        x, rows = _inputs(problem)
+        outputs = problem.outputs(x, rows)
+        selects = problem.selects(outputs)
+        y = tuple(problem.value(outputs, s, rows) for s in selects)
+    return outputs, selects, y if problem.source is None else tuple(v[problem.source] for v in y)
+
+
+def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
+    """Each target's value at the baseline (rows,)."""
+    every = torch.arange(problem.rows, device=problem.x0[0].device)
+
+    def evaluate(i: slice) -> Tensors:
+        whole = i == slice(0, problem.rows)
+        outputs = problem.outputs(tuple(t[i] for t in problem.x0), None if whole else every[i])
+        return tuple(problem.value(outputs, s, every[i]) for s in selects)
+
+    with torch.no_grad():
+        return tuple(map(torch.cat, zip(*batched(problem, problem.rows, evaluate), strict=True)))
+
+
+def values_at_ends(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors, Tensors]:
+    """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
+    if problem.source is not None or problem.draws.apart or 2 * problem.rows > batch_size(problem):
+        outputs, selects, y = value_at_x(problem)
+        return outputs, selects, y, value_at_x0(problem, selects)
+    points, rows = problem.both()
+    with torch.no_grad(), Steady():
+        try:
+            outputs = problem.outputs(points, rows)
+        except RandomDraws:  # now it is known
+            return values_at_ends(problem)
+        at_x = picked(outputs, rows[: problem.rows], len(rows))
+        selects = problem.selects(at_x)
+        ends = [problem.value(outputs, s, rows).chunk(2) for s in selects]
+    return at_x, selects, tuple(y for y, _ in ends), tuple(y0 for _, y0 in ends)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One forward pass at n points and a backward pass for each of T targets.
+
+    y: (T, n). gradients: ∂y/∂x, one per input, (T, n, …). seen: the tensors that were watched, (n, …), detached.
+    inside: ∂y/∂seen, (T, n, …).
+    """
+
+    y: Tensor
+    gradients: Tensors
+    seen: tuple[Seen, ...] = ()
+    inside: Tensors = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first pass: `f(x)`, the targets it fixes, what was found there, and the operations it ran."""
+
+    outputs: Any
+    selects: tuple[Select, ...]
+    at_x: Evaluation
+    operations: frozenset[str]
+
+
+def start(problem: Problem) -> Start:
+    """As `value_at_x`, with the gradients from the same pass."""
+    x, rows = _inputs(problem)
+    leaves = _leaves(x)
+    with forward_pass(leaves, {}), problem.watching() as seen:
+        outputs = problem.outputs(leaves, rows)
+        selects = problem.selects(outputs)
+        y = [attached(problem.value(outputs, s, rows)) for s in selects]
+    made_by = checked(frozenset[str]().union(*(operations(v) for v in y)))
+    found = _evaluated(y, leaves, seen)
+    return Start(detached(outputs), selects, found if rows is None else _of_rows(found, problem.source), made_by)
+
+
+def gradient_at(problem: Problem, selects: Sequence[Select], x: Tensors, rows: Tensor) -> Evaluation:
+    """The targets and their gradients at points `x` (n, …), where `x[i]` belongs to row `rows[i]`."""
+    leaves = _leaves(x)
+    with forward_pass(leaves, {}), problem.watching() as seen:
+        outputs = problem.outputs(leaves, rows)
+        y = [attached(problem.value(outputs, s, rows)) for s in selects]
+    return _evaluated(y, leaves, seen)
+
+
+def along_path(
+    problem: Problem, selects: Sequence[Select], rows: Tensor, t: Tensor
+) -> Iterator[tuple[slice, Evaluation]]:
+    """The targets and their gradients at x0 + t·(x − x0), for any (row, t) pairs (n,), batch by batch."""
+
+    def evaluate(i: slice) -> tuple[slice, Evaluation]:
+        points = tuple(
+            torch.lerp(b[rows[i]], a[rows[i]], t[i].to(a.dtype).view(-1, *[1] * (a.ndim - 1)))
+            for a, b in zip(problem.x, problem.x0, strict=True)
+        )
+        return i, gradient_at(problem, selects, points, rows[i])
+
+    return batched(problem, len(rows), evaluate)
+
+
+def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterator[T]:
+    """`evaluate` over n evaluations, cut into equal batches; where memory runs out, a batch is halved and tried again.
+
+    Raises OutOfMemory where even one evaluation does not fit.
+    """
+    each = -(-n // max(1, round(n / batch_size(problem))))
+    i = 0
+    while i < n:
+        try:
+            done = evaluate(slice(i, min(i + each, n)))
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            if each == 1:
+                raise too_large(tuple(problem.x[0].shape[1:]), problem.x[0].device) from error
+            each = max(1, min(each, n - i) // 2)
+            continue
+        yield done
+        i += each
+
+
+def _inputs(problem: Problem) -> tuple[Tensors, Tensor | None]:
+    """Each input once, and the first row that is about it; None where every row is about its own."""
+    rows = problem.firsts()
+    return problem.x if rows is None else tuple(t[rows] for t in problem.x), rows
+
+
+def _of_rows(found: Evaluation, rows: Any) -> Evaluation:
+    """What was found at each input, for every row that is about it."""
+    return Evaluation(
+        found.y[:, rows],
+        tuple(g[:, rows] for g in found.gradients),
+        tuple(replace(s, value=s.value[rows]) for s in found.seen),
+        tuple(g[:, rows] for g in found.inside),
+    )
+
+
+def _leaves(x: Tensors) -> Tensors:
+    return tuple(t.detach().requires_grad_() for t in x)
+
+
+def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Evaluation:
+    """One backward pass per target, through one graph."""
+    of = (*leaves, *(s.value for s in seen))
+    with keeping():
+        grads = [
+            torch.autograd.grad(v, of, torch.ones_like(v), allow_unused=True, retain_graph=k + 1 < len(y))
+            for k, v in enumerate(y)
+        ]
+    together = [
+        torch.stack([torch.zeros_like(t) if g is None else g for g in each])
+        if len(y) > 1 or each[0] is None
+        else each[0].unsqueeze(0)
+        for t, each in zip(of, zip(*grads, strict=True), strict=True)
+    ]
+    values = torch.stack([v.detach() for v in y])
+    kept = tuple(replace(s, value=s.value.detach()) for s in seen)
+    return Evaluation(values, tuple(together[: len(leaves)]), kept, tuple(together[len(leaves) :]))
+
+
+def batch_size(problem: Problem) -> int:
+    """How many rows go through together: by free memory on a GPU, by what is fast on a CPU."""
+    each = problem.elements or max(t[0].numel() for t in problem.x)
+    device = problem.x[0].device
+    if device.type == "cuda":  # a forward pass with its graph takes some hundred times its input
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(1, free // (400 * each * problem.x[0].element_size()))
+    return max(1, _BATCH // max(1, each))
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def too_large(shape: tuple[int, ...], device: torch.device) -> OutOfMemory:
+    """The error where one row does not fit."""
+    return OutOfMemory(
+        f"One row of shape {shape} does not fit into the memory of {device}; expected room for one forward and "
+        "backward pass. Use a shorter text, a smaller dtype, or another device."
+    )

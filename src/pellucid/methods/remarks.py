@@ -1,0 +1,80 @@
+"""What a reader must know of an answer, whichever method gave it: that passes draw at random, that a path is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import torch
+
+from ..errors import PellucidError
+from ..numerics.deeplift.recording.cut_paths import cuts
+from ..numerics.deeplift.recording.recorder import forward_pass
+from ..problem import Attribution, Attributions, Problem, Tensors
+from ..randomness import NOTE
+from ..status import Status
+
+_OFF, _STEPS = 0.01, 20
+"""The residual, relative to the change in the output, and the steps from which on a fixed rule is looked into: with
+fewer of them it is off by itself, and two passes more would count."""
+_PLACES = 3
+"""Places that a note names, at most."""
+
+
+def noting(solve: Callable[..., Attributions]) -> Callable[..., Attributions]:
+    """The method, with notes on its answers. Further passes are made only where scores that are to add up do not."""
+
+    @wraps(solve)
+    def noted(problem: Problem, **options: Any) -> Attributions:
+        answers = solve(problem, **options)
+        notes = [NOTE] if problem.draws.found else []
+        if any(_is_off(answer) for answer in answers):
+            notes += _why(problem, answers)
+        if not notes:
+            return answers
+        return tuple(replace(a, notes=tuple(dict.fromkeys((*a.notes, *notes)))) for a in answers)
+
+    return noted
+
+
+def _is_off(answer: Attribution) -> bool:
+    """Whether the scores were to add up, do not, and a cut path could be why."""
+    statuses = answer.row_status or (answer.status,)
+    if any(s in (Status.INEXACT, Status.TOLERANCE_NOT_MET) for s in statuses):
+        return True
+    change = (answer.output - answer.baseline_output).abs()
+    fixed = Status.FIXED_STEPS in statuses and answer.passes >= _STEPS
+    return fixed and bool((answer.delta.abs() > _OFF * change).any())
+
+
+def _why(problem: Problem, answers: Attributions) -> list[str]:
+    """Where values go on without a gradient, if the forward pass, run again, lets it be known."""
+
+    def run(at: Tensors) -> Any:
+        leaves = tuple(t.detach().requires_grad_() for t in at)
+        with forward_pass(leaves, {}):
+            return problem.outputs(leaves)
+
+    try:
+        found, outputs = cuts(lambda: run(problem.x), lambda: run(problem.x0))
+        again = [problem.value(outputs, s).detach() for s in problem.selects(outputs)] if problem.source is None else []
+    except (PellucidError, RuntimeError):
+        return []
+    notes = []
+    rounding = lambda y: max(1e-3, 16 * torch.finfo(y.dtype).eps)
+    pairs = [(y, a.output.to(y.dtype)) for y, a in zip(again, answers, strict=False)]
+    if any(not torch.allclose(y, before, rtol=rounding(y), atol=1e-6) for y, before in pairs):
+        notes.append(
+            "The function gives different answers to the same input, so no attribution can add up: something draws at "
+            "random, or keeps a state from pass to pass."
+        )
+    if found:
+        places = [f"{how} in {place}" if place else how for how, place, *_ in found]
+        more = f", and {len(places) - _PLACES} more" if len(places) > _PLACES else ""
+        notes.append(
+            "A path carries no gradient, so what goes through it is in the residual and in no score: "
+            f"{'; '.join(places[:_PLACES])}{more}."
+        )
+    return notes

@@ -1,0 +1,108 @@
+"""Whether a baseline makes the explained class as probable as the input does, from passes that a method made anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..problem import Attribution, Problem, by_row, detached, mapped, picked
+
+if TYPE_CHECKING:
+    from .model import Model
+    from .tasks import Goal
+    from .text.encoding import Encoding
+
+_PLACES = 16
+"""So many elements of a point are looked at before all of it is."""
+
+
+def heard(problem: Problem) -> tuple[Problem, dict[int, Any]]:
+    """The same Problem, and what `f` returned at the baseline of each row, by its number, once a method has asked.
+
+    A point is a row's baseline where it and all else that `f` was given are equal.
+    """
+    kept: dict[int, Any] = {}
+    own = _tensors((*problem.x0, *problem.args))
+
+    def f(*given: Any) -> Any:
+        outputs = problem.f(*given)
+        if len(kept) < problem.rows and given[0].shape[1:] == problem.x0[0].shape[1:]:
+            for point, row in _alike(_tensors(given), own, len(given[0]), problem.rows).nonzero().tolist():
+                if row not in kept and _equal(given, point, (*problem.x0, *problem.args), row):
+                    one = torch.tensor([point], device=given[0].device)
+                    kept[row] = detached(picked(outputs, one, len(given[0])))
+        return outputs
+
+    return replace(problem, f=f), kept
+
+
+def _alike(given: list[torch.Tensor], own: list[torch.Tensor], points: int, rows: int) -> torch.Tensor:
+    """(points, rows), true where a few elements of all that `f` was given for a point are those of a row."""
+    same = torch.ones(points, rows, dtype=torch.bool, device=given[0].device)
+    for a, b in zip(given, own, strict=False):
+        if a.ndim and b.ndim and (len(a), len(b), a.shape[1:]) == (points, rows, b.shape[1:]):
+            step = max(1, b[0].numel() // _PLACES)
+            same &= (by_row(a.detach())[:, None, ::step] == by_row(b)[:, ::step]).all(2)
+    return same
+
+
+def _equal(given: Any, point: int, own: Any, row: int) -> bool:
+    """Whether what `f` was given for a point is what it gets for a row."""
+    pairs = zip(_tensors(given), _tensors(own), strict=False)
+    return all(torch.equal(a[point], b[row]) for a, b in pairs if a.ndim and b.ndim)
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    mapped(lambda t: found.append(t) or t, tree)
+    return found
+
+
+def as_probable(
+    model: Model,
+    batch: Sequence[Encoding],
+    target: Any,
+    output: str,
+    goals: Sequence[Goal],
+    problem: Problem,
+    answers: Sequence[Attribution],
+    kept: Mapping[int, Any],
+) -> list[list[bool]]:
+    """For each goal and row, whether the class that the model predicts is as probable at the baseline as at the input.
+
+    Only of a class that has a probability: not of a contrast, a function, or a number.
+    """
+    none = [[False] * problem.rows for _ in goals]
+    classes = [isinstance(aim and aim.index, int) for goal in goals for aim in goal.targets]
+    if callable(target) or problem.without is not None or not any(classes):
+        return none
+    inputs = torch.arange(problem.rows, device=answers[0].output.device) // (problem.rows // len(batch))
+    if output == "logit":
+        if len(kept) < problem.rows:
+            return none
+        chances = model.goals(batch, target, "probability", answers[0].outputs)
+    found = []
+    for k, (goal, answer) in enumerate(zip(goals, answers, strict=True)):
+        at_x, at_x0 = answer.output, answer.baseline_output
+        if output == "logit":
+            at_x = chances[k].select(answers[0].outputs, inputs.unique())[inputs]
+            each = [chances[k].select(kept[row], inputs[row : row + 1]) for row in range(problem.rows)]
+            at_x0 = torch.cat(each)  # one by one: what a task reads may be as wide as its batch needs
+        higher = (at_x0 >= at_x).tolist()
+        shown = [_is_shown(goal, i, target) for i in inputs.tolist()]
+        found.append([a and b for a, b in zip(higher, shown, strict=True)])
+    return found
+
+
+def _is_shown(goal: Goal, i: int, target: Any) -> bool:
+    """Whether a row's goal is a class that the model predicts, with a probability."""
+    aim, (prediction, probability) = goal.targets[i], goal.predictions[i]
+    return (
+        aim is not None
+        and isinstance(aim.index, int)
+        and probability is not None
+        and (target is None or aim.name == prediction)
+    )

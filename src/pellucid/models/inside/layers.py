@@ -1,0 +1,284 @@
+"""What is told of the inside of a model: what its layers, attention and parts of its embedding contributed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ...engine import hooks
+from ...errors import InputError, UnsupportedModel
+from ...numerics.attention.parts import Attention
+from ...problem import Attribution, Problem, Seen
+from ...status import Status
+from .attention_measures import MEASURES, attending, measured
+
+if TYPE_CHECKING:
+    from ..model import Model
+    from ..problems import Batch
+    from ..tasks import Goal
+
+CONTRIBUTIONS = {
+    "layers": "what each token contributed at the output of each layer: complete, layer by layer",
+    "heads": "what each attention probability contributed: a part of the whole",
+    "parts": "word, token type and position embeddings, a second answer beside the scores, complete together: its "
+    "baseline has the token types and positions of the first token",
+}
+
+
+def checked(detail: str | Sequence[str]) -> frozenset[str]:
+    """The details asked for. Raises InputError."""
+    asked = frozenset([detail] if isinstance(detail, str) else detail)
+    if unknown := asked - CONTRIBUTIONS.keys() - MEASURES.keys():
+        raise InputError(f"Found detail={sorted(unknown)}; expected any of {', '.join([*CONTRIBUTIONS, *MEASURES])}.")
+    return asked
+
+
+def stack(model: Model, names: Sequence[str] | None = None) -> list[nn.Module]:
+    """The layers of a model: the modules of these names, or the outermost list of modules, on the side that reads the
+    input, that is as long as the configuration says; else the longest. Of several the last: what a layer is made of may
+    stand in lists of its own (XLM), in the order in which it runs. Raises UnsupportedModel, InputError."""
+    if names is not None:
+        return [module_named(model.model, name) for name in names]
+    reader = model.reader
+    lists = [(n, m) for n, m in reader.named_modules() if isinstance(m, nn.ModuleList) and len(m)]
+    outer = [m for n, m in lists if not any(n.startswith(f"{other}.") for other, _ in lists if other != n)]
+    if not outer:
+        raise UnsupportedModel(
+            f"{type(model.model).__name__} has no list of layers (an nn.ModuleList); name the modules that are: "
+            "at=['path.to.layer', …]."
+        )
+    told = getattr(getattr(reader, "config", None), "num_hidden_layers", None)
+    layers = max(reversed(outer), key=lambda m: (len(m) == told, len(m)))
+    return [layer for item in layers for layer in (item if isinstance(item, nn.ModuleList) else [item])]
+
+
+def module_named(net: nn.Module, name: str) -> nn.Module:
+    """Raises InputError where there is none of that name."""
+    try:
+        return net.get_submodule(name)
+    except AttributeError as error:
+        near = [n for n, _ in net.named_modules() if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1] and n]
+        raise InputError(
+            f"Found at={name!r}; the model has no module of that name. Expected one of model.model.named_modules()"
+            + (f", such as {', '.join(map(repr, near[:3]))}." if near else ".")
+        ) from error
+
+
+@contextmanager
+def watching(
+    layers: Sequence[nn.Module], tokens: int, layer_outputs: bool, attention: bool, kind: str = "layer"
+) -> Iterator[list[Seen]]:
+    """Collects the layers' outputs (rows, tokens, hidden) and their attention probabilities, layer by layer.
+
+    kind: what the outputs are called: "layer", through which all of the text passes, or "module"."""
+    seen: list[Seen] = []
+    called: set[nn.Module] = set()
+
+    def note(layer: int, output: Any) -> None:
+        called.add(layers[layer])
+        if not layer_outputs:
+            return
+        h = output if isinstance(output, Tensor) else output[0]
+        if h.ndim != 3 or h.shape[1] < tokens:
+            raise UnsupportedModel(
+                f"Layer {layer} ({type(layers[layer]).__name__}) returned {tuple(h.shape)}, where (rows, {tokens} or "
+                "more tokens, hidden) was expected: this model changes the length of the text on its way, carries "
+                "several streams, or reads the texts of its task one after the other. Leave out 'layers', or name "
+                "modules that return one vector for each token: at=['path.to.layer', …]."
+            )
+        seen.append(Seen(kind, h, 2))
+
+    def attended(found: Attention) -> None:
+        queries, keys = found.probabilities.shape[-2:]
+        if queries != keys or keys < tokens:
+            raise UnsupportedModel(
+                f"Attention of shape {tuple(found.probabilities.shape)} was found for {tokens} tokens, where every "
+                "token attends to every token: sparse attention has no such matrix. Ask for detail=('layers',)."
+            )
+        seen.append(Seen("attention", found.probabilities, 4))
+
+    with attending(layers, attended) if attention else nullcontext(), hooks.read(layers, note):
+        yield seen
+    silent = next((i for i, layer in enumerate(layers) if layer not in called), None)
+    if silent is not None:
+        raise UnsupportedModel(
+            f"Layer {silent} ({type(layers[silent]).__name__}) was never called as a module in the forward pass, so "
+            "that nothing could be read of it. Name modules that are: at=['path.to.layer', …]."
+        )
+
+
+def fields(
+    model: Model, problem: Problem, detail: frozenset[str], answers: Sequence[Attribution], goals: Sequence[Goal]
+) -> list[list[dict[str, Any]]]:
+    """For each answer and each of its rows the fields of the Explanation that `detail` asks for."""
+    own = cast(Tensor, problem.tokens)
+    per_goal = "attention_x_gradient" in detail
+    layers = stack(model) if detail & MEASURES.keys() else []
+    measures = [] if per_goal else measured(layers, problem, detail)
+    found = []
+    for answer, goal in zip(answers, goals, strict=True):
+        if per_goal:
+            measures = measured(layers, problem, detail, goal)
+        _check_whole(model, answer)
+        rows = zip(own, measures, strict=True)
+        found.append([{**_told(answer, i, mine), **more} for i, (mine, more) in enumerate(rows)])
+    return found
+
+
+def in_parts(model: Model, problem: Problem, answer: Attribution) -> list[dict[str, Any]]:
+    """For each row of an answer whose inputs are the parts of the embedding: their scores by name (tokens,), and what
+    they add up to."""
+    names = part_names(model, list(other_embeddings(model, problem)))
+    found = []
+    for row, mine in enumerate(cast(Tensor, problem.mask)):
+        values = [v[row][mine].double().cpu() for v in answer.values]
+        size = lambda v: v if v.ndim < 2 else v.norm(dim=-1) if answer.reduction == "norm" else v.sum(-1)
+        scores = {name: size(v).numpy() for name, v in zip(names, values, strict=True)}
+        output, baseline_output = answer.output[row].item(), answer.baseline_output[row].item()
+        found.append(
+            {
+                "scores": scores,
+                "output": output,
+                "baseline_output": baseline_output,
+                "delta": output - baseline_output - sum(float(s.sum()) for s in scores.values()),
+                "status": answer.row_status[row] if answer.row_status else answer.status,
+                "passes": answer.row_passes[row] if answer.row_passes else answer.passes,
+            }
+        )
+    return found
+
+
+def _check_whole(model: Model, answer: Attribution) -> None:
+    """Raises UnsupportedModel where the scores add up, and what passed through one of the layers does not."""
+    layers = [c.double().flatten(1) for kind, c in answer.inside if kind == "layer"]
+    if not layers or answer.status not in (Status.EXACT, Status.ROUNDED):
+        return
+    values = torch.cat([v.double().flatten(1) for v in answer.values], 1)
+    whole, size = values.sum(1), values.abs().sum(1)
+    passed = torch.stack([c.sum(1) for c in layers])  # (layers, rows)
+    rounding = 256 * torch.finfo(passed.dtype).eps * (size + torch.stack([c.abs().sum(1) for c in layers]))
+    off = ((passed - whole).abs() > 0.01 * whole.abs() + rounding).nonzero()
+    if len(off):
+        i, row = off[0].tolist()
+        raise UnsupportedModel(
+            f"{float(passed[i, row]):.3g} of a change of {float(whole[row]):.3g} passed through the output of "
+            f"layer {i} of {type(model.model).__name__}; expected all of it. This model has another way for the "
+            "text to reach later layers (embeddings of their own, several streams). Leave out 'layers', or name "
+            "modules whose part of the change is wanted: at=['path.to.layer', …]."
+        )
+
+
+def _told(answer: Attribution, row: int, mine: Tensor) -> dict[str, Any]:
+    """What an answer tells of the inside, for a row's own tokens."""
+    where = mine.nonzero().squeeze(1)
+    found: dict[str, Any] = {}
+    layers = [c[row][where] for kind, c in answer.inside if kind in ("layer", "module")]
+    heads = [c[row][:, where][..., where] for kind, c in answer.inside if kind == "attention"]
+    if layers:
+        found["layers"] = torch.stack(layers).double().cpu().numpy()
+    if heads:
+        found["heads"] = torch.stack(heads).double().cpu().numpy()
+    return found
+
+
+def deepened(
+    model: Model, problem: Problem, batch: Batch, detail: frozenset[str], at: str | Sequence[str] | None
+) -> Problem:
+    """The same Problem, with its inputs and what it watches as `detail` and `at` ask.
+
+    at: a module's name: its activations become the input. Names: what "layers" reads. Raises InputError,
+    UnsupportedModel.
+    """
+    if isinstance(at, str):
+        problem = _at_module(model, problem, batch, module_named(model.model, at), at)
+    if "parts" in detail:
+        if isinstance(at, str) or len(problem.args) > 1:
+            raise InputError(
+                "Found detail='parts' for "
+                + (f"at={at!r}" if at else "a task of several sequences, or a model that looks ids up several times")
+                + "; expected the embeddings of one text. Leave 'parts' out."
+            )
+        problem = _in_parts(model, problem)
+    if detail & {"layers", "heads"}:
+        layers = stack(model, None if isinstance(at, str) else at)
+        tokens = batch.own.shape[1]
+        kind = "layer" if at is None or isinstance(at, str) else "module"
+        how = layers, tokens, "layers" in detail, "heads" in detail, kind
+        problem = replace(problem, watch=lambda: watching(*how))
+    return problem
+
+
+def _at_module(model: Model, problem: Problem, batch: Batch, module: nn.Module, name: str) -> Problem:
+    with torch.no_grad():
+        h, h0 = (hooks.output_of(module, lambda x=x: problem.outputs(x)) for x in (problem.x, problem.x0))
+    if h.shape[:2] != batch.own.shape:
+        raise InputError(
+            f"Found at={name!r}, whose output is {tuple(h.shape)}; expected {tuple(batch.own.shape)} + "
+            "(hidden,), an activation for each token."
+        )
+
+    def f(h: Tensor, *sequences: Any) -> Any:
+        with hooks.replaced(module, h):
+            return model.alone(*sequences)
+
+    tokens = {
+        "args": batch.sequences,
+        "mask": batch.own,
+        "groups": (batch.groups,),
+        "token_of": None,
+        "own_tokens": None,
+    }
+    return replace(problem, f=f, x=(h,), x0=(h0,), without=None, resumed=None, **tokens)
+
+
+def _in_parts(model: Model, problem: Problem) -> Problem:
+    """Word, token type and position embeddings as inputs of their own. Those of the baseline's types and positions are
+    those of the row's first token."""
+    x, (rows, tokens) = problem.x[0], problem.x[0].shape[:2]
+    others = other_embeddings(model, problem)
+    first = cast(Tensor, problem.mask).long().argmax(1)
+    values = [v.expand(rows, -1, -1) for v in others.values()]
+    at_first = [v[torch.arange(rows, device=v.device), first].unsqueeze(1).expand(-1, tokens, -1) for v in values]
+
+    def f(word: Tensor, *rest: Any) -> Any:
+        with ExitStack() as sites_:
+            for module, value in zip(others, rest, strict=False):
+                sites_.enter_context(hooks.replaced(module, value))
+            return problem.f(word, *rest[len(others) :])
+
+    return replace(
+        problem,
+        f=f,
+        x=(x, *values),
+        x0=(problem.x0[0], *at_first),
+        groups=problem.groups and (*problem.groups, *(torch.full_like(problem.groups[0], -1) for _ in values)),
+    )
+
+
+def other_embeddings(model: Model, problem: Problem) -> dict[nn.Module, Tensor]:
+    """The modules besides the word embedding that embed the same tokens, and what they return (1 or rows, tokens,
+    hidden)."""
+    tokens, hidden = problem.x[0].shape[1:]
+    modules = [m for m in model.model.modules() if isinstance(m, nn.Embedding) and m is not model.embedding]
+    found: dict[nn.Module, Tensor] = {}
+
+    def note(i: int, output: Tensor) -> None:
+        if output.ndim == 3 and output.shape[1:] == (tokens, hidden) and modules[i] not in found:
+            found[modules[i]] = output
+
+    with torch.no_grad(), hooks.read(modules, note):
+        problem.outputs(problem.x)
+    return found
+
+
+def part_names(model: Model, modules: Sequence[nn.Module]) -> list[str]:
+    """ "word", then "position", "token type" or the module's own name."""
+    names = {m: n.rsplit(".", 1)[-1] for n, m in model.model.named_modules()}
+    known = {"position": ("position", "pos", "wpe"), "token type": ("token_type", "segment")}
+    named = lambda n: next((k for k, parts in known.items() if any(p in n for p in parts)), n)
+    return ["word", *(named(names[m]) for m in modules)]

@@ -1,0 +1,179 @@
+"""Masked language models: what stands at a mask (Devlin et al. 2018, 1810.04805). One goal for each mask of a text.
+
+A candidate is put in the place of its mask and the text read again by the tokenizer: it must change that one token. So
+a word is found however the vocabulary writes it there: good, ##good, Ġgood, ▁good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError, UnknownTarget, UnsupportedModel
+from ...explanation import Target
+from ...problem import Select
+from ...token_text import shown
+from ..text.decoding import written_as
+from ..text.encoding import Encoding, encoded
+from ..text.filler import token_id
+from .target_names import contrasts, only_keys
+from .task import Asked, Goal, Inputs, Task, at, at_positions, by_function, checked, checked_output
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+PLACES = "masks"
+"""The name of the input that is 1 where a mask stands that is to be filled; it is read by the task's `run`, not by the
+model: a baseline may have more masks than the text."""
+
+_WAYS = (
+    "expected None (the predicted fill), a word that is one token of the vocabulary, its index, a contrast such as "
+    "'good - bad', or a mapping with one of these as 'fill' and with 'mask', the number of a mask from 0"
+)
+
+
+def fills(model: Model, x: Tensor | None, inputs: Inputs) -> Tensor:
+    """The logits at the masks only, (rows, masks, vocabulary); a row with fewer masks repeats other positions."""
+    masked = inputs[PLACES] > 0
+    given = {name: value for name, value in inputs.items() if name != PLACES}
+    logits = at_positions(model.forward(given, x), given, "vocabulary")
+    order = torch.argsort(masked.int(), dim=1, descending=True, stable=True)[:, : int(masked.sum(1).max())]
+    return logits.gather(1, order.unsqueeze(2).expand(-1, -1, logits.shape[2]))
+
+
+def with_masks(model: Model, items: Sequence[Any], truncate: bool, max_new_tokens: int) -> list[Encoding]:
+    """Texts with masks, which stay as they are in every baseline. Raises InputError where a text has none."""
+    mask = getattr(model.tokenizer, "mask_token_id", None)
+    if mask is None:
+        raise UnsupportedModel(
+            "This tokenizer has no mask token, which the task 'fill-mask' needs; expected a tokenizer with mask_token."
+        )
+    found = []
+    for i, encoding in enumerate(encoded(model, items, truncate)):
+        if mask not in encoding.ids:
+            cut = " (or none is left of it after truncation)" if truncate else ""
+            raise InputError(
+                f"Input {i} ({encoding.text!r:.60}) has no mask{cut}; expected {model.tokenizer.mask_token!r} where a "
+                "word is to be found, as this tokenizer writes it."
+            )
+        sequence = {**encoding.sequences[0], PLACES: [int(i == mask) for i in encoding.ids]}
+        tokens = tuple(replace(t, special=True, word=None) if t.id == mask else t for t in encoding.tokens)
+        if all(t.special for t in tokens):
+            raise InputError(
+                f"Input {i} ({encoding.text!r:.60}) has nothing beside its mask; expected a text around it."
+            )
+        found.append(replace(encoding, tokens=tokens, sequences=(sequence,)))
+    return found
+
+
+def fill_goals(asked: Asked, logits: Tensor) -> list[Goal]:
+    """For each mask its predicted fill, a candidate, or a contrast of two. logits (rows, masks, vocabulary)."""
+    checked(logits)
+    checked_output(asked.output, asked.target)
+    if callable(asked.target):
+        select, name = by_function(asked.target)
+        return [Goal(select, [Target(name)] * asked.rows, [(None, None)] * asked.rows)]
+    mask = asked.tokenizer.mask_token_id
+    places = [[i for i, t in enumerate(e.tokens) if t.id == mask] for e in asked.encodings]
+    fill, only = _specified(asked.target, min(map(len, places)))
+    numbers = range(max(map(len, places))) if only is None else [only]
+    return [_goal(asked, logits, k, [p[k] if k < len(p) else None for p in places], fill) for k in numbers]
+
+
+def _specified(target: Any, masks: int) -> tuple[Any, int | None]:
+    """The fill that is meant, and the mask, None for all of them. Raises UnknownTarget."""
+    if not isinstance(target, Mapping):
+        return target, None
+    spec = only_keys(target, ("fill", "mask"))
+    only = spec.get("mask")
+    if only is not None and (not isinstance(only, int) or isinstance(only, bool) or not 0 <= only < masks):
+        raise UnknownTarget(f"Found mask={only!r}; expected the number of a mask, from 0 to {masks - 1}.")
+    return spec.get("fill"), only
+
+
+def _goal(asked: Asked, logits: Tensor, k: int, places: Sequence[int | None], fill: Any) -> Goal:
+    """The goal of the k-th mask, which stands at one of each row's tokens, or at none."""
+    tokenizer, most = asked.tokenizer, logits.shape[2]
+    chances = logits[:, k].detach().double().softmax(1).max(1)
+    plus, minus, targets, predictions = [], [], [], []
+    for row, place in enumerate(places):
+        best, p = int(chances.indices[row]), chances.values[row].item()
+        predictions.append((name_of(tokenizer, best), p))
+        found = (
+            (best, None) if fill is None or place is None else _pair(tokenizer, asked.encodings[row], place, fill, most)
+        )
+        plus.append(found[0])
+        minus.append(found[0] if found[1] is None else found[1])
+        targets.append(None if place is None else _target(tokenizer, found, place))
+    contrast = any(isinstance(t, Target) and isinstance(t.index, tuple) for t in targets)
+    number = lambda values: torch.tensor(values, device=logits.device)
+    select = _read(k, at(number(plus), number(minus) if contrast else None), asked.output == "probability")
+    return Goal(select, targets, predictions)
+
+
+def _read(k: int, pick: Select, probability: bool) -> Select:
+    """What `pick` takes from the logits, or the probabilities, at each row's k-th mask."""
+
+    def select(out: Tensor, which: Tensor) -> Tensor:
+        own = out[:, min(k, out.shape[1] - 1)]  # where no row that is asked has so many, the number is not looked at
+        return pick(own.softmax(1) if probability else own, which)
+
+    return select
+
+
+def _target(tokenizer: Any, found: tuple[int, int | None], place: int) -> Target:
+    plus, minus = found
+    if minus is None:
+        return Target(name_of(tokenizer, plus), plus, place)
+    return Target(f"{name_of(tokenizer, plus)} - {name_of(tokenizer, minus)}", (plus, minus), place)
+
+
+def name_of(tokenizer: Any, index: int) -> str:
+    """A token as a person reads it."""
+    text = tokenizer.decode([index]).strip()
+    return text if text and "\ufffd" not in text else shown(written_as(tokenizer, index))
+
+
+# ---------------------------------------------------------------------------------------------- words to vocabulary
+
+
+def _pair(tokenizer: Any, encoding: Encoding, place: int, fill: Any, most: int) -> tuple[int, int | None]:
+    """The index of a candidate, or the two of a contrast. most: how many indices there are. Raises UnknownTarget."""
+    if isinstance(fill, int) and not isinstance(fill, bool) and 0 <= fill < most:
+        return fill, None
+    if not isinstance(fill, str) or not fill.strip():
+        raise UnknownTarget(f"Found target={fill!r:.60}; {_WAYS}.")
+    if (one := _candidate(tokenizer, encoding, place, fill)) is not None:
+        return one, None
+    for first, second in contrasts(fill):
+        a, b = (_candidate(tokenizer, encoding, place, word) for word in (first, second))
+        if a is not None and b is not None:
+            return a, b
+    pieces = {w: tokenizer.tokenize(w.strip()) for w in (fill, *(w for both in contrasts(fill) for w in both))}
+    shown = "; ".join(f"{word!r:.40} is {', '.join(map(repr, p)) or 'nothing'}" for word, p in pieces.items())
+    raise UnknownTarget(
+        f"Found target={fill!r:.60}, which is not one token of this vocabulary at the mask ({shown:.300}); {_WAYS}."
+    )
+
+
+def _candidate(tokenizer: Any, encoding: Encoding, place: int, word: str) -> int | None:
+    """The index that a word has in the place of the mask, or as the vocabulary writes it, or by itself, if any."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    token = encoding.tokens[place]
+    parts = [encoding.text] if isinstance(encoding.text, str) else list(encoding.text)
+    if token.span is not None:
+        start, end = token.span
+        parts[token.segment] = parts[token.segment][:start] + word.strip() + parts[token.segment][end:]
+        ids = list(tokenizer(*parts, verbose=False)["input_ids"])
+        rest = max(i for i, t in enumerate(encoding.tokens) if not t.special or i == place) + 1
+        alike = ids[:place] == encoding.ids[:place] and ids[place + 1 : rest] == encoding.ids[place + 1 : rest]
+        if alike and len(ids) >= rest and ids[place] not in (unknown, *tokenizer.all_special_ids):
+            return ids[place]
+    return token_id(word.strip(), tokenizer)
+
+
+FILL_MASK = Task("fill-mask", ("ForMaskedLM",), "AutoModelForMaskedLM", fills, fill_goals, with_masks, places=PLACES)

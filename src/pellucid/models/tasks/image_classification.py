@@ -1,0 +1,205 @@
+"""Image classification: the logit of a label, attributed to the patches that a model cuts an image into.
+
+The input of the Problem is the output of the patch embedding (rows, patches, hidden); of a convolutional network, the
+map that its first convolution makes, whose places look at patches that may overlap. The baseline is that of an image
+without content. A token is a patch, and its text is "row,column".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...engine import hooks
+from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel
+from ...explanation import Token
+from ..modality import Modality, Sequences
+from ..text.encoding import Encoding
+from ..text.inputs import Form
+from .task import Task, one_sequence
+from .text_classification import class_logits, label_goals
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+PIXELS = "pixel_values"
+
+
+def images(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
+    """Images (PIL, arrays (height, width, channels), or paths of files) as pixels (channels, height, width)."""
+    found: list[Encoding] = []
+    grid = _grids(model)
+    for i, item in enumerate(items):
+        image, name = _opened(item, i)
+        pixels = _pixels(model, image)
+        rows, columns = grid(pixels)
+        places = [(r, c) for r in range(rows) for c in range(columns)]
+        tokens = tuple(Token(f"{r},{c}", k, None, False, k) for k, (r, c) in enumerate(places))
+        found.append(Encoding(name, ({PIXELS: pixels},), tokens, kind=tuple(pixels.shape)))
+    return found
+
+
+def _opened(item: Any, i: int) -> tuple[Any, str]:
+    """The image, and what it is called. Raises InputError, MissingExtra."""
+    if isinstance(item, (str, PathLike)):
+        try:
+            from PIL import Image, UnidentifiedImageError
+        except ImportError as error:
+            raise MissingExtra("Reading an image file needs Pillow: pip install 'pellucid[images]'") from error
+        try:
+            with Image.open(item) as file:
+                return file.convert("RGB"), fspath(item)
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(
+                f"Could not read input {i} ({fspath(item)!r:.80}) as an image: {error}. Expected a path of one."
+            ) from error
+    if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.size:
+        return item if item.ndim == 3 else np.stack([item] * 3, -1), f"image {item.shape[1]}×{item.shape[0]}"
+    if not isinstance(item, np.ndarray) and hasattr(item, "convert"):  # a PIL image
+        picture = item.convert("RGB")
+        return picture, f"image {picture.width}×{picture.height}"
+    what = f"an array {item.shape}" if isinstance(item, np.ndarray) else repr(item)[:80]
+    raise InputError(
+        f"Found {what} as input {i}; expected an image: a PIL image, a NumPy array (height, width, channels), or the "
+        "path of an image file."
+    )
+
+
+def _pixels(model: Model, image: Any) -> Tensor:
+    """(channels, height, width), as the model's processor makes them."""
+    try:
+        pixels = np.asarray(model.tokenizer(image, return_tensors="np")[PIXELS][0])
+    except (TypeError, ValueError, KeyError) as error:
+        raise UnsupportedModel(
+            f"The image processor {type(model.tokenizer).__name__} could not read an image ({error!s:.200}); expected "
+            "one of transformers', such as AutoImageProcessor.from_pretrained(name): pellucid.Model(model, processor)."
+        ) from error
+    if pixels.ndim != 3:
+        raise UnsupportedModel(f"The image processor made pixels {pixels.shape}; expected (channels, height, width).")
+    return torch.as_tensor(pixels)
+
+
+def _cutter(net: nn.Module) -> nn.Conv2d | None:
+    """The convolution that cuts an image into patches: the first one."""
+    return next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+
+
+def _grids(model: Model) -> Callable[[Tensor], tuple[int, int]]:
+    """How many rows and columns of patches the first convolution makes of pixels (channels, height, width), where the
+    model calls it: some pad an image first."""
+    cutter = _cutter(model.model)
+    if cutter is None:
+        raise UnsupportedModel(f"{type(model.model).__name__} has no convolution that cuts an image into patches.")
+    known: dict[Any, tuple[int, int]] = {}
+
+    def grid(pixels: Tensor) -> tuple[int, int]:
+        if pixels.shape not in known:
+            with model.borrowed(), torch.no_grad():
+                shape = hooks.output_of(cutter, lambda: model.model(**_given(model, pixels[None]))).shape
+            known[pixels.shape] = shape[-2], shape[-1]
+        return known[pixels.shape]
+
+    return grid
+
+
+def _given(model: Model, pixels: Tensor) -> dict[str, Tensor]:
+    return {PIXELS: pixels.to(next(model.model.parameters()))}
+
+
+def _patch_embedding(model: Model) -> nn.Module:
+    """The module that everything known of an image goes through as one vector for each patch: the first that returns
+    them one after the other, or else the convolution that returns them as a map. Found by running the model on two
+    images, an empty one and one of noise."""
+    size = getattr(getattr(model.model, "config", None), "image_size", None) or 224
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    pixels = torch.stack([_pixels(model, image) for image in (np.zeros_like(noise), noise)])
+    patches = math.prod(_grids(model)(pixels[0]))
+    given = _given(model, pixels)
+    differ = lambda out: isinstance(out, Tensor) and len(out) == 2 and not torch.equal(out[0], out[1])
+    are_patches = lambda out: differ(out) and out.ndim == 3 and out.shape[1] == patches
+    with model.borrowed(), torch.no_grad():
+        first = hooks.first_that(model.model, are_patches, lambda: model.model(**given))
+        candidates = [m for m in (first, _cutter(model.model)) if m is not None]
+        found = next((m for m in candidates if _decides(model, m, given)), None)
+    if found is None:
+        raise UnsupportedModel(
+            f"No module of {type(model.model).__name__} returns one vector per patch ({patches} of them, as rows × "
+            "patches × hidden or as a map) that is all the model knows of an image, so there are no patches to "
+            "attribute to. Name a module that returns patches: pellucid.Model(..., embeddings='name'); or attribute to "
+            "pixels: pellucid.attribute(lambda x: model(pixel_values=x).logits, x, target=0)."
+        )
+    return found
+
+
+def _decides(model: Model, module: nn.Module, given: dict[str, Tensor]) -> bool:
+    """Whether the answers to two images are exchanged where what the module returns for them is."""
+    exchanged = hooks.output_of(module, lambda: model.model(**given)).flip(0)
+    logits = class_logits(model.model(**given), given)
+    with hooks.replaced(module, hooks.as_tokens(exchanged)):
+        found = class_logits(model.model(**given), given)
+    return torch.allclose(found, logits.flip(0), rtol=1e-3, atol=1e-3 * float((logits[0] - logits[1]).abs().max()))
+
+
+def _stacked(model: Model, encodings: Sequence[Encoding]) -> tuple[Sequences, tuple[Tensor, ...]]:
+    pixels = torch.stack([torch.as_tensor(e.sequences[0][PIXELS]) for e in encodings])
+    own = torch.ones(len(encodings), len(encodings[0]), dtype=torch.bool, device=model.device)
+    return (_given(model, pixels),), (own,)
+
+
+def _empty(model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ...], x: Tensor, kept: Tensor) -> Tensor:
+    """The patches of an image without content. spec: "zero" (pixels that are 0 after normalisation), "mean" (the
+    image's mean colour), or a tensor: pixels, or the embeddings of patches."""
+    (pixels,) = (s[PIXELS] for s in sequences)
+    if isinstance(spec, Tensor):
+        if _fits(spec, x) and not _fits(spec, pixels):
+            return spec.to(x).expand_as(x)
+        if not _fits(spec, pixels):
+            raise UnknownBaseline(
+                f"Found a baseline tensor of shape {tuple(spec.shape)}; expected one that fits "
+                f"{tuple(pixels.shape[1:])} (pixels: channels, height, width) or {tuple(x.shape[1:])} (embeddings: "
+                "patches, hidden)."
+            )
+        return model.embedded({PIXELS: spec.to(pixels).expand_as(pixels)})
+    if spec == "zero":
+        return model.embedded({PIXELS: torch.zeros_like(pixels)})
+    if spec == "mean":
+        return model.embedded({PIXELS: pixels.mean((2, 3), keepdim=True).expand_as(pixels)})
+    raise UnknownBaseline(
+        f"Found baseline={spec!r:.60}; for an image expected 'zero' ('mask' is the same), 'mean', or a tensor of "
+        "pixels."
+    )
+
+
+def _fits(spec: Tensor, like: Tensor) -> bool:
+    sizes = zip(reversed(spec.shape), reversed(like.shape), strict=False)
+    return spec.ndim <= like.ndim and all(a in (1, b) for a, b in sizes)
+
+
+IMAGE = Modality("AutoImageProcessor", PIXELS, _patch_embedding, _stacked, _empty)
+
+SHOWN = Form(
+    ({"image": ("image", "img", "picture", "photo", "file", "path", "image_path")},),
+    "an image: a PIL image, a NumPy array (height, width, channels), the path of an image file, or a mapping "
+    "{'image': …, 'label': …}",
+    made=lambda parts: parts["image"],
+    labels=("label", "labels", "fine_label", "coarse_label", "class", "category"),
+    ids=False,
+)
+
+IMAGE_CLASSIFICATION = Task(
+    "image-classification",
+    ("ForImageClassification", "ForImageClassificationWithTeacher"),
+    "AutoModelForImageClassification",
+    one_sequence(class_logits),
+    label_goals,
+    images,
+    SHOWN,
+    reads=IMAGE,
+)

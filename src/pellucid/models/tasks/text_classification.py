@@ -1,0 +1,91 @@
+"""Text classification: one of several labels, several at once, or a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import UnsupportedModel
+from ...explanation import Target
+from ...problem import Select
+from ..text.groups import closing_up
+from .target_names import label_index, named_labels
+from .task import Asked, Goal, Inputs, Task, at, by_function, checked, checked_output, described, field, one_sequence
+
+MULTI_LABEL = "multi_label_classification"
+
+
+def class_logits(outputs: Any, inputs: Inputs) -> Tensor:
+    """The logits (rows, classes) in a tensor, a tuple or a mapping. Raises UnsupportedModel."""
+    rows = len(next(iter(inputs.values())))
+    found = field(outputs, "logits")
+    if isinstance(found, Tensor) and found.ndim == 1 and found.shape[0] == rows:
+        found = found.unsqueeze(1)
+    if not isinstance(found, Tensor) or found.ndim != 2 or found.shape[0] != rows or not found.is_floating_point():
+        raise UnsupportedModel(
+            f"The model returned {described(outputs, found)} for {rows} texts; expected logits of shape ({rows}, "
+            "classes), as a tensor, the first of a tuple, or the field 'logits'."
+        )
+    return found
+
+
+def label_goals(asked: Asked, logits: Tensor) -> list[Goal]:
+    """One goal: the most probable class, a label, an index, a contrast or a function of the logits (rows, classes)."""
+    checked(logits)
+    checked_output(asked.output, asked.target)
+    names = named_labels(asked.labels, logits.shape[1])
+    apart = logits.shape[1] == 1 or asked.problem_type == MULTI_LABEL
+    select, targets = resolve(asked.target, names, logits)
+    if asked.output == "probability":
+        return [Goal(_of_probabilities(select, apart), targets, predicted(names, logits, apart))]
+    return [Goal(select, targets, predicted(names, logits, apart))]
+
+
+def predicted(names: tuple[str, ...], logits: Tensor, apart: bool = False) -> list[tuple[str | None, float | None]]:
+    """The most probable class of each row and its probability; for a single output, its name and None.
+
+    apart: every class has a probability of its own, as where several labels hold at once.
+    """
+    if logits.shape[1] == 1:
+        return [(names[0], None)] * len(logits)
+    best = probabilities(logits.detach().double(), apart).max(1)
+    return [(names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def probabilities(logits: Tensor, apart: bool) -> Tensor:
+    """(…, classes): the sigmoid of each logit where classes are apart, and else their softmax."""
+    return logits.sigmoid() if apart else logits.softmax(-1)
+
+
+def resolve(spec: Any, labels: tuple[str, ...], logits: Tensor) -> tuple[Select, list[Target]]:
+    """The target's scalar per row, and its name in each row. `logits` (rows, classes) are those at the input."""
+    rows = len(logits)
+    if callable(spec):
+        select, name = by_function(spec)
+        return select, [Target(name)] * rows
+    if spec is None:
+        index = logits.detach().argmax(1)
+        return at(index), [Target(labels[i], i) for i in index.tolist()]
+    plus, minus = label_index(spec, labels)
+    every = lambda label: torch.full((rows,), label, device=logits.device)
+    if minus is None:
+        return at(every(plus)), [Target(labels[plus], plus)] * rows
+    name = f"{labels[plus]} - {labels[minus]}"
+    return at(every(plus), every(minus)), [Target(name, (plus, minus))] * rows
+
+
+def _of_probabilities(select: Select, apart: bool) -> Select:
+    return lambda out, which: select(probabilities(out, apart), which)
+
+
+TEXT_CLASSIFICATION = Task(
+    "text-classification",
+    ("ForSequenceClassification",),
+    "AutoModelForSequenceClassification",
+    one_sequence(class_logits),
+    label_goals,
+    without=closing_up,
+    windows="mean",
+)

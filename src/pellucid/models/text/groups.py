@@ -1,0 +1,126 @@
+"""Which tokens are removed together, and what a text is without them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError, UnknownBaseline
+from ...token_text import shown
+from .encoding import Encoding
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+_SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’»)\]]*\s+)|(?:[。！？]+[」』”’）]*)|\n+""")
+
+
+def grouped(spec: Any, encoding: Encoding) -> list[int]:
+    """The group of each token, numbered from 0 in the order of the text; −1 for special tokens.
+
+    spec: see `types.Groups`. Raises InputError, naming the token that is in no group or in two.
+    """
+    if spec is None or spec == "token":
+        return _numbered([None if t.special else i for i, t in enumerate(encoding.tokens)])
+    if spec == "word":
+        return _numbered([None if t.special else (t.segment, t.word) for t in encoding.tokens])
+    if spec == "sentence":
+        return _numbered(_sentences(encoding))
+    lists = spec(encoding.tokens) if callable(spec) else spec
+    if isinstance(lists, str) or not isinstance(lists, Sequence):
+        raise InputError(
+            f"Found groups={lists!r:.60}; expected 'token', 'word', 'sentence', a list of lists of token indices such "
+            "as [[1, 2], [3]], or a function from the tokens to such lists."
+        )
+    return _from_lists(lists, encoding)
+
+
+def _numbered(keys: Sequence[Any]) -> list[int]:
+    number: dict[Any, int] = {}
+    return [-1 if key is None else number.setdefault(key, len(number)) for key in keys]
+
+
+def _sentences(encoding: Encoding) -> list[tuple[int, int] | None]:
+    """A sentence ends at . ! ? or … before white space, at 。！？, and at the end of a line."""
+    parts = (encoding.text,) if isinstance(encoding.text, str) else encoding.text
+    ends = [[m.end() for m in _SENTENCE_END.finditer(part)] for part in parts]
+    return [
+        None if t.special or t.span is None else (t.segment, sum(end <= t.span[0] for end in ends[t.segment]))
+        for t in encoding.tokens
+    ]
+
+
+def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
+    found = [-1] * len(encoding)
+    for number, group in enumerate(lists):
+        if not isinstance(group, Sequence) or isinstance(group, str) or not group:
+            raise InputError(f"Found group {number} = {group!r:.60}; expected a list of at least one token index.")
+        for i in group:
+            if not isinstance(i, int) or isinstance(i, bool) or not 0 <= i < len(encoding):
+                raise InputError(
+                    f"Found {i!r} in group {number}; expected a token's index, from 0 to {len(encoding) - 1}, as the "
+                    "explanation's tokens are numbered."
+                )
+            name = repr(shown(encoding.tokens[i].text))
+            if encoding.tokens[i].special:
+                raise InputError(
+                    f"Found token {i} ({name}) in group {number}; expected none of the tokens that the tokenizer "
+                    "added, because they stay. Leave it out."
+                )
+            if found[i] >= 0:
+                raise InputError(
+                    f"Groups overlap: token {i} ({name}) is in group {found[i]} and in group {number}; expected every "
+                    "token in exactly one. Take it out of one of them."
+                )
+            found[i] = number
+    for i, token in enumerate(encoding.tokens):
+        if found[i] < 0 and not token.special:
+            raise InputError(
+                f"Groups leave tokens out: token {i} ({shown(token.text)!r}) is in none; expected every token in "
+                "exactly one. Add it to a group, or give it one of its own."
+            )
+    return found
+
+
+def closing_up(model: Model, special: Tensor) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
+    """`(args, keep) → outputs`: the model on what `keep` leaves of a text, as `shortener`.
+
+    special: (rows, tokens), those that stay. Raises UnknownBaseline where a row has none, so that nothing may be left.
+    """
+    if not special.any(1).all():
+        raise UnknownBaseline(
+            "Found baseline='delete' for a tokenizer that adds no special tokens, so that nothing would be left of the "
+            "text; expected at least one token that stays. Use 'mask', 'pad', 'zero' or 'mean'."
+        )
+    return shortener(model.alone)
+
+
+def shortener(run: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
+    """`(args, keep) → outputs`: the model on what `keep` (n, tokens) leaves of the batch, closed up.
+
+    run: batch → outputs (rows, …), the model on its own ids. Inputs that begin with the shape of the ids move together.
+    Texts of one length go through together, so there is no padding: the answers are those of the shorter texts alone,
+    whichever side the tokenizer pads and however the model counts positions.
+    """
+
+    def without(args: tuple[Any, ...], keep: Tensor) -> Tensor:
+        (batch,) = args
+        count = keep.sum(1)
+        parts, places = [], []
+        for width in count.unique().tolist():
+            rows = (count == width).nonzero().squeeze(1)
+            part = {
+                name: value[rows][keep[rows]].view(len(rows), width, *value.shape[2:])
+                if value.shape[:2] == keep.shape
+                else value[rows]
+                for name, value in batch.items()
+            }
+            parts.append(run(part))
+            places.append(rows)
+        return torch.cat(parts)[torch.cat(places).argsort()]
+
+    return without

@@ -1,0 +1,319 @@
+"""One input from what a user passes: a text, a pair, token ids, or a row of a data set, whose true label is kept.
+
+A row is a mapping of columns. A task names the parts that its inputs have, and the columns that hold each in the data
+sets of the world (`Form.layouts`); a column that is neither one of these, nor a label, nor known to be beside the point
+is an error. A batch (a list that a loader yields, columns of several values, ids of several rows) is several inputs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from numbers import Number
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from ...errors import InputError
+
+if TYPE_CHECKING:
+    from .encoding import Encoding
+
+Names = tuple[str, ...]
+
+TEXT: Names = (
+    *("text", "sentence", "content", "review", "review_body", "comment", "comment_text", "tweet", "utterance", "post"),
+    *("verse_text", "headline", "document", "article", "body", "passage", "description", "message", "statement"),
+    *("query", "question", "claim", "premise", "sentence1", "context", "title"),
+)
+"""Columns that hold a text, the likeliest first: where a row has two of them that are no pair, nothing is guessed."""
+PAIRS = (
+    *(("question", "context"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("text", "text_pair")),
+    *(("question1", "question2"), ("question", "sentence"), ("question", "passage"), ("question", "answer")),
+    *(("question", "text"), ("query", "passage"), ("query", "document"), ("query", "text"), ("query", "answer")),
+    *(("text1", "text2"), ("text_a", "text_b"), ("sentence_A", "sentence_B"), ("sentence_a", "sentence_b")),
+    *(("sentence", "sentence_pair"), ("anchor", "positive"), ("claim", "evidence"), ("passage", "question")),
+)
+LABELS: Names = (
+    *(
+        "label",
+        "labels",
+        "gold_label",
+        "label_text",
+        "label_name",
+        "target",
+        "class",
+        "category",
+        "sentiment",
+        "emotion",
+    ),
+    *("intent", "score", "similarity_score", "relatedness_score", "stars", "rating", "polarity", "is_duplicate"),
+    *("coarse_label", "fine_label", "entailment_judgment", "answer"),
+)
+_PLAIN = frozenset({"label", "labels", "gold_label", "tags", "answers", "answer", "answerKey", "target"})
+"""Columns that hold the label where a row has others too; of two others, a coarse and a fine one, none is taken."""
+ASIDE = frozenset(
+    "title genre source url split_type activity_label ctx_a ctx_b "
+    "lang language date time timestamp created_at user username author domain split phrase_id "
+    "attention_mask token_type_ids position_ids special_tokens_mask offset_mapping length word_ids "
+    "overflow_to_sample_mapping num_truncated_tokens".split()
+)
+_BY_TOKEN = ("attention_mask", "token_type_ids", "position_ids", "bbox")
+_NUMBERING = re.compile(r"(?:^|_)(?:id|idx|ind|index|uid|guid)$|ID$|^__|_parse$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Token ids that go into the model as they are. inputs: a list of ints per name. texts: what they may be of."""
+
+    inputs: Mapping[str, list[Any]]
+    texts: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Given:
+    """item: as a task's `encode` takes it. label: the true one, as the row has it. parts: what the row says by name."""
+
+    item: Any
+    label: Any = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _one_or_two(parts: Mapping[str, Any]) -> Any:
+    return (parts["text"], parts["text_pair"]) if "text_pair" in parts else parts["text"]
+
+
+def _by_index(label: Any, given: Given, encoding: Encoding, labels: Names) -> Any:
+    return label_named(label, labels)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the inputs of a task may be.
+
+    layouts: each a way to say an input: for each part the columns that may hold it, the likeliest first.
+    says: what is expected, for an error. optional: parts that may be left out. listed: parts that are a list in one
+    input; all others are a text. labels: columns of the true label. made: parts → the item that the task reads.
+    named: `(label, given, encoding, the model's labels) -> name`, a tuple of names where every token has one.
+    ids: whether token ids may be given instead.
+    """
+
+    layouts: tuple[Mapping[str, Names], ...]
+    says: str
+    optional: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
+    labels: Names = LABELS
+    made: Callable[[Mapping[str, Any]], Any] = dict
+    named: Callable[[Any, Given, Encoding, Names], Any] = _by_index
+    ids: bool = True
+
+    def layout(self, row: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+        """For each part the column that holds it, by the layout that leaves the fewest columns over; and those.
+        Nothing, and all of them, where no layout fits."""
+        told = [name for name, value in row.items() if value is not None]
+        found: list[tuple[dict[str, str], list[str]]] = [({}, told)]
+        for layout in (*self.layouts, *([{"input_ids": ("input_ids",)}] if self.ids else [])):
+            columns = {p: next((n for n in names if n in told), None) for p, names in layout.items()}
+            if all(c is not None or p in self.optional for p, c in columns.items()) and any(columns.values()):
+                used = {p: c for p, c in columns.items() if c is not None}
+                found.append((used, [n for n in told if n not in used.values() and not self._aside(n, used)]))
+        fitting = found[1:] or found
+        return min(fitting, key=lambda f: (len(f[1]), -len(f[0])))
+
+    def _aside(self, name: str, used: Mapping[str, str]) -> bool:
+        known = name in self.labels or name in ASIDE or bool(_NUMBERING.search(name))
+        text = name in TEXT or name == "bbox" or any(name in pair for pair in PAIRS)
+        return known or name == "input_ids" or ("input_ids" in used and text)
+
+
+TEXT_OR_PAIR = Form(
+    ({"text": TEXT}, *({"text": (a,), "text_pair": (b,)} for a, b in PAIRS)),
+    "a text, a pair ('a', 'b'), or a mapping such as {'text': …, 'text_pair': …} or {'question': …, 'context': …}",
+    made=_one_or_two,
+)
+
+
+# ------------------------------------------------------------------------------------------------------- one input
+
+
+def read(item: Any, form: Form, number: int) -> Given:
+    """One input, as its task reads it. Raises InputError."""
+    named = getattr(item, "_asdict", None)  # a named tuple is a mapping
+    item = item if named is None else named()
+    if isinstance(item, tuple) and len(item) == 2 and _is_number(item[1]):
+        return Given(read(item[0], form, number).item, item[1])
+    if form.ids and _are_ids(item):
+        return Given(Ids({"input_ids": _ints(item)}))
+    if isinstance(item, list):
+        raise InputError(
+            f"Found the list {item!r:.80} as input {number}; expected {form.says}. A pair is a tuple, ('a', 'b'), and "
+            "several texts are one list, without lists in it."
+        )
+    if not isinstance(item, Mapping):
+        return Given(item)
+    columns, left = form.layout(item)
+    if left or not columns:
+        found = f"the key {', '.join(map(repr, left))} in " if columns else ""
+        raise InputError(
+            f"Found {found}{dict(item)!r:.120} as input {number}; expected {form.says}. Known keys: {_known(form)}; "
+            f"and for the true label {', '.join(form.labels[:4])}, …"
+        )
+    parts = {part: item[name] for part, name in columns.items()}
+    names = [n for n in form.labels if item.get(n) is not None and n not in columns.values()]
+    label = item[names[0]] if names and (len(names) == 1 or names[0] in _PLAIN) else None
+    if "input_ids" in item and form.ids:
+        return Given(_ids(item, parts), label)
+    for part, value in parts.items():
+        if part not in form.listed and not isinstance(value, str) and form.made is not dict:
+            raise InputError(f"Found {value!r:.60} as {columns[part]!r} of input {number}; expected a text.")
+    return Given(form.made(parts), label, parts)
+
+
+def _known(form: Form) -> str:
+    """The columns of a form's layouts, for a message."""
+    names = [n for layout in form.layouts for p in layout for n in layout[p][:8]]
+    return ", ".join(dict.fromkeys([*names, *(["input_ids"] if form.ids else [])]))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Number, np.generic)) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0)
+
+
+def _are_ids(item: Any) -> bool:
+    """Whether this is the token ids of one input: integers one after the other, or as the only row of a tensor."""
+    if isinstance(item, (Tensor, np.ndarray)):
+        whole = item.dtype.kind in "iu" if isinstance(item, np.ndarray) else not _fractional(item)
+        return whole and (item.ndim == 1 or (item.ndim == 2 and len(item) == 1)) and len(item) > 0
+    return isinstance(item, list) and bool(item) and all(isinstance(i, (int, np.integer)) for i in item)
+
+
+def _fractional(t: Tensor) -> bool:
+    return t.is_floating_point() or t.is_complex() or t.dtype.itemsize == 1
+
+
+def _ints(values: Any) -> list[Any]:
+    plain = values.tolist() if isinstance(values, (Tensor, np.ndarray)) else list(values)
+    one = plain[0] if len(plain) == 1 and isinstance(plain[0], list) else plain
+    return [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in one]
+
+
+def _ids(item: Mapping[str, Any], parts: Mapping[str, Any]) -> Ids:
+    """The ids of a row, and what else it says of each of them; without padding, as the attention mask tells it."""
+    inputs = {"input_ids": _ints(item["input_ids"])}
+    n = len(inputs["input_ids"])
+    for name, values in item.items():
+        if name in ASIDE - {"offset_mapping", "word_ids", "special_tokens_mask"} or name == "bbox":
+            each = _ints(values) if isinstance(values, (list, tuple, Tensor, np.ndarray)) else []
+            if name in _BY_TOKEN and len(each) != n:
+                raise InputError(f"Found {len(each)} of {name!r} for {n} token ids; expected one for each.")
+            if len(each) == n:
+                inputs[name] = each
+    own = [bool(i) for i in inputs.get("attention_mask", [1] * n)]
+    if not any(own) or not all(own[own.index(True) : n - own[::-1].index(True)]):
+        raise InputError(
+            f"Found the attention mask {[int(i) for i in own]!r:.80}, which hides token ids that are no padding; "
+            "expected 0 before the first token or after the last one only. Leave the others out."
+        )
+    inputs = {name: [v for v, mine in zip(values, own, strict=True) if mine] for name, values in inputs.items()}
+    texts = tuple(parts[p] for p in ("text", "text_pair") if isinstance(parts.get(p), str))
+    said = [v for name, v in item.items() if name in TEXT and isinstance(v, str)]
+    return Ids(inputs, ((texts,) if texts else ()) + tuple((text,) for text in said))
+
+
+# ---------------------------------------------------------------------------------------------------- several of them
+
+
+def several(given: Any, form: Form, collated: bool = False) -> list[Any] | None:
+    """The inputs in a batch; None where this is one input.
+
+    collated: it comes from a DataLoader, which has put the columns of its rows together (`default_collate`).
+    """
+    if form.ids and _are_ids(given):
+        return None
+    if isinstance(given, list):
+        return _rows(given) if collated and not all(isinstance(i, str) for i in given) else given
+    if form.ids and isinstance(given, (Tensor, np.ndarray)) and given.ndim == 2:
+        whole = given.dtype.kind in "iu" if isinstance(given, np.ndarray) else not _fractional(given)
+        return list(given) if whole else None
+    if not isinstance(given, Mapping):
+        return None
+    columns, _ = form.layout(given)
+    depth = {part: _depth(given[name]) - (part in form.listed or part == "input_ids") for part, name in columns.items()}
+    main = [part for part in columns if part not in form.optional] or list(columns)
+    if not main or min(depth[p] for p in main) < 1 or ("input_ids" in main and _are_ids(given["input_ids"])):
+        return None
+    if collated:
+        return _rows(given)
+    n = len(given[columns[main[0]]])
+    return [{name: _row(value, k, n) for name, value in given.items()} for k in range(n)]
+
+
+def _row(value: Any, k: int, n: int) -> Any:
+    """A column's value in the k-th of n rows; one that is no column is the same for all."""
+    return value[k] if isinstance(value, (list, tuple, Tensor, np.ndarray)) and len(value) == n else value
+
+
+def _rows(batch: Any) -> list[Any]:
+    """The rows of which `torch.utils.data.default_collate` made a batch."""
+    n = _length(batch)
+    return [_uncollated(batch, k) for k in range(n)]
+
+
+def _length(batch: Any) -> int:
+    if isinstance(batch, Mapping):
+        return min(map(_length, batch.values()))
+    if isinstance(batch, (list, tuple)) and batch and not all(isinstance(i, str) for i in batch):
+        return min(map(_length, batch))
+    return len(batch)
+
+
+def _uncollated(batch: Any, k: int) -> Any:
+    if isinstance(batch, Mapping):
+        return {name: _uncollated(value, k) for name, value in batch.items()}
+    if isinstance(batch, Tensor) or all(isinstance(i, str) for i in batch):
+        return batch[k]
+    parts = [_uncollated(part, k) for part in batch]
+    return tuple(parts) if len(parts) == 2 else parts
+
+
+def _depth(value: Any) -> int:
+    """How many lists are inside each other."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.ndim
+    return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and len(value) else 0
+
+
+# ------------------------------------------------------------------------------------------------------ the true label
+
+
+def label_named(label: Any, labels: Names) -> str | None:
+    """A true label by the model's name for it, where it is an index of one; as it is written, where it is a name.
+
+    A list is of several labels that hold at once, as indices or as zeros and ones. −1 is the sign for no label.
+
+    Examples:
+        >>> label_named(1, ("negative", "positive")), label_named("POSITIVE", ("negative", "positive"))
+        ('positive', 'positive')
+        >>> label_named([1.0, 0.0, 1.0], ("sad", "angry", "kind")), label_named(-1, ("a", "b"))
+        ('sad, kind', None)
+    """
+    label = label.tolist() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
+    if isinstance(label, (list, tuple)):
+        hot = len(label) == len(labels) > 1 and all(i in (0, 1) for i in label)
+        each = [i for i, on in enumerate(label) if on] if hot else label
+        return ", ".join(filter(None, (label_named(i, labels) for i in each))) or None
+    if isinstance(label, str):
+        same = next((name for name in labels if name.lower() == label.strip().lower()), None)
+        return same or (label_named(int(label), labels) if label.strip().isdigit() and len(labels) > 1 else label)
+    if label is None or label == -1 or label != label:
+        return None
+    if isinstance(label, float):
+        whole = label.is_integer() and len(labels) > 1 and label < len(labels)
+        return label_named(int(label), labels) if whole else f"{label:g}"
+    if isinstance(label, int):
+        index = int(label)
+        named = labels[index] if 0 <= index < len(labels) > 1 else str(index)
+        return named if labels else f"LABEL_{index}"
+    return str(label)

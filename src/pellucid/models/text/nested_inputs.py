@@ -1,0 +1,63 @@
+"""Inputs beside the ids that have several numbers for each token: the boxes of a page's words, the path of a tag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...errors import InputError
+from .encoding import Encoding
+
+NESTED = {"bbox": 1000, "xpath_tags_seq": 0, "xpath_subs_seq": 0}
+"""By name, the number that a separator has in each place (LayoutLM puts it into the page's far corner, 2004.14283);
+other special tokens have 0."""
+
+
+def given_apart(item: Any, names: Sequence[str]) -> tuple[Any, dict[str, list[Any]]]:
+    """An input without what it says of each token under these names, and that."""
+    if not isinstance(item, Mapping) or "input_ids" in item:
+        return item, {}
+    plain = lambda values: values.tolist() if hasattr(values, "tolist") else list(values)
+    mine = {name: plain(item[name]) for name in names if item.get(name) is not None}
+    return {name: value for name, value in item.items() if name not in mine} if mine else item, mine
+
+
+def attached(tokenizer: Any, encoding: Encoding, given: Mapping[str, list[Any]], number: int) -> Encoding:
+    """The same encoding, with these inputs for its tokens. Raises InputError where there are more or fewer than words,
+    tokens of the text, or tokens."""
+    if not given:
+        return encoding
+    (inputs,) = encoding.sequences
+    more = {name: _spread(tokenizer, name, values, encoding, number) for name, values in given.items()}
+    return replace(encoding, sequences=({**inputs, **more},))
+
+
+def _spread(tokenizer: Any, name: str, values: list[Any], encoding: Encoding, number: int) -> list[Any]:
+    """One value for each token."""
+    tokens = encoding.tokens
+    own = [i for i, t in enumerate(tokens) if not t.special]
+    words = list(dict.fromkeys((tokens[i].segment, tokens[i].word) for i in own))
+    if len(values) == len(tokens):
+        return values
+    if len(values) not in (len(own), len(words)):
+        raise InputError(
+            f"Found {len(values)} of {name!r} for input {number}; expected one for each of its {len(words)} words, of "
+            f"its {len(own)} tokens, or of all {len(tokens)} tokens with the special ones."
+        )
+    separator, size = getattr(tokenizer, "sep_token_id", None), len(values[0])
+    number_of = {word: k for k, word in enumerate(words)}
+    by_token = len(values) == len(own)
+    place = {i: k if by_token else number_of[tokens[i].segment, tokens[i].word] for k, i in enumerate(own)}
+    blank = lambda i: [NESTED[name] if tokens[i].id == separator else 0] * size
+    return [values[place[i]] if i in place else blank(i) for i in range(len(tokens))]
+
+
+def missing(net: str, names: Sequence[str], inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """A note for each of these inputs that was not given. net: what the model is called."""
+    return tuple(
+        f"{net} reads {name!r} beside the text, and none was given, so every token has the model's default. Give it: "
+        f"{{'text': …, {name!r}: [[…], …]}}, one for each word or token."
+        for name in names
+        if name not in inputs
+    )

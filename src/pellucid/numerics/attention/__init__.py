@@ -1,0 +1,1 @@
+"""Attention, taken apart: its logits, probabilities, values and output projection."""

@@ -1,0 +1,85 @@
+"""Where a value that depends on the input goes on without a gradient: `detach`, `.data`, `no_grad`, `.item()`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from .code_location import place_of
+
+_OUT = frozenset("item tolist __float__ numpy".split())
+"""Calls that read numbers out of a tensor."""
+_DETACH = frozenset({"detach", "detach_", "data"})
+_SHAPED = ("_like", "new_")
+"""In the names of functions that take a tensor for its shape."""
+
+
+class Cut(NamedTuple):
+    """A value without a gradient, what made it, and where; and whether that was asked for, as by `detach`, or is what
+    the operation does to every value, as a comparison or a cast to integers."""
+
+    how: str
+    place: str
+    value: Tensor
+    asked: bool
+
+
+class Cutting(TorchFunctionMode):
+    """Collects the places of a forward pass where a value with a gradient becomes one without.
+
+    A tensor that requires a gradient is one that depends on the input: inside `recording.forward_pass` nothing else
+    does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cuts: list[Cut] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = _named(func)
+        fed = [a for a in _tensors((*args, *(kwargs or {}).values())) if a.requires_grad]
+        if fed and not any(part in name for part in _SHAPED):
+            made = [fed[0]] if name in _OUT else [t for t in _tensors(out) if not t.requires_grad]
+            if made:
+                asked = name in _OUT or name in _DETACH or not torch.is_grad_enabled()
+                how = name if name in _OUT or name in _DETACH or not asked else "no_grad"
+                self.cuts.append(Cut(how, place_of(sys._getframe(1)), made[0].detach().clone(), asked))
+        return out
+
+
+def _named(func: Any) -> str:
+    name = getattr(func, "__name__", "")
+    return "data" if func == _DATA else name
+
+
+_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    each = values if isinstance(values, (tuple, list)) else (values,)
+    return [
+        t for v in each for t in ([v] if isinstance(v, Tensor) else _tensors(v) if type(v) in (tuple, list) else [])
+    ]
+
+
+def cuts(*passes: Callable[[], Any]) -> tuple[list[Cut], Any]:
+    """The cuts of the first of two passes whose values differ from those of the second, those that were asked for if
+    there are any, of each place one; and what the first pass returned. Where the two do not cut at the same places, all
+    cuts of the first."""
+    found, returned = [], []
+    for run in passes:
+        with torch.enable_grad(), Cutting() as mode:
+            returned.append(run())
+        found.append(mode.cuts)
+    here, there = found
+    if [c[:2] for c in here] == [c[:2] for c in there]:
+        differs = lambda a, b: a.shape != b.shape or not torch.equal(a, b)
+        here = [a for a, b in zip(here, there, strict=True) if differs(a.value, b.value)]
+    here = [c for c in here if c.asked] or here
+    return list({c[:2]: c for c in here}.values()), returned[0]

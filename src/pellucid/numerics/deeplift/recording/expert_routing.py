@@ -1,0 +1,51 @@
+"""Where a mixture of experts sends the input to other experts than the baseline."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ....errors import WITHOUT_GRADIENT, GraphMismatch
+from .code_location import module_of, place_of
+
+_RANKS = frozenset({"topk", "argmax", "argsort", "sort", "max"})
+
+
+class _Routing(TorchFunctionMode):
+    """Collects what is chosen by rank inside modules that have experts: the place, and the indices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes: list[tuple[str, Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in _RANKS:
+            chosen = [t for t in (out if isinstance(out, tuple) else (out,)) if not t.is_floating_point()]
+            module = module_of(sys._getframe(1))
+            if chosen and module is not None and any("expert" in name for name in vars(module)):
+                self.routes.append((place_of(sys._getframe(1)), chosen[0].detach().clone()))
+        return out
+
+
+def routed_apart(error: GraphMismatch, *passes: Callable[[], Any]) -> GraphMismatch:
+    """The same error; where a mixture of experts is why, one that says so. passes: the two forward passes."""
+    found = []
+    for run in passes:
+        with torch.enable_grad(), _Routing() as mode:
+            run()
+        found.append(mode.routes)
+    for (place, route), (_, route0) in zip(*found, strict=False):
+        if route.shape == route0.shape and not torch.equal(route, route0):
+            return GraphMismatch(
+                f"A mixture of experts, {place}, sends the input to other experts than the baseline. Which experts it "
+                "takes jumps from one to another and carries no gradient, so the attribution of DeepLIFT would not add "
+                "up, and no more would that of integrated gradients. Use "
+                f"{WITHOUT_GRADIENT}, which add up, or a baseline that takes the same experts."
+            )
+    return error

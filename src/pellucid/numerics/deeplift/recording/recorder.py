@@ -1,0 +1,233 @@
+"""Running a forward pass unmodified, and writing down on its autograd nodes what autograd does not keep."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ....errors import UnsupportedOperation
+from ...attention.logits import attention_logits
+from ..metadata import CALL, IN_PLACE, INPUT, OUTPUT, OVERWRITTEN, SLICES
+from .code_location import place_of
+from .conditions import COMPARISONS, Compared, note_choice, remember
+from .inner_calls import HIDING, SHOWN, hides, run_seen
+from .training_calls import TRAINING, refuse
+
+
+class Recording(TorchFunctionMode):
+    """Runs a forward pass unmodified, and writes down what autograd does not keep.
+
+    Autograd saves only the *result* of ReLU, tanh, softmax and others, and their rules need the input: it is noted on
+    the node. `noted` maps the name of such a torch function to the node it makes. Parameters among the arguments are
+    passed on detached, so that no graph is ever built for them, and no flag of theirs is touched. Of float64 inputs a
+    model's casts down to float32 (rotary embeddings, RMS norms) stay in float64: they would round the proof away.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
+        super().__init__()
+        self.inputs = {id(x) for x in inputs}
+        self.double = any(x.dtype == torch.float64 for x in inputs)
+        self.noted = noted
+        self.compared: Compared = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _READS:
+            return func(*args)
+        kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
+        args = tuple(
+            [
+                a
+                if (kind := type(a)) in _CONSTANTS or (kind is Tensor and not (a.requires_grad and a.is_leaf))
+                else self._without_parameters(a)
+                for a in args
+            ]
+        )
+        name, in_place, plain = _of(func)
+        if plain and name not in self.noted and "inplace" not in kwargs:
+            return func(*args, **kwargs)
+        noted = self.noted.get(name.rstrip("_"))
+        in_place = in_place or kwargs.get("inplace", False)
+        source = args[0] if args else kwargs.get("input")
+        if self.double and name in _CASTS and isinstance(source, Tensor) and source.dtype == torch.float64:
+            if name in ("float", "half", "bfloat16"):
+                return source
+            args, kwargs = tuple(_undemoted(a) for a in args), {k: _undemoted(v) for k, v in kwargs.items()}
+        if name in TRAINING:
+            refuse(name, args, kwargs)
+        if name in SHOWN and self.noted:
+            return SHOWN[name](*args, **kwargs)
+        if hides(name, args, kwargs):
+            return run_seen(name, func, args, kwargs, self.noted)
+        before = source.detach().clone() if noted and in_place and isinstance(source, Tensor) else source
+        overwritten = _overwritten(name, source, args, kwargs) if in_place and self.noted else None
+        out = func(*args, **kwargs)
+        if overwritten is not None:
+            _note_overwritten(out, overwritten)
+        elif noted:
+            _note(noted, out, before)
+        elif name in _RESULTS and self.noted:
+            _note_output(out, name)
+        elif name in COMPARISONS:
+            remember(self.compared, out, args)
+        elif name in _CHOICES:
+            note_choice(self.compared, out, args)
+        elif name == "scaled_dot_product_attention":
+            _note_logits(out, *args, **kwargs)
+        elif in_place and isinstance(source, Tensor):
+            _note_call(source, name, args, kwargs)
+        return out
+
+    def _without_parameters(self, a: Any) -> Any:
+        if isinstance(a, Tensor):
+            return a.detach() if a.requires_grad and a.is_leaf and id(a) not in self.inputs else a
+        if type(a) in (list, tuple) and any(isinstance(item, Tensor) for item in a):
+            return type(a)(self._without_parameters(item) for item in a)
+        return a
+
+
+_READS = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device"))
+"""What a model asks of a tensor all the time, and what makes none."""
+_CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
+_NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
+
+
+_CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
+_RESULTS = {name: "Threshold" for name in ("threshold", "threshold_", "_threshold")}
+"""Torch functions whose result is noted, because the node keeps too little to have it again."""
+_CHOICES = frozenset({"where", "masked_fill"})
+_SPECIAL = frozenset().union(
+    _CASTS, TRAINING, HIDING, SHOWN, _RESULTS, COMPARISONS, _CHOICES, {"scaled_dot_product_attention"}
+)
+
+
+@cache
+def _of(func: Any) -> tuple[str, bool, bool]:
+    """A torch function's name, whether it works in place, and whether nothing needs to be known of its calls."""
+    name = getattr(func, "__name__", "")
+    in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
+    return name, in_place, not in_place and name not in _SPECIAL
+
+
+def _undemoted(a: Any) -> Any:
+    return torch.float64 if isinstance(a, torch.dtype) and a in _NARROW else a
+
+
+def _metadata(node: Any) -> dict[str, Any]:
+    return node.metadata
+
+
+def _note(node_name: str, out: Any, source: Any) -> None:
+    first = out if isinstance(out, Tensor) else next((o for o in out if isinstance(o, Tensor)), None)
+    node = None if first is None else first.grad_fn
+    if isinstance(source, Tensor) and node is not None and node.name().startswith(node_name):
+        kept = source.detach()
+        _metadata(node)[INPUT] = (kept, kept._version)
+
+
+def _note_output(out: Tensor, name: str) -> None:
+    node = out.grad_fn
+    if node is not None and node.name().startswith(_RESULTS[name]):
+        _metadata(node)[OUTPUT] = (out.detach(), out._version)
+
+
+def _note_call(target: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """On a view, the node hides which operation it holds: note the call, on the node of the tensor that is viewed."""
+    node: Any = target.grad_fn
+    if node is not None and node.name() != SLICES and target._is_view():
+        node = node.next_functions[0][0]
+    if node is not None and node.name() == SLICES:
+        fed = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
+        plain = tuple(a.detach() if isinstance(a, Tensor) else a for a in args[1:])  # no way back to the graph: a cycle
+        _metadata(node)[CALL] = (name, (None, *plain), fed, kwargs.get("alpha"))
+
+
+def _overwritten(name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """For a function of one tensor that overwrites a view: the function, the tensor that is viewed, as it is before the
+    call, and the places of the view in it. None for any other call."""
+    more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
+    apply = getattr(Tensor, name.rstrip("_"), None) or getattr(torch.nn.functional, name.rstrip("_"), None)
+    alone = not any(isinstance(a, Tensor) for a in (*args[1:], *more.values()))
+    one = isinstance(target, Tensor) and target.requires_grad and target._is_view() and alone
+    if name in IN_PLACE or apply is None or not one:
+        return None
+    whole: Any = target._base
+    places = torch.empty_strided(whole.size(), whole.stride(), dtype=torch.int64, device=whole.device)
+    places.copy_(torch.arange(whole.numel(), device=whole.device).view(whole.shape))
+    at = places.as_strided(target.size(), target.stride(), target.storage_offset() - whole.storage_offset())
+    rest = args[1:]
+    return lambda t: apply(t, *rest, **more), whole.detach().clone(), at
+
+
+def _note_overwritten(out: Tensor, overwritten: Any) -> None:
+    node: Any = None if out._base is None else out._base.grad_fn
+    if node is not None and node.name() == SLICES and out.shape == overwritten[2].shape:
+        _metadata(node)[OVERWRITTEN] = overwritten
+
+
+def _note_logits(
+    out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> None:
+    """Where no fused kernel took the call, attention ran as parts, and its softmax hides inside: note the logits."""
+    node: Any = out.grad_fn
+    while node is not None and node.name() not in ("SafeSoftmaxBackward0", "SoftmaxBackward0"):
+        if "Attention" in node.name() or not node.next_functions:
+            return
+        node = node.next_functions[0][0]  # the product with v, and views: the softmax is on their left
+    if node is None:
+        return
+    mask = None if attn_mask is None else attn_mask.detach()
+    z = attention_logits(q.detach(), k.detach(), mask, is_causal, scale, enable_gqa, -torch.inf)
+    _metadata(node)[INPUT] = (z, z._version)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Lets the C library keep up to 64 MB of what one batch's graph gives back, for the next: some 10,000 page faults a
+    batch less on a CPU. It learns by itself how much to keep, from the largest block up to 32 MB that was ever freed;
+    here is one, never written to."""
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
+@contextmanager
+def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator[None]:
+    """Everything run inside is differentiable with respect to `inputs`, and to nothing else."""
+    _keep_freed_memory()
+    with torch.enable_grad(), Recording(inputs, noted):
+        yield
+
+
+class _Locating(TorchFunctionMode):
+    """Looks for the place that made, or first used, a node of some name."""
+
+    def __init__(self, operation: str):
+        super().__init__()
+        self.operation, self.found = operation, ""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        nodes = [t.grad_fn for t in (out, *args) if isinstance(t, Tensor) and t.grad_fn is not None]
+        if not self.found and any(n.name() == self.operation for n in nodes):
+            self.found = place_of(sys._getframe(1))
+        return out
+
+
+def located(error: UnsupportedOperation, forward: Callable[[], Any]) -> UnsupportedOperation:
+    """The same error, with the module that its operation ran in, where `forward`, run again, lets it be known."""
+    with torch.enable_grad(), _Locating(error.operation) as mode:
+        forward()
+    return UnsupportedOperation(f"{error} It ran in {mode.found}.", error.operation) if mode.found else error

@@ -1,0 +1,173 @@
+"""Which integers each number of a look-up was made of: found by changing one of them, and not assumed.
+
+A model may shift its ids, clamp them, turn them round, look several columns up in one table, or count them; and its
+rows may stand in any dimension of what it looks up. One integer of the input is changed, and the numbers that then
+change in the look-ups are its own. A number that depends on several belongs to all of them, evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+
+Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a batch stand in a look-up's value: in dimension `dim`, alone or with others; there first
+    (row 0's, row 1's, …) or last (everyone's first, everyone's second, …)."""
+
+    dim: int
+    shared: bool
+    first: bool = True
+
+    def by_row(self, t: Tensor, rows: int) -> Tensor:
+        """(rows, …)."""
+        if not self.shared:
+            return t.movedim(self.dim, 0)
+        sizes = (rows, -1) if self.first else (-1, rows)
+        return t.unflatten(self.dim, sizes).movedim(self.dim + (not self.first), 0)
+
+    def back(self, t: Tensor) -> Tensor:
+        """As the function has it."""
+        if not self.shared:
+            return t.movedim(0, self.dim)
+        return t.movedim(0, self.dim + (not self.first)).flatten(self.dim, self.dim + 1)
+
+
+def layout(alone: Tensor, rows: int, others: Tensor, more: int) -> Layout:
+    """Where the rows are in a look-up that returned `alone` for a batch of rows, and `others` for a batch of more rows
+    that begins with them. Raises InputError."""
+    a, b = alone.shape, others.shape
+    grown = [d for d in range(len(a)) if len(a) == len(b) and a[d] != b[d]]
+    if len(grown) != 1 or b[grown[0]] * rows != more * a[grown[0]] or a[grown[0]] % rows:
+        raise InputError(
+            f"A look-up returned {tuple(a)} for {rows} rows and {tuple(b)} for {more}; expected the rows of the input "
+            "in one dimension of it. A row of the function's output must depend on that row of the input only: look "
+            "ids up row by row, not through torch.unique or a mean over the batch."
+        )
+    (dim,) = grown
+    if a[dim] == rows:
+        return Layout(dim, False)
+    ways = [Layout(dim, True, first) for first in (True, False)]
+    off = [(way.by_row(others, more)[:rows].double() - way.by_row(alone, rows).double()).abs().sum() for way in ways]
+    return ways[int(off[1] < off[0])]
+
+
+Read = Callable[[Tensors, Tensor], list[Tensor]]
+"""`(ids, rows) -> look-ups`, (n, …) each, where ids[i] (n, …) belong to rows `rows` (n,)."""
+
+_AT_ONCE = 1 << 22
+"""Numbers of look-ups that are compared together."""
+
+
+def places(read: Read, x: Tensors, x0: Tensors, at_x: Sequence[Tensor], at_x0: Sequence[Tensor]) -> list[Tensor]:
+    """For each look-up the triples (row, element, position): this number of it is made of this id of the row.
+
+    An id is changed by itself, to the baseline's, and where that is the same to another, and what then changes in a
+    look-up is its own. What no id changes alone, because it depends on several at once, is looked for from the baseline
+    as well. Of a vector that an id changes in part, it has the rest too, where that is nobody's.
+
+    x, x0: ids (rows, …). at_x, at_x0: the look-ups there, (rows, …) each. Elements are numbered through all inputs,
+    positions through a look-up's row.
+    """
+    found = [_changed(read, x, x0, at_x), _neighbours(read, x, x0, at_x)]
+    owned = [torch.cat(each) for each in zip(*found, strict=True)]
+    alone = [_owned(triples, a) for triples, a in zip(owned, at_x, strict=True)]
+    if any(bool(((flat(a) != flat(b)) & ~own).any()) for a, b, own in zip(at_x, at_x0, alone, strict=True)):
+        owned = [torch.cat(both) for both in zip(owned, _changed(read, x0, x, at_x0), strict=True)]
+    return [_whole_vectors(triples.unique(dim=0), a) for triples, a in zip(owned, at_x, strict=True)]
+
+
+def shared(values: Sequence[Tensor], found: Sequence[Tensor], elements: int) -> Tensor:
+    """What the numbers of look-ups (rows, …) have, given to the ids that they are made of, evenly where they are
+    several: (rows, elements) in float64. What is made of none goes to the ids of its row that are nobody's."""
+    rows = len(values[0])
+    total = torch.zeros(rows, elements, dtype=torch.float64, device=values[0].device)
+    idle = torch.ones_like(total)
+    for triples in found:
+        idle[triples[:, 0], triples[:, 1]] = 0
+    idle = torch.where(idle.any(1, keepdim=True), idle, torch.ones_like(idle))
+    for value, triples in zip(values, found, strict=True):
+        v, (row, element, position) = flat(value).double(), triples.T
+        count = torch.zeros_like(v).index_put_((row, position), torch.ones((), dtype=v.dtype, device=v.device), True)
+        total.index_put_((row, element), v[row, position] / count[row, position], True)
+        left = torch.where(count == 0, v, 0).sum(1, keepdim=True)
+        total += left * idle / idle.sum(1, keepdim=True)
+    return total
+
+
+def flat(t: Tensor) -> Tensor:
+    """(rows, …) → (rows, numbers)."""
+    return t.unsqueeze(-1).flatten(1)
+
+
+def _changed(read: Read, x: Tensors, other: Tensors, at: Sequence[Tensor]) -> list[Tensor]:
+    """The triples of what changes in each look-up as one id of x, where the other differs, becomes the other's."""
+    pairs = torch.cat([flat(a) != flat(b) for a, b in zip(x, other, strict=True)], 1).nonzero()
+    found: list[list[Tensor]] = [[pairs.new_zeros(0, 3)] for _ in at]
+    for chunk in pairs.split(max(1, _AT_ONCE // max(1, sum(flat(a).shape[1] for a in at)))):
+        if not len(chunk):
+            continue
+        rows, element = chunk.T
+        for k, value in enumerate(read(_one_changed(x, other, rows, element), rows)):
+            which, position = (flat(value) != flat(at[k])[rows]).nonzero().T
+            found[k].append(torch.stack([rows[which], element[which], position], 1))
+    return [torch.cat(each) for each in found]
+
+
+def _one_changed(x: Tensors, other: Tensors, rows: Tensor, element: Tensor) -> Tensors:
+    """x of the rows (n,), with the other's id at one element (n,) of each."""
+    found, start = [], 0
+    for a, b in zip(x, other, strict=True):
+        ids, n = flat(a)[rows].clone(), flat(a).shape[1]
+        own = ((element >= start) & (element < start + n)).nonzero().squeeze(1)
+        ids[own, element[own] - start] = flat(b)[rows[own], element[own] - start]
+        found.append(ids.view(-1, *a.shape[1:]))
+        start += n
+    return tuple(found)
+
+
+def _neighbours(read: Read, x: Tensors, x0: Tensors, at: Sequence[Tensor]) -> list[Tensor]:
+    """As `_changed`, for ids that are the baseline's, which become another of their column, or its neighbour where the
+    column has no other."""
+    others, nearest = [], []
+    for a, b in zip(x, x0, strict=True):
+        low, high = (end.to(a.dtype) for end in torch.cat([a, b]).long().aminmax(dim=0, keepdim=True))
+        other = torch.where(a != low, low, high)
+        others.append(torch.where(a == b, other, a))
+        above = a + 1 if a.dtype != torch.bool and a.device.type == "cpu" else a  # elsewhere an error ends the process
+        near = ~a if a.dtype == torch.bool else torch.where(a > 0, a - 1, above)
+        nearest.append(torch.where((a == b) & (other == a), near, a))
+    safe = _changed(read, x, tuple(others), at)
+    try:
+        return [torch.cat(both) for both in zip(safe, _changed(read, x, tuple(nearest), at), strict=True)]
+    except (IndexError, RuntimeError):  # the neighbour is no id of its table
+        return safe
+
+
+def _owned(triples: Tensor, at: Tensor) -> Tensor:
+    """(rows, positions): whether a number is made of some id."""
+    own = torch.zeros(flat(at).shape, dtype=torch.bool, device=at.device)
+    own[triples[:, 0], triples[:, 2]] = True
+    return own
+
+
+def _whole_vectors(triples: Tensor, at: Tensor) -> Tensor:
+    """With the numbers that are nobody's, of each vector (the last dimension), for the id that has the others; where
+    vectors are no id's alone, nothing more."""
+    size = at.shape[-1] if at.ndim > 1 else 1
+    row, element, position = triples.T
+    vectors = torch.stack([row, position // size, element], 1).unique(dim=0)
+    if len(vectors[:, :2].unique(dim=0)) < len(vectors):
+        return triples
+    row, vector, element = vectors.repeat_interleave(size, 0).T
+    position = vector * size + torch.arange(size, device=at.device).repeat(len(vectors))
+    rest = ~_owned(triples, at)[row, position]
+    return torch.cat([triples, torch.stack([row, element, position], 1)[rest]])
