@@ -1,10 +1,10 @@
-"""One question asked of a batch of inputs: all baselines and targets in one Problem, an Explanation for each goal."""
+"""One request asked of a batch of inputs: all baselines and targets in one Problem, an Explanation for each goal."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from itertools import pairwise
@@ -17,7 +17,7 @@ from .engine.hooks import OtherIds
 from .engine.passes import out_of_memory, too_large
 from .errors import NonFiniteOutput, UnsupportedModel
 from .explanation import Explanation, average
-from .methods import Method
+from .methods import METHODS, Method
 from .models import Model, baseline_probability
 from .models.baselines import name_of
 from .models.batching import together
@@ -25,41 +25,65 @@ from .models.inside import layers
 from .models.tasks import Goal
 from .models.text.encoding import Encoding
 from .notes import as_probable
-from .problem import Attribution, Problem
+from .problem import Attribution, Attributions, Problem, Select
 from .randomness import RandomDraws
+from .request import Request
 
 Goals = list[Explanation]
 """One Explanation for each number that a task reads from an input for a target: most have one."""
 Answers = list[Goals]
-"""One for each target of a Question."""
+"""One for each target of a Request."""
+
+
+def batch_explained(model: Model, batch: Sequence[Encoding], request: Request) -> list[Answers]:
+    """For each input of a batch and each target the Explanations of its goals, averaged over the baselines. The model
+    is borrowed. request: of one method, as `for_each_method` makes it."""
+    asked = _Asked(model, batch, request)
+    found: list[dict[int, Answers]] = [{} for _ in batch]
+    for part in _parts(asked):
+        for mine, more in zip(found, _solved(asked, part), strict=True):
+            mine |= more
+    name = ", ".join(map(name_of, request.baselines))
+    return [_averaged([mine[b] for b in sorted(mine)], name) for mine in found]
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of every input alike.
+class _Asked:
+    """A Request of one method, asked of a batch of encoded inputs."""
 
-    name, method, options: a row of METHODS and its options. targets, baselines: as the user gave them; the targets
-    choose among the outputs of the same passes.
-    how: what else `Model.problem` takes.
-    """
+    model: Model
+    batch: Sequence[Encoding]
+    request: Request
 
-    name: str
-    method: Method
-    options: Mapping[str, Any]
-    targets: tuple[Any, ...]
-    baselines: Sequence[Any]
-    how: Mapping[str, Any]
+    @property
+    def method(self) -> Method:
+        return METHODS[self.request.methods[0]]
+
+    def goals(self, outputs: Any) -> list[list[Goal]]:
+        """The goals of each target, from the model's outputs at the input."""
+        return [self.model.goals(self.batch, t, self.request.output or "logit", outputs) for t in self.request.targets]
+
+    def problem(self, baseline: Any, detail: frozenset[str], aims: _Aims) -> Problem:
+        """The batch against one baseline."""
+        r = self.request
+        more = {"groups": r.groups, "output": r.output, "at": r.at, "detail": detail, "removes": self.method.groups}
+        return replace(self.model.problem(self.batch, baseline, r.targets[0], **more), target=aims)
+
+    def solved(self, problem: Problem) -> Attributions:
+        return self.method.solve(problem, **self.request.options)
 
 
-def answered(model: Model, batch: Sequence[Encoding], question: Question) -> list[Answers]:
-    """For each input of a batch and each target the Explanations of its goals, averaged over the baselines. The model
-    is borrowed."""
-    found: list[dict[int, Answers]] = [{} for _ in batch]
-    for part in _parts(batch, question):
-        for mine, more in zip(found, _solved(model, batch, question, part), strict=True):
-            mine |= more
-    name = ", ".join(map(name_of, question.baselines))
-    return [_averaged([mine[b] for b in sorted(mine)], name) for mine in found]
+@dataclass
+class _Aims:
+    """A Problem's target: the goals of all targets of a request. `each` holds them, target by target, from when the
+    Problem is solved."""
+
+    asked: _Asked
+    each: list[list[Goal]] = field(default_factory=list)
+
+    def __call__(self, outputs: Any) -> tuple[Select, ...]:
+        self.each = self.asked.goals(outputs)
+        return tuple(goal.select for mine in self.each for goal in mine)
 
 
 def _averaged(variants: list[Answers], name: str) -> Answers:
@@ -70,28 +94,30 @@ def _averaged(variants: list[Answers], name: str) -> Answers:
     return [[average(same, name) for same in zip(*goals, strict=True)] for goals in each]
 
 
-def _parts(batch: Sequence[Encoding], question: Question) -> list[list[int]]:
+def _parts(asked: _Asked) -> list[list[int]]:
     """Which baselines, by number, go through together. "delete" has no embeddings, so it goes alone."""
-    every = range(len(question.baselines))
-    if question.method.distribution:
+    baselines = asked.request.baselines
+    every = range(len(baselines))
+    if asked.method.distribution:
         return [list(every)]
-    alone = [b for b in every if isinstance(question.baselines[b], str) and question.baselines[b] == "delete"]
+    alone = [b for b in every if isinstance(baselines[b], str) and baselines[b] == "delete"]
     joined = [b for b in every if b not in alone]
-    size = together(len(batch) * max(len(e) for e in batch), max(1, len(joined)))
+    size = together(len(asked.batch) * max(len(e) for e in asked.batch), max(1, len(joined)))
     return [[b] for b in alone] + [joined[i : i + size] for i in range(0, len(joined), size)]
 
 
-def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: list[int]) -> list[dict[int, Answers]]:
+def _solved(asked: _Asked, part: list[int]) -> list[dict[int, Answers]]:
     """For each input its Answers for each baseline of a part; for a distribution, under its first.
 
     Where memory runs out, half of the inputs, or of the baselines, is tried. Raises OutOfMemory.
     """
+    batch = asked.batch
     try:
-        return _explained(model, batch, question, part)
+        return _explained(asked, part)
     except OtherIds:
-        if not model.follow():
+        if not asked.model.follow():
             raise
-        return _solved(model, batch, question, part)
+        return _solved(asked, part)
     except (NonFiniteOutput, RandomDraws):
         if len({len(e) for e in batch}) == 1:
             raise
@@ -101,66 +127,56 @@ def _solved(model: Model, batch: Sequence[Encoding], question: Question, part: l
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-        if len(batch) == 1 and (len(part) == 1 or question.method.distribution):
-            raise too_large((len(batch[0]),), model.device) from error
+        if len(batch) == 1 and (len(part) == 1 or asked.method.distribution):
+            raise too_large((len(batch[0]),), asked.model.device) from error
         size = len(batch) // 2
     if size:
         pieces = [batch[i : i + size] for i in range(0, len(batch), size)]
-        return [one for piece in pieces for one in _solved(model, piece, question, part)]
+        return [one for piece in pieces for one in _solved(replace(asked, batch=piece), part)]
     half = len(part) // 2
-    first, second = (_solved(model, batch, question, some) for some in (part[:half], part[half:]))
+    first, second = (_solved(asked, some) for some in (part[:half], part[half:]))
     return [a | b for a, b in zip(first, second, strict=True)]
 
 
-def _explained(
-    model: Model, batch: Sequence[Encoding], question: Question, part: list[int]
-) -> list[dict[int, Answers]]:
-    start, detail = time.perf_counter(), question.how["detail"] - {"parts"}
-    problems = [_problem(model, batch, question, question.baselines[b], detail) for b in part]
+def _explained(asked: _Asked, part: list[int]) -> list[dict[int, Answers]]:
+    start, detail, aims = time.perf_counter(), asked.request.detail - {"parts"}, _Aims(asked)
+    problems = [asked.problem(asked.request.baselines[b], detail, aims) for b in part]
     alike = len({(p.x[0].dtype, p.x[0].shape) for p in problems}) == 1 and all(p.token_of is None for p in problems)
-    if question.method.distribution or alike:
-        return _answered_by(model, batch, question, part, problems, start)
+    if asked.method.distribution or alike:
+        return _answered(asked, part, problems, aims, start)
     # look-ups that were followed differ from baseline to baseline, and ids are no embeddings
     spent = (time.perf_counter() - start) / len(part)
-    apart = [
-        _answered_by(model, batch, question, [b], [p], time.perf_counter() - spent)
-        for b, p in zip(part, problems, strict=True)
-    ]
+    apart = [_answered(asked, [b], [p], aims, time.perf_counter() - spent) for b, p in zip(part, problems, strict=True)]
     return [{b: goals for one in of_input for b, goals in one.items()} for of_input in zip(*apart, strict=True)]
 
 
-def _answered_by(
-    model: Model,
-    batch: Sequence[Encoding],
-    question: Question,
-    part: list[int],
-    problems: Sequence[Problem],
-    start: float,
+def _answered(
+    asked: _Asked, part: list[int], problems: Sequence[Problem], aims: _Aims, start: float
 ) -> list[dict[int, Answers]]:
     """As `_explained`, from a Problem for each baseline of the part, which go through together. start: when the work on
     them began."""
-    given, detail = [question.baselines[b] for b in part], question.how["detail"]
+    model, batch, request, method = asked.model, asked.batch, asked.request, asked.method
+    given, detail = [request.baselines[b] for b in part], request.detail
     problem, alone = _compared(problems), problems[0]
-    heard = question.how["output"] == "logit" and not question.method.distribution and problem.without is None
+    heard = request.output == "logit" and not method.distribution and problem.without is None
     listening, kept = baseline_probability.heard(problem) if heard else (problem, {})
-    answers = question.method.solve(listening, **question.options)
-    each = _goals(model, batch, question, answers[0].outputs)
-    goals, of_target = [g for mine in each for g in mine], [t for t, mine in enumerate(each) for _ in mine]
-    probable = _as_probable(model, batch, question, each, problem, answers, kept)
-    several = len(given) > 1 and not question.method.distribution
+    answers = asked.solved(listening)
+    goals, of_target = [g for mine in aims.each for g in mine], [t for t, mine in enumerate(aims.each) for _ in mine]
+    probable = _as_probable(asked, aims.each, problem, answers, kept)
+    several = len(given) > 1 and not method.distribution
     rows = [(i, b) for i in range(len(batch)) for b in (part if several else part[:1])]
     if several:
         goals = [replace(g, select=lambda out, which, of=g.select: of(out, which // len(given))) for g in goals]
-    asked = problem if several else alone
-    inside = layers.fields(model, asked, detail, answers, goals)
-    parts = _in_parts(model, batch, question, given) if "parts" in detail else [[{}] * len(rows)] * len(goals)
-    meta = {**_meta(model, question), "seconds": (time.perf_counter() - start) / len(rows)}
-    own = cast(Tensor, asked.tokens).cpu()
-    found = [{b: [[] for _ in each] for j, b in rows if j == i} for i in range(len(batch))]
-    names = {b: name_of(question.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
+    solved = problem if several else alone
+    inside = layers.fields(model, solved, detail, answers, goals)
+    parts = _in_parts(asked, given) if "parts" in detail else [[{}] * len(rows)] * len(goals)
+    meta = {**_meta(asked), "seconds": (time.perf_counter() - start) / len(rows)}
+    own = cast(Tensor, solved.tokens).cpu()
+    found = [{b: [[] for _ in aims.each] for j, b in rows if j == i} for i in range(len(batch))]
+    names = {b: name_of(request.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
     of_goals = zip(answers, goals, inside, parts, probable, of_target, strict=True)
     for answer, goal, more, in_parts, even, t in of_goals:
-        scores, error = _token_scores(answer, asked), _token_errors(answer, asked)
+        scores, error = _token_scores(answer, solved), _token_errors(answer, solved)
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
             if aim is None:
@@ -173,21 +189,21 @@ def _answered_by(
                     tokens=batch[i].tokens,
                     scores=mine,
                     target=aim,
-                    method=question.name,
+                    method=request.methods[0],
                     baseline=names[b],
                     output=output,
                     baseline_output=baseline_output,
                     delta=output - baseline_output - float(mine.sum()),
                     prediction=goal.predictions[i][0],
                     probability=goal.predictions[i][1],
-                    adds_up=question.method.adds_up,
+                    adds_up=method.adds_up,
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,
                     error=None if error is None or status.obtained == "closed form" else error[row][own[row]].numpy(),
                     notes=(
-                        *asked.notes,
+                        *solved.notes,
                         *answer.notes,
-                        *model.row.notes(model, batch[i], question.baselines[b]),
+                        *model.row.notes(model, batch[i], request.baselines[b]),
                         *([as_probable(aim.name, names[b])] if even[row] else []),
                     ),
                     meta=meta | _parts_told(in_parts[row], names[b]),
@@ -199,33 +215,30 @@ def _answered_by(
 
 
 def _as_probable(
-    model: Model,
-    batch: Sequence[Encoding],
-    question: Question,
+    asked: _Asked,
     goals: Sequence[Sequence[Goal]],
     problem: Problem,
     answers: Sequence[Attribution],
     kept: Mapping[int, Any],
 ) -> list[list[bool]]:
-    """As `chances.as_probable`, for the goals of each target; a sample of baselines is no one baseline."""
+    """As `baseline_probability.as_probable`, for the goals of each target; a sample of baselines is no one baseline."""
     found: list[list[bool]] = []
-    for target, mine in zip(question.targets, goals, strict=True):
-        own, output = answers[len(found) : len(found) + len(mine)], question.how["output"]
-        if question.method.distribution:
+    model, batch, output = asked.model, asked.batch, asked.request.output
+    for target, mine in zip(asked.request.targets, goals, strict=True):
+        own = answers[len(found) : len(found) + len(mine)]
+        if asked.method.distribution:
             found += [[False] * len(batch)] * len(mine)
         else:
             found += baseline_probability.as_probable(model, batch, target, output, mine, problem, own, kept)
     return found
 
 
-def _in_parts(
-    model: Model, batch: Sequence[Encoding], question: Question, given: Sequence[Any]
-) -> list[list[dict[str, Any]]]:
-    """The same question with the parts of the embedding as inputs of their own: another answer, because positions and
+def _in_parts(asked: _Asked, given: Sequence[Any]) -> list[list[dict[str, Any]]]:
+    """The same Request with the parts of the embedding as inputs of their own: another answer, because positions and
     token types have a baseline too. For each goal and row the parts' scores, and what they add up to."""
-    problem = _compared([_problem(model, batch, question, baseline, frozenset({"parts"})) for baseline in given])
-    answers = question.method.solve(problem, **question.options)
-    return [layers.in_parts(model, problem, answer) for answer in answers]
+    aims = _Aims(asked)
+    problem = _compared([asked.problem(baseline, frozenset({"parts"}), aims) for baseline in given])
+    return [layers.in_parts(asked.model, problem, answer) for answer in asked.solved(problem)]
 
 
 def _parts_told(found: Mapping[str, Any], baseline: str) -> dict[str, Any]:
@@ -235,14 +248,6 @@ def _parts_told(found: Mapping[str, Any], baseline: str) -> dict[str, Any]:
     others = [name for name in found["scores"] if name != "word"]
     at_first = f"{baseline}, with the {' and '.join(others)} of the first token" if others else baseline
     return {"parts": {"baseline": at_first, **{k: v for k, v in found.items() if k != "scores"}}}
-
-
-def _problem(
-    model: Model, batch: Sequence[Encoding], question: Question, baseline: Any, detail: frozenset[str]
-) -> Problem:
-    how = {**question.how, "detail": detail, "removes": question.method.groups}
-    target = lambda outputs: tuple(g.select for mine in _goals(model, batch, question, outputs) for g in mine)
-    return replace(model.problem(batch, baseline, question.targets[0], **how), target=target)
 
 
 def _compared(each: Sequence[Problem]) -> Problem:
@@ -261,11 +266,6 @@ def _compared(each: Sequence[Problem]) -> Problem:
     x0 = zip(*(p.x0 for p in each), strict=True)
     rows = torch.arange(first.rows, device=first.x[0].device).repeat_interleave(len(each))
     return first.against(rows, tuple(torch.stack(t, 1).flatten(0, 1) for t in x0))
-
-
-def _goals(model: Model, batch: Sequence[Encoding], question: Question, outputs: Any) -> list[list[Goal]]:
-    """The goals of each target."""
-    return [model.goals(batch, target, question.how["output"], outputs) for target in question.targets]
 
 
 def _token_scores(answer: Attribution, problem: Problem) -> Tensor:
@@ -298,7 +298,8 @@ def _versions() -> dict[str, str]:
     return {"pellucid": version("pellucid"), "torch": str(torch.__version__), "transformers": version("transformers")}
 
 
-def _meta(model: Model, question: Question) -> dict[str, Any]:
+def _meta(asked: _Asked) -> dict[str, Any]:
+    model, request = asked.model, asked.request
     config = getattr(model.model, "config", None)
     meta = {
         "model": model.name,
@@ -308,12 +309,12 @@ def _meta(model: Model, question: Question) -> dict[str, Any]:
         "device": str(model.device),
         "dtype": str(next((p.dtype for p in model.model.parameters()), "")).removeprefix("torch."),
         **({"autocast": str(model.precision).removeprefix("torch.")} if model.precision else {}),
-        "options": question.options,
-        "seed": question.options.get("seed", 0),
+        "options": dict(request.options),
+        "seed": request.options.get("seed", 0),
         "versions": _versions(),
-        "output": question.how["output"],
+        "output": request.output,
     }
-    if question.method.groups:
-        groups = question.how["groups"]
+    if asked.method.groups:
+        groups = request.groups
         meta["groups"] = "function" if callable(groups) else groups or "token"
     return meta

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._answer import Answers, Question
-from ._answer import answered as answered_whole
+from ._answer import Answers, batch_explained
 from .errors import InputError, UnknownTarget
 from .explanation import Explanation
 from .models import Model
@@ -28,50 +27,51 @@ from .models.batching import groups as batches
 from .models.tasks import TASKS
 from .models.text.encoding import Encoding, left_out
 from .models.text.windows import Window, Windows, cut
+from .request import Request
 from .status import combined
 
 
-def answered(model: Model, batch: Sequence[Encoding], question: Question, windows: Windows | None) -> list[Answers]:
-    """As `answering.answered`, with documents longer than a window in windows."""
+def explained(model: Model, batch: Sequence[Encoding], request: Request, windows: Windows | None) -> list[Answers]:
+    """As `batch_explained`, with documents longer than a window in windows."""
     if windows is None:
-        return answered_whole(model, batch, question)
+        return batch_explained(model, batch, request)
     short = [e for e in batch if len(e) <= windows.size]
-    whole = iter(answered_whole(model, short, question) if short else ())
-    return [next(whole) if len(e) <= windows.size else _in_windows(model, e, question, windows) for e in batch]
+    whole = iter(batch_explained(model, short, request) if short else ())
+    return [next(whole) if len(e) <= windows.size else _in_windows(model, e, request, windows) for e in batch]
 
 
-def _in_windows(model: Model, document: Encoding, question: Question, windows: Windows) -> Answers:
-    task, groups = model.row, question.how["groups"]
+def _in_windows(model: Model, document: Encoding, request: Request, windows: Windows) -> Answers:
+    task, groups = model.row, request.groups
     if task.windows is None:
         able = ", ".join(name for name, row in TASKS.items() if row.windows)
         raise InputError(
             f"A text of {len(document)} tokens is longer than window={windows.size}, and {task.name} has no answer "
             f"that several windows share; expected one of {able}. Shorten the text, or pass truncate=True."
         )
-    if question.how["detail"] or question.how["at"]:
+    if request.detail or request.at:
         raise InputError("Found detail= or at= with a text in windows; expected neither: explain its parts one by one.")
     if not (groups is None or isinstance(groups, str) or callable(groups)):
         raise InputError(
             "Found a list of groups for a text in windows; expected 'token', 'word', 'sentence' or a function."
         )
-    merged = MERGES[task.windows](model, document, question, cut(document, windows))
+    merged = MERGES[task.windows](model, document, request, cut(document, windows))
     about = {"window": windows.size, "stride": windows.stride}
     return [[replace(e, meta={**e.meta, **about}) for e in goals] for goals in merged]
 
 
-def _mean(model: Model, document: Encoding, question: Question, windows: Sequence[Window]) -> Answers:
+def _mean(model: Model, document: Encoding, request: Request, windows: Sequence[Window]) -> Answers:
     parts = [w.part for w in windows]
-    groups = batches([len(p) for p in parts], len(question.baselines))
+    groups = batches([len(p) for p in parts], len(request.baselines))
     with torch.no_grad():
         outputs = [model.alone(*model.collate([parts[i] for i in group])[0]) for group in groups]
     whole = torch.cat(outputs).mean(0, keepdim=True)
-    each = [model.goals([document], target, question.how["output"], whole)[0] for target in question.targets]
+    each = [model.goals([document], target, request.output, whole)[0] for target in request.targets]
     aims = [goal.targets[0] for goal in each]
-    fixed = [a.index if t is None and a is not None else t for t, a in zip(question.targets, aims, strict=True)]
-    question = replace(question, targets=tuple(fixed))
+    fixed = [a.index if t is None and a is not None else t for t, a in zip(request.targets, aims, strict=True)]
+    request = replace(request, targets=tuple(fixed))
     found: dict[int, Answers] = {}
     for group in groups:
-        answers = answered_whole(model, [parts[i] for i in group], question)
+        answers = batch_explained(model, [parts[i] for i in group], request)
         found |= dict(zip(group, answers, strict=True))
     merged: Answers = []
     for t, goal in enumerate(each):
@@ -103,22 +103,22 @@ def averaged(document: Encoding, windows: Sequence[Window], each: Sequence[Expla
     )
 
 
-def _best(model: Model, document: Encoding, question: Question, windows: Sequence[Window]) -> Answers:
+def _best(model: Model, document: Encoding, request: Request, windows: Sequence[Window]) -> Answers:
     with torch.no_grad():
         outputs = [model.alone(*model.collate([w.part])[0]) for w in windows]
-    each = [_values(model, target, question, windows, outputs) for target in question.targets]
+    each = [_values(model, target, request, windows, outputs) for target in request.targets]
     best = [max((i for i, v in enumerate(vs) if v is not None), key=lambda i, vs=vs: vs[i] or 0.0) for vs in each]
-    found: Answers = [[] for _ in question.targets]
+    found: Answers = [[] for _ in request.targets]
     for b in dict.fromkeys(best):
         numbers = [t for t, i in enumerate(best) if i == b]
-        asked = replace(question, targets=tuple(question.targets[t] for t in numbers))
-        for t, goals in zip(numbers, answered_whole(model, [windows[b].part], asked)[0], strict=True):
+        asked = replace(request, targets=tuple(request.targets[t] for t in numbers))
+        for t, goals in zip(numbers, batch_explained(model, [windows[b].part], asked)[0], strict=True):
             found[t] = [_of_window(document, windows, b, each[t], e) for e in goals]
     return found
 
 
 def _values(
-    model: Model, target: Any, question: Question, windows: Sequence[Window], outputs: Sequence[Any]
+    model: Model, target: Any, request: Request, windows: Sequence[Window], outputs: Sequence[Any]
 ) -> list[float | None]:
     """What a target's value is in each window; None where the window does not have it. Raises UnknownTarget."""
     if isinstance(target, int) or (isinstance(target, Mapping) and "position" in target):
@@ -132,7 +132,7 @@ def _values(
     row = torch.zeros(1, dtype=torch.long, device=model.device)
     for w, out in zip(windows, outputs, strict=True):
         try:
-            goals = model.goals([w.part], None if one_side else target, question.how["output"], out)
+            goals = model.goals([w.part], None if one_side else target, request.output, out)
             values.append(sum(g.select(out, row).item() for g in goals))
         except UnknownTarget as error:  # the answer that is named is not in this window
             values.append(None)
@@ -188,5 +188,5 @@ def _told(window: Window, e: Explanation) -> dict[str, Any]:
     }
 
 
-MERGES: dict[str, Callable[[Model, Encoding, Question, Sequence[Window]], Answers]] = {"mean": _mean, "best": _best}
+MERGES: dict[str, Callable[[Model, Encoding, Request, Sequence[Window]], Answers]] = {"mean": _mean, "best": _best}
 """How the windows of a document make one answer, by `Task.windows`."""

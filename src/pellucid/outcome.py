@@ -1,0 +1,36 @@
+"""What becomes of one input among many: an answer, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+from .explanation import Explanation, Explanations
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that could not be explained.
+
+    index: its number among all inputs, from 0. type: the name of the error, such as "TextTooLong". message: what was
+    found, what was expected and what to do.
+
+    Examples:
+        >>> Failure(40, "InputError", "Input 40 is empty (''); expected a text with at least one word.").index
+        40
+    """
+
+    index: int
+    type: str
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+Outcome: TypeAlias = Explanation | Explanations | Failure
+"""What `explain(..., errors="return")` gives for each input of a list or a stream."""

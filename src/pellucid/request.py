@@ -1,0 +1,136 @@
+"""What is asked of a model, as data: the method, the targets, the baselines, and how long texts are read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What `explain` is asked of every input alike: names and numbers, and a function or a tensor only where the user
+    gave one.
+
+    Two requests are equal, and have the same `digest`, where they ask the same: after a restart too, and on another
+    machine. A function is known by its name and its compiled code.
+
+    methods: names in METHODS. options: the methods' own options, by name. targets: see `types.Target`. baselines: see
+    `types.Baseline`. detail, at, groups, output, truncate, max_new_tokens, window, stride: as `explain`. several:
+    whether an answer is an Explanations even where it holds one Explanation.
+
+    Examples:
+        >>> r = Request(methods=("occlusion",), options={"width": 2})
+        >>> r == Request.from_dict(r.to_dict()), r == Request(), len(r.digest)
+        (True, False, 64)
+    """
+
+    methods: tuple[str, ...] = ("deeplift",)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    targets: tuple[Any, ...] = (None,)
+    baselines: tuple[Any, ...] = ("mask",)
+    detail: frozenset[str] = frozenset()
+    at: str | tuple[str, ...] | None = None
+    groups: Any = None
+    output: str | None = None
+    truncate: bool = False
+    max_new_tokens: int = 20
+    window: int | None = None
+    stride: int | None = None
+    several: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values. Of a function a name and a digest of its code are written, which cannot be read back."""
+        return {"schema_version": SCHEMA_VERSION, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Request:
+        """The Request that `to_dict` described. Raises InputError where a function was in it, or on another version."""
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(
+                f"Found a request of schema_version={data.get('schema_version')!r}; this version of Pellucid reads "
+                f"{SCHEMA_VERSION}. Ask again with the version that wrote it."
+            )
+        names = [f.name for f in fields(cls)]
+        if unknown := data.keys() - {"schema_version", *names}:
+            raise InputError(f"Found {sorted(unknown)} in a request; expected what to_dict() writes: {names}.")
+        given = {name: _read(data[name]) for name in names if name in data}
+        for name in ("methods", "targets", "baselines"):
+            given[name] = tuple(given.get(name, getattr(cls, name)))
+        given["detail"] = frozenset(given.get("detail", ()))
+        given["at"] = tuple(at) if isinstance(at := given.get("at"), list) else at
+        return cls(**given)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what is asked, in hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return int(self.digest[:15], 16)
+
+    def __reduce__(self) -> tuple[Callable[..., Request], tuple[Any, ...]]:
+        values = [getattr(self, f.name) for f in fields(self)]
+        return Request, tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
+
+
+def _plain(value: Any) -> Any:
+    """A value of a request as JSON can hold it."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_plain, value))
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "tolist"):  # a tensor, or an array or a number of NumPy's
+        return (
+            {"array": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")} if value.ndim else value.item()
+        )
+    if callable(value):
+        return {
+            "function": f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}",
+            **_code(value),
+        }
+    return str(value)
+
+
+def _code(function: Any) -> dict[str, str]:
+    """The digest of a function's compiled code: its instructions, constants and names."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return {}
+    constants = [getattr(c, "co_code", c) for c in code.co_consts]
+    return {"code": hashlib.sha256(repr((code.co_code, constants, code.co_names)).encode()).hexdigest()[:16]}
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_read(v) for v in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "array" in value:
+        known = value["dtype"] if value["dtype"] != "bfloat16" else "float32"
+        return np.array(value["array"], dtype=known)
+    if "function" in value:
+        raise InputError(
+            f"Found the function {value['function']!r} in a request; expected names and numbers, since a function "
+            "cannot be read back. Ask again with the function itself."
+        )
+    return {k: _read(v) for k, v in value.items()}
