@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
+import torch
 
 import pellucid
 from families import model, tokenizer
@@ -126,3 +128,20 @@ def test_a_single_input_is_no_stream(small: Model) -> None:
         assert isinstance(pellucid.explain(small, one), pellucid.Explanation)
     with pytest.raises(errors.InputError, match="expected a text"):
         pellucid.explain(small, np.zeros(3))
+
+
+def test_a_row_of_a_table_is_one_input_and_a_map_style_data_set_is_a_stream(small: Model) -> None:
+    table = pandas.DataFrame({"sentence": ["good", "bad film"], "label": [1, 0]}, index=["a", "b"])
+    e = pellucid.explain(small, table.iloc[1])
+    assert (e.text, e.label) == ("bad film", small.labels[0])
+    assert [e.text for e in pellucid.explain(small, table["sentence"])] == ["good", "bad film"]
+
+    class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return len(table)
+
+        def __getitem__(self, i: int) -> dict[str, Any]:
+            return dict(table.iloc[i])
+
+    found = pellucid.explain(small, Rows())
+    assert not isinstance(found, list) and [e.text for e in found] == ["good", "bad film"]

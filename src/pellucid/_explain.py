@@ -54,10 +54,10 @@ def explain(
     """Which tokens made the model's output what it is.
 
     model: from `load` or `Model`.
-    inputs: an Input; a list of them, which are batched and answered in order; or anything else that yields them, or
-        batches of them (a generator, a file, a data set or a column of it, a DataLoader), whose answers come as an
-        iterator: any number of texts takes the memory of a few, and the model is borrowed only while it works. A pair
-        is a tuple; a list in a stream is several texts.
+    inputs: an Input, a row of a table among them; a list of them, which are batched and answered in order; or anything
+        else that yields them, or batches of them (a generator, a file, a data set or a column of it, a DataLoader),
+        whose answers come as an iterator: any number of texts takes the memory of a few, and the model is borrowed only
+        while it works. A pair is a tuple; a list in a stream is several texts.
     method: a name in METHODS, or several.
     target: what to explain (see `types.Target`), or a list of them, which share the model's passes. It is fixed at the
         input, once.
@@ -114,7 +114,9 @@ def explain(
         raise InputError(f"Found errors={errors!r:.60}; expected 'raise' or 'return'.")
     if progress is not None and not callable(progress):
         raise InputError(f"Found progress={progress!r:.60}; expected a function that takes a types.Progress.")
-    form, streamed = model.row.form, _streams(inputs)
+    form = model.row.form
+    inputs = _input(inputs, form)
+    streamed = _streams(inputs)
     batch = None if streamed else several(inputs, form)
     total = None if streamed else 1 if batch is None else len(batch)
     _check_one_input_groups(request, total)
@@ -156,6 +158,17 @@ def _request(
         several=len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str),
         **more,
     )
+
+
+def _input(inputs: Any, form: Form) -> Any:
+    """A row of a table as a mapping, and a data set of the map style as an iterator; all else as it is."""
+    if not isinstance(inputs, Iterable) and hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):
+        return (inputs[i] for i in range(len(inputs)))
+    names = getattr(inputs, "index", None) if hasattr(inputs, "to_dict") else None
+    if getattr(inputs, "ndim", 0) == 1 and names is not None and all(isinstance(name, str) for name in names):
+        row = inputs.to_dict()
+        return row if form.layout(row)[0] else inputs
+    return inputs
 
 
 def _one_by_one(inputs: Iterable[Any], form: Form) -> Iterator[Any]:
@@ -201,12 +214,6 @@ def _own(value: Any) -> Any:
     if isinstance(value, np.integer):
         return int(value)
     return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" else value
-
-
-def _named(name: Any) -> str:
-    if isinstance(name, str):
-        return name
-    raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
 
 
 def _check_kinds(truncate: Any, max_new_tokens: Any, at: Any, details: frozenset[str]) -> None:
