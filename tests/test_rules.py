@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from cases import CASES
 from cases.values import B, rand
-from pellucid.numerics.deeplift import rules
 from pellucid.numerics.deeplift.checking import limit_error, multipliers, summation_error
 from pellucid.numerics.deeplift.lockstep import LEAF, Step, in_two_steps, walk
 from pellucid.numerics.deeplift.recording.recorder import forward_pass
+from pellucid.numerics.deeplift.rules import table as rules
 
 
 @pytest.mark.parametrize("name", CASES)
