@@ -114,60 +114,70 @@ def _apart(family: str, m: Measured) -> str:
 
 HEAD = """# Models
 
-What exact DeepLIFT leaves unexplained, measured: the residual |f(x) − f(x0) − Σ scores| relative to the change of the
-output |f(x) − f(x0)|, the largest over two texts, alone and in one padded batch. {} families and variants, with
-transformers {} and torch {} on a CPU. The largest residual is {:.0e} in float32 and {:.0e} in float64.
+What exact DeepLIFT leaves unexplained, measured on {} families and variants of models, with transformers {}
+and torch {} on a CPU. The residual is |f(x) − f(x0) − Σ scores|, relative to the change of the output |f(x) −
+f(x0)|. Each number is the largest over two texts, explained alone and in one padded batch. The largest
+residual of all is {:.0e} in float32 and {:.0e} in float64.
 
-Each model is random and small, of two layers, with matrices scaled up about twelvefold so that nothing stays in its
-linear range; a real checkpoint of the family runs the same operations. Made by `python scripts/families.py` from
-`tests/families.py` and `tests/tabled.py`; `tests/test_families.py` holds every row to 1e-4 and 1e-9.
+Each model is random and small: it has two layers, and its matrices are scaled up about twelvefold, so that
+nothing stays in its linear range. A real checkpoint of the family runs the same operations. `python
+scripts/families.py` makes this page from `tests/families.py` and `tests/tabled.py`, and
+`tests/test_families.py` makes sure that every row of this table stays below 1e-4 (float32) and 1e-9
+(float64).
 
-*In a batch* is the largest difference of a score in a padded batch from the score alone, relative to the largest score.
+The column *in a batch* says how far a score in a padded batch is at most from the same score of the text
+alone, relative to the largest score.
 
 | family | model | attention | float32 | float64 | in a batch |
 |---|---|---|---|---|---|
 """
 
 FOOT = """
-- Pegasus and ViT are explained through `pellucid.attribute`: the embeddings that the encoder reads, and pixels.
-- A family without a classifier of texts (Apertus, Lfm2, Mamba, …) is measured on a continuation of the texts.
-- *Mixes padding*: the model's own answer to a text changes with the padding beside it, so there is nothing to compare;
-  its residual is over the batch too. A Nystromformer and a ConvBert convolve over padding, an FNet transforms it with
-  the rest; a BigBird with block-sparse attention draws its random blocks by the length of the batch, and runs full
-  attention where a text is shorter than its blocks.
+- Pegasus and ViT are explained through `pellucid.attribute`: Pegasus from the embeddings that its encoder reads, ViT
+  from pixels.
+- A family that has no text classifier (Apertus, Lfm2, Mamba, …) is measured on the continuation of a text.
+- *Mixes padding*: the model's own answer to a text changes with the padding beside the text, so a score in a batch has
+  nothing to be compared with. The residual includes the batch all the same. A Nystromformer and a ConvBert convolve
+  over padding, and an FNet transforms padding together with the text. A BigBird with block-sparse attention draws its
+  random blocks by the length of the batch, and runs full attention where a text is shorter than its blocks.
 - A mixture of experts (Mixtral, DeepseekV2) is exact where the tokens of input and baseline take the same experts in
-  the same order, and raises `GraphMismatch` otherwise. Its row has one expert; the routed model is in the tests.
-- Refused by DeepLIFT with an error that names the operation: YOSO and Reformer, whose attention hashes in custom
-  autograd functions.
+  the same order, and raises `GraphMismatch` otherwise. The model in its row has one expert; the tests have one that
+  routes between several.
+- DeepLIFT refuses YOSO and Reformer with an error that names the operation: their attention hashes in custom autograd
+  functions.
 - A classifier with a decoder is explained through its encoder, and a note says so. What the decoder reads of the same
   text is not part of the change.
-- A baseline whose embedding is 0 (a padding row, `"zero"`) puts an RMS norm where 1/σ is 1/√ε; the norms' rules split
-  such a change so that scores stay of the size of the output's change (docs/idea.md, *Between extremes*).
+- A baseline whose embedding is 0 (a padding row, `"zero"`) makes the factor 1/σ of an RMS norm 1/√ε. The rules of the
+  norms split such a change so that scores stay as large as the output's change (docs/idea.md, *Between extremes*).
 """
 
 HEAD_OF_TASKS = """
 ## Tasks
 
-The same residual in every task that transformers has a head for, as *float32 / float64*: the largest over two inputs,
-alone and in one padded batch, and over all that is asked of each (start and end of an answer, every token of a
-continuation). {} cells have numbers. The largest residual is {:.0e} in float32 and {:.0e} in float64; a score in a
-padded batch differs from the score alone by at most {:.0e} and {:.0e} of the largest. Each model is the first of twenty
-random ones whose outputs all move by at least 2 % of the largest number that is added up (the output, or Σ|scores|): of
-a smaller change float32 leaves the rounding of large numbers. `tests/test_table.py` holds every cell to 1e-4 and 1e-9,
-and every error to its message.
+The same residual in every task that transformers has a head for, as *float32 / float64*. Each number is the largest
+over two inputs, explained alone and in one padded batch, and over all targets of each input (start and end of an
+answer, every token of a continuation). {} cells have numbers. The largest residual is {:.0e} in float32 and {:.0e} in
+float64. A score in a padded batch differs from the same score of the input alone by at most {:.0e} and {:.0e} of the
+largest score.
+
+Each model is the first of twenty random ones whose outputs all change by at least 2 % of the largest number that is
+added up (the output, or Σ|scores|). Of a smaller change, float32 would leave only the rounding of large numbers.
+`tests/test_table.py` makes sure that every cell stays below 1e-4 and 1e-9, and that every error keeps its message.
 
 """
 
 FOOT_OF_TASKS = """- –: transformers has no such head for the family.
-- †: *mixes padding*, as above. A Funnel does so where it answers for each token: it pools neighbours, and spreads them
-  out again.
-- What transformers' class with a head takes is what is measured: a decoder (`is_decoder=True`) for text generation with
-  BERT and its kin, `ForQuestionAnsweringSimple` for XLNet, the encoder alone (`T5EncoderModel`) for sentence similarity
-  with T5. BART compares sentences by what its decoder makes of them, in the embeddings that its encoder reads.
-- BigBirdSparse generates text with full attention: transformers turns its sparse attention off at the first text that
-  is shorter than its blocks, and the three tokens that test whether a model is causal are one. Pellucid puts it back.
+- †: *mixes padding*, as above. A Funnel mixes padding where it answers for each token: it pools neighbouring tokens,
+  and spreads them out again.
+- Each cell measures transformers' own class with that head, and what that class takes: a decoder (`is_decoder=True`)
+  for text generation with BERT and its kin, `ForQuestionAnsweringSimple` for XLNet, the encoder alone
+  (`T5EncoderModel`) for sentence similarity with T5. BART compares sentences by the output of its decoder; it is
+  explained by the embeddings that its encoder reads.
+- BigBirdSparse generates text with full attention. Transformers turns a model's sparse attention off at the first text
+  that is shorter than its blocks, and the three tokens that test whether a model is causal are such a text. Pellucid
+  turns it on again afterwards.
 - A Longformer answers questions and chooses among answers only with three separators, `<s> a </s></s> b </s>`, as its
-  own tokenizer writes them; otherwise it refuses, and `UnsupportedModel` says so.
+  own tokenizer writes them. With other separators it refuses, and `UnsupportedModel` says so.
 """
 
 if __name__ == "__main__":

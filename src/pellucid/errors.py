@@ -1,25 +1,25 @@
 """Every error that Pellucid raises on purpose. Each message says what was found, what was expected and what to do.
 
 PellucidError
-├── InputError                a text, target, baseline or option that cannot be used as given
-│   ├── TextTooLong           more tokens than the model takes
-│   ├── UnknownTarget         a label, index or contrast that the model does not have
-│   ├── UnknownBaseline       a baseline that names nothing, or that this tokenizer lacks
+├── InputError                a text, target, baseline or option that cannot be used
+│   ├── TextTooLong           a text with more tokens than the model takes
+│   ├── UnknownTarget         a label, index or contrast that is no output of the model
+│   ├── UnknownBaseline       a baseline that does not exist, or that the tokenizer lacks
 │   └── UnknownMethod         a method or an option of one that does not exist
-├── ModelError                a model that cannot be loaded or asked
+├── ModelError                a model that cannot be loaded or run
 │   ├── ModelNotFound         no checkpoint at that path or name
-│   ├── UnsupportedModel      no task, no embeddings or no logits could be found
-│   ├── NonFiniteOutput       the model answered NaN or infinity
-│   └── OutOfMemory           not even one row fits
-├── GraphError                a forward pass that cannot be walked
+│   ├── UnsupportedModel      a model without a known task, embeddings or logits
+│   ├── NonFiniteOutput       an output or a gradient that is NaN or infinite
+│   └── OutOfMemory           not even one row fits into memory
+├── GraphError                a forward pass whose autograd graph a method cannot use
 │   ├── CutGraph              the output does not depend on the input through autograd
-│   ├── GraphMismatch         input and baseline took different operations, masks or indices
-│   └── UnsupportedOperation  an operation without a rule
+│   ├── GraphMismatch         the passes on input and baseline differ in operations, masks or indices
+│   └── UnsupportedOperation  an operation that DeepLIFT has no rule for
 └── MissingExtra              an optional dependency is not installed
 """
 
 WITHOUT_GRADIENT = "a method that needs no gradient, such as method='shapley' or method='partition_shap'"
-"""What works where a forward pass goes by other masks, indices or routes for the input than for the baseline."""
+"""The advice of errors about masks, indices or experts that differ between the passes on input and baseline."""
 
 
 class PellucidError(Exception):
@@ -27,27 +27,27 @@ class PellucidError(Exception):
 
 
 class InputError(PellucidError, ValueError):
-    """A text, a target, a baseline or an option that cannot be used as given."""
+    """A text, target, baseline or option cannot be used; the message says why, and what to give instead."""
 
 
 class TextTooLong(InputError):
-    """The text has more tokens than the model takes, and `truncate` was not asked for."""
+    """The text has more tokens than the model takes. `truncate=True` and `window=` are two ways to explain it."""
 
 
 class UnknownTarget(InputError):
-    """The target names no output of this model."""
+    """The target (a label, an index, a contrast) is no output of this model."""
 
 
 class UnknownBaseline(InputError):
-    """The baseline names nothing this model or its tokenizer has."""
+    """The baseline does not exist: it is no known name, and no token or text of this tokenizer."""
 
 
 class UnknownMethod(InputError):
-    """The method, or one of its options, does not exist."""
+    """There is no method of that name, or the method has no such option."""
 
 
 class ModelError(PellucidError):
-    """A model that cannot be loaded or asked."""
+    """A model cannot be loaded or run."""
 
 
 class ModelNotFound(ModelError, FileNotFoundError):
@@ -55,31 +55,31 @@ class ModelNotFound(ModelError, FileNotFoundError):
 
 
 class UnsupportedModel(ModelError):
-    """The model's task, embeddings or logits could not be found."""
+    """The model's task, embeddings or logits could not be found. `Model(task=…, embeddings=…)` names them."""
 
 
 class NonFiniteOutput(ModelError, ArithmeticError):
-    """The model answered NaN or infinity."""
+    """The model returned NaN or infinity, or its gradient is NaN or infinite."""
 
 
 class OutOfMemory(ModelError, MemoryError):
-    """Not even one row fits into memory."""
+    """Memory runs out even for a batch of one row."""
 
 
 class GraphError(PellucidError):
-    """A forward pass that cannot be walked."""
+    """A method cannot use the autograd graph of a forward pass."""
 
 
 class CutGraph(GraphError):
-    """The output does not depend on the input through autograd."""
+    """Autograd finds no way from the output back to the input, for example after `.detach()` or `.item()`."""
 
 
 class GraphMismatch(GraphError):
-    """Input and baseline took different operations, masks or indices."""
+    """The forward passes on the input and on the baseline differ in their operations, masks or indices."""
 
 
 class UnsupportedOperation(GraphError, NotImplementedError):
-    """An operation that DeepLIFT has no rule for. `operation` is its autograd name."""
+    """DeepLIFT has no rule for an operation of the forward pass. `operation` is the operation's name in autograd."""
 
     def __init__(self, message: str, operation: str = ""):
         super().__init__(message)
@@ -87,4 +87,4 @@ class UnsupportedOperation(GraphError, NotImplementedError):
 
 
 class MissingExtra(PellucidError, ImportError):
-    """An optional dependency is not installed."""
+    """A package that this feature needs is not installed; the message says how to install it."""

@@ -1,4 +1,7 @@
-"""What users pass in, named once. Importing this loads no torch."""
+"""The types of what users pass to Pellucid: inputs, targets, baselines, groups; and what a progress function is told.
+
+Importing this module loads no torch.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +14,71 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Input: TypeAlias = Union[str, tuple[str, str], Mapping[str, Any], "ndarray"]
-"""A text; a pair `("a", "b")`; or a mapping: `{"text": …, "text_pair": …}`, `{"question": …, "context": …}`, for
-zero-shot classification `{"text": …, "labels": […], "template": "This example is {}."}`, for multiple choice
-`{"prompt": …, "choices": […]}`; for text generation a prompt, or `{"prompt": …, "continuation": …}` or
-`{"messages": [{"role": …, "content": …}], "continuation": …}`, each with `"versus"`, another continuation; for text to
-text a source, or `{"source": …, "target": …}`. An image: a PIL image, an array (height, width, channels), or the path
-of a file.
+"""One input to be explained, in the form that the model's task reads:
 
-A row of a data set, by the names that its columns commonly have: `{"sentence": …, "label": 1}`, `{"premise": …,
-"hypothesis": …}`, `{"tokens": […], "ner_tags": […]}`, `{"image": …, "label": 3}`; or `(input, label)`. Its true
-label is kept as `Explanation.label`; columns that only number or describe a row are passed over, and any other is
-an error that names it. Token ids: a list of integers, a tensor, a `BatchEncoding`, `{"input_ids": …, …}`; the attention
-mask tells which of them are padding. Several inputs at once: columns of several values, ids of several rows."""
+- a text, or a pair of texts `("a", "b")`, which is also `{"text": "a", "text_pair": "b"}`
+- question answering: `{"question": …, "context": …}`
+- zero-shot classification: `{"text": …, "labels": […], "template": "This example is {}."}`
+- multiple choice: `{"prompt": …, "choices": […]}`
+- text generation: a prompt, `{"prompt": …, "continuation": …}`, or `{"messages": [{"role": …, "content": …}],
+  "continuation": …}`; each mapping may have `"versus"`, another continuation to contrast with
+- text to text: a source, or `{"source": …, "target": …}`
+- image classification: a PIL image, an array (height, width, channels), or the path of a file
+- token ids, for the tasks that read text: a list of integers, a tensor, a `BatchEncoding`, or `{"input_ids": …, …}`;
+  the attention mask says which of the ids are padding
+
+A row of a data set is an input too, under the names that columns commonly have: `{"sentence": …, "label": 1}`,
+`{"premise": …, "hypothesis": …}`, `{"tokens": […], "ner_tags": […]}`, `{"image": …, "label": 3}`, or the tuple
+`(input, label)`. The true label is kept as `Explanation.label`. Columns that only number or describe a row are ignored;
+any other unknown column is an error that names the column. A mapping whose columns hold several values each, or token
+ids of several rows, are several inputs at once."""
 
 Target: TypeAlias = Union[str, int, "Callable[[Any], Tensor]", Mapping[str, Any], None]
-"""None (what the model predicts), a label, an index, a contrast `"a - b"`, or `logits (n, classes) -> (n,)`. By task:
+"""The output to be explained: None (what the model predicts), a label, an index, a contrast `"a - b"` of two labels, or
+a function `logits (n, classes) -> (n,)`. Some tasks have targets of their own:
 
-question-answering: "start", "end", an answer's text, a token's number, or `{"answer": …, "occurrence": 0}`, `{"span":
-(start, end)}` in characters of the context, `{"position": …}`, `{"at": "max"}`, each with `"which": "start"` for one.
-token-classification: a label, a word of the text, a token's number, or `{"word": …, "occurrence": 0}`, `{"span": …}`,
-`{"position": …}`, each with `"label": "B-LOC - O"` for another than the predicted.
-text-generation, text2text-generation: None (each token), one of them, its number, `"total"` or `{"span": …}` in
-characters of the continuation (log-probabilities), `{"token": "a - b", "position": 0}`: tokens that could stand there,
-`"runner-up"` or, for one of them, `{"runner-up": 0}`: each in contrast to the most probable other token at its place,
-log p(token) − log p(runner-up).
-fill-mask: a word, an index, a contrast, or `{"fill": …, "mask": 0}`. zero-shot-classification: one of the labels."""
+- question-answering: `"start"`, `"end"`, the text of an answer, the number of a token, or a mapping: `{"answer": …,
+  "occurrence": 0}`, `{"span": (start, end)}` in characters of the context, `{"position": …}`, `{"at": "max"}`. A
+  mapping with `"which": "start"` means one of the two ends.
+- token-classification: a label, a word of the text, the number of a token, or a mapping: `{"word": …, "occurrence":
+  0}`, `{"span": …}`, `{"position": …}`. A mapping with `"label": "B-LOC - O"` means another label than the predicted.
+- text-generation, text2text-generation: None (each generated token), a token, its number, `"total"` or `{"span": …}` in
+  characters of the continuation. These are log-probabilities. `{"token": "a - b", "position": 0}` contrasts two tokens
+  that could stand at a place. `"runner-up"`, or `{"runner-up": 0}` for one of the tokens, contrasts a token with the
+  most probable other token at its place: log p(token) − log p(runner-up).
+- fill-mask: a word, an index, a contrast, or `{"fill": …, "mask": 0}` for one mask of several.
+- zero-shot-classification: one of the labels."""
 
 Baseline: TypeAlias = Union[str, "Tensor"]
-"""`"mask"`, `"pad"`, `"zero"`, `"mean"`, `"filler"`, a token, a text with as many tokens as the input, or a tensor:
-token ids (tokens,) or embeddings that fit (tokens, hidden). Special tokens stay as they are.
+"""What the input is compared with: `"mask"`, `"pad"`, `"zero"`, `"mean"`, `"filler"`, a token, a text that has as many
+tokens as the input, or a tensor, either token ids (tokens,) or embeddings (tokens, hidden). Special tokens stay as they
+are.
 
-`"filler"` is an ordinary short token of the tokenizer, " the" where it has one (`models.text.filler`). Where the
-tokenizer has no mask token, `"mask"` is the filler for a decoder (GPT-2, Llama, …), with which DeepLIFT takes two
-segments unless `segments=` says otherwise; for another model it is the unknown token, the padding token, the one that
-ends a text, or `"zero"`, the first that there is. `Explanation.baseline` names what was taken: `filler ' the'`.
+`"filler"` is an ordinary short token of the tokenizer, " the" where it has one (`models.text.filler`).
 
-`"delete"`, for the methods that remove groups of tokens: what is removed is gone, and the rest of the text closes up.
-A continuation is read where it then stands; where nothing is left before it, after the token that begins a text."""
+`"mask"` needs a mask token. Where the tokenizer has none, `"mask"` means the filler for a decoder (GPT-2, Llama, …),
+and DeepLIFT then cuts the path into two segments unless `segments=` says otherwise. For another model it means the
+first of these that exists: the unknown token, the padding token, the token that ends a text, `"zero"`.
+`Explanation.baseline` names what was taken, such as `filler ' the'`.
+
+`"delete"` is for the methods that remove groups of tokens: removed tokens are gone, and the text on both sides of them
+is joined. A continuation is then read at the place to which it has moved; where nothing is left before it, it follows
+the token that begins a text."""
 
 Groups: TypeAlias = Union[str, "Sequence[Sequence[int]]", "Callable[[Any], Sequence[Sequence[int]]]", None]
-"""What is removed together: `"token"` (None is the same), `"word"`, `"sentence"`; or a list of groups, each a list of
-token indices as `Explanation.tokens` numbers them, `[[1, 2], [3]]`; or a function from the tokens (a tuple of `Token`)
-to such a list, which several inputs need. Every token that is not special is in exactly one group."""
+"""Which tokens are removed together: those of a `"token"` (None means the same), a `"word"` or a `"sentence"`; or a
+list of groups, each of which is a list of token indices as in `Explanation.tokens`, such as `[[1, 2], [3]]`; or a
+function that takes the tokens (a tuple of `Token`) and returns such a list, which is needed for several inputs. Every
+token that is not special must be in exactly one group."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far `explain` is: inputs done, inputs in all (None for a stream), rows that went through the model, seconds
-    since it began, and about how many are left (None where nobody knows)."""
+    """How far a call of `explain` has come; its `progress` function receives one of these after each batch.
+
+    done: inputs that are explained. total: inputs in all, None for a stream. passes: rows that went through the model.
+    seconds: time since the call began. left: about how many seconds are left, None where that is unknown.
+    """
 
     done: int
     total: int | None
