@@ -21,6 +21,7 @@ NAMES = [
     "Word",
     "attribute",
     "explain",
+    "extend",
     "load",
 ]
 

@@ -140,7 +140,9 @@ def _check_kinds(name: str, given: dict[str, Any]) -> None:
     """Raises InputError for an option of another kind than the method's signature says."""
     signature = inspect.signature(METHODS[name].solve).parameters
     for option, value in given.items():
-        kinds = str(signature[option].annotation).split(" | ") if option in signature else []
+        said = signature[option].annotation if option in signature else inspect.Parameter.empty
+        kinds = (said if isinstance(said, str) else inspect.formatannotation(said)).split(" | ")
+        kinds = [] if said is inspect.Parameter.empty else kinds
         if all(kind in KINDS for kind in kinds) and not any(KINDS[kind][1](value) for kind in kinds or ["any"]):
             expected = " or ".join(KINDS[kind][0] for kind in kinds)
             raise InputError(f"{name} got {option}={value!r:.60}; expected {expected}.")
