@@ -119,9 +119,7 @@ def rule(name: str, rule: Rule, *, replace: bool = False) -> Addition:
     replace: allow a name that has a rule already; else InputError.
     """
     if name == LEAF:
-        raise InputError(
-            f"Found a rule for {name!r}; expected an operation; that node is an input of the graph."
-        )
+        raise InputError(f"Found a rule for {name!r}; expected an operation; that node is an input of the graph.")
     _check_takes(rule, f"the rule of {name!r}", "a node and its partner", 2)
     return _added(RULES, name, rule, replace, "rule")
 

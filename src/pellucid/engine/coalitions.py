@@ -14,7 +14,8 @@ from torch import Tensor
 from ..numerics.shapley import Coalitions, Values
 from ..problem import Attribution, Problem, Select, Tensors, by_row, solved, with_status
 from ..status import Status, combined
-from .passes import batched, value_at_x
+from .memory import batched
+from .passes import value_at_x
 
 
 @dataclass(frozen=True)

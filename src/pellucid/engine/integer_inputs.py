@@ -24,7 +24,7 @@ from ..numerics.lookups.calls import Enough, Lookups, Plan
 from ..numerics.lookups.origins import Layout, flat, layout, places, shared
 from ..problem import Attribution, Problem, Tensors
 from ..randomness import kept
-from .passes import batched
+from .memory import batched
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import OutOfMemory
 from ..numerics.deeplift.lockstep import operations
 from ..numerics.deeplift.recording.recorder import forward_pass
 from ..numerics.deeplift.recording.training_calls import Steady
 from ..numerics.deeplift.unsupported import checked, keeping
 from ..problem import Problem, Seen, Select, Tensors, attached, detached, picked
 from ..randomness import RandomDraws
-
-T = TypeVar("T")
-
-_BATCH = 1 << 19
-"""Elements of the input to a batch on a CPU: larger batches are no faster per row (docs/performance.md)."""
+from .memory import batch_size, batched
 
 
 def value_at_x(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors]:
@@ -124,27 +119,6 @@ def along_path(
     return batched(problem, len(rows), evaluate)
 
 
-def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterator[T]:
-    """`evaluate` over n evaluations, cut into equal batches; where memory runs out, a batch is halved and tried again.
-
-    Raises OutOfMemory where even one evaluation does not fit.
-    """
-    each = -(-n // max(1, round(n / batch_size(problem))))
-    i = 0
-    while i < n:
-        try:
-            done = evaluate(slice(i, min(i + each, n)))
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            if each == 1:
-                raise too_large(tuple(problem.x[0].shape[1:]), problem.x[0].device) from error
-            each = max(1, min(each, n - i) // 2)
-            continue
-        yield done
-        i += each
-
-
 def _inputs(problem: Problem) -> tuple[Tensors, Tensor | None]:
     """Each input once, and the first row that is about it; None where every row is about its own."""
     rows = problem.firsts()
@@ -182,26 +156,3 @@ def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Ev
     values = torch.stack([v.detach() for v in y])
     kept = tuple(replace(s, value=s.value.detach()) for s in seen)
     return Evaluation(values, tuple(together[: len(leaves)]), kept, tuple(together[len(leaves) :]))
-
-
-def batch_size(problem: Problem) -> int:
-    """How many rows go through together: by free memory on a GPU, by what is fast on a CPU."""
-    each = problem.elements or max(t[0].numel() for t in problem.x)
-    device = problem.x[0].device
-    if device.type == "cuda":  # a forward pass with its graph takes some hundred times its input
-        free, _ = torch.cuda.mem_get_info(device)
-        return max(1, free // (400 * each * problem.x[0].element_size()))
-    return max(1, _BATCH // max(1, each))
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
-def too_large(shape: tuple[int, ...], device: torch.device) -> OutOfMemory:
-    """The error where one row does not fit."""
-    return OutOfMemory(
-        f"One row of shape {shape} does not fit into the memory of {device}; expected room for one forward and "
-        "backward pass. Use a shorter text, a smaller dtype, or another device."
-    )

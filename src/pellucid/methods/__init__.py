@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from ..engine.passes import batched, value_at_x
+from ..engine.memory import batched
+from ..engine.passes import value_at_x
 from ..errors import InputError, UnknownMethod
 from ..problem import Attributions, Problem, solved
 from ..status import Status
