@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .engine.problem_of import followed_problem_of, problem_of
+from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
+from .engine.targets import OutputTarget
 from .errors import InputError
 from .methods import METHODS
 from .methods import method as find_method
-from .problem import Attribution, Tensors
+from .problem import Arguments, Attribution, Function, Tensors
 
 
 @torch.inference_mode(False)
 def attribute(
-    f: Callable[..., Any],
+    f: Function,
     x: Tensor | Tensors,
-    x0: Tensor | tuple[Tensor | float, ...] | float | None = None,
+    x0: BaselinePoint = None,
     method: str = "deeplift",
-    target: int
-    | tuple[int, ...]
-    | list[Any]
-    | Tensor
-    | np.ndarray
-    | np.generic
-    | Callable[[Any], Tensor]
-    | None = None,
-    args: tuple[Any, ...] | Any = (),
+    target: OutputTarget = None,
+    args: Arguments | Tensor = (),
     *,
     groups: Tensor | Tensors | None = None,
-    **options: Any,
+    **options: object,
 ) -> Attribution:
     """How much each element of `x` contributed to `f(x) − f(x0)`.
 

@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from .errors import CutGraph, NonFiniteOutput
-from .randomness import Draws
+from .randomness import Draws, Outputs
 from .status import Status, combined, graded
 
 Tensors: TypeAlias = tuple[Tensor, ...]
-Outputs: TypeAlias = Any
-"""What a function returns: a tensor, rows first, or any nest of tensors (a tuple, a dict, a model's output)."""
 Arguments: TypeAlias = tuple[Any, ...]
 """What a function takes besides its inputs: tensors, nests of them, and anything else."""
 Function: TypeAlias = Callable[..., Outputs]

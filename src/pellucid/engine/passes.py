@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,12 +12,12 @@ from ..numerics.deeplift.lockstep import operations
 from ..numerics.deeplift.recording.recorder import forward_pass
 from ..numerics.deeplift.recording.training_calls import Steady
 from ..numerics.deeplift.unsupported import checked, keeping
-from ..problem import Problem, Seen, Select, Tensors, attached, detached, picked
+from ..problem import Outputs, Problem, Seen, Select, Tensors, attached, detached, picked
 from ..randomness import RandomDraws
 from .memory import batch_size, batched
 
 
-def value_at_x(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors]:
+def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors]:
     """`f(x)` at each input, the targets it fixes, and each target's value (rows,)."""
     with torch.no_grad(), Steady():
         x, rows = _inputs(problem)
@@ -41,7 +40,7 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
         return tuple(map(torch.cat, zip(*batched(problem, problem.rows, evaluate), strict=True)))
 
 
-def values_at_ends(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors, Tensors]:
+def values_at_ends(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors, Tensors]:
     """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
     if problem.source is not None or problem.draws.apart or 2 * problem.rows > batch_size(problem):
         outputs, selects, y = value_at_x(problem)
@@ -76,7 +75,7 @@ class Evaluation:
 class Start:
     """The first pass: `f(x)`, the targets it fixes, what was found there, and the operations it ran."""
 
-    outputs: Any
+    outputs: Outputs
     selects: tuple[Select, ...]
     at_x: Evaluation
     operations: frozenset[str]
@@ -125,7 +124,7 @@ def _inputs(problem: Problem) -> tuple[Tensors, Tensor | None]:
     return problem.x if rows is None else tuple(t[rows] for t in problem.x), rows
 
 
-def _of_rows(found: Evaluation, rows: Any) -> Evaluation:
+def _of_rows(found: Evaluation, rows: Tensor | None) -> Evaluation:
     """What was found at each input, for every row that is about it."""
     return Evaluation(
         found.y[:, rows],

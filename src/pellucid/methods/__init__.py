@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -22,6 +22,9 @@ from .gradient import input_x_gradient, noisy, saliency
 from .path import integrated_gradients
 from .perturb import feature_ablation, kernel_shap, lime, occlusion, partition_shap, random, shapley
 from .remarks import noting
+
+Options: TypeAlias = dict[str, Any]
+"""The options of a method, by their names."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,13 @@ class Method:
     distribution: bool = False
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Options:
         """The names of its options and their defaults."""
         return {p.name: p.default for p in list(inspect.signature(self.solve).parameters.values())[1:]}
 
 
 def smoothgrad(
-    problem: Problem, of: str = "saliency", n_samples: int = 25, noise: float = 0.15, seed: int = 0, **options: Any
+    problem: Problem, of: str = "saliency", n_samples: int = 25, noise: float = 0.15, seed: int = 0, **options: object
 ) -> Attributions:
     """Another method's values, averaged over noisy copies of the input (Smilkov et al. 2017, 1706.03825).
 
@@ -119,7 +122,7 @@ METHODS: dict[str, Method] = {
 METHODS = {name: replace(row, solve=noting(row.solve)) for name, row in METHODS.items()}
 
 
-def method(name: str, options: dict[str, Any], shared: bool = False) -> tuple[Method, dict[str, Any]]:
+def method(name: str, options: Options, shared: bool = False) -> tuple[Method, Options]:
     """The row of METHODS, and those of `options` that are for it. Raises UnknownMethod.
 
     shared: the options are for several methods, so one that this method lacks is not for it, if another has it.
@@ -137,7 +140,7 @@ def method(name: str, options: dict[str, Any], shared: bool = False) -> tuple[Me
     return METHODS[name], given
 
 
-def _check_kinds(name: str, given: dict[str, Any]) -> None:
+def _check_kinds(name: str, given: Options) -> None:
     """Raises InputError for an option of another kind than the method's signature says."""
     signature = inspect.signature(METHODS[name].solve).parameters
     for option, value in given.items():
@@ -151,7 +154,7 @@ def _check_kinds(name: str, given: dict[str, Any]) -> None:
             raise InputError(f"{name} got seed={value!r}; expected 0 or more.")
 
 
-KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "any": ("anything", lambda v: True),
     "int": ("a whole number", lambda v: isinstance(v, Integral) and not isinstance(v, bool)),
     "float": ("a finite number", lambda v: isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)),

@@ -6,7 +6,7 @@ What a rule needs to know of a node is asked here, so that a formula stays a for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -42,6 +42,11 @@ class Node(Protocol):
         ...
 
     def __getattr__(self, name: str) -> Any: ...
+
+
+def node_of(t: Tensor) -> Node | None:
+    """The node of the operation that computed a tensor; None for one that autograd has no graph of."""
+    return cast(Node | None, t.grad_fn)
 
 
 _SAVED: dict[str, tuple[str, ...]] = {}
