@@ -31,7 +31,8 @@ from peers import STEPS, Captum, conductance_of_answer, interpreto_ig, shap_valu
 from transformers import BertConfig, BertForSequenceClassification
 
 import pellucid
-from pellucid.engine.passes import batch_size, gradient_at
+from pellucid.engine.memory import batch_size
+from pellucid.engine.passes import gradient_at
 from pellucid.methods import METHODS
 from pellucid.models.inside.layers import stack
 

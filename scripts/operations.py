@@ -12,14 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from cases import CASES  # noqa: E402
 from cases.values import rand  # noqa: E402
-from pellucid.numerics.deeplift.lockstep import operations  # noqa: E402
+from pellucid.numerics.deeplift.lockstep import Rule, operations  # noqa: E402
 from pellucid.numerics.deeplift.operation_names import ATTENTION, LINEAR  # noqa: E402
 from pellucid.numerics.deeplift.rules.table import RULES  # noqa: E402
 
@@ -61,7 +60,7 @@ def covered() -> dict[str, list[str]]:
     return found
 
 
-def met(cases: dict[str, list[str]]) -> dict[str, Any]:
+def met(cases: dict[str, list[str]]) -> dict[str, Rule]:
     """The rows of RULES that are an operation of this version of PyTorch: met by a case, or listed in ELSEWHERE."""
     return {name: rule for name, rule in RULES.items() if name in cases or name in ELSEWHERE}
 
@@ -73,7 +72,7 @@ def uncovered(cases: dict[str, list[str]]) -> list[str]:
     return sorted({overloads.get(name, name) for name in RULES} - seen)
 
 
-def described(rule: Callable[..., Any]) -> tuple[str, str]:
+def described(rule: Callable[..., object]) -> tuple[str, str]:
     """The rule's name, and the formula in its docstring; of a rule made by another, that one's and its argument's."""
     if isinstance(rule, partial):
         return described(rule.func)
@@ -86,11 +85,12 @@ def described(rule: Callable[..., Any]) -> tuple[str, str]:
     return maker, " ".join(t for t in (first(text), *of) if t)
 
 
-def _arguments(rule: Callable[..., Any]) -> list[Any]:
+def _arguments(rule: Callable[..., object]) -> list[Callable[..., object]]:
     """The functions with a docstring of this project that a made rule holds on to."""
-    rule = inspect.unwrap(rule)
     names, cells = rule.__code__.co_freevars, rule.__closure__ or ()
-    values = [cell.cell_contents for name, cell in zip(names, cells, strict=True) if name in ("parts", "phi_of")]
+    values = [
+        cell.cell_contents for name, cell in zip(names, cells, strict=True) if name in ("parts", "phi_of", "slope")
+    ]
     return [v for v in values if inspect.isfunction(v) and v.__module__.startswith("pellucid") and v.__doc__]
 
 

@@ -23,6 +23,7 @@ NAMES = [
     "Word",
     "attribute",
     "explain",
+    "extend",
     "load",
 ]
 

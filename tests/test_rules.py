@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,9 +9,10 @@ import torch.nn.functional as F
 from cases import CASES
 from cases.values import B, rand
 from pellucid.numerics.deeplift.checking import limit_error, multipliers, summation_error
-from pellucid.numerics.deeplift.lockstep import LEAF, Step, in_two_steps, walk
+from pellucid.numerics.deeplift.lockstep import LEAF, Step, walk
+from pellucid.numerics.deeplift.nodes import Node
 from pellucid.numerics.deeplift.recording.recorder import forward_pass
-from pellucid.numerics.deeplift.rules import table as rules
+from pellucid.numerics.deeplift.rules.table import NOTED, RULES
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -66,10 +65,10 @@ def test_several_targets_share_a_walk(name: str) -> None:
     )
     ys = []
     for inputs in (x, x0):
-        with forward_pass(inputs, rules.NOTED):
+        with forward_pass(inputs, NOTED):
             ys.append(f(*inputs))
     gs = [rand(*ys[0].shape, seed=seed).to(ys[0]) for seed in (21, 22, 23)]
-    together = walk([ys[0]] * 3, [ys[1]] * 3, gs, x, x0, rules.RULES)
+    together = walk([ys[0]] * 3, [ys[1]] * 3, gs, x, x0, RULES)
     for g, found in zip(gs, together, strict=True):
         for a, b in zip(found, multipliers(f, x, x0, g), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
@@ -78,18 +77,17 @@ def test_several_targets_share_a_walk(name: str) -> None:
 def test_a_walk_for_several_targets_begins_a_rule_once() -> None:
     began = []
 
-    @in_two_steps
-    def counted(n: Any, n0: Any) -> Step:
+    def counted(n: Node, n0: Node) -> Step:
         began.append(n)
-        return rules.RULES["TanhBackward0"].begin(n, n0)  # type: ignore[attr-defined]
+        return RULES["TanhBackward0"](n, n0)
 
     x, x0 = (rand(4, seed=s).requires_grad_() for s in (1, 2))
     ys = []
     for t in (x, x0):
-        with forward_pass((t,), rules.NOTED):
+        with forward_pass((t,), NOTED):
             h = t.tanh()
             ys.append([h.sum(), h[:2].exp().sum(), h[3] * 2])
-    table = {**rules.RULES, "TanhBackward0": counted}
+    table = {**RULES, "TanhBackward0": counted}
     found = walk(
         ys[0], ys[1], [torch.ones(()).double()] * 3, (x,), (x0,), table, [h], lambda k, ms: [m * 2 for m in ms]
     )
@@ -100,7 +98,7 @@ def test_a_walk_for_several_targets_begins_a_rule_once() -> None:
 
 
 def test_no_rule_takes_the_place_of_a_leaf() -> None:
-    assert LEAF not in rules.RULES
+    assert LEAF not in RULES
 
 
 # ------------------------------------------------------------------------------------ independent matrix formulas
@@ -142,3 +140,20 @@ def test_attention_in_blocks_equals_attention_at_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(softmax, "_BLOCK", 40)
     for a, b in zip(multipliers(f, x, x0, g), whole, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_large_tensor_in_parts_equals_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call of a step computes the quotient in parts, and further calls reuse it."""
+    from pellucid.numerics.deeplift.rules import elementwise
+
+    x, x0, gs = rand(3, 7, seed=1), rand(3, 7, seed=2), [rand(3, 7, seed=s) for s in (3, 4, 5)]
+    quotient = (x.tanh() - x0.tanh()) / (x - x0)
+    monkeypatch.setattr(elementwise, "_CHUNK", 5)
+    torch.testing.assert_close(elementwise.secant(torch.tanh, x, x0), quotient)
+    calls: list[int] = []
+    through = elementwise.through_secant(lambda t: calls.append(1) or torch.tanh(t), x, x0)
+    after = []
+    for g in gs:
+        torch.testing.assert_close(through(g), g * quotient)
+        after.append(len(calls))
+    assert after[0] > 0 and after == [after[0]] * 3

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import extend
     from ._attribute import attribute
     from ._explain import explain
     from .errors import PellucidError
@@ -40,8 +41,10 @@ _HOME = {
     "Word": "explanation",
     "attribute": "_attribute",
     "explain": "_explain",
+    "extend": "",
     "load": "models",
 }
+"""The module of each public name; "" for a name that is a module itself."""
 
 __all__ = [
     "METHODS",
@@ -58,6 +61,7 @@ __all__ = [
     "Word",
     "attribute",
     "explain",
+    "extend",
     "load",
 ]
 
@@ -66,7 +70,8 @@ def __getattr__(name: str) -> Any:
     """Loads a public name on first use, so that `import pellucid` waits for neither torch nor transformers."""
     if name not in _HOME:
         raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    module = import_module(f".{_HOME[name] or name}", __name__)
+    value = getattr(module, name) if _HOME[name] else module
     globals()[name] = value
     return value
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .engine.hooks import OtherIds
-from .engine.passes import out_of_memory, too_large
+from .engine.memory import out_of_memory, too_large
 from .errors import NonFiniteOutput, UnsupportedModel
 from .explanation import Explanation, average
 from .methods import METHODS, Method

@@ -1,104 +1,135 @@
-"""What every method solves and what every method answers.
+"""The two data types of the project: a Problem, which a method is given, and an Attribution, which it returns.
 
-A `Problem` is a function, a point and a baseline: *which parts of x, compared with x0, made f what it is?*
-An `Attribution` is the answer, with the number that proves it: `delta = f(x) - f(x0) - sum(values)`. A Problem may ask
-for several targets at once, and has one Attribution for each: they share every forward pass.
+A `Problem` is a function f, an input x and a baseline x0: *which elements of x, compared with x0, made f(x) what it
+is?* An `Attribution` is the answer, with the number that proves it: `delta = f(x) - f(x0) - sum(values)`. A Problem may
+ask for several targets at once. It then has one Attribution for each, and they share every forward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from .errors import CutGraph, NonFiniteOutput
-from .randomness import Draws
+from .randomness import Draws, Outputs
 from .status import Status, combined, graded
 
-Tensors = tuple[Tensor, ...]
-Select = Callable[[Any, Tensor], Tensor]
+Tensors: TypeAlias = tuple[Tensor, ...]
+Arguments: TypeAlias = tuple[Any, ...]
+"""What a function takes besides its inputs: tensors, nests of them, and anything else."""
+Function: TypeAlias = Callable[..., Outputs]
+"""`(*x, *args) -> outputs`."""
+Select: TypeAlias = Callable[[Outputs, Tensor], Tensor]
 """`(outputs, rows) -> one scalar per row`, where `rows` (n,) says which row of the Problem each output belongs to."""
+
+PER_ROW = {"rows": "per row"}
+"""The metadata of a Problem's field that holds something for each row: `taken` indexes it."""
+SHARED = {"rows": "shared"}
+"""The metadata of a Problem's field that is the same for all rows: `taken` keeps it as it is."""
+BY_ROWS = {"rows": "by rows"}
+"""The metadata of a Problem's field that refers to rows by their numbers: `taken` translates the numbers."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A tensor that `f` computed on its way, rows first. kind: "layer" or "attention". dims: how many of its dimensions
-    its contributions keep; those after them are summed."""
+    """A tensor that f computed on its way, rows first.
+
+    kind: "layer" or "attention".
+    dims: how many of its leading dimensions its contributions keep; the dimensions after them are summed.
+    """
 
     kind: str
     value: Tensor
     dims: int
 
 
-@dataclass(frozen=True)
-class Problem:
-    """`f` at `x` compared with `f` at `x0`, for many independent rows at once.
+@dataclass
+class Found:
+    """What has been found about a function while it ran, shared by all Problems about the function.
 
-    f: `(*x, *args) -> outputs`, rows first; each row of the output depends on that row of the input only.
-    x, x0: tuples of float tensors (rows, ...), the input and the baseline.
-    target: `outputs at x -> Select`, or a tuple of them for several targets. It is asked once, at `x`, so the target is
-        fixed before any path is walked.
-    args: what else `f` takes. A tensor whose first dimension is `rows` is indexed together with the rows.
-    mask: (rows, positions), true where a position is the row's own and false where it is padding; None for all.
-    groups: one per input, int64 (rows, …) of a prefix of its shape: which group of its row, from 0, each position is
-        in, and −1 where it stays as it is. Numbered through all inputs. None: every element is a group of its own.
-    without: `(args, keep) -> outputs`, f at x with only the positions `keep` (n, positions) left and the others
-        deleted; None where removing a group puts it to its baseline.
-    watch: a context that collects, in the order in which `f` computes them, the tensors inside that are also asked for.
-    source: (rows,) where rows share their x, because it is compared with several baselines: which of the inputs, from
-        0, a row is about. The target is then asked with the outputs at those inputs, one row each. None: a row each.
-    resumed: `(x, rows, first, outputs at x) -> outputs`, as `outputs` with one input, where x[i] is like its row's own
-        x before its position first[i]: what is before it is computed once for a row. None where it cannot be shared.
-    model: what `f` runs, where rows are known to pass through it without a look at each other, so that x and x0 may
-        share a batch. None for any other function.
-    token_of: (rows, positions) the token, by its column, that each position's score belongs to; None where the
-        positions are the tokens.
-    own_tokens: (rows, tokens) which tokens are a row's own, where the positions are not the tokens.
-    notes: short sentences about what a reader of the answer must know.
-    elements: how many numbers a row takes inside `f`, where x does not tell; those of x where None.
-    draws: whether `f` has been found to draw random numbers; shared by all Problems that are made from this one. Each
-        pass begins with the state that torch's generators have, and leaves it.
+    mixes_halves: the graph of a batch that holds x and x0 does not keep the two apart, so they go one by one.
     """
 
-    f: Callable[..., Any]
-    x: Tensors
-    x0: Tensors
-    target: Callable[[Any], Select | tuple[Select, ...]]
-    args: tuple[Any, ...] = ()
-    mask: Tensor | None = None
-    groups: Tensors | None = None
-    without: Callable[[tuple[Any, ...], Tensor], Any] | None = None
-    watch: Callable[[], AbstractContextManager[list[Seen]]] | None = None
-    source: Tensor | None = None
-    resumed: Callable[[Tensor, Tensor, Tensor, Any], Any] | None = None
-    model: Any = None
-    token_of: Tensor | None = None
-    own_tokens: Tensor | None = None
-    notes: tuple[str, ...] = ()
-    elements: int | None = None
-    draws: Draws = field(default_factory=Draws, compare=False)
+    mixes_halves: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """f at x compared with f at x0, for many independent rows at once.
+
+    f: `(*x, *args) -> outputs`, rows first. Each row of the outputs depends on the same row of the inputs only.
+    x, x0: the input and the baseline, each a tuple of tensors (rows, …).
+    target: `outputs at x -> Select`, or a tuple of them for several targets. It is asked once, at x, so that the target
+        is fixed before any path is walked.
+    args: what else f takes. A tensor whose first dimension is `rows` is indexed together with the rows.
+    mask: (rows, positions), true where a position belongs to the row and false where it is padding; None where all
+        positions belong to their rows.
+    groups: for each input an int64 tensor (rows, …) of a prefix of the input's shape, with the number of the group that
+        a position is in. Numbers count from 0 in each row, through all inputs; −1 marks a position that is never
+        removed. None: every element is a group of its own.
+    without: `(args, keep) -> outputs`, f at x with only the positions `keep` (n, positions) left and the others
+        deleted; None where removing a group puts it to its baseline.
+    watch: makes a context that collects the tensors inside f that are asked for too, in the order in which f computes
+        them.
+    source: (rows,) the input, counted from 0, that a row is about. It is set where several rows share an x, because it
+        is compared with several baselines; the target is then asked with the outputs at the inputs, one row for each
+        input. None: each row has an input of its own.
+    resumed: `(x, rows, first, outputs at x) -> outputs`, as the method `outputs` with one input, but f need not compute
+        what comes before position first[i] of x[i], where x[i] equals the input of its row: it is computed once for a
+        row. None where f cannot share it.
+    model: what f runs, where it is known that the rows of a batch do not influence each other, so that x and x0 may
+        share a batch. None for any other function.
+    token_of: (rows, positions) the column of the token that a position's score belongs to; None where the positions are
+        the tokens.
+    own_tokens: (rows, tokens) true where a token belongs to the row, where the positions are not the tokens.
+    notes: short sentences about what a reader of the answer must know.
+    elements: how many numbers a row takes inside f, for the size of a batch; None: as many as in x.
+    draws: whether f has been found to draw random numbers, shared by all Problems that are made from this one. Each
+        pass begins with the state that torch's generators have, and leaves that state.
+    found: what else has been found about f, shared likewise; by `explain` between all calls with one model.
+    """
+
+    f: Function = field(metadata=SHARED)
+    x: Tensors = field(metadata=PER_ROW)
+    x0: Tensors = field(metadata=PER_ROW)
+    target: Callable[[Outputs], Select | tuple[Select, ...]] = field(metadata=BY_ROWS)
+    args: Arguments = field(default=(), metadata=PER_ROW)
+    mask: Tensor | None = field(default=None, metadata=PER_ROW)
+    groups: Tensors | None = field(default=None, metadata=PER_ROW)
+    without: Callable[[Arguments, Tensor], Outputs] | None = field(default=None, metadata=SHARED)
+    watch: Callable[[], AbstractContextManager[list[Seen]]] | None = field(default=None, metadata=SHARED)
+    source: Tensor | None = field(default=None, metadata=BY_ROWS)
+    resumed: Callable[[Tensor, Tensor, Tensor, Outputs], Outputs] | None = field(default=None, metadata=BY_ROWS)
+    model: object = field(default=None, metadata=SHARED)
+    token_of: Tensor | None = field(default=None, metadata=PER_ROW)
+    own_tokens: Tensor | None = field(default=None, metadata=PER_ROW)
+    notes: tuple[str, ...] = field(default=(), metadata=SHARED)
+    elements: int | None = field(default=None, metadata=SHARED)
+    draws: Draws = field(default_factory=Draws, compare=False, metadata=SHARED)
+    found: Found = field(default_factory=Found, compare=False, metadata=SHARED)
 
     @property
     def tokens(self) -> Tensor | None:
-        """(rows, tokens), true where a token is the row's own and false where it is padding."""
+        """(rows, tokens), true where a token belongs to the row and false where it is padding."""
         return self.mask if self.token_of is None else self.own_tokens
 
     @property
     def rows(self) -> int:
         return self.x[0].shape[0]
 
-    def outputs(self, x: Tensors, rows: Tensor | None = None) -> Any:
-        """`f` at `x`, where `x[i]` belongs to row `rows[i]` of the Problem (None: one each, in order)."""
+    def outputs(self, x: Tensors, rows: Tensor | None = None) -> Outputs:
+        """f at the points `x`, where x[i] belongs to row rows[i] of the Problem; None: one point for each row."""
         whole = lambda: self.f(*x, *(self.args if rows is None else self.args_of(rows)))
         one = lambda i: self.f(*(t[i : i + 1] for t in x), *self.args_of(self._row(rows, i)))
         return self.draws.passed(whole, one, len(x[0]), x[0].device, lambda: self._is_apart(rows))
 
-    def deleted(self, rows: Tensor, keep: Tensor) -> Any:
-        """`without` of the positions `keep` (n, positions) of row `rows[i]`."""
+    def deleted(self, rows: Tensor, keep: Tensor) -> Outputs:
+        """f at x of row rows[i] with only the positions keep[i] left, for `rows` (n,) and `keep` (n, positions)."""
         assert self.without is not None
         run = self.without
         one = lambda i: run(self.args_of(rows[i : i + 1]), keep[i : i + 1])
@@ -109,40 +140,47 @@ class Problem:
         return torch.tensor([i], device=self.x[0].device) if rows is None else rows[i : i + 1]
 
     def _is_apart(self, rows: Tensor | None) -> bool:
-        """Whether a row by itself would run as it does alone: no padding with it, and nothing inside to collect."""
+        """Whether each of the rows, run by itself, is what it would be alone: it has no padding, and no tensors inside
+        f are collected."""
         whole = self.mask is None or bool((self.mask if rows is None else self.mask[rows]).all())
         return whole and self.watch is None
 
-    def selects(self, outputs: Any) -> tuple[Select, ...]:
-        """The targets, fixed by the outputs at `x`."""
+    def selects(self, outputs: Outputs) -> tuple[Select, ...]:
+        """The targets, fixed by the outputs at x."""
         found = self.target(outputs)
         return found if isinstance(found, tuple) else (found,)
 
     def watching(self) -> AbstractContextManager[list[Seen]]:
-        """What is collected inside; nothing where nothing is asked for."""
+        """A context that collects the tensors inside f; an empty list where none are asked for."""
         return nullcontext([]) if self.watch is None else self.watch()
 
-    def value(self, outputs: Any, select: Select, rows: Tensor | None = None) -> Tensor:
-        """The target's value (n,) in `outputs`, checked to be one finite number per row."""
+    def value(self, outputs: Outputs, select: Select, rows: Tensor | None = None) -> Tensor:
+        """The value of one target (n,) in `outputs`. Raises NonFiniteOutput where it is NaN or infinite."""
         rows = torch.arange(self.rows, device=self.x[0].device) if rows is None else rows
         return finite(select(outputs, rows))
 
     def both(self) -> tuple[Tensors, Tensor]:
-        """x and then x0 as the points of one batch, and which row each point belongs to."""
+        """The points of one batch, all x and then all x0, and the row that each point belongs to."""
         rows = torch.arange(self.rows, device=self.x[0].device)
         return tuple(torch.cat(ends) for ends in zip(self.x, self.x0, strict=True)), torch.cat((rows, rows))
 
     def at(self, x: Tensors) -> Problem:
-        """The same Problem with other inputs, its targets `fixed`."""
+        """The same Problem with other inputs, one for each row. Its targets must be `fixed`.
+
+        `source` and `resumed` are about the inputs that were there before, and are gone.
+        """
         return replace(self, x=x, source=None, resumed=None)
 
     def against(self, rows: Tensor, x0: Tensors) -> Problem:
-        """Row `rows[i]` compared with `x0[i]`, so an input with any number of baselines; every row at least once."""
+        """Row rows[i] compared with x0[i], so that an input may have any number of baselines; each row at least once.
+
+        `resumed` is gone: it reads the outputs at x by row, and there is now one row of them for each input.
+        """
         source = rows if self.source is None else self.source[rows]
-        return replace(self.taken(rows), x0=x0, source=source)
+        return replace(self.taken(rows), x0=x0, source=source, resumed=None)
 
     def firsts(self) -> Tensor | None:
-        """The first row (inputs,) of each input; None where every row has its own."""
+        """The first row (inputs,) of each input; None where each row has an input of its own."""
         if self.source is None:
             return None
         own = self.source.tolist()
@@ -153,33 +191,34 @@ class Problem:
         return replace(self, target=lambda outputs: selects)
 
     def repeated(self, n: int) -> Problem:
-        """Every row n times, next to each other, its targets `fixed`."""
+        """Each row n times, next to each other. The targets must be `fixed`."""
         return self.taken(torch.arange(self.rows, device=self.x[0].device).repeat_interleave(n))
 
     def taken(self, rows: Tensor) -> Problem:
-        """Any rows in any number and order, each with an input of its own, its targets `fixed`."""
+        """A Problem about these rows (n,), in any number and order. The targets must be `fixed`.
 
-        def target(outputs: Any) -> tuple[Select, ...]:
+        Each of its rows has an input of its own, so `source` is None. All other fields are kept: those per row are
+        indexed, and functions that take the numbers of rows get them translated.
+        """
+
+        def target(outputs: Outputs) -> tuple[Select, ...]:
             return tuple(lambda out, which, select=s: select(out, rows[which]) for s in self.selects(outputs))
 
-        of_rows = lambda t: None if t is None else t[rows]
-        return replace(
-            self,
-            x=tuple(t[rows] for t in self.x),
-            x0=tuple(t[rows] for t in self.x0),
-            target=target,
-            args=self.args_of(rows),
-            mask=of_rows(self.mask),
-            groups=None if self.groups is None else tuple(g[rows] for g in self.groups),
-            source=None,
-            resumed=None,
-            token_of=of_rows(self.token_of),
-            own_tokens=of_rows(self.own_tokens),
-        )
+        per_row = [f.name for f in fields(self) if f.metadata == PER_ROW]
+        indexed = {name: picked(getattr(self, name), rows, self.rows) for name in per_row}
+        return replace(self, target=target, source=None, resumed=self._resumed_for(rows), **indexed)
 
-    def args_of(self, rows: Tensor) -> tuple[Any, ...]:
-        """What else `f` takes for these rows."""
+    def _resumed_for(self, rows: Tensor) -> Callable[[Tensor, Tensor, Tensor, Outputs], Outputs] | None:
+        """`resumed` for a Problem about these rows (n,), whose outputs at x have n rows."""
+        run = self.resumed
+        if run is None or self.source is not None:
+            return None
+        place = torch.zeros(self.rows, dtype=torch.long, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)  # where a row's output at x is found
+        return lambda x, which, first, outputs: run(x, rows[which], first, picked(outputs, place, len(rows)))
 
+    def args_of(self, rows: Tensor) -> Arguments:
+        """What else f takes for these rows."""
         return picked(self.args, rows, self.rows)
 
 
@@ -187,19 +226,21 @@ class Problem:
 class Attribution:
     """The answer to a Problem, for one of its targets.
 
-    values: like `x`: what each element contributed to `output - baseline_output`. Where the Problem has a mask they may
-        be summed over what comes after the positions: (rows, positions).
-    output, baseline_output, delta: (rows,); `delta = output - baseline_output - sum(values)`, the residual.
+    values: like x: what each element contributed to `output - baseline_output`. Where the Problem has a mask they may
+        be
+        summed over the dimensions after the positions: (rows, positions).
+    output, baseline_output: (rows,) the target's value at x and at x0.
+    delta: (rows,) the residual, `output - baseline_output - sum(values)`.
     passes: how many times one row went through the model.
-    status: a member of `Status`: how the answer was obtained, and whether it adds up.
-    reduction: "sum" where an element's scores add up, "norm" where only their size has a meaning.
-    outputs: what `f` returned at `x`, detached.
-    error: where scores are estimated, their absolute error, (rows, positions) for texts and else like the values of
-        one input: the norm of a row is the estimated error of its vector of scores.
-    inside: for each tensor that was watched its kind, and what its elements contributed, in its first `Seen.dims`
-        dimensions.
-    row_passes, row_status: where they differ from row to row, each row's own; `passes` is then the largest, `status`
-        the one that says least.
+    status: how the answer was obtained, and whether it adds up.
+    reduction: "sum" where the values of a token add up to its score, "norm" where only their size has a meaning.
+    outputs: what f returned at x, detached.
+    error: where values are estimated, their absolute error: (rows, positions) for texts, and else like the values of
+        one input. The norm of a row is the estimated error of the row's vector of scores.
+    inside: for each tensor inside f that was asked for, its kind and what its elements contributed, in the first
+        `Seen.dims` dimensions.
+    row_passes, row_status: the passes and the status of each row, where rows differ. `passes` is then the largest of
+        them, and `status` the one that claims least.
     notes: short sentences about what a reader must know.
     """
 
@@ -210,7 +251,7 @@ class Attribution:
     passes: int
     status: Status
     reduction: str = "sum"
-    outputs: Any = None
+    outputs: Outputs = None
     error: Tensor | Tensors | None = None
     row_passes: tuple[int, ...] | None = None
     row_status: tuple[Status, ...] | None = None
@@ -229,14 +270,15 @@ def solved(
     *,
     passes: int,
     status: Status,
-    outputs: Any,
+    outputs: Outputs,
     reduction: str = "sum",
     inside: tuple[tuple[str, Tensor], ...] = (),
 ) -> Attribution:
-    """An Attribution with its residual, summed in float64 so that the proof adds no rounding of its own.
+    """Makes an Attribution and its residual, which is summed in float64 so that the sum adds no rounding of its own.
 
-    status: how the scores were obtained. `Status.EXACT` is a claim, and holds only for the rows whose residual is
-    rounding of the change in the output (`status.graded`).
+    status: how the values were obtained. `Status.EXACT` is a claim: it stays only for rows whose residual is no more
+        than rounding of the change in the output (`status.graded`).
+    The other parameters are the fields of an Attribution.
 
     Raises NonFiniteOutput where a value is NaN or infinite: an infinite gradient, or a model that computes NaN for
     padding.
@@ -265,7 +307,7 @@ def solved(
 
 
 def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
-    """The same answer with a status for each row; "exact" is kept where the row's residual says so."""
+    """The same answer with the claimed status of each row; "exact" stays only where the row's residual confirms it."""
     statuses = list(claimed)
     if Status.EXACT in statuses:
         y, y0 = answer.output.double(), answer.baseline_output.double()
@@ -284,7 +326,7 @@ def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
 
 
 def contributed(m: Tensor, change: Tensor, seen: Seen) -> Tensor:
-    """m·change, both like `seen.value`, with the dimensions that nobody asked for summed; in float64."""
+    """m·change, both like `seen.value`, summed over the dimensions after the first `seen.dims`; in float64."""
     if seen.value.ndim == seen.dims:
         return (m * change).double()
     return torch.linalg.vecdot(m.flatten(seen.dims), change.flatten(seen.dims)).double()
@@ -312,7 +354,7 @@ def attached(scalars: Tensor) -> Tensor:
     return scalars
 
 
-def detached(outputs: Any) -> Any:
+def detached(outputs: Outputs) -> Outputs:
     """`outputs` with every tensor detached from its graph."""
     return mapped(Tensor.detach, outputs)
 
@@ -322,13 +364,13 @@ def by_row(t: Tensor) -> Tensor:
     return t.unsqueeze(-1).flatten(1)
 
 
-def picked(tree: Any, rows: Tensor, n: int) -> Any:
-    """These rows of every tensor that has `n`; what else there is stays."""
+def picked(tree: Outputs, rows: Tensor, n: int) -> Outputs:
+    """A nest with these rows of each tensor that has n rows; everything else in the nest stays."""
     return mapped(lambda t: t[rows] if t.ndim and t.shape[0] == n else t, tree)
 
 
-def mapped(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """Every tensor of a nest changed; mappings become dicts, a named tuple keeps its names."""
+def mapped(change: Callable[[Tensor], Tensor], tree: Outputs) -> Outputs:
+    """A nest with `change` applied to each tensor. Mappings become dicts, and a named tuple keeps its names."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch import Tensor
 from .errors import GraphError
 
 T = TypeVar("T")
+Outputs: TypeAlias = Any
+"""What a function returns: a tensor, rows first, or any nest of tensors (a tuple, a dict, a model's output)."""
 
 NOTE = (
     "The function draws at random in evaluation mode; the answer is for one draw, the same in every pass, which the "
@@ -72,12 +74,12 @@ class Draws:
 
     def passed(
         self,
-        whole: Callable[[], Any],
-        one: Callable[[int], Any],
+        whole: Callable[[], Outputs],
+        one: Callable[[int], Outputs],
         rows: int,
         device: torch.device,
         apart: Callable[[], bool],
-    ) -> Any:
+    ) -> Outputs:
         """What `whole` returns of `rows` rows. Where it draws, what `one` returns of each row by itself, put together:
         so each begins with the same state, as if it had been alone.
 
@@ -97,7 +99,7 @@ class Draws:
         return joined([kept(lambda i=i: one(i), device)[0] for i in range(rows)])
 
 
-def joined(each: Sequence[Any]) -> Any:
+def joined(each: Sequence[Outputs]) -> Outputs:
     """The outputs of several rows as those of one batch: tensors of a nest are put below each other.
 
     Raises RandomDraws where their shapes differ.

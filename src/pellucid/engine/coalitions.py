@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..numerics.shapley import Coalitions, Values
-from ..problem import Attribution, Problem, Select, Tensors, by_row, solved, with_status
+from ..problem import Attribution, Outputs, Problem, Select, Tensors, by_row, solved, with_status
 from ..status import Status, combined
-from .passes import batched, value_at_x
+from .memory import batched
+from .passes import value_at_x
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Game:
     problem: Problem
     selects: tuple[Select, ...]
     k: int
-    outputs: Any
+    outputs: Outputs
     output: Tensor
     groups: Tensors
     players: tuple[int, ...]
@@ -152,7 +152,7 @@ def _evaluated(game: Game, new: Mapping[tuple[int, bytes], np.ndarray]) -> Value
     return found
 
 
-def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) -> Any:
+def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) -> Outputs:
     """f where only the players in `present` (n, players) of row `rows[i]` are at x; the others at x0, or deleted.
 
     first: (n,), as `_first_removed`.

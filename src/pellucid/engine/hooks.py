@@ -8,14 +8,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
+from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value
 
 _LOCK = threading.RLock()
+Kept: TypeAlias = dict[Any, Any]
+"""The attributes of a module, or a dict among them."""
 
 
 class OtherIds(UnsupportedModel):
@@ -47,7 +50,7 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
                 found.clear()
 
 
-def _contents(modules: Sequence[nn.Module]) -> tuple[list[tuple[dict[Any, Any], dict[Any, Any]]], list[dict[Any, Any]]]:
+def _contents(modules: Sequence[nn.Module]) -> tuple[list[tuple[Kept, Kept]], list[Kept]]:
     """The attributes of each module and each dict among them (its parameters, children, hooks, and what else it keeps),
     with a copy; and those dicts that are empty, which are most."""
     own = [vars(m) for m in modules]
@@ -55,20 +58,20 @@ def _contents(modules: Sequence[nn.Module]) -> tuple[list[tuple[dict[Any, Any], 
     return [(found, found.copy()) for found in (*own, *filter(None, dicts))], [found for found in dicts if not found]
 
 
-def _put_back(found: dict[Any, Any], before: dict[Any, Any]) -> None:
+def _put_back(found: Kept, before: Kept) -> None:
     if [*found] != [*before] or not all(map(operator.is_, found.values(), before.values())):
         found.clear()
         found.update(before)
 
 
-def _uncompiled() -> AbstractContextManager[Any]:
+def _uncompiled() -> AbstractContextManager[object]:
     """Nothing that the user compiled runs compiled inside."""
     dynamo = sys.modules.get("torch._dynamo")  # not there, nothing is compiled: it takes a second to import
     return nullcontext() if dynamo is None else torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
-def compiled(layers: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+def compiled(layers: Mapping[nn.Module, TorchFunction]) -> Iterator[None]:
     """These layers run as compiled, where no graph is wanted and nothing hooks into them: compiled code neither records
     what rules need, nor notices a hook that comes later. Raises UnsupportedModel where they cannot be compiled."""
     hooked = (m for layer in layers for m in layer.modules() if m._forward_hooks or m._forward_pre_hooks)
@@ -105,7 +108,7 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
     """
     calls = 0
 
-    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    def hook(_module: nn.Module, args: Args, kwargs: Kwargs, output: Value) -> Value:
         nonlocal calls
         calls += 1
         if calls != call:
@@ -140,11 +143,11 @@ def as_tokens(output: Tensor) -> Tensor:
     return output.flatten(2).mT if output.ndim == 4 else output
 
 
-def _are_ids(t: Any) -> bool:
+def _are_ids(t: Value) -> bool:
     return isinstance(t, Tensor) and t.ndim == 2 and not t.is_floating_point() and not t.is_complex()
 
 
-def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Any, strict: bool) -> Tensor | None:
+def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Value, strict: bool) -> Tensor | None:
     """`value` as the module's output for the ids it was given, which may be `ids` turned over or padded; None where
     they are others. strict: for a module whose output is known to be that of the ids it is given."""
     if not isinstance(output, Tensor):
@@ -166,10 +169,15 @@ def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Any
 def padded(net: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
     """`batch` with the model's own padding id wherever its mask says padding: some classifiers look for the last token
     that is not padding. A model that names no such id (GPT-2) is lent one that no row uses, for this pass only."""
-    config: Any = getattr(net, "config", None)
+    config: Value = getattr(net, "config", None)
     ids, mask = batch.get("input_ids"), batch.get("attention_mask")
-    knows = hasattr(config, "pad_token_id")
-    if not knows or ids is None or mask is None or mask.shape != ids.shape or (len(ids) == 1 and bool(mask.all())):
+    if (
+        not hasattr(config, "pad_token_id")
+        or ids is None
+        or mask is None
+        or mask.shape != ids.shape
+        or (len(ids) == 1 and bool(mask.all()))
+    ):
         yield batch
         return
     pad = config.pad_token_id
@@ -185,14 +193,14 @@ def padded(net: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[Mapping[str,
 @contextmanager
 def read(
     modules: Sequence[nn.Module],
-    after: Callable[[int, Any], Any] | None,
-    before: Callable[[int, Any], None] | None = None,
+    after: Callable[[int, Value], Value] | None,
+    before: Callable[[int, Args], None] | None = None,
 ) -> Iterator[None]:
     """Calls `after(i, output)`, and `before(i, args)`, around each call of `modules[i]`. What `after` returns, if
     anything, is the module's output from there on."""
     number = {m: i for i, m in reversed(list(enumerate(modules)))}
-    enter: Any = lambda m, args: before and before(number[m], args)
-    leave: Any = lambda m, args, output: after and after(number[m], output)
+    enter: Value = lambda m, args: before and before(number[m], args)
+    leave: Value = lambda m, args, output: after and after(number[m], output)
     handles = [m.register_forward_pre_hook(enter) for m in number if before is not None]
     handles += [m.register_forward_hook(leave) for m in number if after is not None]
     try:
@@ -206,11 +214,11 @@ class _Reached(BaseException):
     """Ends a forward pass at the module that was looked for."""
 
 
-def output_of(module: nn.Module, run: Callable[[], Any]) -> Tensor:
+def output_of(module: nn.Module, run: Callable[[], object]) -> Tensor:
     """What `module` returns in its first call during `run`, which goes no further."""
-    found: list[Any] = []
+    found: list[Value] = []
 
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+    def hook(_module: nn.Module, _args: Value, output: Value) -> None:
         found.append(output[0] if isinstance(output, tuple) else output)
         raise _Reached
 
@@ -231,12 +239,14 @@ def output_of(module: nn.Module, run: Callable[[], Any]) -> Tensor:
     return found[0].detach()
 
 
-def outputs_of(modules: Sequence[nn.Module], run: Callable[[], Any], until: int | None = None) -> list[tuple[int, Any]]:
+def outputs_of(
+    modules: Sequence[nn.Module], run: Callable[[], object], until: int | None = None
+) -> list[tuple[int, Value]]:
     """What each call of these modules returns during `run`, in order, with the number of the module. until: the run
     goes no further than the call of this number, from 0."""
-    found: list[tuple[int, Any]] = []
+    found: list[tuple[int, Value]] = []
 
-    def after(i: int, output: Any) -> None:
+    def after(i: int, output: Value) -> None:
         found.append((i, output))
         if len(found) - 1 == until:
             raise _Reached
@@ -246,11 +256,11 @@ def outputs_of(modules: Sequence[nn.Module], run: Callable[[], Any], until: int 
     return found
 
 
-def first_that(net: nn.Module, accept: Callable[[Any], bool], run: Callable[[], Any]) -> nn.Module | None:
+def first_that(net: nn.Module, accept: Callable[[Value], bool], run: Callable[[], object]) -> nn.Module | None:
     """The first module of `net` whose output is accepted during `run`, which goes no further; None where none is."""
     found: list[nn.Module] = []
 
-    def hook(module: nn.Module, _args: Any, output: Any) -> None:
+    def hook(module: nn.Module, _args: Value, output: Value) -> None:
         if accept(output):
             found.append(module)
             raise _Reached

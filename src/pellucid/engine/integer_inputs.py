@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +21,9 @@ from ..errors import GraphMismatch, InputError
 from ..numerics.deeplift.recording.training_calls import Steady
 from ..numerics.lookups.calls import Enough, Lookups, Plan
 from ..numerics.lookups.origins import Layout, flat, layout, places, shared
-from ..problem import Attribution, Problem, Tensors
+from ..problem import Arguments, Attribution, Function, Outputs, Problem, Tensors
 from ..randomness import kept
-from .passes import batched
+from .memory import batched
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ _COARSE = 0.02
 """The largest relative difference of two outputs that is called rounding, in the shortest of precisions."""
 
 
-def followed(problem: Problem, rows_first: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Followed:
+def followed(problem: Problem, rows_first: Callable[[Function], Function]) -> Followed:
     """The same question, with the look-ups by its integer inputs in their place.
 
     problem: `f` takes the inputs, integers among them, and the args. rows_first: makes of such a function one whose
@@ -170,16 +169,16 @@ def _within_tables(problem: Problem) -> Iterator[None]:
 
 
 def _run(
-    f: Callable[..., Any],
+    f: Function,
     x: Tensors,
-    args: tuple[Any, ...],
-    rows_first: Callable[[Callable[..., Any]], Callable[..., Any]],
+    args: Arguments,
+    rows_first: Callable[[Function], Function],
     plan: Plan | None = None,
-) -> tuple[Lookups, Any]:
+) -> tuple[Lookups, Outputs]:
     """`f` at x, and the look-ups of its (first) pass."""
     modes: list[Lookups] = []
 
-    def seen(*given: Any) -> Any:
+    def seen(*given: Outputs) -> Outputs:
         ids = [t for t in given[: len(x)] if not t.is_floating_point()]
         with Lookups(ids, [t for t in given[: len(x)] if t.is_floating_point()], plan) as mode:
             out = f(*given)
@@ -191,7 +190,7 @@ def _run(
     return modes[0], outputs
 
 
-def _read(f: Callable[..., Any], x: Tensors, args: tuple[Any, ...], plan: Plan) -> list[Tensor]:
+def _read(f: Function, x: Tensors, args: Arguments, plan: Plan) -> list[Tensor]:
     """The look-ups of `f` at x, of which no more is run than they need."""
     mode = Lookups([t for t in x if not t.is_floating_point()], (), plan, stop=True)
     if plan.values:
@@ -204,13 +203,13 @@ def _looking_up(
     problem: Problem,
     plan: Plan,
     layouts: Mapping[int, Layout],
-    rows_first: Callable[[Callable[..., Any]], Callable[..., Any]],
+    rows_first: Callable[[Function], Function],
 ) -> Problem:
     """A Problem whose `f` takes the float inputs, the look-ups that `layouts` names, the integers, and the args."""
     is_float = [t.is_floating_point() for t in problem.x]
     numbers, of_lookups = sum(is_float), len(layouts)
 
-    def f(*given: Any) -> Any:
+    def f(*given: Outputs) -> Outputs:
         floats, values = iter(given[:numbers]), given[numbers : numbers + of_lookups]
         ids = given[numbers + of_lookups : len(is_float) + of_lookups]
         integers, others = iter(ids), given[len(is_float) + of_lookups :]

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..errors import OutOfMemory
 from ..numerics.deeplift.lockstep import operations
 from ..numerics.deeplift.recording.recorder import forward_pass
 from ..numerics.deeplift.recording.training_calls import Steady
 from ..numerics.deeplift.unsupported import checked, keeping
-from ..problem import Problem, Seen, Select, Tensors, attached, detached, picked
+from ..problem import Outputs, Problem, Seen, Select, Tensors, attached, detached, picked
 from ..randomness import RandomDraws
-
-T = TypeVar("T")
-
-_BATCH = 1 << 19
-"""Elements of the input to a batch on a CPU: larger batches are no faster per row (docs/performance.md)."""
+from .memory import batch_size, batched
 
 
-def value_at_x(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors]:
+def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors]:
     """`f(x)` at each input, the targets it fixes, and each target's value (rows,)."""
     with torch.no_grad(), Steady():
         x, rows = _inputs(problem)
@@ -46,7 +40,7 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
         return tuple(map(torch.cat, zip(*batched(problem, problem.rows, evaluate), strict=True)))
 
 
-def values_at_ends(problem: Problem) -> tuple[Any, tuple[Select, ...], Tensors, Tensors]:
+def values_at_ends(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors, Tensors]:
     """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
     if problem.source is not None or problem.draws.apart or 2 * problem.rows > batch_size(problem):
         outputs, selects, y = value_at_x(problem)
@@ -81,7 +75,7 @@ class Evaluation:
 class Start:
     """The first pass: `f(x)`, the targets it fixes, what was found there, and the operations it ran."""
 
-    outputs: Any
+    outputs: Outputs
     selects: tuple[Select, ...]
     at_x: Evaluation
     operations: frozenset[str]
@@ -124,34 +118,13 @@ def along_path(
     return batched(problem, len(rows), evaluate)
 
 
-def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterator[T]:
-    """`evaluate` over n evaluations, cut into equal batches; where memory runs out, a batch is halved and tried again.
-
-    Raises OutOfMemory where even one evaluation does not fit.
-    """
-    each = -(-n // max(1, round(n / batch_size(problem))))
-    i = 0
-    while i < n:
-        try:
-            done = evaluate(slice(i, min(i + each, n)))
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            if each == 1:
-                raise too_large(tuple(problem.x[0].shape[1:]), problem.x[0].device) from error
-            each = max(1, min(each, n - i) // 2)
-            continue
-        yield done
-        i += each
-
-
 def _inputs(problem: Problem) -> tuple[Tensors, Tensor | None]:
     """Each input once, and the first row that is about it; None where every row is about its own."""
     rows = problem.firsts()
     return problem.x if rows is None else tuple(t[rows] for t in problem.x), rows
 
 
-def _of_rows(found: Evaluation, rows: Any) -> Evaluation:
+def _of_rows(found: Evaluation, rows: Tensor | None) -> Evaluation:
     """What was found at each input, for every row that is about it."""
     return Evaluation(
         found.y[:, rows],
@@ -182,26 +155,3 @@ def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Ev
     values = torch.stack([v.detach() for v in y])
     kept = tuple(replace(s, value=s.value.detach()) for s in seen)
     return Evaluation(values, tuple(together[: len(leaves)]), kept, tuple(together[len(leaves) :]))
-
-
-def batch_size(problem: Problem) -> int:
-    """How many rows go through together: by free memory on a GPU, by what is fast on a CPU."""
-    each = problem.elements or max(t[0].numel() for t in problem.x)
-    device = problem.x[0].device
-    if device.type == "cuda":  # a forward pass with its graph takes some hundred times its input
-        free, _ = torch.cuda.mem_get_info(device)
-        return max(1, free // (400 * each * problem.x[0].element_size()))
-    return max(1, _BATCH // max(1, each))
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
-def too_large(shape: tuple[int, ...], device: torch.device) -> OutOfMemory:
-    """The error where one row does not fit."""
-    return OutOfMemory(
-        f"One row of shape {shape} does not fit into the memory of {device}; expected room for one forward and "
-        "backward pass. Use a shorter text, a smaller dtype, or another device."
-    )

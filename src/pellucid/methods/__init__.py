@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
-from ..engine.passes import batched, value_at_x
+from ..engine.memory import batched
+from ..engine.passes import value_at_x
 from ..errors import InputError, UnknownMethod
 from ..problem import Attributions, Problem, solved
 from ..status import Status
@@ -21,6 +22,9 @@ from .gradient import input_x_gradient, noisy, saliency
 from .path import integrated_gradients
 from .perturb import feature_ablation, kernel_shap, lime, occlusion, partition_shap, random, shapley
 from .remarks import noting
+
+Options: TypeAlias = dict[str, Any]
+"""The options of a method, by their names."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,13 @@ class Method:
     distribution: bool = False
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Options:
         """The names of its options and their defaults."""
         return {p.name: p.default for p in list(inspect.signature(self.solve).parameters.values())[1:]}
 
 
 def smoothgrad(
-    problem: Problem, of: str = "saliency", n_samples: int = 25, noise: float = 0.15, seed: int = 0, **options: Any
+    problem: Problem, of: str = "saliency", n_samples: int = 25, noise: float = 0.15, seed: int = 0, **options: object
 ) -> Attributions:
     """Another method's values, averaged over noisy copies of the input (Smilkov et al. 2017, 1706.03825).
 
@@ -118,7 +122,7 @@ METHODS: dict[str, Method] = {
 METHODS = {name: replace(row, solve=noting(row.solve)) for name, row in METHODS.items()}
 
 
-def method(name: str, options: dict[str, Any], shared: bool = False) -> tuple[Method, dict[str, Any]]:
+def method(name: str, options: Options, shared: bool = False) -> tuple[Method, Options]:
     """The row of METHODS, and those of `options` that are for it. Raises UnknownMethod.
 
     shared: the options are for several methods, so one that this method lacks is not for it, if another has it.
@@ -136,11 +140,13 @@ def method(name: str, options: dict[str, Any], shared: bool = False) -> tuple[Me
     return METHODS[name], given
 
 
-def _check_kinds(name: str, given: dict[str, Any]) -> None:
+def _check_kinds(name: str, given: Options) -> None:
     """Raises InputError for an option of another kind than the method's signature says."""
     signature = inspect.signature(METHODS[name].solve).parameters
     for option, value in given.items():
-        kinds = str(signature[option].annotation).split(" | ") if option in signature else []
+        said = signature[option].annotation if option in signature else inspect.Parameter.empty
+        kinds = (said if isinstance(said, str) else inspect.formatannotation(said)).split(" | ")
+        kinds = [] if said is inspect.Parameter.empty else kinds
         if all(kind in KINDS for kind in kinds) and not any(KINDS[kind][1](value) for kind in kinds or ["any"]):
             expected = " or ".join(KINDS[kind][0] for kind in kinds)
             raise InputError(f"{name} got {option}={value!r:.60}; expected {expected}.")
@@ -148,7 +154,7 @@ def _check_kinds(name: str, given: dict[str, Any]) -> None:
             raise InputError(f"{name} got seed={value!r}; expected 0 or more.")
 
 
-KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "any": ("anything", lambda v: True),
     "int": ("a whole number", lambda v: isinstance(v, Integral) and not isinstance(v, bool)),
     "float": ("a finite number", lambda v: isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)),

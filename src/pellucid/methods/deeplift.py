@@ -1,7 +1,8 @@
-"""DeepLIFT (Shrikumar et al. 2017, 1704.02685), exact for every operation in `numerics.deeplift.rules.table.RULES`.
+"""The method DeepLIFT (Shrikumar et al. 2017, 1704.02685), exact for every operation that has a rule.
 
-m·(x − x0) with the multipliers m of the lockstep walk, so that  Σ values = f(x) − f(x0)  to float precision. The walk
-passes every tensor between input and output, so m·(h − h0) of any of them comes with it.
+The values are m·(x − x0), with the multipliers m of the lockstep walk (`numerics/deeplift/lockstep.py`), so that their
+sum is f(x) − f(x0) to float precision. The walk passes every tensor h between input and output, so the contributions
+m·(h − h0) of a layer or of attention come with it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
-from ..engine.passes import batch_size
+from ..engine.memory import batch_size
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
 from ..numerics.deeplift.paired_batch import HALVES
@@ -24,23 +23,34 @@ from ..numerics.deeplift.recording.expert_routing import routed_apart
 from ..numerics.deeplift.recording.recorder import forward_pass, located
 from ..numerics.deeplift.rules.table import NOTED, RULES
 from ..numerics.deeplift.unsupported import keeping
-from ..problem import Attributions, Problem, Seen, Select, Tensors, attached, contributed, detached, picked, solved
+from ..problem import (
+    Attributions,
+    Outputs,
+    Problem,
+    Seen,
+    Select,
+    Tensors,
+    attached,
+    contributed,
+    detached,
+    picked,
+    solved,
+)
 from ..randomness import RandomDraws
 from ..status import Status
 
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
 _TARGETS = 8
-"""Targets to a walk, at least."""
+"""How many targets share a walk, at least."""
 
 
 def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     """Two forward passes, and one walk back through both: exact, whatever the number of layers.
 
-    segments: cut the straight path from baseline to input into so many parts, and add up the parts' attributions.
-        Exact for any number, at one more pass each; with more of them the scores tend to integrated gradients. The
-        parts grow towards the input: two of them meet at 0.4, where the input is about to be told from the baseline,
-        so that what it changes lies in one part (docs/idea.md).
+    segments: into how many parts the straight path from baseline to input is cut; the parts' attributions are added up.
+        The scores are exact for any number of parts, each of which costs one more pass, and tend to integrated
+        gradients with more of them. The parts grow towards the input: two of them meet at 0.4 (docs/idea.md).
     """
     if not isinstance(segments, int) or segments < 1:
         raise InputError(f"deeplift got segments={segments!r}; expected a whole number of at least 1.")
@@ -61,13 +71,13 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     )
 
 
-_Found = tuple[Any, list[str], Tensors, Tensors, list[list[Tensor]]]
-"""What f returned at x, the kinds of what is inside, the targets at x and at x0, and for each target what the inputs
-contributed, and then the tensors inside."""
+_Walked = tuple[Outputs, list[str], Tensors, Tensors, list[list[Tensor]]]
+"""The outputs of f at x, the kinds of the tensors inside f, each target's value at x and at x0, and for each target the
+contributions of the inputs and then those of the tensors inside."""
 
 
-def _one_by_one(problem: Problem, segments: int) -> _Found:
-    """A pass at each end of each segment, and a walk through the graphs of two."""
+def _one_by_one(problem: Problem, segments: int) -> _Walked:
+    """One forward pass at each end of a segment, and a walk through the two graphs of each segment."""
     outputs, selects, upper = _pass(problem, 1.0)
     output, kinds = tuple(y.detach() for y in upper.y), [s.kind for s in upper.seen]
     totals: list[list[Tensor]] = [[] for _ in selects]
@@ -79,13 +89,10 @@ def _one_by_one(problem: Problem, segments: int) -> _Found:
     return outputs, kinds, output, tuple(y.detach() for y in upper.y), totals
 
 
-_APART: WeakSet[Any] = WeakSet()
-"""Models whose graph cannot be read by halves."""
-
-
-def _together(problem: Problem) -> _Found | None:
-    """One pass of x and x0, and a walk through its graph; None where that does not hold the two apart."""
-    if problem.model is None or problem.model in _APART or problem.draws.apart:
+def _together(problem: Problem) -> _Walked | None:
+    """One forward pass of x and x0 as a paired batch, and a walk through its graph; None where the graph does not keep
+    the two apart, which is found once for a model."""
+    if problem.model is None or problem.found.mixes_halves or problem.draws.apart:
         return None
     points, rows = problem.both()
     x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows
@@ -101,7 +108,7 @@ def _together(problem: Problem) -> _Found | None:
         totals = list(_walked(problem, both, both, HALVES))
     except GraphError as error:
         if isinstance(error, (NotHalved, UnsupportedOperation)):
-            _APART.add(problem.model)
+            problem.found.mixes_halves = True
         return None
     upper, lower = (tuple(v.detach()[half] for v in y) for half in (slice(n), slice(n, None)))
     return detached(at_inputs), [s.kind for s in seen], upper, lower, totals
@@ -109,15 +116,18 @@ def _together(problem: Problem) -> _Found | None:
 
 @dataclass(frozen=True)
 class _Pass:
-    """One forward pass with its graph: the leaves, each target's value (rows,), and the tensors inside."""
+    """One forward pass with its graph: the leaves, each target's value (rows,), and the tensors inside f."""
 
     x: Tensors
     y: Tensors
     seen: tuple[Seen, ...]
 
 
-def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple[Any, tuple[Select, ...], _Pass]:
-    """The pass at x0 + t·(x − x0). At x the targets are found; elsewhere they are given."""
+def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple[Outputs, tuple[Select, ...], _Pass]:
+    """The forward pass at x0 + t·(x − x0), and the targets.
+
+    selects: the targets, which the pass at x has fixed; empty for that pass itself.
+    """
     at = lambda a, b: _laid_out(a if t == 1 else b if t == 0 else torch.lerp(b, a, t), a)
     x = tuple(at(a, b).detach().requires_grad_() for a, b in zip(problem.x, problem.x0, strict=True))
     with forward_pass(x, NOTED), problem.watching() as seen:
@@ -130,17 +140,22 @@ def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple
 
 
 def _laid_out(t: Tensor, like: Tensor) -> Tensor:
-    """`t`, in memory as `like` is: PyTorch chooses by strides which operations a view, a copy or a mean is."""
+    """`t` with the strides of `like`: by its strides PyTorch chooses which operation a reshape or a mean becomes, and
+    both passes must run the same operations."""
     form = torch.empty_like(like)
     return t if t.stride() == form.stride() else form.copy_(t)
 
 
 def _walked(problem: Problem, upper: _Pass, lower: _Pass, rules: Mapping[str, Rule]) -> Iterator[list[Tensor]]:
-    """For each target what the inputs contributed between two passes, and then the tensors inside. Where the two are
-    one, between the halves of its rows.
+    """For each target, the contributions of the inputs between two forward passes, and then those of the tensors
+    inside.
 
-    As many targets share a walk as rows share a batch, and at least a few: next to two graphs, what is carried through
-    them is small."""
+    upper, lower: the pass at the end of a segment that is nearer to x, and that at the other end. Where both are the
+        same object, a paired batch, the change is between the two halves of its rows.
+
+    As many targets share a walk as rows share a batch, and at least a few: what is carried through two graphs is small
+    beside the graphs.
+    """
     n, at_once, halves = len(upper.x), max(_TARGETS, batch_size(problem) // problem.rows), upper is lower
     change = lambda a, b: torch.sub(*(a.detach().chunk(2) if halves else (a.detach(), b.detach())))
 

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ def per_target(play: Callable[..., Attribution]) -> Callable[..., Attributions]:
     """A method for one game as a method for a Problem: one game for each of its targets, sharing every evaluation."""
 
     @wraps(play)
-    def method(problem: Problem, *args: Any, **options: Any) -> Attributions:
+    def method(problem: Problem, *args: object, **options: object) -> Attributions:
         return tuple(play(game, *args, **options) for game in games_of(problem))
 
     return method

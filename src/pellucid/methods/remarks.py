@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from typing import Any
 
 import torch
 
 from ..errors import PellucidError
 from ..numerics.deeplift.recording.cut_paths import cuts
 from ..numerics.deeplift.recording.recorder import forward_pass
-from ..problem import Attribution, Attributions, Problem, Tensors
+from ..problem import Attribution, Attributions, Outputs, Problem, Tensors
 from ..randomness import NOTE
 from ..status import Status
 
@@ -27,7 +26,7 @@ def noting(solve: Callable[..., Attributions]) -> Callable[..., Attributions]:
     """The method, with notes on its answers. Further passes are made only where scores that are to add up do not."""
 
     @wraps(solve)
-    def noted(problem: Problem, **options: Any) -> Attributions:
+    def noted(problem: Problem, **options: object) -> Attributions:
         answers = solve(problem, **options)
         notes = [NOTE] if problem.draws.found else []
         if any(_is_off(answer) for answer in answers):
@@ -52,7 +51,7 @@ def _is_off(answer: Attribution) -> bool:
 def _why(problem: Problem, answers: Attributions) -> list[str]:
     """Where values go on without a gradient, if the forward pass, run again, lets it be known."""
 
-    def run(at: Tensors) -> Any:
+    def run(at: Tensors) -> Outputs:
         leaves = tuple(t.detach().requires_grad_() for t in at)
         with forward_pass(leaves, {}):
             return problem.outputs(leaves)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..engine import hooks
 from ..errors import InputError, UnsupportedModel
-from ..problem import Problem
+from ..problem import Found, Problem
 from . import baselines, problems, runner
 from .forward_signature import is_decoder, one_device, parameters, shells
 from .inside import layers
@@ -162,6 +162,11 @@ class Model:
     def ways(self) -> dict[Any, str]:
         """By the kind of input and baseline, how its Problem is made (see `problems`): found once, at the first."""
         return {}
+
+    @cached_property
+    def found(self) -> Found:
+        """What is found about the model while it is explained, for all its Problems."""
+        return Found()
 
     def follow(self) -> bool:
         """From here on look-ups are followed: one of them was called with other ids than the input's. Whether they were

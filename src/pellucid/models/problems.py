@@ -135,6 +135,7 @@ def _in_place(model: Model, batch: Batch, baseline: Any, goals: Goals) -> Proble
         _without(model, batch),
         resumed=_resumed(model, batch, x),
         model=model.model if model.is_known else None,
+        found=model.found,
         draws=_draws(model),
         notes=(THROUGH_ENCODER,) if model.through_encoder else (),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +137,7 @@ def _closeness(z: Coalitions, kernel_width: float) -> Values:
     return np.exp(-((distance / kernel_width) ** 2))
 
 
-def _sandwich(design: Design, z: Values, residual: Values, m: NDArray[Any]) -> Values | None:
+def _sandwich(design: Design, z: Values, residual: Values, m: NDArray[np.floating]) -> Values | None:
     """The standard error of a least squares solution over its random draws, M·(Σ ggᵀ)·M with g = Zᵀ·w·e of one draw.
 
     e is the residual from the fit without that draw, (1 − Z·M·Zᵀ·w)⁻¹·r: a fit bends towards its own draws, and with

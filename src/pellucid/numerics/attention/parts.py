@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ..torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from .logits import attention_logits
 
 
@@ -49,8 +49,10 @@ class Attending(TorchFunctionMode):
         self.tell = tell
         self.last: Attention | None = None
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
+        kwargs, name = kwargs or {}, name_of(func)
         if name not in _TOLD:
             return func(*args, **kwargs)
         if name == "scaled_dot_product_attention":
@@ -94,7 +96,7 @@ class Attending(TorchFunctionMode):
         return p @ value
 
 
-def _weight(name: str, args: tuple[Any, ...], values: Tensor) -> Tensor | None:
+def _weight(name: str, args: Args, values: Tensor) -> Tensor | None:
     """The weight (inputs, outputs) of a linear map that takes all heads' outputs next to each other."""
     place = _MAPS.get(name)
     weight = args[place] if place is not None and len(args) > place else None

@@ -8,39 +8,31 @@ satisfy it compose to one that does, whatever lies between. This file knows no r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import wraps
-from typing import Any
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from ...errors import WITHOUT_GRADIENT, CutGraph, GraphError, GraphMismatch, UnsupportedOperation
+from .nodes import Node
 from .unsupported import OPAQUE
 
-Grads = tuple[Any, ...]
-"""One tensor for each output (or input) of a node, None where nothing flows."""
-Arrived = list[Tensor | None]
-Rule = Callable[[Any, Any, Grads], Grads]
-"""`(node, its partner, multipliers of the outputs) -> multipliers of the inputs`."""
-Step = Callable[[Grads], Grads]
-"""`multipliers of the outputs -> multipliers of the inputs`: a rule between two nodes."""
-Reached = Callable[[int, list[Tensor]], Sequence[Any]]
+Grads: TypeAlias = tuple[Tensor, ...]
+"""The multipliers of a node's outputs. Of a node with several outputs, None stands where nothing arrived."""
+Multipliers: TypeAlias = tuple[Tensor | None, ...]
+"""The multipliers of a node's inputs; None for an input that gets none."""
+Step: TypeAlias = Callable[[Grads], Multipliers]
+"""`multipliers of the outputs -> multipliers of the inputs`, between two nodes. The walk calls it once per target."""
+Rule: TypeAlias = Callable[[Node, Node], Step]
+"""`(node, its partner in the baseline's graph) -> Step`: what all targets share is computed before the Step returns."""
+Arrived: TypeAlias = list[Tensor | None]
+Reached: TypeAlias = Callable[[int, list[Tensor]], Sequence[Tensor]]
 """`(which tensor, its multiplier for each target) -> what to keep of each`."""
+Meta: TypeAlias = tuple[tuple[int, ...] | None, torch.dtype]
+"""The shape and type of one output of a node; the shape of a half is None where a tensor has no halves."""
 
 LEAF = "torch::autograd::AccumulateGrad"
-
-
-def in_two_steps(begin: Callable[..., Step], at_once: Rule | None = None) -> Any:
-    """A `Rule` written as `(node, its partner) -> (g -> m)`: a walk for several targets takes the first step once.
-
-    at_once: both steps for one target, where they are faster together."""
-
-    @wraps(begin)
-    def rule(n: Any, n0: Any, g: Grads, **how: Any) -> Grads:
-        return begin(n, n0, **how)(g) if at_once is None else at_once(n, n0, g)
-
-    rule.begin = begin  # pyright: ignore[reportAttributeAccessIssue]
-    return rule
+"""Autograd's name of the node at which a graph begins: an input."""
 
 
 def walk(
@@ -53,62 +45,67 @@ def walk(
     inside: Sequence[Tensor] = (),
     reached: Reached = lambda which, multipliers: multipliers,
     halves: bool = False,
-) -> list[list[Any]]:
-    """For each target, the multipliers of `x`, and then of the tensors `inside`, for the change `y - y0`, weighted by
-    `g` (like `y`).
+) -> list[list[Tensor]]:
+    """Returns, for each target, the multipliers of the inputs `x` and then of the tensors `inside`.
 
-    `y`, `y0` and `g` have an element for each target. `x` and `x0` are the leaves that the two forward passes started
-    from; `inside` are tensors that the first pass computed on its way. Zeros for one that a target does not depend on.
-    `reached` turns multipliers into what is kept of them, as soon as they are known. halves: one graph holds both
-    passes (`y0` is `y`, `x0` is `x`), each in one half of the rows, and multipliers have the rows of a half; `rules`
-    are those of `halves.py` then. Raises UnsupportedOperation, GraphMismatch or CutGraph.
+    y, y0, g: one element for each target: its values at the input and at the baseline, and the weights (like `y`) with
+        which the change `y - y0` is explained.
+    x, x0: the leaves that the two forward passes started from.
+    rules: the rule of each operation, by autograd's name of its node.
+    inside: tensors that the first forward pass computed on its way. One that a target does not depend on, like such an
+        input, has multipliers of zero.
+    reached: turns the multipliers of one tensor into what is kept of them, as soon as the walk has them all.
+    halves: one graph holds both forward passes, as the two halves of a batch (`y0` is `y`, and `x0` is `x`).
+        Multipliers then have the rows of a half, and `rules` are those of `paired_batch.py`.
+
+    Raises UnsupportedOperation, GraphMismatch or CutGraph.
     """
-    edge_of = torch.autograd.graph.get_gradient_edge
     tensors = (*x, *inside)
-    roots = [edge_of(t) for t in y]
-    leaves = {edge_of(t).node: edge_of(t0).node for t, t0 in zip(x, x0, strict=True)}
-    order = _pairs([(root.node, edge_of(t0).node) for root, t0 in zip(roots, y0, strict=True)], leaves)
+    roots = [_edge_of(t) for t in y]
+    leaves = {_edge_of(t)[0]: _edge_of(t0)[0] for t, t0 in zip(x, x0, strict=True)}
+    order = _pairs([(root, _edge_of(t0)[0]) for (root, _), t0 in zip(roots, y0, strict=True)], leaves)
     shape_of = _half_of if halves else tuple
     metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
-    arrived: dict[Any, list[Arrived]] = {node: [[None] * len(meta) for _ in y] for node, meta in metas.items()}
-    wanted: dict[Any, list[tuple[int, int]]] = {}
+    arrived: dict[Node, list[Arrived]] = {node: [[None] * len(meta) for _ in y] for node, meta in metas.items()}
+    wanted: dict[Node, list[tuple[int, int]]] = {}
     for k, t in enumerate(tensors):
-        if t.requires_grad and (edge := edge_of(t)).node in arrived:
-            wanted.setdefault(edge.node, []).append((k, edge.output_nr))
-    found: dict[int, Sequence[Any]] = {}
+        if t.requires_grad and (edge := _edge_of(t))[0] in arrived:
+            wanted.setdefault(edge[0], []).append((k, edge[1]))
+    found: dict[int, Sequence[Tensor]] = {}
     zeros = lambda k: tensors[k].new_zeros(shape_of(tensors[k].shape) or ())
     with torch.no_grad():
-        for k, (root, weight) in enumerate(zip(roots, g, strict=True)):
-            _arrive(arrived[root.node][k], metas[root.node], root.output_nr, weight)
+        for k, ((root, nr), weight) in enumerate(zip(roots, g, strict=True)):
+            _arrive(arrived[root][k], metas[root], nr, weight)
         for node, node0 in order:
             each, name = arrived.pop(node), node.name()
             for k, nr in wanted.get(node, ()):
                 found[k] = reached(k, [zeros(k) if (m := grads[nr]) is None else m for grads in each])
-            some = [(k, tuple(grads)) for k, grads in enumerate(each) if any(grad is not None for grad in grads)]
+            some = [(k, cast(Grads, tuple(ms))) for k, ms in enumerate(each) if any(m is not None for m in ms)]
             if name == LEAF or not some:
                 continue
             if name not in rules:
                 raise UnsupportedOperation(OPAQUE.get(name) or _no_rule(name), name)
-            feeds, through = node.next_functions, _through(rules[name], node, node0, [grads for _, grads in some])
-            for (k, _), multipliers in zip(some, through, strict=True):
-                for (to, nr), grad in zip(feeds, multipliers, strict=True):
+            feeds, step = node.next_functions, rules[name](node, node0)
+            for k, grads in some:
+                for (to, nr), grad in zip(feeds, step(grads), strict=True):
                     if grad is not None and to in arrived:
                         _arrive(arrived[to][k], metas[to], nr, grad)
+            del step  # what it holds is freed before the next rule computes
         for k in range(len(tensors)):
             if k not in found:
                 found[k] = reached(k, [zeros(k) for _ in y])
     return [[found[i][k] for i in range(len(tensors))] for k in range(len(y))]
 
 
-def _through(rule: Any, node: Any, node0: Any, gs: Sequence[Grads]) -> Iterable[Grads]:
-    """Each target's multipliers, through a rule that begins once for all of them."""
-    if len(gs) == 1 or not hasattr(rule, "begin"):
-        return (rule(node, node0, g) for g in gs)
-    return map(rule.begin(node, node0), gs)
+def _edge_of(t: Tensor) -> tuple[Node, int]:
+    """The node that computed a tensor (for an input its leaf), and which output of the node the tensor is."""
+    edge = torch.autograd.graph.get_gradient_edge(t)
+    return cast(Node, edge.node), edge.output_nr
 
 
 class NotHalved(GraphError):
-    """One graph of both passes in which what belongs to one may not be told from the other. It never reaches a user."""
+    """A paired batch in which the rows of the input cannot be told from those of the baseline. It never reaches a user:
+    the two forward passes then run one by one."""
 
 
 def _half_of(shape: Sequence[int]) -> tuple[int, ...] | None:
@@ -117,17 +114,17 @@ def _half_of(shape: Sequence[int]) -> tuple[int, ...] | None:
 
 def operations(y: Tensor) -> frozenset[str]:
     """The autograd names of all operations that `y` was made by."""
-    seen = {y.grad_fn}
-    stack = [y.grad_fn]
+    seen = set() if y.grad_fn is None else {y.grad_fn}
+    stack = list(seen)
     while stack:
-        for node, _ in getattr(stack.pop(), "next_functions", ()):
+        for node, _ in stack.pop().next_functions:
             if node is not None and node not in seen:
                 seen.add(node)
                 stack.append(node)
-    return frozenset(node.name() for node in seen if node is not None)
+    return frozenset(node.name() for node in seen)
 
 
-def _arrive(grads: Arrived, metas: Sequence[tuple[tuple[int, ...] | None, Any]], nr: int, grad: Tensor) -> None:
+def _arrive(grads: Arrived, metas: Sequence[Meta], nr: int, grad: Tensor) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
     shape, dtype = metas[nr]
     if grad.shape != shape:
@@ -140,12 +137,12 @@ def _arrive(grads: Arrived, metas: Sequence[tuple[tuple[int, ...] | None, Any]],
     grads[nr] = grad if before is None else before + grad
 
 
-def _pairs(roots: Iterable[tuple[Any, Any]], leaves: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+def _pairs(roots: Iterable[tuple[Node, Node]], leaves: Mapping[Node, Node]) -> list[tuple[Node, Node]]:
     """The nodes between the roots and the leaves with their partners in the baseline's graph, each before those it
     feeds on."""
-    partner: dict[Any, Any] = {}
-    reaches: dict[Any, bool] = {}
-    finished: list[Any] = []
+    partner: dict[Node, Node] = {}
+    reaches: dict[Node, bool] = {}
+    finished: list[tuple[Node, Node]] = []
     for root, root0 in roots:
         if root not in partner:
             partner[root] = root0
@@ -161,7 +158,11 @@ def _pairs(roots: Iterable[tuple[Any, Any]], leaves: Mapping[Any, Any]) -> list[
 
 
 def _finish(
-    root: Any, partner: dict[Any, Any], reaches: dict[Any, bool], finished: list[Any], leaves: Mapping[Any, Any]
+    root: Node,
+    partner: dict[Node, Node],
+    reaches: dict[Node, bool],
+    finished: list[tuple[Node, Node]],
+    leaves: Mapping[Node, Node],
 ) -> None:
     """Adds the nodes from the root on that reach a leaf, each after those it feeds on, and all of their partners."""
     reaches[root] = root in leaves
@@ -186,7 +187,8 @@ def _finish(
                     reaches[stack[-1][0]] = True
 
 
-def _edges(node: Any, node0: Any) -> Iterator[tuple[Any, Any]]:
+def _edges(node: Node, node0: Node) -> Iterator[tuple[Node, Node]]:
+    """The nodes that two partners feed on, in pairs. Raises GraphMismatch where the two are not the same operation."""
     feeds = node.next_functions
     if node is node0:
         return iter([(n, n) for n, _ in feeds if n is not None])
@@ -196,10 +198,11 @@ def _edges(node: Any, node0: Any) -> Iterator[tuple[Any, Any]]:
     for (n, k), (n0, k0) in zip(feeds, feeds0, strict=True):
         if (n is None) != (n0 is None) or k != k0:
             raise GraphMismatch(_differ(node, node0, "one of them has an input that carries no gradient"))
-    return iter([(n, n0) for (n, _), (n0, _) in zip(feeds, feeds0, strict=True) if n is not None])
+    both = zip(feeds, feeds0, strict=True)
+    return iter([(n, n0) for (n, _), (n0, _) in both if n is not None and n0 is not None])
 
 
-def _differ(node: Any, node0: Any, why: str) -> str:
+def _differ(node: Node, node0: Node, why: str) -> str:
     return (
         f"The forward passes on the input and on the baseline differ ({node.name()} against {node0.name()}): {why}. "
         "DeepLIFT compares the two step by step, so the function must run the same operations on both. Choose a "
@@ -211,5 +214,5 @@ def _no_rule(name: str) -> str:
     return (
         f"DeepLIFT has no rule for the operation {name!r}, so its attribution would not add up. "
         "Use method='integrated_gradients', which needs no rules, or add a rule: "
-        f"pellucid.extend.rule({name!r}, rule) (docs/idea.md shows how)."
+        f"pellucid.extend.rule({name!r}, rule) (help(pellucid.extend) shows how)."
     )

@@ -1,9 +1,12 @@
-"""Reading an autograd node: what it kept, what was noted on it, and which of its inputs carry a difference."""
+"""Reading a node of an autograd graph: its saved tensors, the notes of the recording, and which inputs have a gradient.
+
+What a rule needs to know of a node is asked here, so that a formula stays a formula.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -11,12 +14,48 @@ from torch import Tensor
 from ...errors import GraphError, UnsupportedOperation
 from .metadata import INPUT, OUTPUT
 
+
+class Node(Protocol):
+    """One operation in an autograd graph, as `tensor.grad_fn` is.
+
+    `node._saved_<name>` is what autograd saved of the operation under that name (an argument, the result, an index);
+    each operation saves something else, so such an attribute has no type of its own.
+    """
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """For each input of the operation the node that computed it and which output of that node it is; `(None, 0)`
+        for an input without a gradient."""
+        ...
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The notes that a recording of the forward pass left on the node, under the names in `metadata.py`."""
+        ...
+
+    def name(self) -> str:
+        """The name that autograd gives to the operation, such as "MulBackward0"."""
+        ...
+
+    def __call__(self, *g: Tensor | None) -> Tensor | tuple[Tensor | None, ...] | None:
+        """The gradients of the operation's inputs, from those of its outputs."""
+        ...
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+def node_of(t: Tensor) -> Node | None:
+    """The node of the operation that computed a tensor; None for one that autograd has no graph of."""
+    return cast(Node | None, t.grad_fn)
+
+
 _SAVED: dict[str, tuple[str, ...]] = {}
 
 
-def constants(n: Any) -> tuple[str, ...]:
-    """The names of the constants that autograd keeps on this kind of linear node: not strides, and not the input,
-    which it keeps for its shape."""
+def constants(n: Node) -> tuple[str, ...]:
+    """The names of the saved attributes in which a linear operation keeps its constants (a mask, an index, a weight).
+
+    Strides are left out, and so is the operation's input, which autograd keeps for its shape only."""
     if n.name() not in _SAVED:
         keeps = (a for a in dir(n) if a.startswith("_saved_") and not a.endswith("_strides"))
         _SAVED[n.name()] = tuple(
@@ -25,7 +64,8 @@ def constants(n: Any) -> tuple[str, ...]:
     return _SAVED[n.name()]
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a: object, b: object) -> bool:
+    """Whether two saved values (tensors, numbers, names, or tuples of these) are equal; NaN equals NaN."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         alias = a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
         return alias or torch.equal(a, b)
@@ -36,13 +76,13 @@ def same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b or a != a)  # a NaN fill value equals itself
 
 
-def input_of(n: Any) -> Tensor:
+def input_of(n: Node) -> Tensor:
     """The operation's input, a real number: saved by autograd, noted during the forward pass, or inverted from the
     result."""
     return real(n, _input_of(n))
 
 
-def real(n: Any, x: Tensor) -> Tensor:
+def real(n: Node, x: Tensor) -> Tensor:
     """`x` unchanged. Raises UnsupportedOperation where it is complex."""
     if x.is_complex():
         raise UnsupportedOperation(
@@ -53,7 +93,7 @@ def real(n: Any, x: Tensor) -> Tensor:
     return x
 
 
-def _input_of(n: Any) -> Tensor:
+def _input_of(n: Node) -> Tensor:
     for name in ("_saved_self", "_saved_input"):
         if isinstance(saved := getattr(n, name, None), Tensor):
             return wide(saved)
@@ -80,7 +120,7 @@ def _input_of(n: Any) -> Tensor:
     )
 
 
-def result_of(n: Any) -> Tensor | None:
+def result_of(n: Node) -> Tensor | None:
     """The operation's result, where it was noted and has not been overwritten since."""
     result, version = n.metadata.get(OUTPUT, (None, 0))
     return wide(result) if result is not None and result._version == version else None
@@ -93,14 +133,15 @@ _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def stacked(n: Any, n0: Any, name: str) -> Sequence[Tensor]:
-    """What two nodes kept under this name; where they are the halves of one, that of both in one piece."""
+def stacked(n: Node, n0: Node, name: str) -> Sequence[Tensor]:
+    """What two nodes saved under this name: `(of n, of n0)`. Where both are halves of one node of a paired batch, one
+    tensor that holds both, `(of both,)`, so that an operation on it runs once; `apart` takes it apart again."""
     whole = getattr(n, "whole", None)
     return (getattr(n, name), getattr(n0, name)) if whole is None else (getattr(whole, name),)
 
 
 def apart(both: Sequence[Tensor]) -> Sequence[Tensor]:
-    """What belongs to the one and to the other of two nodes, in `stacked` or what was made of it."""
+    """The tensor of the input and that of the baseline, from what `stacked` returned or what was computed from it."""
     return both if len(both) == 2 else both[0].chunk(2)
 
 
@@ -109,14 +150,27 @@ def dimension(d: int) -> int:
     return d if d < 2**63 else d - 2**64
 
 
+def unreduced(t: Tensor, dims: Sequence[int], ndim: int, keepdim: bool) -> Tensor:
+    """The result of a reduction over `dims` of a tensor with `ndim` dimensions, as if it had been asked to keep them.
+
+    keepdim: whether it was asked to, so that nothing is left to do.
+    """
+    if not keepdim:
+        for d in sorted(d % ndim for d in dims):
+            t = t.unsqueeze(d)
+    return t
+
+
 def wide(t: Tensor) -> Tensor:
-    """Half precision in float32, everything else as it is."""
+    """The tensor in float32 where it is float16 or bfloat16; any other tensor unchanged."""
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
 
 
 def avg(a: Tensor, b: Tensor) -> Tensor:
+    """(a + b)/2, in float32 at least."""
     return torch.lerp(wide(a), wide(b), 0.5)
 
 
-def is_fed(n: Any, k: int) -> bool:
+def is_fed(n: Node, k: int) -> bool:
+    """Whether input k of the operation has a gradient, and so may differ between input and baseline."""
     return n.next_functions[k][0] is not None

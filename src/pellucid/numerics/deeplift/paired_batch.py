@@ -1,39 +1,53 @@
-"""Two forward passes as one: rules for the graph of a batch that holds x and, as many rows again, x0.
+"""DeepLIFT through one forward pass instead of two: rules for a batch whose rows are those of x, then those of x0.
 
-A tensor of such a graph has in the first half of dimension 0 what it would be at x, and in the second what it would be
-at x0; a multiplier has the rows of one half. So a node is its own partner, and the rules of `rules.RULES` get its two
-halves as two nodes.
+Each tensor in the graph of such a batch holds its value at x in the first half of its rows, and its value at x0 in the
+second half; a multiplier has the rows of one half. So each node is its own partner, and the rules of `rules/table.py`
+get its two halves as two nodes.
 
-That dimension 0 has these halves is true of the input, and each rule here checks that its operation keeps it true: so
-it is of all tensors between input and output. Where one does not, or is not in `HALVES`, the passes run one by one.
+The input has these two halves by construction. Each rule here checks that its operation keeps them apart, so all
+tensors between input and output have them too. Where an operation mixes the halves, or has no rule in `HALVES`, the two
+forward passes run one by one instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from ...errors import GraphMismatch
-from .lockstep import Grads, NotHalved, Rule, Step, in_two_steps
+from .lockstep import Grads, Multipliers, NotHalved, Rule, Step
 from .metadata import INPUT
-from .nodes import dimension, is_fed
+from .nodes import Node, dimension, is_fed
 from .operation_names import ATTENTION
+from .rules.linear import gradients
 from .rules.table import RULES
 
-Shape = tuple[int, ...]
-Check = Callable[[Any, Shape], bool]
-"""`(node, shape of its result) -> whether the halves of its inputs are those of its result`."""
+Shape: TypeAlias = tuple[int, ...]
+Check: TypeAlias = Callable[[Node, Shape], bool]
+"""`(node, shape of its result) -> whether the rows of x and those of x0 stay apart`."""
+Backward: TypeAlias = Callable[[Node, Grads], Multipliers]
+"""`(node, multipliers of its outputs) -> multipliers of its inputs`, for a linear operation."""
 
 
 class Half:
-    """A node as it would be, had only half of the batch gone through the model."""
+    """A node as it would be if only half of the batch had gone through the model.
 
-    def __init__(self, whole: Any, shape: Shape, which: int, kept: dict[str, Sequence[Any]]):
+    whole: the node of the paired batch. shape: that of its result. which: 0 for the half of x, 1 for that of x0.
+    kept: the halves of the saved tensors by name, shared by both halves, so that each tensor is cut once.
+    """
+
+    def __init__(self, whole: Node, shape: Shape, which: int, kept: dict[str, Sequence[Any]]):
         self.whole, self._shape, self._which, self._kept = whole, shape, which, kept
+
+    def name(self) -> str:
+        return self.whole.name()
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        return self.whole.next_functions
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._kept:
@@ -42,9 +56,8 @@ class Half:
         found = self.__dict__[name] = self._kept[name][self._which]
         return found
 
-    def __call__(self, *g: Any) -> Any:
-        found: Any = _twice(self.whole, g, self._which)
-        return found if len(found) > 1 else found[0]
+    def __call__(self, *g: Tensor | None) -> Tensor | tuple[Tensor | None, ...] | None:
+        return _twice(self.whole, cast(Grads, g), self._which)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -55,12 +68,13 @@ class Half:
         return {INPUT: (self._cut(source, INPUT)[self._which], version)}
 
     def _cut(self, t: Tensor, name: str) -> Sequence[Tensor]:
-        """The halves of a tensor that has the rows of the result; others are the same for both."""
+        """A tensor's two halves where it has the rows of the result; else the whole tensor for both."""
         by_rows = (t.ndim == len(self._shape) or name == "_saved_logsumexp") and t.shape[0] == self._shape[0]
         return t.chunk(2) if by_rows else (t, t)
 
 
-def _checked(n: Any, keeps: Check) -> Shape:
+def _checked(n: Node, keeps: Check) -> Shape:
+    """The shape of a node's result. Raises NotHalved where `keeps` finds that the halves do not stay apart."""
     shape = tuple(n._input_metadata[0].shape)
     if not shape or shape[0] % 2 or not keeps(n, shape):
         raise NotHalved(f"{n.name()} may mix what belongs to x and what belongs to x0.")
@@ -68,72 +82,68 @@ def _checked(n: Any, keeps: Check) -> Shape:
 
 
 def _each(name: str, keeps: Check) -> Rule:
-    """The rule of this name, for the two halves of a node."""
+    """The rule that the table has under this name, applied to the two halves of a node."""
 
-    @in_two_steps
-    def halved(n: Any, _: Any) -> Step:
-        rule: Any = RULES[name]
+    def halved(n: Node, _: Node) -> Step:
         shape = _checked(n, keeps)
-        kept: dict[str, Sequence[Any]] = {}  # in common: what one of them cuts, it cuts for both
-        halves = Half(n, shape, 0, kept), Half(n, shape, 1, kept)
-        return rule.begin(*halves) if hasattr(rule, "begin") else partial(rule, *halves)
+        kept: dict[str, Sequence[Any]] = {}
+        return RULES[name](Half(n, shape, 0, kept), Half(n, shape, 1, kept))
 
     return halved
 
 
-def _called(n: Any, g: Grads) -> Grads:
-    m = n(*g)
-    return m if isinstance(m, tuple) else (m,)
+def _twice(n: Node, g: Grads, which: int = 0) -> Multipliers:
+    """The gradient of a node that can only be called with all rows: it is called with `g` for both halves, and one half
+    of the answer is taken."""
+    both = cast(Grads, tuple(None if t is None else torch.cat((t, t)) for t in g))
+    return tuple(None if m is None else m.chunk(2)[which] for m in gradients(n, both))
 
 
-def _twice(n: Any, g: Grads, which: int = 0) -> Grads:
-    """The node's gradient where it depends on the number of rows: of all of them, and of that one half."""
-    found = _called(n, tuple(None if t is None else torch.cat((t, t)) for t in g))
-    return tuple(None if m is None else m.chunk(2)[which] for m in found)
-
-
-def _half_of_input(n: Any) -> Shape:
+def _half_of_input(n: Node) -> Shape:
+    """The shape of half of the operation's input."""
     rows, *others = n._saved_self_sym_sizes
     if rows % 2:
-        raise NotHalved(f"{n.name()} makes rows of what has none.")
+        raise NotHalved(f"The input of {n.name()} has {rows} rows, an odd number, so it has no halves.")
     return rows // 2, *others
 
 
-def _in_order(n: Any, g: Grads) -> Grads:
+def _in_order(n: Node, g: Grads) -> Multipliers:
+    """The backward of a change of shape."""
     return (g[0].reshape(_half_of_input(n)),)
 
 
-def _summed(n: Any, g: Grads) -> Grads:
+def _summed(n: Node, g: Grads) -> Multipliers:
+    """The backward of a broadcast."""
     return (g[0].sum_to_size(_half_of_input(n)),)
 
 
-def _linear(keeps: Check, through: Callable[[Any, Grads], Grads] = _called) -> Rule:
-    """A linear operation with the same constants for both halves: its gradient is its multiplier."""
+def _linear(keeps: Check, backward: Backward = gradients) -> Rule:
+    """The rule of a linear operation whose constants are the same for both halves: its gradient is its multiplier."""
 
-    @in_two_steps
-    def linear(n: Any, _: Any) -> Step:
+    def linear(n: Node, _: Node) -> Step:
         _checked(n, keeps)
-        return partial(through, n)
+        return lambda g: backward(n, g)
 
     return linear
 
 
 def _given(constant: str, keeps: Check) -> Rule:
-    """Linear given a constant, which may differ from row to row, but not between the halves."""
+    """The rule of an operation that is linear as long as a constant, saved under this name, is the same for both
+    halves. The constant may differ from row to row."""
 
-    @in_two_steps
-    def linear(n: Any, _: Any) -> Step:
+    def linear(n: Node, _: Node) -> Step:
         shape, t = _checked(n, keeps), getattr(n, constant)
         by_rows = isinstance(t, Tensor) and t.ndim == len(shape) and t.shape[0] == shape[0]
         if by_rows and not torch.equal(*t.chunk(2)):  # two passes will say what differs
             raise GraphMismatch(f"{n.name()} has another {constant} for x than for x0.")
-        return partial(_twice if by_rows else _called, n)
+        backward: Backward = _twice if by_rows else gradients
+        return lambda g: backward(n, g)
 
     return linear
 
 
-def _indexed(n: Any, shape: Shape) -> bool:
-    """Whether rows of each half are taken from that half, and by the same indices."""
+def _indexed(n: Node, shape: Shape) -> bool:
+    """Whether an index takes the rows of each half from the same half, and by the same numbers."""
     first, *others = n._saved_indices
     if first is None:
         return True
@@ -149,33 +159,31 @@ def _indexed(n: Any, shape: Shape) -> bool:
 
 
 def _product(name: str, left: str, right: str) -> Rule:
-    """Linear where one of the factors is a constant."""
+    """The rule of a product: where one factor is a constant, that of a linear operation.
+
+    left, right: the names of the saved attributes that hold the factors.
+    """
     both = _each(name, _rows_first)
     one = _given(right, _rows_first), _given(left, _rows_first)
-
-    @in_two_steps
-    def rule(n: Any, n0: Any) -> Step:
-        chosen: Any = both if is_fed(n, 0) and is_fed(n, 1) else one[is_fed(n, 1)]
-        return chosen.begin(n, n0)
-
-    return rule
+    return lambda n, n0: (both if is_fed(n, 0) and is_fed(n, 1) else one[is_fed(n, 1)])(n, n0)
 
 
-def _always(n: Any, shape: Shape) -> bool:
-    """An operation on one value at a time, or one that leaves the order of all values as it is."""
+def _always(n: Node, shape: Shape) -> bool:
+    """True, for an operation on one element at a time, or one that keeps all elements in their order."""
     return True
 
 
-def _rows_first(n: Any, shape: Shape) -> bool:
-    """Whether no input is broadcast along the rows."""
+def _rows_first(n: Node, shape: Shape) -> bool:
+    """Whether every input has the rows of the result, and is not broadcast along them."""
     fed = [node._input_metadata[nr].shape for node, nr in n.next_functions if node is not None]
     return all(len(f) == len(shape) and f[0] == shape[0] for f in fed)
 
 
 def _beside(*names: str) -> Check:
-    """Works along dimensions that these attributes name, of which none is the first."""
+    """The check of an operation along dimensions: whether none of those that the attributes `names` hold is the
+    first."""
 
-    def keeps(n: Any, shape: Shape) -> bool:
+    def keeps(n: Node, shape: Shape) -> bool:
         node, nr = next((node, nr) for node, nr in n.next_functions if node is not None)
         ndim = max(len(shape), len(node._input_metadata[nr].shape))
         found = [getattr(n, name) for name in names]
@@ -186,15 +194,16 @@ def _beside(*names: str) -> Check:
 
 
 def _only(place: int) -> Check:
-    """A product of the rows with one matrix: nothing but the input at this place carries a difference."""
+    """The check of a product of the rows with one matrix: whether the input with this number is the only one that
+    depends on the input of the whole function."""
     return lambda n, shape: [k for k, (node, _) in enumerate(n.next_functions) if node is not None] == [place]
 
 
-def _stays_first(n: Any, shape: Shape) -> bool:
+def _stays_first(n: Node, shape: Shape) -> bool:
     return dimension(n._saved_dims[0]) % len(shape) == 0
 
 
-def _norm(n: Any, shape: Shape) -> bool:
+def _norm(n: Node, shape: Shape) -> bool:
     return len(n._saved_normalized_shape) < len(shape) and _only(0)(n, shape)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import FrameType
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ...errors import GraphMismatch
+from ..torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,11 @@ class Lookups(TorchFunctionMode):
             raise _differs(self.plan.calls[len(self.calls)].name, None)
         return self.plan or Plan(tuple(self.calls), tuple(dict.fromkeys(self.others)))
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
+        name = name_of(func)
         told = args[:1] if name in _LIKE_FIRST else () if name in _SHAPE_ONLY else (args, kwargs)
         among = list(_tensors(told))
         ids = [t for t in among if not t.is_floating_point() and _place(t) in self.ids]
@@ -100,7 +103,7 @@ class Lookups(TorchFunctionMode):
                 return _bag(*args, **kwargs)
         return self._found(func, name, args, kwargs, ids) if self.plan is None else self._again(func, args, kwargs, ids)
 
-    def _found(self, func: Any, name: str, args: Any, kwargs: Any, ids: list[Tensor]) -> Any:
+    def _found(self, func: TorchFunction, name: str, args: Args, kwargs: Kwargs, ids: list[Tensor]) -> Value:
         """A call of the first pass."""
         both = [t for t in _tensors((args, kwargs)) if _place(t) in self.floats and _place(t) not in self.written]
         given = [i.clone() for i in ids]
@@ -133,10 +136,10 @@ class Lookups(TorchFunctionMode):
         self._note(self.floats, to)
         return out
 
-    def _again(self, func: Any, args: Any, kwargs: Any, ids: list[Tensor]) -> Any:
+    def _again(self, func: TorchFunction, args: Args, kwargs: Kwargs, ids: list[Tensor]) -> Value:
         """A call of a later pass."""
         assert self.plan is not None
-        name, k = getattr(func, "__name__", ""), len(self.calls)
+        name, k = name_of(func), len(self.calls)
         call = self.plan.calls[k] if k < len(self.plan.calls) else None
         if call is None or call.name != name:
             raise _differs(None if call is None else call.name, name)
@@ -147,7 +150,7 @@ class Lookups(TorchFunctionMode):
             own = [i.to(_dtype(args, kwargs)) for i in ids]
             self.read += own
             masks = {id(i): o if g is None else g for i, o, g in zip(ids, own, mine, strict=True)}
-            apply: Any = _CHOICES.get(name, func)
+            apply = _CHOICES.get(name, func)
             out = apply(*_swapped(args, masks), **_swapped(kwargs, masks))
         elif call.values and mine[0] is not None and not call.in_place:
             self.read.append(mine[0])
@@ -166,7 +169,7 @@ class Lookups(TorchFunctionMode):
             raise Enough
         return out
 
-    def _note_all(self, known: dict[int, Tensor], tree: Any, floats: bool) -> None:
+    def _note_all(self, known: dict[int, Tensor], tree: Value, floats: bool) -> None:
         for t in _tensors(tree):
             if t.is_floating_point() == floats:
                 self._note(known, t)
@@ -193,11 +196,11 @@ _ARITHMETIC = frozenset(
 """Functions of numbers, to which an integer is the float of the same value."""
 
 
-def _masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+def _masked_fill(input: Tensor, mask: Tensor, value: Value) -> Tensor:
     return input * (1 - mask) + value * mask
 
 
-def _where(condition: Tensor, input: Any, other: Any) -> Tensor:
+def _where(condition: Tensor, input: Value, other: Value) -> Tensor:
     return input * condition + other * (1 - condition)
 
 
@@ -237,7 +240,7 @@ def _bag(
     return total / count.clamp_min(1) if mode == "mean" else total
 
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
+def _tensors(tree: Value) -> Iterator[Tensor]:
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, (tuple, list)):
@@ -247,7 +250,7 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
         yield from _tensors(list(tree.values()))
 
 
-def _swapped(tree: Any, new: dict[int, Tensor]) -> Any:
+def _swapped(tree: Value, new: dict[int, Tensor]) -> Value:
     """With other tensors in the place of some."""
     if isinstance(tree, Tensor):
         return new.get(id(tree), tree)
@@ -256,12 +259,12 @@ def _swapped(tree: Any, new: dict[int, Tensor]) -> Any:
     return {k: _swapped(v, new) for k, v in tree.items()} if isinstance(tree, dict) else tree
 
 
-def _result(name: str, args: Any, out: Any) -> Any:
+def _result(name: str, args: Args, out: Value) -> Value:
     """What a call made, or changed."""
     return args[0] if name == "__setitem__" else out
 
 
-def _dtype(args: Any, kwargs: Any) -> torch.dtype:
+def _dtype(args: Args, kwargs: Kwargs) -> torch.dtype:
     """Of a result that is made of floats and integers."""
     return next(t.dtype for t in _tensors((args, kwargs)) if t.is_floating_point())
 
@@ -272,7 +275,7 @@ def _place(t: Tensor) -> int:
 
 def _named(name: str) -> str:
     """A call, and the line of the user's that made it."""
-    frame: Any = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and any(part in frame.f_code.co_filename for part in ("/torch/", "numerics/lookups")):
         frame = frame.f_back
     file = "" if frame is None else f" ({frame.f_code.co_filename.rsplit('/', 1)[-1]}, line {frame.f_lineno})"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import FrameType
 
 from torch import nn
 
 
-def place_of(frame: Any) -> str:
+def place_of(frame: FrameType | None) -> str:
     """The module, file and line outside PyTorch and this project from which `frame` was reached; "" where there is
     none."""
     while frame is not None and _of_torch(frame):
@@ -19,13 +19,13 @@ def place_of(frame: Any) -> str:
     return at if module is None else f"{type(module).__name__} ({at})"
 
 
-def module_of(frame: Any) -> nn.Module | None:
+def module_of(frame: FrameType | None) -> nn.Module | None:
     """The innermost module whose method is running at `frame`, PyTorch's own included."""
     while frame is not None and not isinstance(frame.f_locals.get("self"), nn.Module):
         frame = frame.f_back
     return None if frame is None else frame.f_locals["self"]
 
 
-def _of_torch(frame: Any) -> bool:
+def _of_torch(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__", "")
     return name == "torch" or name.startswith(("torch.", "pellucid."))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from ...torch_calls import Args, Value
 from ..metadata import BRANCH
+from ..nodes import Node
 
 COMPARISONS = frozenset(
     f"{under}{name}{under}" for name in ("gt", "ge", "lt", "le", "eq", "ne") for under in ("", "__")
@@ -24,19 +24,19 @@ Compared = dict[int, tuple[Tensor, Tensor]]
 """By its id, a condition and the value that it came from by a comparison with constants."""
 
 
-def remember(compared: Compared, condition: Any, args: tuple[Any, ...]) -> None:
+def remember(compared: Compared, condition: Value, args: Args) -> None:
     """Notes which value a comparison was of."""
     fed = [a for a in args if isinstance(a, Tensor) and a.requires_grad]
     if isinstance(condition, Tensor) and len(fed) == 1 and fed[0].shape == condition.shape:
         compared[id(condition)] = condition, fed[0]
 
 
-def note_choice(compared: Compared, out: Any, args: tuple[Any, ...]) -> None:
+def note_choice(compared: Compared, out: Value, args: Args) -> None:
     """Notes on the node of a call of `where` or `masked_fill` the value that decided, and the two that it chose from:
     first what a true condition takes."""
     known = [compared[id(a)] for a in args if id(a) in compared]
     values = [a for a in args if not (isinstance(a, Tensor) and a.dtype == torch.bool)]
-    node: Any = getattr(out, "grad_fn", None)
+    node: Node | None = getattr(out, "grad_fn", None)
     if len(known) == 1 and len(values) == 2 and node is not None and node.name() in CONDITIONS:
         values = values if node.name() == "WhereBackward0" else values[::-1]
         edge = torch.autograd.graph.get_gradient_edge(known[0][1])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from .code_location import place_of
 
 _OUT = frozenset("item tolist __float__ numpy".split())
@@ -40,7 +41,9 @@ class Cutting(TorchFunctionMode):
         super().__init__()
         self.cuts: list[Cut] = []
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
         out = func(*args, **(kwargs or {}))
         name = _named(func)
         fed = [a for a in _tensors((*args, *(kwargs or {}).values())) if a.requires_grad]
@@ -53,22 +56,22 @@ class Cutting(TorchFunctionMode):
         return out
 
 
-def _named(func: Any) -> str:
-    name = getattr(func, "__name__", "")
+def _named(func: TorchFunction) -> str:
+    name = name_of(func)
     return "data" if func == _DATA else name
 
 
 _DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 
 
-def _tensors(values: Any) -> list[Tensor]:
+def _tensors(values: Value) -> list[Tensor]:
     each = values if isinstance(values, (tuple, list)) else (values,)
     return [
         t for v in each for t in ([v] if isinstance(v, Tensor) else _tensors(v) if type(v) in (tuple, list) else [])
     ]
 
 
-def cuts(*passes: Callable[[], Any]) -> tuple[list[Cut], Any]:
+def cuts(*passes: Callable[[], Value]) -> tuple[list[Cut], Value]:
     """The cuts of the first of two passes whose values differ from those of the second, those that were asked for if
     there are any, of each place one; and what the first pass returned. Where the two do not cut at the same places, all
     cuts of the first."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ....errors import WITHOUT_GRADIENT, GraphMismatch
+from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from .code_location import module_of, place_of
 
 _RANKS = frozenset({"topk", "argmax", "argsort", "sort", "max"})
@@ -23,9 +23,11 @@ class _Routing(TorchFunctionMode):
         super().__init__()
         self.routes: list[tuple[str, Tensor]] = []
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
         out = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in _RANKS:
+        if name_of(func) in _RANKS:
             chosen = [t for t in (out if isinstance(out, tuple) else (out,)) if not t.is_floating_point()]
             module = module_of(sys._getframe(1))
             if chosen and module is not None and any("expert" in name for name in vars(module)):
@@ -33,7 +35,7 @@ class _Routing(TorchFunctionMode):
         return out
 
 
-def routed_apart(error: GraphMismatch, *passes: Callable[[], Any]) -> GraphMismatch:
+def routed_apart(error: GraphMismatch, *passes: Callable[[], Value]) -> GraphMismatch:
     """The same error; where a mixture of experts is why, one that says so. passes: the two forward passes."""
     found = []
     for run in passes:

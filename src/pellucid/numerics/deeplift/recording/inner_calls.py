@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ...torch_calls import Args, Kwargs, TorchFunction, Value
 from ..metadata import CALL, INPUT, SLICES
+from ..nodes import node_of
 
 HIDING = frozenset(
     """
@@ -23,18 +24,18 @@ _VIEWS = frozenset({SLICES, "SliceBackward0", "AsStridedBackward0", "TransposeBa
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 
-def hides(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def hides(name: str, args: Args, kwargs: Kwargs) -> bool:
     """Whether the call of a torch function runs others that need notes."""
     circular = lambda a: isinstance(a, str) and a == "circular"
     return name in HIDING and (name != "pad" or any(map(circular, (*args, *kwargs.values()))))
 
 
-def run_seen(name: str, call: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], noted: Mapping[str, str]) -> Any:
+def run_seen(name: str, call: TorchFunction, args: Args, kwargs: Kwargs, noted: Mapping[str, str]) -> Value:
     """The call's result, with the notes that its parts need."""
     with _unfused(name), _Below(noted) as seen:
         out = call(*args, **kwargs)
     for source, result, node_name in seen.inputs:
-        node: Any = result.grad_fn
+        node = node_of(result)
         if node is not None and node.name().startswith(node_name) and INPUT not in node.metadata:
             node.metadata[INPUT] = (source, source._version)
     if seen.in_place == {"copy_"}:
@@ -51,7 +52,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return (a * b).sum(dim)
 
 
-SHOWN: dict[str, Any] = {"cosine_similarity": cosine_similarity}
+SHOWN: dict[str, TorchFunction] = {"cosine_similarity": cosine_similarity}
 """Torch functions that change a value out of autograd's sight, and the same in operations that autograd sees."""
 
 
@@ -64,7 +65,9 @@ class _Below(TorchDispatchMode):
         self.inputs: list[tuple[Tensor, Tensor, str]] = []
         self.in_place: set[str] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
         name = func.overloadpacket.__name__
         overwrites = name.endswith("_") and not name.endswith("__")
         node_name = self.noted.get(name.strip("_")) if args and isinstance(args[0], Tensor) else None
@@ -81,22 +84,22 @@ class _Below(TorchDispatchMode):
 @contextmanager
 def _unfused(name: str) -> Iterator[None]:
     """Fused recurrent kernels, which would be one node without parts, are off inside, and afterwards as they were."""
-    backends: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn] if name in _RECURRENT else []
+    backends = (torch.backends.mkldnn, torch.backends.cudnn) if name in _RECURRENT else ()
     before = [backend.enabled for backend in backends]
     try:
         for backend in backends:
-            backend.enabled = False
+            setattr(backend, "enabled", False)  # noqa: B010  # a property that only the module's class knows
         yield
     finally:
         for backend, enabled in zip(backends, before, strict=True):
-            backend.enabled = enabled
+            setattr(backend, "enabled", enabled)  # noqa: B010
 
 
-def _name_copies(out: Any) -> None:
+def _name_copies(out: Value) -> None:
     """The nodes of in-place operations on views, below `out` and without a name, are copies."""
-    stack = [t.grad_fn for t in (out if isinstance(out, tuple) else (out,)) if isinstance(t, Tensor)]
+    stack = [node_of(t) for t in (out if isinstance(out, tuple) else (out,)) if isinstance(t, Tensor)]
     while stack:
-        node: Any = stack.pop()
+        node = stack.pop()
         while node is not None and node.name() in _VIEWS:
             if node.name() == SLICES:
                 node.metadata.setdefault(CALL, ("copy_", (), (), None))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from ....errors import UnsupportedOperation
 from ...attention.logits import attention_logits
+from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from ..metadata import CALL, IN_PLACE, INPUT, OUTPUT, OVERWRITTEN, SLICES
+from ..nodes import node_of
 from .code_location import place_of
 from .conditions import COMPARISONS, Compared, note_choice, remember
 from .inner_calls import HIDING, SHOWN, hides, run_seen
@@ -37,7 +39,9 @@ class Recording(TorchFunctionMode):
         self.noted = noted
         self.compared: Compared = {}
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
         if func in _READS:
             return func(*args)
         kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
@@ -84,7 +88,7 @@ class Recording(TorchFunctionMode):
             _note_call(source, name, args, kwargs)
         return out
 
-    def _without_parameters(self, a: Any) -> Any:
+    def _without_parameters(self, a: Value) -> Value:
         if isinstance(a, Tensor):
             return a.detach() if a.requires_grad and a.is_leaf and id(a) not in self.inputs else a
         if type(a) in (list, tuple) and any(isinstance(item, Tensor) for item in a):
@@ -108,47 +112,43 @@ _SPECIAL = frozenset().union(
 
 
 @cache
-def _of(func: Any) -> tuple[str, bool, bool]:
+def _of(func: TorchFunction) -> tuple[str, bool, bool]:
     """A torch function's name, whether it works in place, and whether nothing needs to be known of its calls."""
-    name = getattr(func, "__name__", "")
+    name = name_of(func)
     in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
     return name, in_place, not in_place and name not in _SPECIAL
 
 
-def _undemoted(a: Any) -> Any:
+def _undemoted(a: Value) -> Value:
     return torch.float64 if isinstance(a, torch.dtype) and a in _NARROW else a
 
 
-def _metadata(node: Any) -> dict[str, Any]:
-    return node.metadata
-
-
-def _note(node_name: str, out: Any, source: Any) -> None:
+def _note(node_name: str, out: Value, source: Value) -> None:
     first = out if isinstance(out, Tensor) else next((o for o in out if isinstance(o, Tensor)), None)
-    node = None if first is None else first.grad_fn
+    node = None if first is None else node_of(first)
     if isinstance(source, Tensor) and node is not None and node.name().startswith(node_name):
         kept = source.detach()
-        _metadata(node)[INPUT] = (kept, kept._version)
+        node.metadata[INPUT] = (kept, kept._version)
 
 
 def _note_output(out: Tensor, name: str) -> None:
-    node = out.grad_fn
+    node = node_of(out)
     if node is not None and node.name().startswith(_RESULTS[name]):
-        _metadata(node)[OUTPUT] = (out.detach(), out._version)
+        node.metadata[OUTPUT] = (out.detach(), out._version)
 
 
-def _note_call(target: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _note_call(target: Tensor, name: str, args: Args, kwargs: Kwargs) -> None:
     """On a view, the node hides which operation it holds: note the call, on the node of the tensor that is viewed."""
-    node: Any = target.grad_fn
+    node = node_of(target)
     if node is not None and node.name() != SLICES and target._is_view():
         node = node.next_functions[0][0]
     if node is not None and node.name() == SLICES:
         fed = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         plain = tuple(a.detach() if isinstance(a, Tensor) else a for a in args[1:])  # no way back to the graph: a cycle
-        _metadata(node)[CALL] = (name, (None, *plain), fed, kwargs.get("alpha"))
+        node.metadata[CALL] = (name, (None, *plain), fed, kwargs.get("alpha"))
 
 
-def _overwritten(name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _overwritten(name: str, target: Value, args: Args, kwargs: Kwargs) -> Value:
     """For a function of one tensor that overwrites a view: the function, the tensor that is viewed, as it is before the
     call, and the places of the view in it. None for any other call."""
     more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
@@ -157,7 +157,7 @@ def _overwritten(name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str
     one = isinstance(target, Tensor) and target.requires_grad and target._is_view() and alone
     if name in IN_PLACE or apply is None or not one:
         return None
-    whole: Any = target._base
+    whole = cast(Tensor, target._base)
     places = torch.empty_strided(whole.size(), whole.stride(), dtype=torch.int64, device=whole.device)
     places.copy_(torch.arange(whole.numel(), device=whole.device).view(whole.shape))
     at = places.as_strided(target.size(), target.stride(), target.storage_offset() - whole.storage_offset())
@@ -165,10 +165,10 @@ def _overwritten(name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str
     return lambda t: apply(t, *rest, **more), whole.detach().clone(), at
 
 
-def _note_overwritten(out: Tensor, overwritten: Any) -> None:
-    node: Any = None if out._base is None else out._base.grad_fn
+def _note_overwritten(out: Tensor, overwritten: Value) -> None:
+    node = None if out._base is None else node_of(out._base)
     if node is not None and node.name() == SLICES and out.shape == overwritten[2].shape:
-        _metadata(node)[OVERWRITTEN] = overwritten
+        node.metadata[OVERWRITTEN] = overwritten
 
 
 def _note_logits(
@@ -183,7 +183,7 @@ def _note_logits(
     enable_gqa: bool = False,
 ) -> None:
     """Where no fused kernel took the call, attention ran as parts, and its softmax hides inside: note the logits."""
-    node: Any = out.grad_fn
+    node = node_of(out)
     while node is not None and node.name() not in ("SafeSoftmaxBackward0", "SoftmaxBackward0"):
         if "Attention" in node.name() or not node.next_functions:
             return
@@ -192,7 +192,7 @@ def _note_logits(
         return
     mask = None if attn_mask is None else attn_mask.detach()
     z = attention_logits(q.detach(), k.detach(), mask, is_causal, scale, enable_gqa, -torch.inf)
-    _metadata(node)[INPUT] = (z, z._version)
+    node.metadata[INPUT] = (z, z._version)
 
 
 @cache
@@ -218,7 +218,9 @@ class _Locating(TorchFunctionMode):
         super().__init__()
         self.operation, self.found = operation, ""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
         out = func(*args, **(kwargs or {}))
         nodes = [t.grad_fn for t in (out, *args) if isinstance(t, Tensor) and t.grad_fn is not None]
         if not self.found and any(n.name() == self.operation for n in nodes):
@@ -226,7 +228,7 @@ class _Locating(TorchFunctionMode):
         return out
 
 
-def located(error: UnsupportedOperation, forward: Callable[[], Any]) -> UnsupportedOperation:
+def located(error: UnsupportedOperation, forward: Callable[[], object]) -> UnsupportedOperation:
     """The same error, with the module that its operation ran in, where `forward`, run again, lets it be known."""
     with torch.enable_grad(), _Locating(error.operation) as mode:
         forward()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
 
 from torch.overrides import TorchFunctionMode
 
 from ....errors import UnsupportedOperation
+from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from .code_location import module_of, place_of
 
-Call = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+Call = Callable[[Args, Kwargs], bool]
 _RANDOM = "drops units at random, so no two passes are the same"
 _OF_BATCH = "normalises with the statistics of the batch, which mixes its rows and changes the module's own"
 
 
-def _given(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str, default: Any) -> Any:
+def _given(args: Args, kwargs: Kwargs, place: int, name: str, default: Value) -> Value:
     return kwargs.get(name, args[place] if len(args) > place else default)
 
 
@@ -28,13 +29,13 @@ def _drops(p: int, training: int) -> Call:
     )
 
 
-def _recurrent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _recurrent(args: Args, kwargs: Kwargs) -> bool:
     """(input, hx, weights, has_biases, layers, dropout, training, …), or of a packed sequence one place later."""
     first = 5 if len(args) > 3 and isinstance(args[3], bool) else 6
     return len(args) > first + 1 and bool(args[first] and args[first + 1])
 
 
-def _of_batch(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _of_batch(args: Args, kwargs: Kwargs) -> bool:
     """(input, running mean, running variance, weight, bias, training, …). One row without running statistics is none:
     so convolutions standardise their weights (BiT)."""
     rows = len(_given(args, kwargs, 0, "input", ()))
@@ -54,14 +55,14 @@ TRAINING: dict[str, tuple[str, Call]] = {
 """Torch functions, what they do in training mode, and which of their calls are in it."""
 
 
-def refuse(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def refuse(name: str, args: Args, kwargs: Kwargs) -> None:
     """Raises UnsupportedOperation for a call of a torch function in training mode."""
     why, is_training = TRAINING.get(name, ("", None))
     if is_training is not None and is_training(args, kwargs):
         raise UnsupportedOperation(f"{name} {why}. {_remedy(name, args, kwargs, sys._getframe(1))}", name)
 
 
-def _remedy(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> str:
+def _remedy(name: str, args: Args, kwargs: Kwargs, frame: FrameType | None) -> str:
     """What to do about a call: its module is in training mode, or the call itself asks for it."""
     module, place = module_of(frame), place_of(frame)
     at = f" in {place}" if place else ""
@@ -85,7 +86,9 @@ _FLAGS = {
 class Steady(TorchFunctionMode):
     """Refuses every call in training mode before it is made."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
         kwargs = kwargs or {}
-        refuse(getattr(func, "__name__", ""), args, kwargs)
+        refuse(name_of(func), args, kwargs)
         return func(*args, **kwargs)

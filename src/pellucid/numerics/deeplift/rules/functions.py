@@ -1,37 +1,42 @@
-"""Operations as functions of their inputs, read off their nodes: what `composed` and `polynomial` run again."""
+"""Operations as functions of their inputs, such as a convolution or a clamp, read off the nodes of an autograd graph.
+
+`composed.composed` and `composed.polynomial` make rules of them by running them again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..metadata import OVERWRITTEN
-from ..nodes import dimension, is_fed
+from ..nodes import Node, dimension, is_fed
+from .composed import Function, Values
 
-Read = tuple[Callable[..., Any], tuple[Any, ...]]
+Read: TypeAlias = tuple[Function, Values]
+"""An operation as a function, and the inputs that it was run on."""
 
 
-def prod(n: Any) -> Read:
+def prod(n: Node) -> Read:
     """Π x, over everything or along a dimension: of degree N."""
     if n.name() == "ProdBackward0":
         return torch.prod, (n._saved_self,)
     return lambda x: torch.prod(x, dimension(n._saved_dim), n._saved_keepdim), (n._saved_self,)
 
 
-def cumprod(n: Any) -> Read:
+def cumprod(n: Node) -> Read:
     """Π x up to each place: of degree N."""
     return lambda x: torch.cumprod(x, dimension(n._saved_dim)), (n._saved_self,)
 
 
-def prod_degree(n: Any) -> int:
+def prod_degree(n: Node) -> int:
+    """N, the number of elements that are multiplied."""
     x = n._saved_self
     return x.numel() if n.name() == "ProdBackward0" else x.shape[dimension(n._saved_dim)] if x.ndim else 1
 
 
-def convolution(n: Any) -> Read:
+def convolution(n: Node) -> Read:
     """x * w + b."""
     how = (n._saved_stride, n._saved_padding, n._saved_dilation, n._saved_transposed, n._saved_output_padding)
     x, w = n._saved_input, n._saved_weight
@@ -39,13 +44,13 @@ def convolution(n: Any) -> Read:
     return lambda x, w, b: torch.ops.aten.convolution(x, w, b, *how, n._saved_groups), (x, w, b)
 
 
-def trilinear(n: Any) -> Read:
+def trilinear(n: Node) -> Read:
     """Σ over some dimensions of a·b·c, as in `torch.nn.Bilinear`: of degree 3."""
     how = (n._saved_expand1, n._saved_expand2, n._saved_expand3, n._saved_sumdim)
     return lambda a, b, c: torch.ops.aten._trilinear(a, b, c, *how), (n._saved_i1, n._saved_i2, n._saved_i3)
 
 
-def lerp(n: Any) -> Read:
+def lerp(n: Node) -> Read:
     """a + w·(b − a)."""
     return torch.lerp, (n._saved_self, n._saved_end, n._saved_weight)
 
@@ -53,13 +58,13 @@ def lerp(n: Any) -> Read:
 # ------------------------------------------------------------------------------------------------------ composed
 
 
-def glu(n: Any) -> Read:
+def glu(n: Node) -> Read:
     """a·σ(b), the two halves of x."""
     a_b = lambda x: x.chunk(2, dimension(n._saved_dim))
     return lambda x: a_b(x)[0] * torch.sigmoid(a_b(x)[1]), (n._saved_self,)
 
 
-def clamp(n: Any) -> Read:
+def clamp(n: Node) -> Read:
     """min(max(x, low), high), with bounds that are tensors."""
 
     def run(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
@@ -69,16 +74,16 @@ def clamp(n: Any) -> Read:
     return run, (n._saved_self, n._saved_min, n._saved_max)
 
 
-def clamp_one(n: Any) -> Read:
+def clamp_one(n: Node) -> Read:
     """max(x, low), or min(x, high), with a bound that is a tensor."""
     if n.name() == "ClampMinBackward1":
         return torch.maximum, (n._saved_self, n._saved_min)
     return torch.minimum, (n._saved_self, n._saved_max)
 
 
-def norm(n: Any) -> Read:
+def norm(n: Node) -> Read:
     """(Σ|x|ᵖ)^(1/p); for p = ±∞ the largest or smallest |x|, for p = 0 how many are not 0."""
-    p = n._saved_ord if hasattr(n, "_saved_ord") else n._saved_p
+    p = getattr(n, "_saved_ord" if n.name().startswith("Linalg") else "_saved_p")
     x = n._saved_self
     dims = tuple(dimension(d) for d in getattr(n, "_saved_dim", None) or range(x.ndim))
     keep = getattr(n, "_saved_keepdim", False)
@@ -86,6 +91,7 @@ def norm(n: Any) -> Read:
 
 
 def p_norm(x: Tensor, p: float, dims: tuple[int, ...], keep: bool) -> Tensor:
+    """The p-norm over `dims`, for every p that PyTorch takes."""
     if p == 2:
         return torch.linalg.vector_norm(x, 2, dims, keep)
     if p == 1:
@@ -97,25 +103,25 @@ def p_norm(x: Tensor, p: float, dims: tuple[int, ...], keep: bool) -> Tensor:
     return x.abs().pow(p).sum(dims, keep).pow(1 / p)
 
 
-def cdist(n: Any) -> Read:
+def cdist(n: Node) -> Read:
     """The norm of every difference."""
     p = float(getattr(n, "_saved_p", 2.0))
     return lambda a, b: p_norm(a.unsqueeze(-2) - b.unsqueeze(-3), p, (-1,), False), (n._saved_x1, n._saved_x2)
 
 
-def pdist(n: Any) -> Read:
+def pdist(n: Node) -> Read:
     """The norm of the difference of every pair of rows."""
     i, j = torch.triu_indices(len(n._saved_self), len(n._saved_self), 1).to(n._saved_self.device)
     return lambda x: p_norm(x[i] - x[j], float(n._saved_p), (-1,), False), (n._saved_self,)
 
 
-def dist(n: Any) -> Read:
+def dist(n: Node) -> Read:
     """The norm of the difference."""
     whole = lambda t: p_norm(t, float(n._saved_p), tuple(range(t.ndim)), False)
     return lambda a, b: whole(a - b), (n._saved_self, n._saved_other)
 
 
-def logcumsumexp(n: Any) -> Read:
+def logcumsumexp(n: Node) -> Read:
     """ln Σeᶻ up to each place."""
 
     def run(z: Tensor) -> Tensor:
@@ -127,7 +133,7 @@ def logcumsumexp(n: Any) -> Read:
     return run, (n._saved_self,)
 
 
-def extremes(n: Any) -> Read:
+def extremes(n: Node) -> Read:
     """The smallest and the largest."""
     keep = n._saved_keepdim
     if n._saved_dim is None:
@@ -136,22 +142,21 @@ def extremes(n: Any) -> Read:
     return lambda x: (x.amin(dim, keep), x.amax(dim, keep)), (n._saved_self,)
 
 
-def spread_and_mean(n: Any) -> Read:
+def spread_and_mean(n: Node) -> Read:
     """The variance, or its root, and the mean."""
     x = n._saved_self
     dims = tuple(dimension(d) for d in n._saved_dim or range(x.ndim))
-    how: dict[str, Any] = {"correction": n._saved_correction, "keepdim": n._saved_keepdim}
-    find = torch.var if n.name() == "VarMeanBackward0" else torch.std
-    return lambda x: (find(x, dims, **how), x.mean(dims, n._saved_keepdim)), (x,)
+    find, keep = torch.var if n.name() == "VarMeanBackward0" else torch.std, n._saved_keepdim
+    return lambda x: (find(x, dims, correction=n._saved_correction, keepdim=keep), x.mean(dims, keep)), (x,)
 
 
-def addcdiv(n: Any) -> Read:
+def addcdiv(n: Node) -> Read:
     """c + value·a/b."""
     b = n._saved_tensor2
     return lambda c, a, b: c + n._saved_value * a / b, (torch.zeros_like(b), n._saved_tensor1, b)
 
 
-def multi_margin(n: Any) -> Read:
+def multi_margin(n: Node) -> Read:
     """Σᵢ max(0, margin − x_t + xᵢ)ᵖ·w_t/N over the classes i other than the target t."""
     x, t, w = n._saved_self, n._saved_target.view(-1, 1), n._saved_weight
     others = torch.ones_like(x.view(len(t), -1)).scatter_(1, t, 0) * (1 if w is None else w[t])
@@ -165,7 +170,7 @@ def multi_margin(n: Any) -> Read:
     return run, (x,)
 
 
-def overwritten(n: Any) -> Read:
+def overwritten(n: Node) -> Read:
     """A tensor in which a view is overwritten by a function of itself."""
     apply, whole, at = n.metadata[OVERWRITTEN]
 

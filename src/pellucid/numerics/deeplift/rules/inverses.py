@@ -1,33 +1,34 @@
-"""A value divided by its own size: a product x·s with an s that is 1/σ of x, and so is huge where x is almost 0.
+"""How a product x·s is split where s = 1/σ is the inverse of the size of x, as in a normalisation.
+
+Such an s is huge where x is almost 0, as for a baseline of zeros. The change of the product,
 
     Δ(xs) = Δx·(θs + (1−θ)s0) + Δs·((1−θ)x + θx0)
 
-holds for every θ. The mean, θ = 1/2, is what all products take. Where s and s0 are far apart its two terms cancel, and
-θ = |s0|/(|s| + |s0|) keeps both as small as the change.
+can be split with any θ. All other products take the mean, θ = 1/2. Where s and s0 are far apart the two terms of the
+mean are large and cancel, and θ = |s0|/(|s| + |s0|) keeps both terms as small as the change.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ..nodes import avg, is_fed
+from ..nodes import Node, avg, is_fed
 
 EXTREME = 8.0
 """A ratio of two 1/σ from which on their mean is too large to multiply with."""
 
 
 def normalised(x: Tensor, x0: Tensor, s: Tensor, s0: Tensor, apart: bool = False) -> tuple[Tensor, Tensor]:
-    """What x·s gives to x and to s, where s = 1/σ of x: the means, avg(s, s0) and avg(x, x0).
+    """The multipliers of x and of s in x·s, where s = 1/σ of x: in most cases the means, avg(s, s0) and avg(x, x0).
 
     Where x is (almost) 0, a baseline of zeros, s is 1/√ε, and the means are so large that they cancel: token scores a
     thousand times the output and more with every layer. There, at a ratio beyond 8, the split of
     Δ(xs) = Δx·(θs + (1−θ)s0) + Δs·((1−θ)x + θx0)  is not taken at θ = 1/2 but at θ = |s0|/(|s| + |s0|), which is as
     exact and as symmetric, and small: for a positive s the harmonic mean 2·s·s0/(s + s0), and (xs + x0·s0)/(s + s0).
 
-    apart: s is a product of an inverse and of something else, and is large for the sake of x only where x is small.
+    apart: s is the product of an inverse and another factor. It may then be large for another reason than a small x, so
+        the means are given up only where x is small as well.
     """
     to_x, to_s = avg(s, s0), avg(x, x0)
     if not _extreme(s, s0):
@@ -62,13 +63,16 @@ _PASSING = frozenset(
 )
 """Operations whose result is an inverse where their input is one."""
 _LOOKS = 16
-"""Nodes that are looked at for an inverse."""
+"""How many nodes are looked at in search of an inverse, at most."""
 
 
-def inverse(node: Any) -> str:
-    """ "whole" where a node's result is 1/v or another negative power, seen through views, casts, constant factors and
-    bounds; "factor" where that is multiplied by something else that depends on the input; else nothing."""
-    stack = [(node, "whole", False)]
+def inverse(node: Node | None) -> str:
+    """Whether a node's result is an inverse such as 1/σ: "whole", "factor" or "".
+
+    "whole": the result is 1/v or another negative power, up to views, casts, constant factors and bounds. "factor": it
+    is that times another factor that depends on the input. "": neither was found.
+    """
+    stack = [] if node is None else [(node, "whole", False)]
     for _ in range(_LOOKS):
         if not stack:
             return ""
@@ -90,8 +94,12 @@ def inverse(node: Any) -> str:
 def normalised_product(
     a: Tensor, b: Tensor, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, of_a: bool
 ) -> tuple[Tensor, Tensor]:
-    """The means a of x and x0, and b of y and y0, with the split of `normalised` where the inverse among them, x or y,
-    is larger by far on one side for the same element k of what x·y sums over."""
+    """The multipliers of the two factors of a matrix product x·y, of which one is an inverse, as `normalised`.
+
+    a, b: the means of x and x0, and of y and y0, which are kept where the inverse is of one size for input and
+        baseline.
+    of_a: the inverse is x; else it is y. The size is compared for each index that the product sums over.
+    """
     size, size0 = (
         (t.abs().amax(-2, keepdim=True) for t in (x, x0))
         if of_a

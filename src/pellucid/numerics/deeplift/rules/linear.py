@@ -1,22 +1,29 @@
-"""Linear operations, and products: linear in each factor."""
+"""Rules for linear operations (sums, views, look-ups) and for products, which are linear in each factor.
+
+A linear operation's multiplier is its gradient. A product's change is split evenly between its two factors:
+Δ(a·b) = Δa·avg(b, b0) + Δb·avg(a, a0).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from ....errors import WITHOUT_GRADIENT, GraphMismatch, UnsupportedOperation
-from ..lockstep import Grads, Rule, Step, in_two_steps
+from ..lockstep import Grads, Multipliers, Rule, Step
 from ..metadata import CALL, IN_PLACE
-from ..nodes import avg, constants, is_fed, same, wide
+from ..nodes import Node, avg, constants, is_fed, same, wide
 from .inverses import inverse, normalised, normalised_product
 
 
-@in_two_steps
-def linear(n: Any, n0: Any, given: tuple[str, ...] | None = None) -> Step:
-    """Linear given what was saved (masks, indices, weights): its gradient is its multiplier, if both saved the same."""
+def linear(n: Node, n0: Node, given: tuple[str, ...] | None = None) -> Step:
+    """A linear operation: its gradient is its multiplier, provided that both passes used the same constants.
+
+    given: the names of the saved attributes that hold the constants (a mask, an index, a weight); all of them where
+        None. Raises GraphMismatch where the two passes differ in one.
+    """
     for name in constants(n) if given is None else given:
         if not same(getattr(n, name), getattr(n0, name)):
             raise GraphMismatch(
@@ -26,18 +33,21 @@ def linear(n: Any, n0: Any, given: tuple[str, ...] | None = None) -> Step:
                 f"{WITHOUT_GRADIENT}."
             )
 
-    def through(g: Grads) -> Grads:
-        m = n(*g)
-        return m if isinstance(m, tuple) else (m,)
+    return lambda g: gradients(n, g)
 
-    return through
+
+def gradients(n: Node, g: Grads) -> Multipliers:
+    """The gradients of a node's inputs from those of its outputs, always as a tuple."""
+    m = n(*g)
+    return m if isinstance(m, tuple) else (m,)
 
 
 _UNKNOWN = ("unknown", (), (), None)
 
 
-def in_place(n: Any, n0: Any, g: Grads) -> Grads:
-    """An operation on a view, in place: the node hides which one it was, so the recorded call must be linear."""
+def in_place(n: Node, n0: Node) -> Step:
+    """An in-place operation on a view. The node does not tell which operation it was; the recorded call does, and has
+    to be linear."""
     (call, args, fed, alpha), (call0, args0, _, alpha0) = (
         n.metadata.get(CALL, _UNKNOWN),
         n0.metadata.get(CALL, _UNKNOWN),
@@ -56,12 +66,11 @@ def in_place(n: Any, n0: Any, g: Grads) -> Grads:
             "attribution could add up. Choose a baseline that leads to the same ones, or "
             f"{WITHOUT_GRADIENT}."
         )
-    return linear(n, n0, g)
+    return linear(n, n0)
 
 
-@in_two_steps
-def dropout(n: Any, n0: Any) -> Step:
-    """Refused: it drops units at random."""
+def dropout(n: Node, n0: Node) -> NoReturn:
+    """Dropout has no rule: it sets units to zero at random, so no two passes are the same."""
     raise UnsupportedOperation(
         f"{n.name()} drops units at random, so no two passes are the same; expected a pass in evaluation mode. Call "
         ".eval() on a model in training mode; a call of dropout takes training=self.training, one of attention "
@@ -70,11 +79,13 @@ def dropout(n: Any, n0: Any) -> Step:
     )
 
 
-@in_two_steps
-def mul(n: Any, n0: Any) -> Step:
-    """y = a·b:  a gets g·avg(b, b0), b gets g·avg(a, a0); where one of them is an inverse, as `normalised`."""
+def mul(n: Node, n0: Node) -> Step:
+    """y = a·b:  a gets g·avg(b, b0), and b gets g·avg(a, a0).
+
+    Where one of them is the inverse of a size, as in a normalisation, the split is that of `inverses.normalised`.
+    """
     if not (is_fed(n, 0) and is_fed(n, 1)):
-        return linear.begin(n, n0, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
+        return linear(n, n0, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
     a, b = to_b, to_a = avg(n._saved_self, n0._saved_self), avg(n._saved_other, n0._saved_other)
     for k, (x, s) in enumerate((("_saved_self", "_saved_other"), ("_saved_other", "_saved_self"))):
         if of := inverse(n.next_functions[1 - k][0]):
@@ -85,40 +96,47 @@ def mul(n: Any, n0: Any) -> Step:
 
 
 def times(g: Tensor, factor: Tensor, to: Tensor) -> Tensor:
-    """g·factor, for an input like `to`: of complex numbers the conjugate, and of what a real number gets the real part.
+    """g·factor̄, the multiplier of an input like `to`, real where `to` is real.
 
-    A multiplier of a complex z is one for which the change is Re Σ m̄·Δz, as autograd has it.
+    The conjugate follows autograd: a multiplier m of a complex z stands for the change Re Σ m̄·Δz.
     """
     m = g * factor.conj()
     return m.real if m.is_complex() and not to.is_complex() else m
 
 
-def div(n: Any, n0: Any, g: Grads) -> Grads:
-    """y = a·(1/b), with Δ(1/b)/Δb = −1/(b·b0) and the product as `normalised`: b may be the size of a."""
+def div(n: Node, n0: Node) -> Step:
+    """y = a/b, as the product of a and 1/b, where Δ(1/b)/Δb = −1/(b·b0).
+
+    b may be the size of a, so the product is split as `inverses.normalised` does.
+    """
     if not is_fed(n, 1):
-        return linear(n, n0, g, given=("_saved_other",))
+        return linear(n, n0, given=("_saved_other",))
     a, a0, s, s0 = wide(n._saved_self), wide(n0._saved_self), 1 / wide(n._saved_other), 1 / wide(n0._saved_other)
     to_a, to_s = normalised(a, a0, s, s0)
-    return times(g[0], to_a, a) if is_fed(n, 0) else None, times(-g[0], to_s * s * s0, s)
+    to_b = to_s * s * s0
+    return lambda g: (times(g[0], to_a, a) if is_fed(n, 0) else None, times(-g[0], to_b, s))
 
 
 def matmul(left: str, right: str, at: int = 0) -> Rule:
-    """Y = A·B (+ C):  A gets g·avg(B, B0)ᵀ, B gets avg(A, A0)ᵀ·g; where one of them is an inverse, as `normalised`,
-    with one split for all that goes through one place of what is summed over. `at` is the place of A among the inputs.
+    """Y = A·B (+ C):  A gets g·avg(B, B0)ᵀ, and B gets avg(A, A0)ᵀ·g.
+
+    Where A or B is the inverse of a size, as in a normalisation, the split is that of `inverses.normalised_product`.
+
+    left, right: the names of the saved attributes that hold A and B.
+    at: the number of A among the operation's inputs; 1 where C comes first.
     """
 
-    @in_two_steps
-    def rule(n: Any, n0: Any) -> Step:
+    def rule(n: Node, n0: Node) -> Step:
         if not (is_fed(n, at) and is_fed(n, at + 1)):
             given = () if not (is_fed(n, at) or is_fed(n, at + 1)) else (right if is_fed(n, at) else left,)
-            return linear.begin(n, n0, given=given)
+            return linear(n, n0, given=given)
         ends = [wide(getattr(m, name)) for name in (left, right) for m in (n, n0)]
         a, b = avg(*ends[:2]), avg(*ends[2:])
         of_a, of_b = (inverse(n.next_functions[k][0]) == "whole" for k in (at, at + 1))
         if of_a or of_b:
             a, b = normalised_product(a, b, *ends, of_a=of_a)
 
-        def through(g: Grads) -> Grads:
+        def through(g: Grads) -> Multipliers:
             gy = wide(g[0]) * getattr(n, "_saved_alpha", 1)
             to_c = (wide(g[0]) * getattr(n, "_saved_beta", 1),) if at else ()
             return *to_c, gy @ b.mH, a.mH @ gy
@@ -128,97 +146,114 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
     return rule
 
 
-def solved(n: Any, n0: Any, g: Grads) -> Grads:
-    """A·X = B (or X·A = B), A a triangle:  avg(A, A0)·ΔX = ΔB − ΔA·avg(X, X0)."""
+def solved(n: Node, n0: Node) -> Step:
+    """The X of A·X = B (or X·A = B), A a triangular matrix:  avg(A, A0)·ΔX = ΔB − ΔA·avg(X, X0)."""
     if not is_fed(n, 0):
-        return linear(n, n0, g, given=("_saved_self",))
+        return linear(n, n0, given=("_saved_self",))
     upper, left, one = n._saved_upper, n._saved_left, n._saved_unitriangular
     a, x = avg(n._saved_self, n0._saved_self), avg(n._saved_result, n0._saved_result)
-    to_b = torch.linalg.solve_triangular(a.mH, wide(g[0]), upper=not upper, left=left, unitriangular=one)
-    to_a = -(to_b @ x.mH if left else x.mH @ to_b)
-    return to_a.triu(int(one)) if upper else to_a.tril(-int(one)), to_b
+
+    def through(g: Grads) -> Multipliers:
+        to_b = torch.linalg.solve_triangular(a.mH, wide(g[0]), upper=not upper, left=left, unitriangular=one)
+        to_a = -(to_b @ x.mH if left else x.mH @ to_b)
+        return to_a.triu(int(one)) if upper else to_a.tril(-int(one)), to_b
+
+    return through
 
 
-def mv(n: Any, n0: Any, g: Grads) -> Grads:
-    """y = A·v."""
+def mv(n: Node, n0: Node) -> Step:
+    """y = A·v, a matrix times a vector."""
     if not (is_fed(n, 0) and is_fed(n, 1)):
-        return linear(n, n0, g, given=("_saved_vec",) if is_fed(n, 0) else ("_saved_self",))
+        return linear(n, n0, given=("_saved_vec",) if is_fed(n, 0) else ("_saved_self",))
     a, v = avg(n._saved_self, n0._saved_self), avg(n._saved_vec, n0._saved_vec)
-    return torch.outer(g[0], v.conj()), a.mH @ g[0]
+    return lambda g: (torch.outer(g[0], v.conj()), a.mH @ g[0])
 
 
-def dot(n: Any, n0: Any, g: Grads) -> Grads:
-    """y = a·b, two vectors."""
+def dot(n: Node, n0: Node) -> Step:
+    """y = a·b, the inner product of two vectors."""
     if not (is_fed(n, 0) and is_fed(n, 1)):
-        return linear(n, n0, g, given=("_saved_tensor",) if is_fed(n, 0) else ("_saved_self",))
+        return linear(n, n0, given=("_saved_tensor",) if is_fed(n, 0) else ("_saved_self",))
     a, b = avg(n._saved_self, n0._saved_self), avg(n._saved_tensor, n0._saved_tensor)
-    return times(g[0], b, a), times(g[0], a, b)
+    return lambda g: (times(g[0], b, a), times(g[0], a, b))
 
 
-def embedding(n: Any, n0: Any, g: Grads) -> Grads:
-    """y = rows of a table: a row gets what its copies get, the padding row too, whose gradient PyTorch leaves out."""
-    if not same(n._saved_indices, n0._saved_indices):
-        return linear(n, n0, g)
-    m = torch.zeros(n._saved_weight_sym_argsize_0, g[0].shape[-1], dtype=g[0].dtype, device=g[0].device)
-    return (m.index_add_(0, n._saved_indices.flatten(), g[0].reshape(-1, g[0].shape[-1])),)
+def embedding(n: Node, n0: Node) -> Step:
+    """y = rows of a table: a row of the table gets the sum of the multipliers of its copies.
+
+    That holds for the padding row too, whose gradient PyTorch leaves out.
+    """
+    indices = n._saved_indices
+    if not same(indices, n0._saved_indices):
+        return linear(n, n0)
+
+    def through(g: Grads) -> Multipliers:
+        m = torch.zeros(n._saved_weight_sym_argsize_0, g[0].shape[-1], dtype=g[0].dtype, device=g[0].device)
+        return (m.index_add_(0, indices.flatten(), g[0].reshape(-1, g[0].shape[-1])),)
+
+    return through
 
 
-def embedding_bag(n: Any, n0: Any, g: Grads) -> Grads:
-    """y = Σ w·(rows of a table), linear in both; their mean; or their maximum, linear given who it is."""
+def embedding_bag(n: Node, n0: Node) -> Step:
+    """y = Σ w·(rows of a table), a product of the weights w and the table; or the rows' mean or maximum.
+
+    The mean is linear in the table. So is the maximum, provided that both passes take it from the same rows.
+    """
     choices = ("_saved_indices", "_saved_offsets", "_saved_result3")
     if not (is_fed(n, 0) and is_fed(n, 1)):
         factor = "_saved_per_sample_weights" if is_fed(n, 0) else "_saved_weight"
-        return linear(n, n0, g, given=(*choices, factor))
+        return linear(n, n0, given=(*choices, factor))
     if not all(same(getattr(n, name), getattr(n0, name)) for name in choices):
-        return linear(n, n0, g, given=choices)
+        return linear(n, n0, given=choices)
     table, w = avg(n._saved_weight, n0._saved_weight), avg(n._saved_per_sample_weights, n0._saved_per_sample_weights)
     with torch.enable_grad():
         table, w = table.requires_grad_(), w.requires_grad_()
         skip = n._saved_padding_idx if n._saved_padding_idx < 2**63 else None
         y = torch.embedding_bag(table, n._saved_indices, n._saved_offsets, False, 0, False, w, False, skip)[0]
-        return torch.autograd.grad(y, (table, w), g[0])
+    return lambda g: torch.autograd.grad(y, (table, w), g[0], retain_graph=True)
 
 
-def scatter_reduce(n: Any, n0: Any, g: Grads) -> Grads:
-    """Sums and means of what is scattered to one place."""
+def scatter_reduce(n: Node, n0: Node) -> Step:
+    """The sum, or the mean, of the values that are scattered to the same place."""
     if n._saved_reduce not in ("sum", "mean"):
         raise UnsupportedOperation(
             f"scatter_reduce with {n._saved_reduce!r} has no rule; only sum and mean do.", n.name()
         )
-    return linear(n, n0, g, given=("_saved_index", "_saved_reduce", "_saved_include_self"))
+    return linear(n, n0, given=("_saved_index", "_saved_reduce", "_saved_include_self"))
 
 
-def where_finite(n: Any, n0: Any, g: Grads) -> Grads:
-    """Linear where nothing is replaced that was finite: NaN and infinity, if any, must be at the same places."""
+def where_finite(n: Node, n0: Node) -> Step:
+    """Operations that replace NaN and infinity and keep all finite values, such as nan_to_num: linear in the finite
+    values. Raises GraphMismatch where input and baseline are not finite at the same places."""
     if not torch.equal(torch.isfinite(n._saved_self), torch.isfinite(n0._saved_self)):
         raise GraphMismatch(f"{n.name()} replaces other elements of the input than of the baseline.")
-    return linear(n, n0, g, given=())
+    return linear(n, n0, given=())
 
 
-def middle(n: Any, n0: Any, g: Grads) -> Grads:
-    """The median of everything, linear given which element it is."""
+def middle(n: Node, n0: Node) -> Step:
+    """The median of all elements: a selection of one of them, linear as long as both passes select the same one."""
     if not torch.equal(n._saved_self == n._saved_result, n0._saved_self == n0._saved_result):
         raise GraphMismatch(
             "The median is another element in the input than in the baseline. Choose a baseline that leads to the "
             "same one, or method='integrated_gradients'."
         )
-    return linear(n, n0, g, given=())
+    return linear(n, n0, given=())
 
 
-def sampled(n: Any, n0: Any, g: Grads) -> Grads:
-    """Values of an image at the places of a grid: linear given the grid."""
+def sampled(n: Node, n0: Node) -> Step:
+    """The values of an image at the points of a grid: linear in the image as long as the grid is a constant."""
     if is_fed(n, 1):
         raise UnsupportedOperation(
             f"The sampling grid of {n.name()} depends on the input, and where it samples jumps from pixel to pixel: "
             "no rule. Use method='integrated_gradients'.",
             n.name(),
         )
-    return linear(n, n0, g, given=("_saved_grid",))
+    return linear(n, n0, given=("_saved_grid",))
 
 
-def addcmul(n: Any, n0: Any, g: Grads) -> Grads:
+def addcmul(n: Node, n0: Node) -> Step:
     """y = c + value·a·b."""
     if not (is_fed(n, 1) and is_fed(n, 2)):
-        return linear(n, n0, g, given=("_saved_tensor2",) if is_fed(n, 1) else ("_saved_tensor1",))
-    a, b, gy = avg(n._saved_tensor1, n0._saved_tensor1), avg(n._saved_tensor2, n0._saved_tensor2), g[0] * n._saved_value
-    return g[0], times(gy, b, a), times(gy, a, b)
+        return linear(n, n0, given=("_saved_tensor2",) if is_fed(n, 1) else ("_saved_tensor1",))
+    a, b = avg(n._saved_tensor1, n0._saved_tensor1), avg(n._saved_tensor2, n0._saved_tensor2)
+    value = n._saved_value
+    return lambda g: (g[0], times(g[0] * value, b, a), times(g[0] * value, a, b))

@@ -1,18 +1,21 @@
-"""Softmax and its kin through the logarithmic mean, and fused attention, which is a softmax between two products."""
+"""Rules for softmax, log-softmax and logsumexp, and for fused attention, which is a softmax between two products.
+
+All of them stand on the logarithmic mean of two probabilities, ℓ = (p − p0)/(ln p − ln p0).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ....errors import GraphMismatch, UnsupportedOperation
-from ..lockstep import Grads, Step, in_two_steps
+from ..lockstep import Grads, Multipliers, Step
 from ..metadata import INPUT
-from ..nodes import apart, avg, dimension, input_of, is_fed, same, stacked, wide
+from ..nodes import Node, apart, avg, dimension, input_of, is_fed, same, stacked, unreduced, wide
 from .linear import dropout
 
 _TINY = 1e-30
@@ -43,14 +46,13 @@ def through_softmax(g: Tensor, l: Tensor, total: Tensor, dim: int) -> Tensor:  #
     return lg.sub_(l * (lg.sum(dim, keepdim=True) / total))
 
 
-def _log_softmax_of(n: Any, dim: int) -> Tensor:
+def _log_softmax_of(n: Node, dim: int) -> Tensor:
     if INPUT in n.metadata:
         return torch.log_softmax(input_of(n).to(wide(n._saved_result).dtype), dim)
     return torch.log(wide(n._saved_result))
 
 
-@in_two_steps
-def softmax(n: Any, n0: Any) -> Step:
+def softmax(n: Node, n0: Node) -> Step:
     """p = softmax(z):  gz = ℓ⊙g − (ℓ/Σℓ)·Σℓg, with ℓ the logarithmic mean of p and p0."""
     dim = dimension(n._saved_dim)
     log_p, log_p0 = _log_softmax_of(n, dim), _log_softmax_of(n0, dim)
@@ -61,38 +63,34 @@ def softmax(n: Any, n0: Any) -> Step:
     return lambda g: (through_softmax(wide(g[0]), l, total, dim),)
 
 
-@in_two_steps
-def log_softmax(n: Any, n0: Any) -> Step:
-    """gz = g − (ℓ/Σℓ)·Σg."""
+def log_softmax(n: Node, n0: Node) -> Step:
+    """y = ln softmax(z):  gz = g − (ℓ/Σℓ)·Σg."""
     dim = dimension(n._saved_dim)
     l = log_mean(wide(n._saved_result), wide(n0._saved_result))  # noqa: E741
     share = l.div_(l.sum(dim, keepdim=True))
     return lambda g: (g[0] - share * wide(g[0]).sum(dim, keepdim=True),)
 
 
-def logsumexp(n: Any, n0: Any, g: Grads) -> Grads:
-    """Δ ln Σeᶻ = Σ (ℓ/Σℓ)·Δz."""
+def logsumexp(n: Node, n0: Node) -> Step:
+    """y = ln Σeᶻ:  Δy = Σ (ℓ/Σℓ)·Δz, with ℓ the logarithmic mean of the two softmax."""
     z, z0 = input_of(n), input_of(n0)
     dims = tuple(dimension(d) for d in n._saved_dim)
-    gy, (y, y0) = g[0], (wide(n._saved_result), wide(n0._saved_result))
-    if not n._saved_keepdim:
-        for dim in sorted(d % z.ndim for d in dims):
-            gy, y, y0 = gy.unsqueeze(dim), y.unsqueeze(dim), y0.unsqueeze(dim)
-    l = log_mean(z - y, z0 - y0)  # noqa: E741
-    return (gy * l / l.sum(dims, keepdim=True),)
+    spread = lambda t: unreduced(t, dims, z.ndim, n._saved_keepdim)
+    l = log_mean(z - spread(wide(n._saved_result)), z0 - spread(wide(n0._saved_result)))  # noqa: E741
+    share = l.div_(l.sum(dims, keepdim=True))
+    return lambda g: (spread(g[0]) * share,)
 
 
 _BLOCK = 1 << 19
-"""Elements of one attention block, queries × keys over rows and heads: what stays in cache while it is worked on."""
+"""Logits in one block of attention, queries × keys over rows and heads: few enough to stay in the processor's cache."""
 _NEVER = -1e30
-"""A logit that no other reaches: its probability is 0, and unlike −inf it leaves no NaN in a difference."""
+"""The logit of a key that a mask hides: its probability is 0, and unlike −inf it leaves no NaN in a difference."""
 
 
-@in_two_steps
-def attention(n: Any, n0: Any) -> Step:
+def attention(n: Node, n0: Node) -> Step:
     """Fused attention: its two products and its softmax, recomputed block by block of queries from q, k, v."""
     if getattr(n, "_saved_dropout_p", 0.0):
-        return dropout.begin(n, n0)
+        return dropout(n, n0)
     if any(is_fed(n, k) for k in range(3, len(n.next_functions))):
         raise UnsupportedOperation(
             f"{n.name()} has an attention bias that depends on the input. Use attn_implementation='eager'.", n.name()
@@ -108,12 +106,11 @@ def attention(n: Any, n0: Any) -> Step:
     k = [repeat(wide(t)) for t in stacked(n, n0, "_saved_key")]
     q_avg, k_avg, v_avg = avg(*apart(q)), avg(*apart(k)), repeat(avg(value, n0._saved_value))
     shape = q_avg.shape[-2], k_avg.shape[-2]
-    like: dict[str, Any] = {"dtype": q_avg.dtype, "device": q_avg.device}
     if n._saved_is_causal:
         later = torch.ones(shape, dtype=torch.bool, device=q_avg.device).triu(1)
-        mask = torch.zeros(shape, **like).masked_fill_(later, _NEVER)
+        mask = q_avg.new_zeros(shape).masked_fill_(later, _NEVER)
     elif mask is not None:
-        mask = wide(mask) if mask.dtype != torch.bool else torch.zeros(mask.shape, **like)
+        mask = wide(mask) if mask.dtype != torch.bool else q_avg.new_zeros(mask.shape)
         mask = mask.masked_fill(_hidden(n), _NEVER)
     mask = None if mask is None else mask.expand(*q_avg.shape[:-2], *shape)
     lse = _saved_normalisers(n, n0, q)
@@ -122,7 +119,7 @@ def attention(n: Any, n0: Any) -> Step:
     if only is None:
         q, k, lse = apart(q), apart(k), lse and apart(lse)
 
-    def through(g: Grads) -> Grads:
+    def through(g: Grads) -> Multipliers:
         gy = wide(g[0]).contiguous()
         if only is not None:
             gq, gk, gv = _products(only, gy, q_avg, k_avg, v_avg)
@@ -144,10 +141,11 @@ def attention(n: Any, n0: Any) -> Step:
 def _means(
     q: Sequence[Tensor], k: Sequence[Tensor], mask: Tensor | None, lse: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The arithmetic and the logarithmic mean of the attention probabilities softmax(q·kᵀ + mask) of the two passes,
-    and the latter's sum over the keys.
+    """The arithmetic mean and the logarithmic mean of the two passes' attention probabilities, softmax(q·kᵀ + mask),
+    and the sum of the logarithmic mean over the keys.
 
-    lse: of both passes ln Σ eᶻ over the keys, or nothing where it is not known."""
+    lse: ln Σ eᶻ over the keys, of both passes; empty where it is not known.
+    """
     both = [a @ b.mT for a, b in zip(q, k, strict=True)]
     log_p, log_p0 = apart(both)
     lowest = math.log(torch.finfo(log_p.dtype).tiny) + 8  # exp() is slow near the smallest number, and what meets it
@@ -167,7 +165,7 @@ def _means(
 def _products(
     means: tuple[Tensor, Tensor, Tensor], g: Tensor, q_avg: Tensor, k_avg: Tensor, v_avg: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The multipliers of the queries, of the keys and of the values, with the `_means` of the probabilities."""
+    """The multipliers of the queries, of the keys and of the values, from the `_means` of the probabilities."""
     p, weight, total = means
     gz = g @ v_avg.mT
     gz.sub_(torch.mul(weight, gz).sum(-1, keepdim=True).div_(total)).mul_(weight)
@@ -175,7 +173,8 @@ def _products(
 
 
 def _blocks(rows: int, heads: int, queries: int, keys: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """(rows, heads) and (rows, heads, queries) of blocks with about _BLOCK logits each: whole heads where they fit."""
+    """Cuts attention into blocks of about _BLOCK logits each, whole heads where they fit. Each block is given as its
+    slices (rows, heads) and its slices (rows, heads, queries)."""
     some_queries = min(queries, max(1, _BLOCK // keys))
     some_heads = min(heads, max(1, _BLOCK // (some_queries * keys)))
     some_rows = min(rows, max(1, _BLOCK // (some_queries * keys * some_heads)))
@@ -186,19 +185,19 @@ def _blocks(rows: int, heads: int, queries: int, keys: int) -> Iterator[tuple[tu
                 yield at, (*at, slice(i, i + some_queries))
 
 
-def _mask_of(n: Any) -> Tensor | None:
+def _mask_of(n: Node) -> Tensor | None:
     mask = getattr(n, "_saved_attn_mask", None)
     return getattr(n, "_saved_attn_bias", None) if mask is None else mask
 
 
-def _hidden(n: Any) -> Tensor:
+def _hidden(n: Node) -> Tensor:
     mask = cast(Tensor, _mask_of(n))
     return ~mask if mask.dtype == torch.bool else mask == -torch.inf
 
 
-def _saved_normalisers(n: Any, n0: Any, q: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Of both passes ln Σ eᶻ over the keys (…, queries, 1), where the kernel kept it in that shape, else nothing."""
-    if not hasattr(n, "_saved_logsumexp"):
+def _saved_normalisers(n: Node, n0: Node, q: Sequence[Tensor]) -> Sequence[Tensor]:
+    """ln Σ eᶻ over the keys (…, queries, 1), of both passes, where the kernel saved it in that shape; else empty."""
+    if getattr(n, "_saved_logsumexp", None) is None:
         return ()
     found = stacked(n, n0, "_saved_logsumexp")
     fits = all(lse.shape == each.shape[:-1] and math.isfinite(lse.sum()) for lse, each in zip(found, q, strict=True))
@@ -206,5 +205,5 @@ def _saved_normalisers(n: Any, n0: Any, q: Sequence[Tensor]) -> Sequence[Tensor]
 
 
 def _to_groups(m: Tensor, like: Tensor) -> Tensor:
-    """Grouped-query attention: heads that share a key sum their multipliers."""
+    """The sum of the multipliers of all heads that share a key, as in grouped-query attention."""
     return m if m.shape[1] == like.shape[1] else m.unflatten(1, (like.shape[1], -1)).sum(2)

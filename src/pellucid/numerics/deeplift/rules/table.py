@@ -1,23 +1,23 @@
-"""Rules for the lockstep walk: the table from autograd names to formulas.
+"""The table of DeepLIFT's rules: autograd's name of an operation → its rule.
 
-A rule takes a node of the input's graph, its partner in the baseline's, and the multipliers g of the outputs. It
-returns the multipliers m of the inputs, such that  Σ m·Δin = Σ g·Δout  exactly. Everywhere a trailing 0 (`x0`, `p0`, …)
-is the baseline, and `avg(a, b) = (a + b)/2`. To support an operation, add a row: `RULES["MyOpBackward0"] = rule`.
+A rule takes a node of the input's graph and its partner in the baseline's graph, and returns a step, a function from
+the multipliers g of the operation's outputs to the multipliers m of its inputs, such that  Σ m·Δin = Σ g·Δout  exactly.
+In all rules a trailing 0 (`x0`, `p0`, …) marks the baseline, and `avg(a, b) = (a + b)/2`. To support an operation, add
+a row here, or from outside `pellucid.extend.rule("MyOpBackward0", rule)`.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ....errors import UnsupportedOperation
-from ..lockstep import Grads, Rule
+from ..lockstep import Rule, Step
 from ..metadata import OVERWRITTEN, SLICES
-from ..nodes import dimension
+from ..nodes import Node, dimension
 from ..operation_names import ATTENTION, LINEAR, NOTED, POLES, STEPS
 from . import functions
 from .composed import Parts, composed, polynomial, product
@@ -58,20 +58,20 @@ from .norms import batch_norm, group_norm, layer_norm, variance, vector_norm
 from .pairwise import (
     cross_entropy_of,
     cross_entropy_with_logits_of,
-    huber_of,
+    huber,
     hypotenuse,
-    mean_square,
     of_difference,
     pairwise,
-    smooth_l1_of,
+    smooth_l1,
     soft_margin,
+    square,
 )
 from .softmax import attention, log_softmax, logsumexp, softmax
 from .where import chosen
 
 
-def _check_origin(n: Any, family: str) -> None:
-    """Raises UnsupportedOperation where a custom autograd function is not that of a family of transformers."""
+def _check_origin(n: Node, family: str) -> None:
+    """Raises UnsupportedOperation where a custom autograd function is not the one in `transformers.models.<family>`."""
     if not n._forward_cls.__module__.startswith(f"transformers.models.{family}."):
         raise UnsupportedOperation(
             f"DeepLIFT has no rule for the custom autograd function {n._forward_cls.__qualname__} of "
@@ -80,25 +80,26 @@ def _check_origin(n: Any, family: str) -> None:
         )
 
 
-def _bloom_gelu(n: Any) -> Phi:
+def _bloom_gelu(n: Node) -> Phi:
     """BLOOM's GELU, a custom autograd function with rounded constants of its own."""
     _check_origin(n, "bloom")
     return lambda x: x * 0.5 * (1 + torch.tanh(0.79788456 * x * (1 + 0.044715 * x * x)))
 
 
-def _recurrent_gemma_root(n: Any, n0: Any, g: Grads) -> Grads:
+def _recurrent_gemma_root(n: Node, n0: Node) -> Step:
+    """RecurrentGemma's square root, a custom autograd function: `clipped_root`."""
     _check_origin(n, "recurrent_gemma")
-    return clipped_root(n, n0, g)
+    return clipped_root(n, n0)
 
 
 def _prelu(x: Tensor, weight: Tensor) -> Tensor:
     return torch.where(x > 0, x, weight * x)
 
 
-def _rrelu(n: Any) -> Phi:
+def _rrelu(n: Node) -> Phi:
     """The randomised leaky ReLU, whose slope is a constant outside training."""
     if n._saved_training:
-        dropout(n, n, ())
+        dropout(n, n)
     return partial(F.leaky_relu, negative_slope=(n._saved_lower + n._saved_upper) / 2)
 
 
@@ -109,17 +110,17 @@ def _made(read: Parts) -> Rule:
 _p_norm = _made(functions.norm)
 
 
-def any_norm(n: Any, n0: Any, g: Grads) -> Grads:
-    """Δ‖x‖ = Σ (x + x0)·Δx/(‖x‖ + ‖x0‖) for the 2-norm; for others (Σ|x|ᵖ)^(1/p) step by step."""
-    return (vector_norm if n._saved_ord == 2 else _p_norm)(n, n0, g)
+def any_norm(n: Node, n0: Node) -> Step:
+    """`vector_norm` for the 2-norm; for any other p the parts of (Σ|x|ᵖ)^(1/p)."""
+    return (vector_norm if n._saved_ord == 2 else _p_norm)(n, n0)
 
 
 _overwritten = _made(functions.overwritten)
 
 
-def on_view(n: Any, n0: Any, g: Grads) -> Grads:
-    """In place on a view: the noted function of it, step by step, or a noted call that is linear."""
-    return (_overwritten if {OVERWRITTEN} <= n.metadata.keys() & n0.metadata.keys() else in_place)(n, n0, g)
+def on_view(n: Node, n0: Node) -> Step:
+    """An in-place operation on a view: a function of the view, as the recording noted it, or a call that is linear."""
+    return (_overwritten if {OVERWRITTEN} <= n.metadata.keys() & n0.metadata.keys() else in_place)(n, n0)
 
 
 RULES: dict[str, Rule] = {
@@ -254,9 +255,9 @@ RULES: dict[str, Rule] = {
     "PowBackward1": pairwise(lambda n: torch.pow, ("self", "exponent")),
     "BinaryCrossEntropyBackward0": pairwise(cross_entropy_of, ("self", "target")),
     "BinaryCrossEntropyWithLogitsBackward0": pairwise(cross_entropy_with_logits_of, ("self", "target")),
-    "MseLossBackward0": mean_square,
-    "HuberLossBackward0": of_difference(huber_of),
-    "SmoothL1LossBackward0": of_difference(smooth_l1_of),
+    "MseLossBackward0": of_difference(square),
+    "HuberLossBackward0": of_difference(huber),
+    "SmoothL1LossBackward0": of_difference(smooth_l1),
     "SoftMarginLossBackward0": soft_margin,
     "MultiMarginLossBackward0": _made(functions.multi_margin),
     # several values at once

@@ -1,0 +1,83 @@
+"""Which scalar of a function's outputs is explained: an index, one index per row, or a function of the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UnknownTarget
+from ..problem import Outputs, Select
+
+Index: TypeAlias = int | tuple[int, ...]
+OutputTarget: TypeAlias = (
+    Index
+    | Sequence[Index | Tensor | np.generic]
+    | Tensor
+    | np.ndarray
+    | np.generic
+    | Callable[[Outputs], Tensor]
+    | None
+)
+"""An index into a row of the outputs, one index for each row (a list, or integers (rows,)), a function `outputs ->
+(rows,)`, or None where the outputs are one scalar per row."""
+
+
+def select_of(target: OutputTarget, outputs: Outputs, rows: int) -> Select:
+    """The function that takes the target's scalar from each row of the outputs.
+
+    outputs: those at x, of which only the shape is looked at. rows: how many rows x has.
+    Raises UnknownTarget where the target names no scalar of each row.
+    """
+    if callable(target):
+        return lambda out, which: _scalars(target(out), len(which))
+    if not isinstance(outputs, Tensor):
+        raise UnknownTarget(
+            f"The function returned a {type(outputs).__name__}; expected a tensor. Return one, or pass a target "
+            "function that picks the scalar: target=lambda out: out.logits[:, 1]."
+        )
+    if outputs.ndim == 0 or outputs.shape[0] != rows:
+        raise UnknownTarget(
+            f"The function returned shape {tuple(outputs.shape)} for {rows} rows; expected rows first: one output per "
+            "row of the input."
+        )
+    if target is None:
+        return lambda out, which: _scalars(out, len(which))
+    index = _index(target, outputs, rows)
+    return lambda out, which: out[
+        (torch.arange(len(which), device=out.device), *(i.to(out.device)[which] for i in index))
+    ]
+
+
+def _scalars(y: Outputs, n: int) -> Tensor:
+    """`y` as (n,). Raises UnknownTarget where it is not one scalar per row."""
+    if isinstance(y, Tensor) and y.ndim > 1 and y.numel() == n:
+        y = y.reshape(n)
+    if not isinstance(y, Tensor) or y.shape != (n,):
+        what = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        raise UnknownTarget(f"Found {what} for {n} rows; expected one scalar per row. Choose one with target=index.")
+    return y
+
+
+def _index(target: Any, outputs: Tensor, rows: int) -> list[Tensor]:
+    """One index tensor (rows,) per dimension of the outputs after the first."""
+    each = target.tolist() if isinstance(target, (Tensor, np.ndarray, np.generic)) else target
+    per_row = each if isinstance(each, list) else [each] * rows
+    per_row = [t.tolist() if isinstance(t, (Tensor, np.generic)) else t for t in per_row]
+    if len(per_row) == 1:
+        per_row = per_row * rows
+    tuples = [t if isinstance(t, (tuple, list)) else (t,) for t in per_row]
+    sizes = outputs.shape[1:]
+    fits = len(tuples) == rows and all(
+        len(t) == len(sizes) and all(isinstance(i, int) and -n <= i < n for i, n in zip(t, sizes, strict=True))
+        for t in tuples
+    )
+    if not fits:
+        raise UnknownTarget(
+            f"Found target={target!r} for outputs of shape {tuple(outputs.shape)}; expected an index of one scalar per "
+            f"row: {len(sizes)} number(s) below {tuple(sizes)}, or a list of {rows} of them."
+        )
+    return [torch.tensor([t[k] % n for t in tuples]) for k, n in enumerate(sizes)]
