@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 import pellucid
 from pellucid import attribute
-from pellucid.errors import CutGraph, GraphMismatch, InputError, NonFiniteOutput, UnknownTarget, UnsupportedOperation
+from pellucid.errors import (
+    CutGraph,
+    GraphMismatch,
+    InputError,
+    NonFiniteOutput,
+    UnknownMethod,
+    UnknownTarget,
+    UnsupportedOperation,
+)
 from pellucid.problem import Problem
 
 
@@ -396,3 +404,71 @@ def test_targets_that_do_not_fit_into_one_walk_take_several(monkeypatch: pytest.
     for a, b in zip(together, METHODS["deeplift"].solve(problem), strict=True):
         torch.testing.assert_close(a.values, b.values)
         assert a.delta.abs().max() < 1e-12
+
+
+MIXING = {
+    "z-scores over the batch": lambda a: (a - a.mean(0)) / a.std(0),
+    "softmax over the batch": lambda a: a.softmax(0),
+    "all pairs of rows": lambda a: a @ a.T,
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "shapley", "saliency", "gradient_shap"])
+def test_a_function_that_mixes_rows_is_refused(name: str, method: str) -> None:
+    x, x0 = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    with pytest.raises(InputError, match="gives each row the output that it has alone"):
+        attribute(MIXING[name], x, x0, target=0, method=method)
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "shapley", "kernel_shap", "occlusion"])
+def test_one_row_of_a_function_that_mixes_rows_goes_alone(method: str) -> None:
+    f = lambda a: a.softmax(0).mul(a).sum(-1).tanh()
+    x, x0 = torch.randn(1, 4, dtype=torch.float64), torch.randn(1, 4, dtype=torch.float64)
+    a = attribute(f, x, x0, method=method)
+    assert a.output.item() == pytest.approx(f(x).item(), abs=1e-12)
+    assert a.baseline_output.item() == pytest.approx(f(x0).item(), abs=1e-12)
+    if method != "occlusion":
+        assert a.values.sum().item() == pytest.approx((f(x) - f(x0)).item(), abs=1e-2 if "grad" in method else 1e-9)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "shapley", "occlusion", "expected_gradients"])
+def test_a_tensor_of_the_batch_inside_the_function_belongs_to_its_arguments(method: str) -> None:
+    x, y = torch.randn(3, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    with pytest.raises(InputError, match=r"takes 3 rows, and not \d+.*args=\(y,\)"):
+        attribute(lambda a: F.cosine_similarity(a, y), x, 0.1, method=method)
+    a = attribute(F.cosine_similarity, x, 0.1, method=method, args=(y,))
+    torch.testing.assert_close(a.output, F.cosine_similarity(x, y))
+
+
+def test_a_tensor_of_the_batch_inside_the_function_does_not_matter_to_deeplift() -> None:
+    x, y = torch.randn(3, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    a = attribute(lambda a: F.cosine_similarity(a, y), x, 0.1)
+    change = F.cosine_similarity(x, y) - F.cosine_similarity(torch.full_like(x, 0.1), y)
+    torch.testing.assert_close(a.values.sum(1), change)
+
+
+def test_where_the_function_has_no_value_is_said() -> None:
+    x = torch.randn(2, 3) + 5
+    z = lambda a: (a - a.mean(-1, keepdim=True)) / a.std(-1, keepdim=True)
+    for method in ("deeplift", "integrated_gradients", "shapley", "saliency"):
+        with pytest.raises(NonFiniteOutput, match=r"nan at the baseline.* in row 0.*choose another baseline"):
+            attribute(z, x, 0.0, target=0, method=method)
+    x[1, 0] = torch.nan
+    with pytest.raises(NonFiniteOutput, match="at the input, in row 1"):
+        attribute(lambda a: a.sum(-1), x, 0.0)
+
+
+def test_complex_outputs_are_refused() -> None:
+    x = torch.randn(2, 3)
+    with pytest.raises(UnknownTarget, match="complex"):
+        attribute(lambda a: torch.complex(a, a).sum(-1), x, 0.5)
+    f = lambda a: torch.complex(a, 2 * a).sum(-1).real
+    torch.testing.assert_close(attribute(f, x, 0.5).values, x - 0.5)
+
+
+def test_what_is_no_function_and_no_method_is_said() -> None:
+    with pytest.raises(InputError, match="Found a str as the function"):
+        attribute("f", torch.ones(1, 2))  # type: ignore[arg-type]
+    with pytest.raises(UnknownMethod, match="deeplift"):
+        attribute(lambda a: a.sum(-1), torch.ones(1, 2), method=["deeplift", "shapley"])  # type: ignore[arg-type]

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
+from .engine.rows import mixed, not_rowwise
 from .engine.targets import OutputTarget
 from .errors import InputError
-from .methods import METHODS
+from .methods import METHODS, Method, Options
 from .methods import method as find_method
-from .problem import Arguments, Attribution, Function, Tensors
+from .problem import Arguments, Attribution, Function, Problem, Tensors
 
 
 @torch.inference_mode(False)
@@ -71,8 +72,22 @@ def attribute(
     xs = x if isinstance(x, tuple) else (x,)
     if row.groups or all(isinstance(t, Tensor) and t.is_floating_point() for t in xs):
         problem = problem_of(f, xs, x0, target, args, groups, sample=row.distribution)
-        (answer,) = row.solve(problem, **given)
+        answer = _solved(row, problem, given)
     else:
         found = followed_problem_of(f, xs, x0, target, args, sample=row.distribution)
-        answer = found.given_back(*row.solve(found.problem, **given))
+        answer = found.given_back(_solved(row, found.problem, given))
     return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])
+
+
+def _solved(row: Method, problem: Problem, options: Options) -> Attribution:
+    """The answer to a Problem of one target. Of a function that mixes the rows of a batch, a single row is asked again,
+    alone. Raises InputError where it mixes several rows."""
+    (answer,) = row.solve(problem, **options)
+    several = problem.rows > 1 if (first := problem.firsts()) is None else len(first) > 1
+    if not (several or problem.found.packed) or not (off := mixed(problem, answer)):
+        return answer
+    if several:
+        raise not_rowwise(off)
+    problem.draws.mixes = True
+    (answer,) = row.solve(problem, **options)
+    return answer

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from .errors import CutGraph, NonFiniteOutput
+from .errors import CutGraph, NonFiniteOutput, UnknownTarget
 from .randomness import Draws, Outputs
 from .status import Status, combined, graded
 
@@ -52,10 +52,12 @@ class Seen:
 class Found:
     """What has been found about a function while it ran, shared by all Problems about the function.
 
-    mixes_halves: the graph of a batch that holds x and x0 does not keep the two apart, so they go one by one.
+    mixes_halves: the graph of a batch that holds x and x0 does not keep the two apart, so they go one by one. packed:
+    it ran on another number of rows than the user gave.
     """
 
     mixes_halves: bool = False
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,13 @@ class Problem:
         """A context that collects the tensors inside f; an empty list where none are asked for."""
         return nullcontext([]) if self.watch is None else self.watch()
 
-    def value(self, outputs: Outputs, select: Select, rows: Tensor | None = None) -> Tensor:
-        """The value of one target (n,) in `outputs`. Raises NonFiniteOutput where it is NaN or infinite."""
+    def value(self, outputs: Outputs, select: Select, rows: Tensor | None = None, place: Place = "path") -> Tensor:
+        """The value of one target (n,) in `outputs`. place: where the points of the outputs are, for an error.
+
+        Raises NonFiniteOutput where the value is NaN or infinite, UnknownTarget where it is a complex number.
+        """
         rows = torch.arange(self.rows, device=self.x[0].device) if rows is None else rows
-        return finite(select(outputs, rows))
+        return finite(select(outputs, rows), place)
 
     def both(self) -> tuple[Tensors, Tensor]:
         """The points of one batch, all x and then all x0, and the row that each point belongs to."""
@@ -332,15 +337,42 @@ def contributed(m: Tensor, change: Tensor, seen: Seen) -> Tensor:
     return torch.linalg.vecdot(m.flatten(seen.dims), change.flatten(seen.dims)).double()
 
 
-def finite(scalars: Tensor) -> Tensor:
-    """`scalars` unchanged, or NonFiniteOutput where one of them is NaN or infinite."""
-    if not torch.isfinite(scalars.detach()).all():
-        row = int((~torch.isfinite(scalars.detach())).nonzero()[0, 0])
+def finite(scalars: Tensor, place: Place = "path") -> Tensor:
+    """`scalars` unchanged. Raises NonFiniteOutput where one of them is NaN or infinite, UnknownTarget where they are
+    complex numbers."""
+    if scalars.is_complex():
+        raise UnknownTarget(
+            "The function's output for the target is a complex number; expected a real one, which a change can be "
+            "divided among. Choose a part of it: target=lambda out: out.real[:, 0], or .abs()."
+        )
+    unfit = ~torch.isfinite(scalars.detach())
+    if unfit.any():
+        row, n = int(unfit.nonzero()[0, 0]), len(scalars)
+        if place == "both":
+            place, row = ("baseline", row - n // 2) if row >= n // 2 else ("input", row)
         raise NonFiniteOutput(
-            f"The model's output for the target is {scalars[row].item()} in row {row}; a finite number was expected. "
-            "Check the weights for NaN, or load the model in float32 if it overflows in half precision."
+            f"The output for the target is {scalars[int(unfit.nonzero()[0, 0])].item()} {_PLACES[place][0]}, in row "
+            f"{row}; expected a finite number. {_PLACES[place][1]}"
         )
     return scalars
+
+
+Place: TypeAlias = Literal["input", "baseline", "both", "path"]
+"""Where points are: at the input, at the baseline, one half at each (first the inputs), or on the path between them."""
+_PLACES = {
+    "input": (
+        "at the input",
+        "Check the input and the weights for NaN, or use float32 if the model overflows in half precision.",
+    ),
+    "baseline": (
+        "at the baseline",
+        "The function has no value there (0/0, log 0): choose another baseline, such as a mean or a small number.",
+    ),
+    "path": (
+        "at the baseline, or between it and the input",
+        "The function has no value there (0/0, log 0): choose another baseline, such as a mean or a small number.",
+    ),
+}
 
 
 def attached(scalars: Tensor) -> Tensor:

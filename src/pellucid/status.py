@@ -88,9 +88,10 @@ class Status(StrEnum):
         "closed form",
         True,
         False,
-        "The scores do not add up to the change in the output, by more than rounding: a part of it runs without "
-        "gradient, or draws at random (see the notes). Let that part carry a gradient, or use a method that needs "
-        "none, such as method='shapley'.",
+        "The scores do not add up to the change in the output, by more than rounding of the numbers that were seen. "
+        "Where a part of the function runs without a gradient or draws at random, the notes say so: let that part "
+        "carry a gradient, or use a method that needs none, such as method='shapley'. Else far larger numbers than the "
+        "output cancel inside the function: use float64.",
     )
     TOLERANCE_NOT_MET = (
         "tolerance_not_met",

@@ -23,7 +23,7 @@ def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors]:
         x, rows = _inputs(problem)
         outputs = problem.outputs(x, rows)
         selects = problem.selects(outputs)
-        y = tuple(problem.value(outputs, s, rows) for s in selects)
+        y = tuple(problem.value(outputs, s, rows, "input") for s in selects)
     return outputs, selects, y if problem.source is None else tuple(v[problem.source] for v in y)
 
 
@@ -34,7 +34,7 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
     def evaluate(i: slice) -> Tensors:
         whole = i == slice(0, problem.rows)
         outputs = problem.outputs(tuple(t[i] for t in problem.x0), None if whole else every[i])
-        return tuple(problem.value(outputs, s, every[i]) for s in selects)
+        return tuple(problem.value(outputs, s, every[i], "baseline") for s in selects)
 
     with torch.no_grad():
         return tuple(map(torch.cat, zip(*batched(problem, problem.rows, evaluate), strict=True)))
@@ -53,7 +53,7 @@ def values_at_ends(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tenso
             return values_at_ends(problem)
         at_x = picked(outputs, rows[: problem.rows], len(rows))
         selects = problem.selects(at_x)
-        ends = [problem.value(outputs, s, rows).chunk(2) for s in selects]
+        ends = [problem.value(outputs, s, rows, "both").chunk(2) for s in selects]
     return at_x, selects, tuple(y for y, _ in ends), tuple(y0 for _, y0 in ends)
 
 
@@ -88,7 +88,7 @@ def start(problem: Problem) -> Start:
     with forward_pass(leaves, {}), problem.watching() as seen:
         outputs = problem.outputs(leaves, rows)
         selects = problem.selects(outputs)
-        y = [attached(problem.value(outputs, s, rows)) for s in selects]
+        y = [attached(problem.value(outputs, s, rows, "input")) for s in selects]
     made_by = checked(frozenset[str]().union(*(operations(v) for v in y)))
     found = _evaluated(y, leaves, seen)
     return Start(detached(outputs), selects, found if rows is None else _of_rows(found, problem.source), made_by)

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..problem import Arguments, Function, Outputs, Problem, Tensors, by_row, mapped
+from ..problem import Arguments, Found, Function, Outputs, Problem, Tensors, by_row, mapped
 from .integer_inputs import Followed, followed
+from .rows import AnyCount
 from .targets import OutputTarget, select_of
 
 BaselinePoint: TypeAlias = Tensor | tuple[Tensor | float, ...] | float | None
@@ -75,18 +76,22 @@ def _problem(
     sample: bool,
 ) -> Problem:
     """The Problem of f as it is: for a single row f may return a number without dimensions."""
+    if not callable(f):
+        raise InputError(f"Found a {type(f).__name__} as the function; expected one that takes tensors, rows first.")
     xs = x if isinstance(x, tuple) else (x,)
     rows = _row_count(xs)
     baselines = _baselines(xs, x0, sample)
     own = lambda t: t.clone() if t.is_inference() else t
     more = args if isinstance(args, tuple) else () if args is None else (args,)
+    found = Found()
     problem = Problem(
-        _on_copies(f, len(xs)),
+        AnyCount(_on_copies(f, len(xs)), rows, found),
         tuple(own(t).detach() for t in xs),
         xs if sample else baselines,
         lambda outputs: select_of(target, outputs, rows),
         mapped(own, more),
         groups=None if groups is None else _numbered(groups, xs),
+        found=found,
     )
     if not sample:
         return problem

@@ -127,6 +127,8 @@ def method(name: str, options: Options, shared: bool = False) -> tuple[Method, O
 
     shared: the options are for several methods, so one that this method lacks is not for it, if another has it.
     """
+    if not isinstance(name, str):
+        raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
     if name not in METHODS:
         raise UnknownMethod(f"Found method={name!r}; expected one of {', '.join(METHODS)}.")
     takes = METHODS[name].options

@@ -26,6 +26,7 @@ from ..numerics.deeplift.unsupported import keeping
 from ..problem import (
     Attributions,
     Outputs,
+    Place,
     Problem,
     Seen,
     Select,
@@ -100,7 +101,7 @@ def _together(problem: Problem) -> _Walked | None:
         outputs = problem.outputs(x, rows)
         first = problem.firsts()
         at_inputs = picked(outputs, rows[:n] if first is None else first, len(rows))
-        y = tuple(attached(problem.value(outputs, select, rows)) for select in problem.selects(at_inputs))
+        y = tuple(attached(problem.value(outputs, select, rows, "both")) for select in problem.selects(at_inputs))
     if problem.draws.found:
         return None
     both = _Pass(x, y, tuple(seen))
@@ -135,7 +136,8 @@ def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple
         rows = problem.firsts()
         at_inputs = outputs if rows is None else picked(outputs, rows, problem.rows)
         selects = selects or problem.selects(at_inputs)
-        y = tuple(attached(problem.value(outputs, select)) for select in selects)
+        place: Place = "input" if t == 1 else "baseline" if t == 0 else "path"
+        y = tuple(attached(problem.value(outputs, select, place=place)) for select in selects)
     return detached(at_inputs), selects, _Pass(x, y, tuple(seen))
 
 

@@ -1,0 +1,93 @@
+"""Rows of a batch: whether a function gives each row the output that it has alone, and takes any number of rows.
+
+Methods evaluate many points in one batch, so both must hold. An answer is compared with what the function returns for
+one row by itself.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, PellucidError
+from ..problem import Attribution, Found, Function, Outputs, Problem, Tensors
+from .memory import out_of_memory
+
+WITHIN = 1e3
+"""Two outputs of one row differ by more than rounding where they differ by more than so many times the precision."""
+
+
+@dataclass(frozen=True)
+class AnyCount:
+    """A function whose failure on another number of rows than the user gave is an InputError that says what to do.
+
+    f: the user's function. rows: how many rows the user gave. found: is told when f is called with another number.
+    """
+
+    f: Function
+    rows: int
+    found: Found
+
+    def __call__(self, *x: Tensor) -> Outputs:
+        n = x[0].shape[0]
+        if n == self.rows:
+            return self.f(*x)
+        self.found.packed = True
+        try:
+            out = self.f(*x)
+        except (RuntimeError, ValueError) as error:
+            if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
+                raise
+            raise self._tied(n, f"{type(error).__name__}: {str(error).strip()[:120]}") from error
+        followed = isinstance(out, Tensor) and (out.requires_grad or not torch.is_grad_enabled())
+        if followed and out.ndim and out.shape[0] == self.rows:
+            raise self._tied(n, f"it returned the shape {tuple(out.shape)}")
+        return out
+
+    def _tied(self, n: int, found: str) -> InputError:
+        return InputError(
+            f"The function takes {self.rows} rows, and not {n}: {found}. Expected a function of any number of rows. If "
+            "it holds a tensor with a value for each row, pass that as an argument of its own, which is cut with the "
+            "rows: attribute(f, x, x0, args=(y,)) for f(x, y)."
+        )
+
+
+def mixed(problem: Problem, answer: Attribution) -> float:
+    """How far the last row's output in the answer is from the one that the row has alone, relative to its size, at the
+    input and at the baseline; 0 where that is rounding, where f draws at random or never gives one answer twice, or
+    where f takes no single row."""
+    if problem.draws.apart:
+        return 0.0
+    last = torch.tensor([problem.rows - 1], device=problem.x[0].device)
+    select = problem.selects(answer.outputs)[0]
+
+    def alone(x: Tensors) -> Tensor:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of a standard deviation of one number
+            return select(problem.outputs(tuple(t[-1:] for t in x), last), last).double()
+
+    furthest = 0.0
+    ends = [(problem.x, answer.output), (problem.x0, answer.baseline_output)]
+    for x, found in ends if problem.source is None else ends[:1]:  # of a sample of baselines the output is the mean
+        try:
+            y, own = alone(x), found[-1:].double()
+            off = float((y - own).abs().max()) / (float(own.abs().max()) or 1.0)
+            off = off if off == off else 1.0
+            if off > WITHIN * torch.finfo(found.dtype).eps and torch.equal(y.nan_to_num(), alone(x).nan_to_num()):
+                furthest = max(furthest, off)
+        except InputError:
+            return 0.0
+    return furthest
+
+
+def not_rowwise(off: float) -> InputError:
+    """The error where a function mixes the rows that it is given."""
+    return InputError(
+        f"The function's output in the last row differs by {off:.2g} of its size from the one that this row has alone; "
+        "expected a function that gives each row the output that it has alone, because scores are of one row. To "
+        "explain one output of the whole batch, make the batch one row: "
+        "attribute(lambda x: f(x[0])[:1], x[None], target=…)."
+    )
