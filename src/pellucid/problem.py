@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from .errors import CutGraph, NonFiniteOutput, UnknownTarget
@@ -26,6 +27,9 @@ Function: TypeAlias = Callable[..., Outputs]
 """`(*x, *args) -> outputs`."""
 Select: TypeAlias = Callable[[Outputs, Tensor], Tensor]
 """`(outputs, rows) -> one scalar per row`, where `rows` (n,) says which row of the Problem each output belongs to."""
+
+Rows: TypeAlias = tuple[Shaped[Tensor, "rows ..."], ...]
+"""The inputs of a function, rows first."""
 
 PER_ROW = {"rows": "per row"}
 """The metadata of a Problem's field that holds something for each row: `taken` indexes it."""
@@ -44,7 +48,7 @@ class Seen:
     """
 
     kind: str
-    value: Tensor
+    value: Float[Tensor, "rows ..."]
     dims: int
 
 
@@ -97,19 +101,19 @@ class Problem:
     """
 
     f: Function = field(metadata=SHARED)
-    x: Tensors = field(metadata=PER_ROW)
-    x0: Tensors = field(metadata=PER_ROW)
+    x: Rows = field(metadata=PER_ROW)
+    x0: Rows = field(metadata=PER_ROW)
     target: Callable[[Outputs], Select | tuple[Select, ...]] = field(metadata=BY_ROWS)
     args: Arguments = field(default=(), metadata=PER_ROW)
-    mask: Tensor | None = field(default=None, metadata=PER_ROW)
-    groups: Tensors | None = field(default=None, metadata=PER_ROW)
+    mask: Bool[Tensor, "rows positions"] | None = field(default=None, metadata=PER_ROW)
+    groups: tuple[Int[Tensor, "rows ..."], ...] | None = field(default=None, metadata=PER_ROW)
     without: Callable[[Arguments, Tensor], Outputs] | None = field(default=None, metadata=SHARED)
     watch: Callable[[], AbstractContextManager[list[Seen]]] | None = field(default=None, metadata=SHARED)
-    source: Tensor | None = field(default=None, metadata=BY_ROWS)
+    source: Int[Tensor, " rows"] | None = field(default=None, metadata=BY_ROWS)
     resumed: Callable[[Tensor, Tensor, Tensor, Outputs], Outputs] | None = field(default=None, metadata=BY_ROWS)
     model: object = field(default=None, metadata=SHARED)
-    token_of: Tensor | None = field(default=None, metadata=PER_ROW)
-    own_tokens: Tensor | None = field(default=None, metadata=PER_ROW)
+    token_of: Int[Tensor, "rows positions"] | None = field(default=None, metadata=PER_ROW)
+    own_tokens: Bool[Tensor, "rows tokens"] | None = field(default=None, metadata=PER_ROW)
     notes: tuple[str, ...] = field(default=(), metadata=SHARED)
     elements: int | None = field(default=None, metadata=SHARED)
     draws: Draws = field(default_factory=Draws, compare=False, metadata=SHARED)
@@ -156,7 +160,9 @@ class Problem:
         """A context that collects the tensors inside f; an empty list where none are asked for."""
         return nullcontext([]) if self.watch is None else self.watch()
 
-    def value(self, outputs: Outputs, select: Select, rows: Tensor | None = None, place: Place = "path") -> Tensor:
+    def value(
+        self, outputs: Outputs, select: Select, rows: Int[Tensor, " n"] | None = None, place: Place = "path"
+    ) -> Float[Tensor, " n"]:
         """The value of one target (n,) in `outputs`. place: where the points of the outputs are, for an error.
 
         Raises NonFiniteOutput where the value is NaN or infinite, UnknownTarget where it is a complex number.
@@ -164,7 +170,7 @@ class Problem:
         rows = torch.arange(self.rows, device=self.x[0].device) if rows is None else rows
         return finite(select(outputs, rows), place)
 
-    def both(self) -> tuple[Tensors, Tensor]:
+    def both(self) -> tuple[tuple[Shaped[Tensor, "points ..."], ...], Int[Tensor, " points"]]:
         """The points of one batch, all x and then all x0, and the row that each point belongs to."""
         rows = torch.arange(self.rows, device=self.x[0].device)
         return tuple(torch.cat(ends) for ends in zip(self.x, self.x0, strict=True)), torch.cat((rows, rows))
@@ -184,7 +190,7 @@ class Problem:
         source = rows if self.source is None else self.source[rows]
         return replace(self.taken(rows), x0=x0, source=source, resumed=None)
 
-    def firsts(self) -> Tensor | None:
+    def firsts(self) -> Int[Tensor, " inputs"] | None:
         """The first row (inputs,) of each input; None where each row has an input of its own."""
         if self.source is None:
             return None
@@ -249,10 +255,10 @@ class Attribution:
     notes: short sentences about what a reader must know.
     """
 
-    values: Tensor | Tensors
-    output: Tensor
-    baseline_output: Tensor
-    delta: Tensor
+    values: Float[Tensor, "rows ..."] | tuple[Float[Tensor, "rows ..."], ...]
+    output: Float[Tensor, " rows"]
+    baseline_output: Float[Tensor, " rows"]
+    delta: Float[Tensor, " rows"]
     passes: int
     status: Status
     reduction: str = "sum"
@@ -337,7 +343,7 @@ def contributed(m: Tensor, change: Tensor, seen: Seen) -> Tensor:
     return torch.linalg.vecdot(m.flatten(seen.dims), change.flatten(seen.dims)).double()
 
 
-def finite(scalars: Tensor, place: Place = "path") -> Tensor:
+def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Tensor, " rows"]:
     """`scalars` unchanged. Raises NonFiniteOutput where one of them is NaN or infinite, UnknownTarget where they are
     complex numbers."""
     if scalars.is_complex():
@@ -391,7 +397,7 @@ def detached(outputs: Outputs) -> Outputs:
     return mapped(Tensor.detach, outputs)
 
 
-def by_row(t: Tensor) -> Tensor:
+def by_row(t: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "rows elements"]:
     """(rows, …) → (rows, elements), also where a row is a single number: (rows,) → (rows, 1)."""
     return t.unsqueeze(-1).flatten(1)
 

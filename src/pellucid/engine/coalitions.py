@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..numerics.shapley import Coalitions, Values
@@ -33,8 +34,8 @@ class Game:
     selects: tuple[Select, ...]
     k: int
     outputs: Outputs
-    output: Tensor
-    groups: Tensors
+    output: Float[Tensor, " rows"]
+    groups: tuple[Int[Tensor, "rows ..."], ...]
     players: tuple[int, ...]
     known: dict[tuple[int, bytes], Values]
     asked: set[tuple[int, bytes]]
@@ -118,7 +119,7 @@ def _each_element(problem: Problem) -> Tensors:
     )
 
 
-def _packed(coalitions: Coalitions) -> list[bytes]:
+def _packed(coalitions: Bool[np.ndarray, "coalitions players"]) -> list[bytes]:
     return [row.tobytes() for row in np.packbits(coalitions, axis=1)]
 
 
@@ -152,7 +153,9 @@ def _evaluated(game: Game, new: Mapping[tuple[int, bytes], np.ndarray]) -> Value
     return found
 
 
-def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) -> Outputs:
+def _outputs(
+    game: Game, rows: Int[Tensor, " n"], present: Bool[Tensor, "n players"], first: Int[Tensor, " n"] | None
+) -> Outputs:
     """f where only the players in `present` (n, players) of row `rows[i]` are at x; the others at x0, or deleted.
 
     first: (n,), as `_first_removed`.
@@ -169,7 +172,7 @@ def _outputs(game: Game, rows: Tensor, present: Tensor, first: Tensor | None) ->
     return problem.outputs(tuple(points), rows)
 
 
-def _first_removed(game: Game, rows: Tensor, present: Tensor) -> Tensor | None:
+def _first_removed(game: Game, rows: Int[Tensor, " n"], present: Bool[Tensor, "n players"]) -> Int[Tensor, " n"] | None:
     """(n,) the first position that is not at x, or 0 where it is among the first eighth, which is not worth sharing;
     None where nothing can be shared."""
     if game.problem.resumed is None or game.problem.draws.apart or not len(rows):
@@ -182,7 +185,7 @@ def _first_removed(game: Game, rows: Tensor, present: Tensor) -> Tensor | None:
     return first.where(first * 8 > positions, torch.zeros_like(first))
 
 
-def _kept(game: Game, k: int, rows: Tensor, present: Tensor) -> Tensor:
+def _kept(game: Game, k: int, rows: Int[Tensor, " n"], present: Bool[Tensor, "n players"]) -> Bool[Tensor, "n ..."]:
     """The positions (n, …) of input k that stay: a present player's, and those of none, but not padding."""
     g = game.groups[k][rows]
     kept = present.gather(1, by_row(g).clamp(min=0)).view(g.shape) | (g < 0)

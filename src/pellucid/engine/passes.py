@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..numerics.deeplift.lockstep import operations
@@ -16,8 +18,11 @@ from ..problem import Outputs, Problem, Seen, Select, Tensors, attached, detache
 from ..randomness import RandomDraws
 from .memory import batch_size, batched
 
+Scalars: TypeAlias = tuple[Float[Tensor, " rows"], ...]
+"""The value of each target, a number for each row."""
 
-def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors]:
+
+def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Scalars]:
     """`f(x)` at each input, the targets it fixes, and each target's value (rows,)."""
     with torch.no_grad(), Steady():
         x, rows = _inputs(problem)
@@ -27,7 +32,7 @@ def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors]:
     return outputs, selects, y if problem.source is None else tuple(v[problem.source] for v in y)
 
 
-def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
+def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Scalars:
     """Each target's value at the baseline (rows,)."""
     every = torch.arange(problem.rows, device=problem.x0[0].device)
 
@@ -40,7 +45,7 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Tensors:
         return tuple(map(torch.cat, zip(*batched(problem, problem.rows, evaluate), strict=True)))
 
 
-def values_at_ends(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Tensors, Tensors]:
+def values_at_ends(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Scalars, Scalars]:
     """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
     if problem.source is not None or problem.draws.apart or 2 * problem.rows > batch_size(problem):
         outputs, selects, y = value_at_x(problem)
@@ -65,10 +70,10 @@ class Evaluation:
     inside: ∂y/∂seen, (T, n, …).
     """
 
-    y: Tensor
-    gradients: Tensors
+    y: Float[Tensor, "targets points"]
+    gradients: tuple[Float[Tensor, "targets points ..."], ...]
     seen: tuple[Seen, ...] = ()
-    inside: Tensors = ()
+    inside: tuple[Float[Tensor, "targets points ..."], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,12 @@ def start(problem: Problem) -> Start:
     return Start(detached(outputs), selects, found if rows is None else _of_rows(found, problem.source), made_by)
 
 
-def gradient_at(problem: Problem, selects: Sequence[Select], x: Tensors, rows: Tensor) -> Evaluation:
+def gradient_at(
+    problem: Problem,
+    selects: Sequence[Select],
+    x: tuple[Float[Tensor, "points ..."], ...],
+    rows: Int[Tensor, " points"],
+) -> Evaluation:
     """The targets and their gradients at points `x` (n, …), where `x[i]` belongs to row `rows[i]`."""
     leaves = _leaves(x)
     with forward_pass(leaves, {}), problem.watching() as seen:
@@ -104,7 +114,7 @@ def gradient_at(problem: Problem, selects: Sequence[Select], x: Tensors, rows: T
 
 
 def along_path(
-    problem: Problem, selects: Sequence[Select], rows: Tensor, t: Tensor
+    problem: Problem, selects: Sequence[Select], rows: Int[Tensor, " points"], t: Float[Tensor, " points"]
 ) -> Iterator[tuple[slice, Evaluation]]:
     """The targets and their gradients at x0 + t·(x − x0), for any (row, t) pairs (n,), batch by batch."""
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from ..problem import Problem, Tensors
+from ..problem import Problem
 
 
-def unit_scores(problem: Problem, gradients: Tensors, differences: Tensors) -> Tensor:
+def unit_scores(
+    problem: Problem,
+    gradients: tuple[Float[Tensor, "targets points ..."], ...],
+    differences: tuple[Float[Tensor, "points ..."], ...],
+) -> Float[Tensor, "targets points units"]:
     """gradient × difference (targets, n, units) in float64, summed over what comes after the positions.
 
     gradients: one per input, (targets, n, …). differences: one per input, (n, …).
@@ -21,7 +26,7 @@ def unit_scores(problem: Problem, gradients: Tensors, differences: Tensors) -> T
     return torch.cat([p.unsqueeze(-1).flatten(2) for p in parts], -1)
 
 
-def unit_values(problem: Problem, total: Tensor) -> Tensors:
+def unit_values(problem: Problem, total: Float[Tensor, "rows units"]) -> tuple[Float[Tensor, "rows ..."], ...]:
     """Each unit's number (rows, units) in the shapes of its inputs, as far as they were not summed."""
     dims = _dims(problem)
     shapes = [t.shape[1:dims] if 0 < dims < t.ndim else t.shape[1:] for t in problem.x]

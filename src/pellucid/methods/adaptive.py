@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,7 +39,7 @@ class _Goal:
     that the network computes in, relative to what is added up."""
 
     tol: float
-    change: Array
+    change: Float[np.ndarray, "rows targets"]
     rounding: float
 
     @classmethod
@@ -46,7 +47,7 @@ class _Goal:
         eps = max(torch.finfo(x.dtype).eps for x in problem.x)
         return cls(tol, change, min(1000 * eps, 0.01))
 
-    def reached(self, rule: Rule, rows: Index) -> Mask:
+    def reached(self, rule: Rule, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, "rows targets"]:
         """Which targets of these rows have their answer: the estimated error is within the tolerance of the scores, and
         the residual within that of the change, or of Σ|scores| where the change is no more than rounding."""
         change, size = np.abs(self.change[rows]), np.abs(rule.total).sum(-1)
@@ -82,9 +83,9 @@ class _End:
     """What a row ended with. total, error (targets, units). within (targets,): which targets have their answer. inside:
     what each tensor that was watched contributed, (targets, …)."""
 
-    total: Array
-    error: Array
-    within: Mask
+    total: Float[np.ndarray, "targets units"]
+    error: Float[np.ndarray, "targets units"]
+    within: Bool[np.ndarray, " targets"]
     passes: int
     inside: Tensors
 
@@ -164,7 +165,9 @@ class _Sweep:
         shaped = lambda values, p: values.reshape(*p.shape, *values.shape[1:])
         return [Points(p, shaped(s, p), shaped(v, p)) for p, s, v in zip(t, scores, y, strict=True)]
 
-    def _table(self, found: Evaluation, rows: Tensor) -> tuple[Array, Array]:
+    def _table(
+        self, found: Evaluation, rows: Int[Tensor, " points"]
+    ) -> tuple[Float[np.ndarray, "points targets"], Float[np.ndarray, "points targets units"]]:
         """The targets (n, targets) and their integrands (n, targets, units) at n points."""
         if found.seen:
             for i, r in enumerate(rows.tolist()):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..engine.passes import start, value_at_x0
-from ..problem import Attributions, Problem, Tensors, by_row, solved
+from ..problem import Attributions, Problem, by_row, solved
 from ..status import Status
 
 
@@ -43,7 +44,9 @@ def _of_gradient(problem: Problem, score: Callable[[Tensor, Tensor, Tensor], Ten
     )
 
 
-def noisy(problem: Problem, rows: Tensor, draws: Tensor, noise: float, seed: int) -> Tensors:
+def noisy(
+    problem: Problem, rows: Int[Tensor, " points"], draws: Int[Tensor, " points"], noise: float, seed: int
+) -> tuple[Float[Tensor, "points ..."], ...]:
     """x of `rows` (n,) with Gaussian noise, (n, …): σ is `noise` times the range of a row's own values.
 
     Draw `draws[i]` (n,) of a row is the same noise whatever its batch mates and padding: the generator is seeded by

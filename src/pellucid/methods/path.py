@@ -7,6 +7,7 @@ same sweep passes all of them.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from ..engine.passes import Evaluation, along_path, values_at_ends
@@ -85,7 +86,7 @@ class _Steps:
     def __init__(self, rows: int):
         self.rows, self.kinds, self.total, self.last = rows, [], [], None
 
-    def add(self, rows: Tensor, found: Evaluation) -> None:
+    def add(self, rows: Int[Tensor, " points"], found: Evaluation) -> None:
         values, grads = [s.value for s in found.seen], list(found.inside)
         if self.last is not None:
             before, h, g = self.last

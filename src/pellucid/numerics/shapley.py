@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from math import comb
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
@@ -20,12 +21,12 @@ Coalitions = NDArray[np.bool_]
 Orders = NDArray[np.int64]
 
 
-def every_coalition(n: int) -> Coalitions:
+def every_coalition(n: int) -> Bool[np.ndarray, "coalitions players"]:
     """All coalitions (2ⁿ, n): player i is in the k-th where bit i of k is set."""
     return (np.arange(1 << n)[:, None] >> np.arange(n)) & 1 == 1
 
 
-def shapley(v: Values) -> Values:
+def shapley(v: Float[np.ndarray, " coalitions"]) -> Float[np.ndarray, " players"]:
     """The Shapley values (n,), exact, from the values (2ⁿ,) of `every_coalition(n)`."""
     n = len(v).bit_length() - 1
     size = every_coalition(n).sum(1)
@@ -40,14 +41,14 @@ def shapley(v: Values) -> Values:
 # ------------------------------------------------------------------------------------------------------- sampling
 
 
-def orders(n: int, seed: int) -> Iterator[Orders]:
+def orders(n: int, seed: int) -> Iterator[Int[np.ndarray, " players"]]:
     """Random orders of n players, the same for the same seed (Castro et al. 2009)."""
     random = np.random.default_rng(seed)
     while True:
         yield random.permutation(n)
 
 
-def hierarchy_orders(n: int, seed: int) -> Iterator[Orders]:
+def hierarchy_orders(n: int, seed: int) -> Iterator[Int[np.ndarray, " players"]]:
     """Random orders in which every block of the hierarchy stays together: at each split, either half comes first."""
     random = np.random.default_rng(seed)
 
@@ -62,25 +63,29 @@ def hierarchy_orders(n: int, seed: int) -> Iterator[Orders]:
         yield np.array(order(0, n))
 
 
-def with_reverses(drawn: Orders) -> Orders:
+def with_reverses(drawn: Int[np.ndarray, "orders players"]) -> Int[np.ndarray, "orders_and_reverses players"]:
     """(k, n) → (2k, n): after every order its reverse, whose error tends to be opposite (Mitchell et al. 2022)."""
     return np.stack([drawn, drawn[:, ::-1]], 1).reshape(-1, drawn.shape[1])
 
 
-def entering(drawn: Orders) -> Coalitions:
+def entering(drawn: Int[np.ndarray, "orders players"]) -> Bool[np.ndarray, "orders places players"]:
     """(k, n) orders → (k, n + 1, n): nobody, then one player more at a time, until all are present."""
     place = np.argsort(drawn, 1)
     return place[:, None, :] < np.arange(drawn.shape[1] + 1)[None, :, None]
 
 
-def added(drawn: Orders, v: Values) -> Values:
+def added(
+    drawn: Int[np.ndarray, "orders players"], v: Float[np.ndarray, "orders places"]
+) -> Float[np.ndarray, "orders players"]:
     """(k, n): what each player added on entering, from the values (k, n + 1) of `entering(drawn)`."""
     result = np.empty(drawn.shape)
     np.put_along_axis(result, drawn, np.diff(v, axis=1), 1)
     return result
 
 
-def mean_and_error(samples: Values) -> tuple[Values, Values]:
+def mean_and_error(
+    samples: Float[np.ndarray, "samples players"],
+) -> tuple[Float[np.ndarray, " players"], Float[np.ndarray, " players"]]:
     """The mean (n,) of independent samples (k, n), and its standard error."""
     return samples.mean(0), samples.std(0, ddof=1) / np.sqrt(len(samples))
 
@@ -93,7 +98,7 @@ def halfway(first: int, last: int) -> int:
     return (first + last + 1) // 2
 
 
-def owen_contexts(n: int) -> tuple[Coalitions, Orders]:
+def owen_contexts(n: int) -> tuple[Bool[np.ndarray, "contexts players"], Int[np.ndarray, " contexts"]]:
     """What may be present when a player enters: coalitions (m, n), and whose they are (m,).
 
     The hierarchy halves the players again and again. When a player enters, at each split above it the other half is
@@ -122,7 +127,11 @@ def owen_size(n: int) -> int:
     return 1 if n == 1 else 2 * (owen_size(n // 2) + owen_size(n - n // 2))
 
 
-def owen(players: Orders, v_with: Values, v_without: Values) -> Values:
+def owen(
+    players: Int[np.ndarray, " contexts"],
+    v_with: Float[np.ndarray, " contexts"],
+    v_without: Float[np.ndarray, " contexts"],
+) -> Float[np.ndarray, " players"]:
     """The Owen values (n,), exact, for that hierarchy: Owen 1977; over nested blocks, Winter 1989.
 
     players: as from `owen_contexts`. v_with, v_without (m,): the values of its contexts with the player and without.

@@ -11,17 +11,17 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 
-from .shapley import Coalitions, Values, every_coalition
+from .shapley import every_coalition
 
 
 @dataclass(frozen=True)
 class Design:
     """coalitions (m, n), their weights (m,), and from which on they were drawn at random, `per_draw` at a time."""
 
-    coalitions: Coalitions
-    weights: Values
+    coalitions: Bool[np.ndarray, "coalitions players"]
+    weights: Float[np.ndarray, " coalitions"]
     drawn_from: int
     per_draw: int = 1
 
@@ -69,7 +69,9 @@ def kernel_shap_design(n: int, n_samples: int, seed: int) -> Design:
     return Design(np.concatenate([none, *parts]), np.concatenate([np.zeros(0), *weights]), drawn_from, 2)
 
 
-def kernel_shap(design: Design, v: Values, v_none: float, v_all: float) -> tuple[Values, Values | None]:
+def kernel_shap(
+    design: Design, v: Float[np.ndarray, " coalitions"], v_none: float, v_all: float
+) -> tuple[Float[np.ndarray, " players"], Float[np.ndarray, " players"] | None]:
     """The minimum (n,) subject to Σφ = v_all − v_none, by its Lagrangian, and its standard error (None where exact).
 
     With A = Zᵀ·W·Z and M = A⁻¹ − A⁻¹·1·1ᵀ·A⁻¹/(1ᵀ·A⁻¹·1): φ = M·Zᵀ·W·(v − v_none) + A⁻¹·1·(v_all − v_none)/(1ᵀ·A⁻¹·1).
@@ -86,7 +88,7 @@ def kernel_shap(design: Design, v: Values, v_none: float, v_all: float) -> tuple
     return phi, _sandwich(design, z, v - v_none - z @ phi, m)
 
 
-def _of_size(n: int, s: int) -> Coalitions:
+def _of_size(n: int, s: int) -> Bool[np.ndarray, "coalitions players"]:
     """Every coalition of s players, and of n − s."""
     chosen = np.array(list(combinations(range(n), s)))
     z = np.zeros((len(chosen), n), dtype=bool)
@@ -94,7 +96,9 @@ def _of_size(n: int, s: int) -> Coalitions:
     return z if 2 * s == n else np.concatenate([z, ~z])
 
 
-def _random_of_sizes(n: int, sizes: np.ndarray, random: np.random.Generator) -> Coalitions:
+def _random_of_sizes(
+    n: int, sizes: Int[np.ndarray, " coalitions"], random: np.random.Generator
+) -> Bool[np.ndarray, "coalitions players"]:
     """Uniform among the coalitions of each size (m,)."""
     place = np.argsort(random.random((len(sizes), n)), 1)
     return place < sizes[:, None]
@@ -121,7 +125,9 @@ def lime_design(n: int, n_samples: int, kernel_width: float, seed: int) -> Desig
     return Design(z, _closeness(z, kernel_width), 1)
 
 
-def lime(design: Design, v: Values, ridge: float) -> tuple[Values, Values | None]:
+def lime(
+    design: Design, v: Float[np.ndarray, " coalitions"], ridge: float
+) -> tuple[Float[np.ndarray, " players"], Float[np.ndarray, " players"] | None]:
     """The slopes (n,) of a weighted ridge regression whose intercept is free, and their standard error."""
     z = np.concatenate([np.ones((len(v), 1)), design.coalitions], 1).astype(np.float64)
     penalty = ridge * np.eye(z.shape[1])
@@ -132,12 +138,17 @@ def lime(design: Design, v: Values, ridge: float) -> tuple[Values, Values | None
     return beta[1:], None if error is None else error[1:]
 
 
-def _closeness(z: Coalitions, kernel_width: float) -> Values:
+def _closeness(z: Bool[np.ndarray, "coalitions players"], kernel_width: float) -> Float[np.ndarray, " coalitions"]:
     distance = 1 - np.sqrt(z.mean(1))
     return np.exp(-((distance / kernel_width) ** 2))
 
 
-def _sandwich(design: Design, z: Values, residual: Values, m: NDArray[np.floating]) -> Values | None:
+def _sandwich(
+    design: Design,
+    z: Float[np.ndarray, "coalitions unknowns"],
+    residual: Float[np.ndarray, " coalitions"],
+    m: Float[np.ndarray, "unknowns unknowns"],
+) -> Float[np.ndarray, " unknowns"] | None:
     """The standard error of a least squares solution over its random draws, M·(Σ ggᵀ)·M with g = Zᵀ·w·e of one draw.
 
     e is the residual from the fit without that draw, (1 − Z·M·Zᵀ·w)⁻¹·r: a fit bends towards its own draws, and with

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
 def attention_logits(
-    q: Tensor,
-    k: Tensor,
+    q: Float[Tensor, "... queries size"],
+    k: Float[Tensor, "... keys size"],
     attn_mask: Tensor | None,
     is_causal: bool,
     scale: float | None,
     enable_gqa: bool,
     never: float,
-) -> Tensor:
+) -> Float[Tensor, "... queries keys"]:
     """The logits (…, queries, keys) of `scaled_dot_product_attention` with these arguments; `never` where the mask
     hides a key, and nothing below it."""
     if enable_gqa:

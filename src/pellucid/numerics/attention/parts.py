@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -19,12 +20,12 @@ class Attention:
     not seen. weight: (heads · size, hidden), of the linear map that takes all heads' outputs next to each other; None
     likewise."""
 
-    probabilities: Tensor
-    values: Tensor | None = None
-    weight: Tensor | None = None
+    probabilities: Float[Tensor, "rows heads queries keys"]
+    values: Float[Tensor, "rows heads keys size"] | None = None
+    weight: Float[Tensor, "joined hidden"] | None = None
 
     @property
-    def projection(self) -> Tensor | None:
+    def projection(self) -> Float[Tensor, "heads size hidden"] | None:
         """What carries each head's output to the hidden dimension, (heads, size, hidden)."""
         if self.weight is None or self.values is None:
             return None

@@ -6,7 +6,7 @@ What a rule needs to know of a node is asked here, so that a formula stays a for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ...errors import GraphError, UnsupportedOperation
 from .metadata import INPUT, OUTPUT
 
 
+@runtime_checkable
 class Node(Protocol):
     """One operation in an autograd graph, as `tensor.grad_fn` is.
 
@@ -41,7 +42,9 @@ class Node(Protocol):
         """The gradients of the operation's inputs, from those of its outputs."""
         ...
 
-    def __getattr__(self, name: str) -> Any: ...
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 def node_of(t: Tensor) -> Node | None:

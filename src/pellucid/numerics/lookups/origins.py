@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from ...errors import InputError
@@ -27,7 +28,7 @@ class Layout:
     shared: bool
     first: bool = True
 
-    def by_row(self, t: Tensor, rows: int) -> Tensor:
+    def by_row(self, t: Shaped[Tensor, ...], rows: int) -> Shaped[Tensor, "rows ..."]:
         """(rows, …)."""
         if not self.shared:
             return t.movedim(self.dim, 0)
@@ -85,7 +86,9 @@ def places(read: Read, x: Tensors, x0: Tensors, at_x: Sequence[Tensor], at_x0: S
     return [_whole_vectors(triples.unique(dim=0), a) for triples, a in zip(owned, at_x, strict=True)]
 
 
-def shared(values: Sequence[Tensor], found: Sequence[Tensor], elements: int) -> Tensor:
+def shared(
+    values: Sequence[Shaped[Tensor, "rows ..."]], found: Sequence[Int[Tensor, "_ 3"]], elements: int
+) -> Float[Tensor, "rows elements"]:
     """What the numbers of look-ups (rows, …) have, given to the ids that they are made of, evenly where they are
     several: (rows, elements) in float64. What is made of none goes to the ids of its row that are nobody's."""
     rows = len(values[0])
@@ -103,7 +106,7 @@ def shared(values: Sequence[Tensor], found: Sequence[Tensor], elements: int) -> 
     return total
 
 
-def flat(t: Tensor) -> Tensor:
+def flat(t: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "rows numbers"]:
     """(rows, …) → (rows, numbers)."""
     return t.unsqueeze(-1).flatten(1)
 
@@ -122,7 +125,9 @@ def _changed(read: Read, x: Tensors, other: Tensors, at: Sequence[Tensor]) -> li
     return [torch.cat(each) for each in found]
 
 
-def _one_changed(x: Tensors, other: Tensors, rows: Tensor, element: Tensor) -> Tensors:
+def _one_changed(
+    x: Tensors, other: Tensors, rows: Int[Tensor, " points"], element: Int[Tensor, " points"]
+) -> tuple[Shaped[Tensor, "points ..."], ...]:
     """x of the rows (n,), with the other's id at one element (n,) of each."""
     found, start = [], 0
     for a, b in zip(x, other, strict=True):
@@ -152,14 +157,14 @@ def _neighbours(read: Read, x: Tensors, x0: Tensors, at: Sequence[Tensor]) -> li
         return safe
 
 
-def _owned(triples: Tensor, at: Tensor) -> Tensor:
+def _owned(triples: Int[Tensor, "triples 3"], at: Shaped[Tensor, "rows ..."]) -> Bool[Tensor, "rows numbers"]:
     """(rows, positions): whether a number is made of some id."""
     own = torch.zeros(flat(at).shape, dtype=torch.bool, device=at.device)
     own[triples[:, 0], triples[:, 2]] = True
     return own
 
 
-def _whole_vectors(triples: Tensor, at: Tensor) -> Tensor:
+def _whole_vectors(triples: Int[Tensor, "triples 3"], at: Shaped[Tensor, "rows ..."]) -> Int[Tensor, "more 3"]:
     """With the numbers that are nobody's, of each vector (the last dimension), for the id that has the others; where
     vectors are no id's alone, nothing more."""
     size = at.shape[-1] if at.ndim > 1 else 1

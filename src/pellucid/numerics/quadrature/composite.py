@@ -24,6 +24,7 @@ from functools import reduce
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,16 +51,20 @@ class Means:
     Σₖ doubtₖ·g(tₖ) how far off it may be.
     """
 
-    near: NDArray[np.int64]
-    weights: Array
-    doubt: Array
+    near: Int[np.ndarray, "gaps k"]
+    weights: Float[np.ndarray, "rows gaps targets k"]
+    doubt: Float[np.ndarray, "rows gaps targets k"]
 
 
 Table = Callable[[Array, Array, Array], Means]
 """`(t, dy/dt, y) -> Means` at points in order: (rows, n), (rows, n, targets) twice."""
 
 
-def step(t: Array, slope: Array, y: Array) -> Means:
+def step(
+    t: Float[np.ndarray, "rows points"],
+    slope: Float[np.ndarray, "rows points targets"],
+    y: Float[np.ndarray, "rows points targets"],
+) -> Means:
     """One jump in each gap, at the place that y's change tells."""
     i = np.arange(t.shape[1] - 1)
     mean = np.diff(y, axis=1) / np.maximum(np.diff(t, axis=1), 1e-300)[..., None]
@@ -69,7 +74,11 @@ def step(t: Array, slope: Array, y: Array) -> Means:
     return Means(np.stack([i, i + 1], 1), np.stack([share, 1 - share], -1), np.stack([half, -half], -1))
 
 
-def cubic(t: Array, slope: Array, y: Array) -> Means:
+def cubic(
+    t: Float[np.ndarray, "rows points"],
+    slope: Float[np.ndarray, "rows points targets"],
+    y: Float[np.ndarray, "rows points targets"],
+) -> Means:
     """The cubic through four points, the gap's ends and their neighbours, which two Gauss points integrate exactly.
 
     Where the points are spaced so unevenly that its weights grow, and rounding with them, the mean is the trapezoid's.
@@ -96,9 +105,9 @@ class Composite:
     points: Points
     table: Table
     means: Means
-    total: Array
-    error: Array
-    gaps: Array
+    total: Float[np.ndarray, "rows targets units"]
+    error: Float[np.ndarray, "rows targets units"]
+    gaps: Float[np.ndarray, "rows gaps"]
 
     @classmethod
     def of(cls, points: Points, table: Table) -> Composite:
@@ -119,7 +128,7 @@ class Composite:
     def wants(self, most: int) -> int:
         return min(most, self.points.n // _GROWTH)
 
-    def more(self, n: int) -> Array:
+    def more(self, n: int) -> Float[np.ndarray, "rows new"]:
         """To each gap as many as its error is worth, as parties win seats by their votes (D'Hondt)."""
         rows, gaps = self.gaps.shape
         quotients = (self.gaps[..., None] / np.arange(1, _PARTS)).reshape(rows, -1)
@@ -130,7 +139,9 @@ class Composite:
         place = np.cumsum(won, -1) / (won.sum(-1, keepdims=True) + 1)
         return (t[:, :-1, None] + place * np.diff(t, axis=1)[..., None])[won > 0].reshape(rows, n)
 
-    def paired(self, row: int, target: int, gradients: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def paired(
+        self, row: int, target: int, gradients: Float[Tensor, "points ..."], values: Float[Tensor, "points ..."]
+    ) -> tuple[Float[Tensor, "pairs ..."], Float[Tensor, "pairs ..."]]:
         """The mean gradient of each gap, and what the tensor changed over it."""
         order = torch.from_numpy(np.argsort(self.points.t[row], kind="stable")).to(values.device)
         weights = torch.from_numpy(self.means.weights[row, :, target].copy()).to(values)

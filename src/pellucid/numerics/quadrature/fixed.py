@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from jaxtyping import Float
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
@@ -18,8 +19,8 @@ class Quadrature:
     """∫₀¹ h(t) dt ≈ Σ weights·h(nodes); the weights sum to 1."""
 
     name: str
-    nodes: Array
-    weights: Array
+    nodes: Float[np.ndarray, " points"]
+    weights: Float[np.ndarray, " points"]
 
 
 @cache
@@ -58,7 +59,7 @@ QUADRATURES: dict[str, Callable[[int], Quadrature]] = {
 }
 
 
-def interpolatory(u: Array, most: float = 2.0) -> Array:
+def interpolatory(u: Float[np.ndarray, "*batch points"], most: float = 2.0) -> Float[np.ndarray, "*batch points"]:
     """Weights on [0, 1] for any nodes (…, n): exact for the highest degree at which Σ|weights| stays below `most`.
 
     With V = QR, where column k of V is the Legendre polynomial of degree k at the nodes, the shortest weights that are
@@ -75,7 +76,9 @@ def interpolatory(u: Array, most: float = 2.0) -> Array:
     return np.take_along_axis(weights, degree[..., None, None], -1)[..., 0].astype(np.float64, copy=False)
 
 
-def lagrange(nodes: Array, at: Array) -> Array:
+def lagrange(
+    nodes: Float[np.ndarray, "*batch points"], at: Float[np.ndarray, "*batch at"]
+) -> Float[np.ndarray, "*batch at points"]:
     """The polynomials that are 1 at one of the nodes (…, n) and 0 at the others, at points (…, m): (…, m, n)."""
     own = np.eye(nodes.shape[-1], dtype=bool)
     nodes = nodes[..., None, :]

@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 from torch import Tensor
@@ -41,28 +42,28 @@ class Stretch:
     centre, width (rows, 1): those of each row.
     """
 
-    centre: Array
-    width: Array
+    centre: Float[np.ndarray, "rows 1"]
+    width: Float[np.ndarray, "rows 1"]
 
     @property
     def ends(self) -> tuple[Array, Array]:
         return np.arcsinh(-self.centre / self.width), np.arcsinh((1 - self.centre) / self.width)
 
-    def t(self, u: Array) -> Array:
+    def t(self, u: Float[np.ndarray, "rows points"]) -> Float[np.ndarray, "rows points"]:
         a, b = self.ends
         return np.clip(self.centre + self.width * np.sinh(a + (b - a) * u), 0.0, 1.0)
 
-    def u(self, t: Array) -> Array:
+    def u(self, t: Float[np.ndarray, "rows points"]) -> Float[np.ndarray, "rows points"]:
         a, b = self.ends
         return np.clip((np.arcsinh((t - self.centre) / self.width) - a) / (b - a), 0.0, 1.0)
 
-    def dt(self, u: Array) -> Array:
+    def dt(self, u: Float[np.ndarray, "rows points"]) -> Float[np.ndarray, "rows points"]:
         """dt/du."""
         a, b = self.ends
         return self.width * (b - a) * np.cosh(a + (b - a) * u)
 
 
-def stretch_for(t: Array, size: Array) -> Stretch:
+def stretch_for(t: Float[np.ndarray, "rows points"], size: Float[np.ndarray, "rows points"]) -> Stretch:
     """A Stretch for each row around the largest of `size` at the points `t`, both (rows, n), t in order: the peak
     A/((t − c)² + w²) through three neighbours.
 
@@ -84,7 +85,7 @@ def stretch_for(t: Array, size: Array) -> Stretch:
     return Stretch(centre, np.where(ok, 2 ** (np.round(4 * np.log2(np.clip(width, 0.03, 1))) / 4), 0.15))
 
 
-def leja(u: Array, n: int) -> Array:
+def leja(u: Float[np.ndarray, "rows points"], n: int) -> Float[np.ndarray, "rows new"]:
     """The next n points (rows, n) after `u`, each where the product of the distances to all before it is largest."""
     rows = np.arange(len(u))
     product = np.log(np.abs(_CANDIDATES[:, None] - u[:, None]) + 1e-300).sum(-1)  # (rows, candidates)
@@ -95,7 +96,7 @@ def leja(u: Array, n: int) -> Array:
     return np.stack(found, 1)
 
 
-def stieltjes(u: Array) -> Array:
+def stieltjes(u: Float[np.ndarray, " points"]) -> Float[np.ndarray, "points points"]:
     """A (n, n) with  ∫₀¹ p dq ≈ Σⱼₖ Aⱼₖ·p(uⱼ)·q(uₖ)  for two functions known at the same nodes.
 
     Both are their least-squares polynomials of the highest degree that n Leja points determine well.
@@ -120,9 +121,9 @@ class Interpolation:
 
     points: Points
     stretch: Stretch
-    total: Array
-    error: Array
-    moved: Array
+    total: Float[np.ndarray, "rows targets units"]
+    error: Float[np.ndarray, "rows targets units"]
+    moved: Float[np.ndarray, "rows targets"]
     caution: float = 1.0
 
     @classmethod
@@ -140,7 +141,7 @@ class Interpolation:
         n = _FIRST if self.points.n < LEAST else _NEXT
         return n if n <= most else 0
 
-    def more(self, n: int) -> Array:
+    def more(self, n: int) -> Float[np.ndarray, "rows new"]:
         return self.stretch.t(leja(self.u, n))
 
     def grown(self, new: Points) -> Interpolation:
@@ -157,7 +158,9 @@ class Interpolation:
         error = self.caution * np.where(larger[..., None], series, surprise)
         return Interpolation(points, stretch, total, error, moved, self.caution)
 
-    def paired(self, row: int, target: int, gradients: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def paired(
+        self, row: int, target: int, gradients: Float[Tensor, "points ..."], values: Float[Tensor, "points ..."]
+    ) -> tuple[Float[Tensor, "pairs ..."], Float[Tensor, "pairs ..."]]:
         table = torch.from_numpy(stieltjes(self.u[row])).to(values)
         return gradients, torch.tensordot(table, values, 1)
 
@@ -165,13 +168,13 @@ class Interpolation:
     def u(self) -> Array:
         return self.stretch.u(self.points.t)
 
-    def _expected(self, t: Array) -> Array:
+    def _expected(self, t: Float[np.ndarray, "rows new"]) -> Float[np.ndarray, "rows new targets units"]:
         """What the interpolation expects of the integrand at other points."""
         table = lagrange(self.u, self.stretch.u(t)) * self.stretch.dt(self.u)[:, None]
         return np.einsum("rmn,rntu->rmtu", table, self.points.scores, optimize=True)
 
 
-def _integral(points: Points) -> tuple[Stretch, Array]:
+def _integral(points: Points) -> tuple[Stretch, Float[np.ndarray, "rows targets units"]]:
     """The variable that suits the points, and the integral (rows, targets, units) in it."""
     order = np.argsort(points.t, 1)
     size = np.sqrt(np.einsum("rntu,rntu->rn", points.scores, points.scores))

@@ -8,9 +8,10 @@ from, and `total` and `error` (rows, targets, units), where the norm of `error` 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,9 +23,9 @@ class Points:
     """t (rows, n): the points, in the order of their evaluation. scores (rows, n, targets, units): the integrands.
     y (rows, n, targets): the targets' values."""
 
-    t: Array
-    scores: Array
-    y: Array
+    t: Float[np.ndarray, "rows points"]
+    scores: Float[np.ndarray, "rows points targets units"]
+    y: Float[np.ndarray, "rows points targets"]
 
     @property
     def n(self) -> int:
@@ -45,23 +46,24 @@ class Points:
         return Points(self.t[rows, order], self.scores[rows, order], self.y[rows, order])
 
 
+@runtime_checkable
 class Rule(Protocol):
-    """As above."""
+    """An estimate of ∫₀¹ g(t) dt for each row of a batch, which can take more points."""
 
     @property
     def points(self) -> Points: ...
 
     @property
-    def total(self) -> Array: ...
+    def total(self) -> Float[np.ndarray, "rows targets units"]: ...
 
     @property
-    def error(self) -> Array: ...
+    def error(self) -> Float[np.ndarray, "rows targets units"]: ...
 
-    def grown(self, new: Points) -> Self:
+    def grown(self, new: Points) -> Rule:
         """With n more points of each row."""
         ...
 
-    def only(self, rows: NDArray[np.int64]) -> Self:
+    def only(self, rows: NDArray[np.int64]) -> Rule:
         """These rows."""
         ...
 
@@ -69,11 +71,13 @@ class Rule(Protocol):
         """How many points of each row it takes next, of `most` that there may be; 0 where those are too few."""
         ...
 
-    def more(self, n: int) -> Array:
+    def more(self, n: int) -> Float[np.ndarray, "rows new"]:
         """The next n points (rows, n)."""
         ...
 
-    def paired(self, row: int, target: int, gradients: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def paired(
+        self, row: int, target: int, gradients: Float[Tensor, "points ..."], values: Float[Tensor, "points ..."]
+    ) -> tuple[Float[Tensor, "pairs ..."], Float[Tensor, "pairs ..."]]:
         """Two tensors (m, …) whose product, summed over m, is ∫ gradient·dh for a tensor h of which the gradients and
         the values are known at the row's points (n, …)."""
         ...

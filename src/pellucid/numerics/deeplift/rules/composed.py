@@ -18,7 +18,7 @@ from ....errors import WITHOUT_GRADIENT, GraphMismatch
 from ..lockstep import Grads, Multipliers, Rule, Step, walk
 from ..nodes import Node, avg, is_fed, same, wide
 from ..recording.recorder import forward_pass
-from .linear import linear
+from .linear import linear, with_constant_factor
 
 Function: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]
 """An operation as a function of its inputs."""
@@ -145,9 +145,8 @@ def product(f: Callable[[Node, Tensor, Tensor], Tensor], left: str, right: str, 
     """
 
     def rule(n: Node, n0: Node) -> Step:
-        if not (is_fed(n, at) and is_fed(n, at + 1)):
-            given = () if not (is_fed(n, at) or is_fed(n, at + 1)) else (right if is_fed(n, at) else left,)
-            return linear(n, n0, given=given)
+        if step := with_constant_factor(n, n0, left, right, at):
+            return step
         means = [avg(getattr(n, left), getattr(n0, left)), avg(getattr(n, right), getattr(n0, right))]
 
         def through(g: Grads) -> Multipliers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from ..lockstep import Grads, Multipliers, Step
@@ -16,7 +17,7 @@ from ..nodes import Node, dimension, input_of, unreduced
 from .linear import linear
 
 
-def share(d: Tensor, d0: Tensor) -> Tensor:
+def share(d: Shaped[Tensor, "*shape"], d0: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """The part of the path from baseline to input on which the first of two values is the larger one.
 
     d, d0: first value − second value, at the input and at the baseline.
@@ -32,7 +33,13 @@ def maximum(n: Node, n0: Node) -> Step:
     return lambda g: (g[0] * w, g[0] * (1 - w))
 
 
-def winner(x: Tensor, x0: Tensor, i: Tensor, i0: Tensor, dim: int) -> Callable[[Tensor], Tensor]:
+def winner(
+    x: Shaped[Tensor, "*shape"],
+    x0: Shaped[Tensor, "*shape"],
+    i: Int[Tensor, "*found"],
+    i0: Int[Tensor, "*found"],
+    dim: int,
+) -> Callable[[Tensor], Tensor]:
     """`g -> m` of y = x[i] and y0 = x0[i0], the largest (or the smallest) elements along `dim`.
 
     The elements i and i0 share Δy by the part of the path on which each is the largest.

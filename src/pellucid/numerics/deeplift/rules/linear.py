@@ -42,6 +42,18 @@ def gradients(n: Node, g: Grads) -> Multipliers:
     return m if isinstance(m, tuple) else (m,)
 
 
+def with_constant_factor(n: Node, n0: Node, left: str, right: str, at: int = 0) -> Step | None:
+    """The step of a product in which at most one of the two factors depends on the input; None where both do.
+
+    left, right: the names of the saved attributes that hold the factors.
+    at: the number of the left factor among the operation's inputs.
+    """
+    fed, fed_right = is_fed(n, at), is_fed(n, at + 1)
+    if fed and fed_right:
+        return None
+    return linear(n, n0, given=(right,) if fed else (left,) if fed_right else ())
+
+
 _UNKNOWN = ("unknown", (), (), None)
 
 
@@ -84,8 +96,8 @@ def mul(n: Node, n0: Node) -> Step:
 
     Where one of them is the inverse of a size, as in a normalisation, the split is that of `inverses.normalised`.
     """
-    if not (is_fed(n, 0) and is_fed(n, 1)):
-        return linear(n, n0, given=("_saved_other",) if is_fed(n, 0) else ("_saved_self",))
+    if step := with_constant_factor(n, n0, "_saved_self", "_saved_other"):
+        return step
     a, b = to_b, to_a = avg(n._saved_self, n0._saved_self), avg(n._saved_other, n0._saved_other)
     for k, (x, s) in enumerate((("_saved_self", "_saved_other"), ("_saved_other", "_saved_self"))):
         if of := inverse(n.next_functions[1 - k][0]):
@@ -127,9 +139,8 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
     """
 
     def rule(n: Node, n0: Node) -> Step:
-        if not (is_fed(n, at) and is_fed(n, at + 1)):
-            given = () if not (is_fed(n, at) or is_fed(n, at + 1)) else (right if is_fed(n, at) else left,)
-            return linear(n, n0, given=given)
+        if step := with_constant_factor(n, n0, left, right, at):
+            return step
         ends = [wide(getattr(m, name)) for name in (left, right) for m in (n, n0)]
         a, b = avg(*ends[:2]), avg(*ends[2:])
         of_a, of_b = (inverse(n.next_functions[k][0]) == "whole" for k in (at, at + 1))
@@ -163,16 +174,16 @@ def solved(n: Node, n0: Node) -> Step:
 
 def mv(n: Node, n0: Node) -> Step:
     """y = A·v, a matrix times a vector."""
-    if not (is_fed(n, 0) and is_fed(n, 1)):
-        return linear(n, n0, given=("_saved_vec",) if is_fed(n, 0) else ("_saved_self",))
+    if step := with_constant_factor(n, n0, "_saved_self", "_saved_vec"):
+        return step
     a, v = avg(n._saved_self, n0._saved_self), avg(n._saved_vec, n0._saved_vec)
     return lambda g: (torch.outer(g[0], v.conj()), a.mH @ g[0])
 
 
 def dot(n: Node, n0: Node) -> Step:
     """y = a·b, the inner product of two vectors."""
-    if not (is_fed(n, 0) and is_fed(n, 1)):
-        return linear(n, n0, given=("_saved_tensor",) if is_fed(n, 0) else ("_saved_self",))
+    if step := with_constant_factor(n, n0, "_saved_self", "_saved_tensor"):
+        return step
     a, b = avg(n._saved_self, n0._saved_self), avg(n._saved_tensor, n0._saved_tensor)
     return lambda g: (times(g[0], b, a), times(g[0], a, b))
 
@@ -252,8 +263,8 @@ def sampled(n: Node, n0: Node) -> Step:
 
 def addcmul(n: Node, n0: Node) -> Step:
     """y = c + value·a·b."""
-    if not (is_fed(n, 1) and is_fed(n, 2)):
-        return linear(n, n0, given=("_saved_tensor2",) if is_fed(n, 1) else ("_saved_tensor1",))
+    if step := with_constant_factor(n, n0, "_saved_tensor1", "_saved_tensor2", at=1):
+        return step
     a, b = avg(n._saved_tensor1, n0._saved_tensor1), avg(n._saved_tensor2, n0._saved_tensor2)
     value = n._saved_value
     return lambda g: (g[0], times(g[0] * value, b, a), times(g[0] * value, a, b))

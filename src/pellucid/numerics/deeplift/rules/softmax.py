@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ....errors import GraphMismatch, UnsupportedOperation
@@ -21,7 +22,7 @@ from .linear import dropout
 _TINY = 1e-30
 
 
-def log_mean(log_p: Tensor, log_p0: Tensor) -> Tensor:
+def log_mean(log_p: Shaped[Tensor, "*shape"], log_p0: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """ℓ = (p − p0)/(ln p − ln p0), the logarithmic mean, as avg(p, p0)·tanh(u)/u with u = (ln p − ln p0)/2.
 
     No quotient of small differences is left, and a probability that underflows still counts through its logarithm.
@@ -139,8 +140,15 @@ def attention(n: Node, n0: Node) -> Step:
 
 
 def _means(
-    q: Sequence[Tensor], k: Sequence[Tensor], mask: Tensor | None, lse: Sequence[Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+    q: Sequence[Float[Tensor, "_ heads queries size"]],
+    k: Sequence[Float[Tensor, "_ heads keys size"]],
+    mask: Float[Tensor, "rows heads queries keys"] | None,
+    lse: Sequence[Float[Tensor, "_ heads queries 1"]],
+) -> tuple[
+    Float[Tensor, "rows heads queries keys"],
+    Float[Tensor, "rows heads queries keys"],
+    Float[Tensor, "rows heads queries 1"],
+]:
     """The arithmetic mean and the logarithmic mean of the two passes' attention probabilities, softmax(q·kᵀ + mask),
     and the sum of the logarithmic mean over the keys.
 
