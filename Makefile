@@ -24,7 +24,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: $(VENV)/installed  ## types too; pyright fetches itself from the npm registry the first time
 	$(BIN)/pyright

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
