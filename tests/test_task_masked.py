@@ -71,7 +71,7 @@ def test_only_the_logits_at_masks_are_kept() -> None:
     m = made()
     encodings = m.encode(TEXTS)
     sequences, _ = m.collate(encodings)
-    assert m.row.run(m, None, *sequences).shape == (3, 2, len(m.tokenizer.get_vocab()))
+    assert m.alone(*sequences).shape == (3, 2, len(m.tokenizer.get_vocab()))
 
 
 def test_a_candidate_and_a_contrast() -> None:

@@ -1,4 +1,4 @@
-"""The look-ups of a model that read the input, followed in the model's own pass.
+"""Look-ups: what a model reads from its tables of embeddings for an input, followed in the model's own pass.
 
 Most models look their ids up once, as they are, in one table; then the output of that table, a vector for each token,
 is the input of the Problem. A model may also read a table twice, have two tables (words and characters), or shift,
@@ -16,7 +16,7 @@ belongs to one place and to one token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +29,10 @@ from ..engine import hooks
 from ..errors import UnsupportedModel
 from ..problem import picked
 from ..randomness import rewound
+from .net import Outputs
+from .text.collating import Sequences
 
-Run = Callable[[tuple[Mapping[str, Tensor], ...]], Any]
+Run = Callable[[Sequences], Outputs]
 """The model on its own ids: `sequences -> outputs`."""
 
 _POSITIONS = 4096
@@ -81,8 +83,8 @@ def embedding_modules(net: nn.Module, named: Sequence[nn.Module]) -> tuple[nn.Mo
 def followed(
     run: Run,
     modules: tuple[nn.Module, ...],
-    sequences: tuple[dict[str, Tensor], ...],
-    others: Sequence[tuple[dict[str, Tensor], ...]],
+    sequences: Sequences,
+    others: Sequence[Sequences],
     changes: Tensor,
     blank: Callable[[nn.Module, Tensor], Tensor] | None,
     named: int = 0,
@@ -160,7 +162,7 @@ def substituted(lookups: Lookups, values: Tensor, places: Tensor) -> Iterator[No
 # ------------------------------------------------------------------------------------------- what depends on what
 
 
-Outputs = list[tuple[int, Tensor | None]]
+Calls = list[tuple[int, Tensor | None]]
 """Of each call of a watched module which of them it is, and its output (rows, places, hidden), or None where that has
 other rows than the batch."""
 
@@ -179,13 +181,13 @@ class _Reader:
     turned: tuple[bool, ...]
     together: bool = True
 
-    def __call__(self, sequences: tuple[dict[str, Tensor], ...], rows: int, until: int | None = None) -> Outputs:
+    def __call__(self, sequences: Sequences, rows: int, until: int | None = None) -> Calls:
         if rows == 1 or self.together:
             found = _returned(self.run, self.modules, sequences, until)
             if len(found) > len(self.turned):
                 raise _other_calls(self.modules[0])
             return [(i, _by_row(output, rows, t)) for (i, output), t in zip(found, self.turned, strict=False)]
-        row = torch.arange(rows, device=sequences[0]["input_ids"].device)
+        row = torch.arange(rows, device=sequences[0].ids.device)
         each = [self(picked(sequences, r, rows), 1, until) for r in row.split(1)]
         if any(_shapes(one) != _shapes(each[0]) for one in each):
             raise _other_calls(self.modules[0])
@@ -194,9 +196,9 @@ class _Reader:
         ]
 
 
-def _reader(run: Run, modules: tuple[nn.Module, ...], sequences: Any, other: Any, rows: int) -> _Reader:
+def _reader(run: Run, modules: tuple[nn.Module, ...], sequences: Sequences, other: Sequences, rows: int) -> _Reader:
     """How the look-ups lay out the rows of a batch: found by one row alone, another, and both together."""
-    first = torch.zeros(1, dtype=torch.long, device=sequences[0]["input_ids"].device)
+    first = torch.zeros(1, dtype=torch.long, device=sequences[0].ids.device)
     one, two = picked(sequences, first, rows), picked(other, first, rows)
     both = replaced_ids(picked(sequences, first.expand(2), rows), torch.cat([ids_of(one), ids_of(two)]))
     alone = _returned(run, modules, one)
@@ -210,15 +212,16 @@ def _reader(run: Run, modules: tuple[nn.Module, ...], sequences: Any, other: Any
     return _Reader(run, modules, turned, together)
 
 
-def _shapes(outputs: Outputs) -> list[Any]:
+def _shapes(outputs: Calls) -> list[tuple[int, torch.Size | None]]:
+    """Of each call which module it is of, and the shape of its output."""
     return [(i, None if t is None else t.shape) for i, t in outputs]
 
 
 def _returned(
-    run: Run, modules: Sequence[nn.Module], sequences: Any, until: int | None = None
+    run: Run, modules: Sequence[nn.Module], sequences: Sequences, until: int | None = None
 ) -> list[tuple[int, Any]]:
     """Of each call of a watched module in a run which of them it is, and what it returned, the first of a tuple."""
-    with torch.no_grad(), rewound(sequences[0]["input_ids"].device):
+    with torch.no_grad(), rewound(sequences[0].ids.device):
         found = hooks.outputs_of(modules, lambda: run(sequences), until)
     return [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
 
@@ -239,9 +242,9 @@ def _differs(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _edges(
-    read: Callable[[Any, int], Tensor],
-    sequences: tuple[dict[str, Tensor], ...],
-    other: tuple[dict[str, Tensor], ...],
+    read: Callable[[Sequences, int], Tensor],
+    sequences: Sequences,
+    other: Sequences,
     changes: Tensor,
     x: Tensor,
 ) -> tuple[Tensor, Tensor]:
@@ -304,26 +307,28 @@ def _packed(
 # --------------------------------------------------------------------------------------------------------- ids
 
 
-def ids_of(sequences: Sequence[Mapping[str, Tensor]]) -> Tensor:
+def ids_of(sequences: Sequences) -> Tensor:
     """The ids (rows, tokens) of all sequences, next to each other."""
-    return torch.cat([s["input_ids"] for s in sequences], 1)
+    return torch.cat([s.ids for s in sequences], 1)
 
 
-def replaced_ids(sequences: tuple[dict[str, Tensor], ...], ids: Tensor) -> tuple[dict[str, Tensor], ...]:
+def replaced_ids(sequences: Sequences, ids: Tensor) -> Sequences:
     """The same sequences with other ids (rows, tokens of all sequences)."""
-    parts = ids.split([s["input_ids"].shape[1] for s in sequences], 1)
-    return tuple({**s, "input_ids": part} for s, part in zip(sequences, parts, strict=True))
+    parts = ids.split([s.ids.shape[1] for s in sequences], 1)
+    return tuple(s.with_ids(part) for s, part in zip(sequences, parts, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------ refusals
 
 
 def _of(call: tuple[int, Tensor | None]) -> Tensor:
+    """The output of a call that has the rows of the batch."""
     assert call[1] is not None
     return call[1]
 
 
-def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any, named: int) -> None:
+def _check_alike(modules: Sequence[nn.Module], base: Calls, ends: Sequence[Calls], named: int) -> None:
+    """Raises UnsupportedModel where a named module was not called, or the model makes other calls for other ids."""
     silent = set(range(named)) - {i for i, _ in base}
     if silent or not base:
         raise UnsupportedModel(
@@ -360,6 +365,7 @@ def _check_one_token(edges: Tensor) -> None:
 
 
 def _other_calls(module: nn.Module) -> UnsupportedModel:
+    """The error for a model that makes other calls for other ids."""
     return UnsupportedModel(
         f"The model calls {type(module).__name__} and its other embeddings in another way for other ids; expected the "
         "same calls for the input and for the baseline. Use a method that runs the model on ids, such as "
@@ -368,4 +374,5 @@ def _other_calls(module: nn.Module) -> UnsupportedModel:
 
 
 def _names(modules: Sequence[nn.Module]) -> str:
+    """The classes of modules, for a message."""
     return ", ".join(sorted({type(m).__name__ for m in modules})) or "no module"

@@ -1,4 +1,4 @@
-"""How a model attends to one input: its attention, and what is made of it. No attribution to an output.
+"""Attention measures: how a model attends to one input, and what is made of it. None is an attribution to an output.
 
 A layer's attention is the first softmax over (rows, heads, queries, keys) in each of its calls: the text attending to
 itself.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,8 @@ from ...errors import UnsupportedModel
 from ...numerics.attention.parts import Attending, Attention
 from ...numerics.deeplift.recording.recorder import forward_pass
 from ...problem import Problem
-
-if TYPE_CHECKING:
-    from ..tasks import Goal
+from ..net import Outputs
+from ..tasks import Goal
 
 MEASURES = {
     "attentions": "the attention probabilities (layers × heads × queries × keys)",
@@ -36,11 +35,11 @@ def attending(layers: Sequence[nn.Module], tell: Callable[[Attention], None]) ->
     """`tell` is called with the first attention in each call of a layer: what attends to the text itself."""
     inside = told = False
 
-    def enter(_layer: int, _args: Any) -> None:
+    def enter(_layer: int, _args: object) -> None:
         nonlocal inside, told
         inside, told = True, False
 
-    def leave(layer: int, _output: Any) -> None:
+    def leave(layer: int, _output: Outputs) -> None:
         nonlocal inside
         if not told:
             raise UnsupportedModel(

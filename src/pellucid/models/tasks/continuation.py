@@ -1,4 +1,4 @@
-"""What is asked of a continuation: its tokens, its spans, the whole of it, or tokens that could have stood there.
+"""The goals of a continuation: its tokens, its spans, the whole of it, or tokens that could have stood there.
 
 A model of language gives each token t of a continuation a logit z, and with the tokens before it the probability
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +16,16 @@ from torch import Tensor
 from ...errors import InputError, UnknownTarget
 from ...explanation import Target, Token
 from ...token_text import shown
+from ..text.collating import Inputs, Padded
 from ..text.decoding import written_as
 from ..text.encoding import Encoding
 from ..text.filler import token_id
-from .task import Asked, Goal, Inputs, checked
+from ..text.tokenizer import Tokenizer
+from .task import Asked, Goal, finite_logits
 
-PLACES = "continues"
-"""The name of the input that says for each token which of the continuation's it is: 0 padding, 1 none (it is context),
-k + 2 the k-th, from 0. It is read by the task's `run`, not by the model."""
+PADDING, CONTEXT, FIRST = 0, 1, 2
+"""The role of each token (`Encoding.roles`): padding, the context of a continuation, and from FIRST on the tokens of
+the continuation: FIRST + k for its k-th token, from 0."""
 
 READ: dict[str, Callable[[Tensor], Tensor]] = {
     "logit": lambda logits: logits,
@@ -33,22 +34,28 @@ READ: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def read_from(places: Tensor) -> Tensor:
+def continuing_roles(context: int, tokens: int) -> list[int]:
+    """The roles of a sequence of so many tokens of context and then so many of a continuation."""
+    return [CONTEXT] * context + list(range(FIRST, FIRST + tokens))
+
+
+def read_from(roles: Tensor) -> Tensor:
     """The columns (rows, K) that each continuation token's logits stand in: one before its own.
 
-    places: (rows, tokens), the input PLACES. A row with fewer than K tokens repeats its last.
+    roles: (rows, tokens). A row with fewer than K tokens repeats its last.
     """
-    count = (places > 1).sum(1, keepdim=True)
-    columns = (places > 1).long().argsort(dim=1, descending=True, stable=True)
-    slots = torch.arange(int(count.max()), device=places.device).expand(len(places), -1)
+    count = (roles >= FIRST).sum(1, keepdim=True)
+    columns = (roles >= FIRST).long().argsort(dim=1, descending=True, stable=True)
+    slots = torch.arange(int(count.max()), device=roles.device).expand(len(roles), -1)
     return columns.gather(1, slots.minimum(count - 1)) - 1
 
 
-def columns_left(places: Tensor, keep: Tensor) -> Tensor:
-    """As `read_from`, once only the tokens `keep` (rows, tokens) are left, closed up: the last of them that stands
-    before a token's own place, whether that token is left or not; −1 where there is none."""
+def columns_left(roles: Tensor, keep: Tensor) -> Tensor:
+    """The columns (rows, K) that each continuation token's logits stand in once only the tokens `keep` (rows, tokens)
+    are left, closed up: that of the last token left before its own place, whether the token itself is left or not; −1
+    where there is none."""
     left = keep.long()
-    return (left.cumsum(1) - left).gather(1, read_from(places) + 1) - 1
+    return (left.cumsum(1) - left).gather(1, read_from(roles) + 1) - 1
 
 
 def at_columns(logits: Tensor, columns: Tensor) -> Tensor:
@@ -56,20 +63,44 @@ def at_columns(logits: Tensor, columns: Tensor) -> Tensor:
     return logits[torch.arange(len(columns), device=columns.device).unsqueeze(1), columns]
 
 
-def packed(inputs: Inputs, x: Tensor | None, keep: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-    """What `keep` (rows, tokens) leaves of each row, in order, padded on the right; PLACES is 0 in the padding."""
+def packed(
+    inputs: Inputs, roles: Tensor, x: Tensor | None, keep: Tensor
+) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """The inputs, the roles and x of the tokens that `keep` (rows, tokens) leaves of each row, in order, padded on the
+    right; roles and attention mask are 0 in the padding."""
     order = keep.long().argsort(dim=1, descending=True, stable=True)[:, : int(keep.sum(1).max())]
     own = keep.gather(1, order)
-    given = {
-        name: value.gather(1, order) * (own if name in (PLACES, "attention_mask") else 1)
-        for name, value in inputs.items()
-    }
-    return given, None if x is None else at_columns(x, order)
+    given = {name: value.gather(1, order) * (own if name == "attention_mask" else 1) for name, value in inputs.items()}
+    return given, roles.gather(1, order) * own, None if x is None else at_columns(x, order)
+
+
+def roles_of(sequence: Padded) -> Tensor:
+    """The roles (rows, tokens) of a sequence whose task gives every token one."""
+    assert sequence.roles is not None
+    return sequence.roles
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a continuation stands. first: the number of its first token. count: how many tokens it has. segment: which
+    of the texts it is."""
+
+    first: int
+    count: int
+    segment: int
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """The continuation of an input, and the one that it is compared with, if any."""
+
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """One row's continuation. tokens; first: the index of its first token in the Explanation; text: its own."""
+    """The continuation of one row. tokens: its own. first: the index of its first token in the Explanation. text: its
+    own."""
 
     tokens: tuple[Token, ...]
     first: int
@@ -89,8 +120,14 @@ class Continuation:
 
 def continuation(encoding: Encoding, which: int = 0) -> Continuation:
     """The continuation of a row, or the one it is compared with (which = 1)."""
-    first, count, segment = encoding.asked["continuations"][which]
-    return Continuation(encoding.tokens[first : first + count], first, encoding.text[segment])
+    part = part_of(encoding, which)
+    return Continuation(encoding.tokens[part.first : part.first + part.count], part.first, encoding.text[part.segment])
+
+
+def part_of(encoding: Encoding, which: int = 0) -> Part:
+    """Where a row's continuation stands, or the one it is compared with (which = 1)."""
+    assert isinstance(encoding.extra, Continuations)
+    return encoding.extra.parts[which]
 
 
 def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
@@ -102,7 +139,7 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     outputs: for each continuation of a row the logits (rows, K, vocabulary) that its tokens are read from. A target's
     `position` is that of the token which is explained; a token later than it has no part in it.
     """
-    logits = [checked(o) for o in outputs]
+    logits = [finite_logits(o) for o in outputs]
     if asked.output not in READ:
         raise InputError(f"Found output={asked.output!r}; expected one of {', '.join(map(repr, READ))}.")
     rows = [continuation(e) for e in asked.encodings]
@@ -132,7 +169,8 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     raise _unknown(spec, rows)
 
 
-def _unknown(spec: Any, rows: Sequence[Continuation]) -> UnknownTarget:
+def _unknown(spec: object, rows: Sequence[Continuation]) -> UnknownTarget:
+    """The error for a target that names nothing in a continuation."""
     names = ", ".join(repr(rows[0].name(k)) for k in range(min(len(rows[0].tokens), 8)))
     return UnknownTarget(
         f"Found target={spec!r:.80}; expected a token of the continuation ({names}), its index from 0 to "
@@ -142,6 +180,7 @@ def _unknown(spec: Any, rows: Sequence[Continuation]) -> UnknownTarget:
 
 
 def _index(spec: int, row: Continuation) -> list[int]:
+    """The number of a token of the continuation, counted from its end where negative; none where there is no such."""
     n = len(row.tokens)
     return [spec % n] if -n <= spec < n else []
 
@@ -165,7 +204,7 @@ def _tokens(asked: Asked, logits: Tensor, chosen: list[list[int]], contrast: boo
             else:
                 name = f"{c.name(k).strip()} - {_word(rivals[i], asked.tokenizer)}"
                 names.append(Target(name, (ids[i], rivals[i]), c.first + k))
-        goals.append(_read(asked, logits, slots, ids, rivals, names))
+        goals.append(_goal_at(asked, logits, slots, ids, rivals, names))
     return goals
 
 
@@ -177,7 +216,8 @@ def _runners_up(logits: Tensor, slots: Sequence[int | None], ids: Sequence[int])
     return found.argmax(-1).tolist()
 
 
-def _candidates(asked: Asked, logits: Tensor, spec: Any, position: Any) -> list[Goal]:
+def _candidates(asked: Asked, logits: Tensor, spec: object, position: object) -> list[Goal]:
+    """The goal of a candidate, or of a contrast of two, for the place of one token. Raises UnknownTarget."""
     rows = [continuation(e) for e in asked.encodings]
     plus, minus = _candidate_ids(spec, asked.tokenizer)
     if not isinstance(position, int) or not any(_index(position, c) for c in rows):
@@ -190,10 +230,10 @@ def _candidates(asked: Asked, logits: Tensor, spec: Any, position: Any) -> list[
     name = " - ".join(_word(i, asked.tokenizer) for i in (plus, minus) if i is not None)
     names = [None if k is None else Target(name, index, c.first + k) for c, k in zip(rows, slots, strict=True)]
     n = len(rows)
-    return [_read(asked, logits, slots, [plus] * n, None if minus is None else [minus] * n, names)]
+    return [_goal_at(asked, logits, slots, [plus] * n, None if minus is None else [minus] * n, names)]
 
 
-def _candidate_ids(spec: Any, tokenizer: Any) -> tuple[int, int | None]:
+def _candidate_ids(spec: object, tokenizer: Tokenizer) -> tuple[int, int | None]:
     """A token, or the two of a contrast. A word is looked for as it stands in running text: after a space, if so."""
     if isinstance(spec, int) and not isinstance(spec, bool) and 0 <= spec < len(tokenizer):
         return spec, None
@@ -214,7 +254,7 @@ def _candidate_ids(spec: Any, tokenizer: Any) -> tuple[int, int | None]:
     )
 
 
-def _read(
+def _goal_at(
     asked: Asked,
     logits: Tensor,
     slots: Sequence[int | None],
@@ -240,12 +280,14 @@ def _read(
     return Goal(select, names, said)
 
 
-def _word(i: int, tokenizer: Any) -> str:
+def _word(i: int, tokenizer: Tokenizer) -> str:
+    """A token of the vocabulary as a person reads it."""
     text = tokenizer.decode([i]).strip()
     return text if text and "\ufffd" not in text else shown(written_as(tokenizer, i))
 
 
-def _span(asked: Asked, rows: Sequence[Continuation], span: Any) -> Goal:
+def _span(asked: Asked, rows: Sequence[Continuation], span: object) -> Goal:
+    """The goal of the tokens that share characters with a span. Raises UnknownTarget."""
     if not (isinstance(span, (tuple, list)) and len(span) == 2 and all(isinstance(i, int) for i in span)):
         raise UnknownTarget(f"Found the span {span!r:.60}; expected (start, end) in the continuation's characters.")
     chosen = [c.overlapping(*span) for c in rows]

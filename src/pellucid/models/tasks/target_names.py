@@ -1,4 +1,4 @@
-"""What a user's words mean: labels by name, and places in a text as tokens."""
+"""Target names: which label, and which tokens of a text, a user's words mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def named_labels(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
     return labels if len(labels) == classes else tuple(f"LABEL_{i}" for i in range(classes))
 
 
-def label_index(spec: Any, labels: tuple[str, ...]) -> tuple[int, int | None]:
+def label_index(spec: object, labels: tuple[str, ...]) -> tuple[int, int | None]:
     """The class that a label's name or an index means; both of a contrast "a - b". Raises UnknownTarget."""
     if isinstance(spec, int) and not isinstance(spec, bool) and 0 <= spec < len(labels):
         return spec, None
@@ -57,7 +57,7 @@ def only_keys(spec: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]
     return dict(spec)
 
 
-def occurrence(text: str, words: Any, number: Any = 0) -> tuple[int, int]:
+def occurrence(text: str, words: object, number: object = 0) -> tuple[int, int]:
     """The characters of the text where words stand for the number-th time, from 0. Raises UnknownTarget.
 
     Where they stand as words of their own, only those places count: "it" is not looked for in "with".
@@ -101,7 +101,7 @@ def covering(tokens: Sequence[Token], text: str, span: Any, segment: int) -> lis
     return found
 
 
-def token_at(tokens: Sequence[Token], position: Any) -> int:
+def token_at(tokens: Sequence[Token], position: object) -> int:
     """A token's number, as the Explanation's tokens have it. Raises UnknownTarget."""
     if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(tokens):
         raise UnknownTarget(

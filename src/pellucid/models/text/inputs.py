@@ -11,15 +11,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Number
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ...errors import InputError
-
-if TYPE_CHECKING:
-    from .encoding import Encoding
+from .encoding import Encoding
+from .labels import true_label
 
 Names = tuple[str, ...]
 
@@ -86,7 +85,7 @@ def _one_or_two(parts: Mapping[str, Any]) -> Any:
 
 
 def _by_index(label: Any, given: Given, encoding: Encoding, labels: Names) -> Any:
-    return label_named(label, labels)
+    return true_label(label, labels)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Form:
     optional: frozenset[str] = frozenset()
     listed: frozenset[str] = frozenset()
     labels: Names = LABELS
-    made: Callable[[Mapping[str, Any]], Any] = dict
+    made: Callable[[Mapping[str, Any]], object] = dict
     named: Callable[[Any, Given, Encoding, Names], Any] = _by_index
     ids: bool = True
 
@@ -283,37 +282,3 @@ def _depth(value: Any) -> int:
     if isinstance(value, (Tensor, np.ndarray)):
         return value.ndim
     return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and len(value) else 0
-
-
-# ------------------------------------------------------------------------------------------------------ the true label
-
-
-def label_named(label: Any, labels: Names) -> str | None:
-    """A true label by the model's name for it, where it is an index of one; as it is written, where it is a name.
-
-    A list is of several labels that hold at once, as indices or as zeros and ones. −1 is the sign for no label.
-
-    Examples:
-        >>> label_named(1, ("negative", "positive")), label_named("POSITIVE", ("negative", "positive"))
-        ('positive', 'positive')
-        >>> label_named([1.0, 0.0, 1.0], ("sad", "angry", "kind")), label_named(-1, ("a", "b"))
-        ('sad, kind', None)
-    """
-    label = label.tolist() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
-    if isinstance(label, (list, tuple)):
-        hot = len(label) == len(labels) > 1 and all(i in (0, 1) for i in label)
-        each = [i for i, on in enumerate(label) if on] if hot else label
-        return ", ".join(filter(None, (label_named(i, labels) for i in each))) or None
-    if isinstance(label, str):
-        same = next((name for name in labels if name.lower() == label.strip().lower()), None)
-        return same or (label_named(int(label), labels) if label.strip().isdigit() and len(labels) > 1 else label)
-    if label is None or label == -1 or label != label:
-        return None
-    if isinstance(label, float):
-        whole = label.is_integer() and len(labels) > 1 and label < len(labels)
-        return label_named(int(label), labels) if whole else f"{label:g}"
-    if isinstance(label, int):
-        index = int(label)
-        named = labels[index] if 0 <= index < len(labels) > 1 else str(index)
-        return named if labels else f"LABEL_{index}"
-    return str(label)
