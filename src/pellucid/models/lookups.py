@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +137,7 @@ def substituted(lookups: Lookups, values: Tensor, places: Tensor) -> Iterator[No
     by_number = {c.number: c for c in lookups.calls}
     number = -1
 
-    def after(_module: int, output: Any) -> Any:
+    def after(_module: int, output: Outputs) -> Outputs:
         nonlocal number
         number += 1
         call = by_number.get(number)
@@ -219,14 +218,14 @@ def _shapes(outputs: Calls) -> list[tuple[int, torch.Size | None]]:
 
 def _returned(
     run: Run, modules: Sequence[nn.Module], sequences: Sequences, until: int | None = None
-) -> list[tuple[int, Any]]:
+) -> list[tuple[int, Outputs]]:
     """Of each call of a watched module in a run which of them it is, and what it returned, the first of a tuple."""
     with torch.no_grad(), rewound(sequences[0].ids.device):
         found = hooks.outputs_of(modules, lambda: run(sequences), until)
     return [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
 
 
-def _by_row(output: Any, rows: int, turned: bool) -> Tensor | None:
+def _by_row(output: Outputs, rows: int, turned: bool) -> Tensor | None:
     """A module's output as (rows, places, hidden): it may have tokens first (`turned`), or several sequences to a
     row."""
     if not isinstance(output, Tensor) or output.ndim < 2 or not output.is_floating_point():

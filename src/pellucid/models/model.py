@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -146,7 +146,7 @@ class Model:
         positions = most_positions(self.model)
         return min([*limits, *([] if positions is None else [positions])], default=None)
 
-    def _compiled(self) -> dict[nn.Module, Any]:
+    def _compiled(self) -> dict[nn.Module, Callable[..., Outputs]]:
         """Each layer's call, compiled when it is first needed; layers of one class share their code."""
         if not self.compile:
             return {}

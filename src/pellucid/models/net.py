@@ -37,6 +37,6 @@ class Net(Protocol):
         """Whether the forward takes an argument of this name."""
         ...
 
-    def forward(self, inputs: Inputs, x: Tensor | None = None, **more: Any) -> Outputs:
+    def forward(self, inputs: Inputs, x: Tensor | None = None, **more: object) -> Outputs:
         """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what the embedding returns."""
         ...

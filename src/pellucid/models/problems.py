@@ -16,7 +16,6 @@ twice, is explained through the encoder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +133,7 @@ def _followed(pipeline: Pipeline, batch: Batch, baseline: Spec, goals: Goals) ->
         len(pipeline.runner.named_embeddings),
     )
 
-    def f(x: Tensor, *args: Any) -> Outputs:
+    def f(x: Tensor, *args: Outputs) -> Outputs:
         if len(x) > 1 and not found.together:
             rows = torch.arange(len(x), device=x.device).split(1)
             return joined([f(x[r], *picked(args, r, len(x))) for r in rows])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ class Runner:
     task: str
     named_embeddings: tuple[nn.Module, ...] = ()
     precision: torch.dtype | None = None
-    layers: Mapping[nn.Module, Callable[..., Any]] = field(default_factory=dict)
+    layers: Mapping[nn.Module, Callable[..., Outputs]] = field(default_factory=dict)
     pads_left: bool = False
     findings: dict[Hashable, str] = field(default_factory=dict)
 
@@ -69,7 +68,7 @@ class Runner:
         was."""
         return hooks.borrowed(self.model, eager=not self.layers)
 
-    def forward(self, inputs: Inputs, x: Tensor | None = None, **more: Any) -> Outputs:
+    def forward(self, inputs: Inputs, x: Tensor | None = None, **more: object) -> Outputs:
         """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what the embedding returns."""
         precision = autocast(self.device, self.precision)
         with precision, hooks.compiled(self.layers), hooks.padded(self.model, inputs) as given:
@@ -78,7 +77,7 @@ class Runner:
             with nullcontext() if x is None else hooks.replaced(self.embedding, x, ids):
                 return self.called({**given, **self._positions(inputs), **alone, **more})
 
-    def called(self, given: Mapping[str, Any]) -> Outputs:
+    def called(self, given: Mapping[str, object]) -> Outputs:
         """`model(**given)`. Raises UnsupportedModel where the network refuses these arguments."""
         net = self.model
         try:

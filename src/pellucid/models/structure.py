@@ -163,5 +163,5 @@ def most_positions(net: nn.Module) -> int | None:
 
 def label_names(net: nn.Module) -> tuple[str, ...]:
     """The names of a network's classes, by index; empty where its configuration does not say."""
-    names: Mapping[Any, Any] = getattr(getattr(net, "config", None), "id2label", None) or {}
+    names: Mapping[int, object] = getattr(getattr(net, "config", None), "id2label", None) or {}
     return tuple(str(names[i]) for i in sorted(names))

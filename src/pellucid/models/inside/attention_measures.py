@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from ...numerics.deeplift.recording.recorder import forward_pass
 from ...problem import Problem
 from ..net import Outputs
 from ..tasks import Goal
+
+Fields: TypeAlias = dict[str, Any]
+"""Fields of an Explanation, by name."""
 
 MEASURES = {
     "attentions": "the attention probabilities (layers × heads × queries × keys)",
@@ -61,13 +64,13 @@ def attending(layers: Sequence[nn.Module], tell: Callable[[Attention], None]) ->
 
 def measured(
     layers: Sequence[nn.Module], problem: Problem, detail: frozenset[str], goal: Goal | None = None
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """For each row the fields of its Explanation that are measured at the input, for the row's own tokens.
 
     goal: what "attention_x_gradient" takes the gradient of.
     """
     own = cast(Tensor, problem.tokens)
-    found: list[dict[str, Any]] = [{} for _ in own]
+    found: list[Fields] = [{} for _ in own]
     asked = detail & MEASURES.keys()
     if not asked:
         return found
@@ -82,7 +85,7 @@ def measured(
     for i, mine in enumerate(own):
         where = mine.nonzero().squeeze(1)
         p = torch.stack([a.probabilities.detach()[i][:, where][..., where] for a in attentions])
-        measures: dict[str, Any] = {}
+        measures: dict[str, Tensor] = {}
         if "attentions" in asked:
             found[i]["attentions"] = p.double().cpu().numpy()
         if "norms" in asked:

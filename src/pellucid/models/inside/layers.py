@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from ..net import Outputs
 from ..structure import layer_stack, module_named
 from ..tasks import Goal
 from ..text.collating import Padded
-from .attention_measures import MEASURES, attending, measured
+from .attention_measures import MEASURES, Fields, attending, measured
 
 CONTRIBUTIONS = {
     "layers": "what each token contributed at the output of each layer: complete, layer by layer",
@@ -30,12 +30,21 @@ CONTRIBUTIONS = {
 }
 
 
-def checked(detail: str | Sequence[str]) -> frozenset[str]:
-    """The details asked for. Raises InputError."""
+def named_details(detail: str | Sequence[str]) -> frozenset[str]:
+    """The details that a user named. Raises InputError for a name that is none.
+
+    Examples:
+        >>> named_details("layers")
+        frozenset({'layers'})
+    """
     asked = frozenset([detail] if isinstance(detail, str) else detail)
     if unknown := asked - CONTRIBUTIONS.keys() - MEASURES.keys():
         raise InputError(f"Found detail={sorted(unknown)}; expected any of {', '.join([*CONTRIBUTIONS, *MEASURES])}.")
     return asked
+
+
+checked = named_details
+"""The former name of `named_details`."""
 
 
 class Explained(Protocol):
@@ -99,7 +108,7 @@ def watching(
 
 def fields(
     model: Explained, problem: Problem, detail: frozenset[str], answers: Sequence[Attribution], goals: Sequence[Goal]
-) -> list[list[dict[str, Any]]]:
+) -> list[list[Fields]]:
     """For each answer and each of its rows the fields of the Explanation that `detail` asks for."""
     own = cast(Tensor, problem.tokens)
     per_goal = "attention_x_gradient" in detail
@@ -115,7 +124,7 @@ def fields(
     return found
 
 
-def in_parts(model: Explained, problem: Problem, answer: Attribution) -> list[dict[str, Any]]:
+def in_parts(model: Explained, problem: Problem, answer: Attribution) -> list[Fields]:
     """For each row of an answer whose inputs are the parts of the embedding: their scores by name (tokens,), and what
     they add up to."""
     names = part_names(model, list(other_embeddings(model, problem)))
@@ -158,10 +167,10 @@ def _check_whole(model: Explained, answer: Attribution) -> None:
         )
 
 
-def _told(answer: Attribution, row: int, mine: Tensor) -> dict[str, Any]:
+def _told(answer: Attribution, row: int, mine: Tensor) -> Fields:
     """What an answer tells of the inside, for a row's own tokens."""
     where = mine.nonzero().squeeze(1)
-    found: dict[str, Any] = {}
+    found: Fields = {}
     layers = [c[row][where] for kind, c in answer.inside if kind in ("layer", "module")]
     heads = [c[row][:, where][..., where] for kind, c in answer.inside if kind == "attention"]
     if layers:
@@ -235,7 +244,7 @@ def _in_parts(model: Explained, problem: Problem) -> Problem:
     values = [v.expand(rows, -1, -1) for v in others.values()]
     at_first = [v[torch.arange(rows, device=v.device), first].unsqueeze(1).expand(-1, tokens, -1) for v in values]
 
-    def f(word: Tensor, *rest: Any) -> Outputs:
+    def f(word: Tensor, *rest: Outputs) -> Outputs:
         with ExitStack() as replacing:
             for module, value in zip(others, rest, strict=False):
                 replacing.enter_context(hooks.replaced(module, value))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from ..modality import Embedder, Modality
 from ..net import Net
 from ..text.collating import Owns, Padded, Sequences
 from ..text.encoding import Encoding
-from ..text.inputs import Form
+from ..text.inputs import Form, Value
 from ..text.reader import Reader
 from ..text.tokenizer import Tokenizer
 from ..text.tokenizing import Item
@@ -72,7 +72,7 @@ def cut_into_patches(net: Net, reader: Reader, encodings: list[Encoding], how: P
     return found
 
 
-def _opened(item: Any, i: int) -> tuple[Image, str]:
+def _opened(item: Value, i: int) -> tuple[Image, str]:
     """The image, and what it is called. Raises InputError, MissingExtra."""
     if isinstance(item, (str, PathLike)):
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ from ..text.encoding import Encoding
 from ..text.inputs import Form, Given, Ids
 from ..text.reader import Reader
 from ..text.tokenizing import Item, text_and_pair
-from .target_names import covering, occurrence, only_keys, token_at
+from .target_names import Specification, covering, occurrence, only_keys, token_at
 from .task import Asked, Goal, Prediction, Task, at, by_function, check_output, field, finite_logits, one_sequence
 
 LONGEST = 30
@@ -126,7 +125,7 @@ def _only(logits: Tensor, shown: Tensor) -> Tensor:
     return logits.masked_fill(~shown, -torch.inf)
 
 
-def _specified(target: TargetSpec) -> dict[str, Any]:
+def _specified(target: TargetSpec) -> Specification:
     """A target as a mapping, checked. Raises UnknownTarget."""
     if target is None:
         return {}
@@ -143,7 +142,7 @@ def _specified(target: TargetSpec) -> dict[str, Any]:
     return spec
 
 
-def _span(spec: Mapping[str, Any], encoding: Encoding, predicted: tuple[int, int]) -> tuple[int, int]:
+def _span(spec: Specification, encoding: Encoding, predicted: tuple[int, int]) -> tuple[int, int]:
     """The first and the last token of the answer that is meant."""
     text = encoding.text[CONTEXT]
     if "position" in spec:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...errors import UnknownTarget
 from ...explanation import Token
+
+Specification: TypeAlias = Mapping[str, Any]
+"""A target that the user gave as a mapping, such as {"word": "Paris", "occurrence": 1}."""
 
 
 def named_labels(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
@@ -47,7 +50,7 @@ def contrasts(spec: str) -> list[tuple[str, str]]:
     return [(" - ".join(parts[:cut]), " - ".join(parts[cut:])) for cut in range(1, len(parts))]
 
 
-def only_keys(spec: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+def only_keys(spec: Specification, allowed: Sequence[str]) -> Specification:
     """A target that is a mapping, as a dict. Raises UnknownTarget where it has another key than those allowed."""
     if unknown := [key for key in spec if key not in allowed]:
         raise UnknownTarget(
@@ -80,22 +83,23 @@ def occurrence(text: str, words: object, number: object = 0) -> tuple[int, int]:
     return places[number]
 
 
-def covering(tokens: Sequence[Token], text: str, span: Any, segment: int) -> list[int]:
+def covering(tokens: Sequence[Token], text: str, span: object, segment: int) -> list[int]:
     """The tokens that share characters with span = (start, end) of a segment's text. Raises UnknownTarget."""
-    ints = isinstance(span, (tuple, list)) and len(span) == 2 and all(type(n) is int for n in span)
-    if not ints or not 0 <= span[0] < span[1] <= len(text):
+    pair = tuple(span) if isinstance(span, (tuple, list)) else ()
+    if len(pair) != 2 or not all(type(n) is int for n in pair) or not 0 <= pair[0] < pair[1] <= len(text):
         raise UnknownTarget(
             f"Found span={span!r}; expected (start, end), two numbers of characters with 0 <= start < end <= "
             f"{len(text)}, the length of the text."
         )
+    start, end = pair
     found = [
         i
         for i, t in enumerate(tokens)
-        if t.segment == segment and not t.special and t.span is not None and t.span[0] < span[1] and span[0] < t.span[1]
+        if t.segment == segment and not t.special and t.span is not None and t.span[0] < end and start < t.span[1]
     ]
     if not found:
         raise UnknownTarget(
-            f"No token stands for the characters {span[0]} to {span[1]}, {text[span[0] : span[1]]!r:.60}: they are "
+            f"No token stands for the characters {start} to {end}, {text[start:end]!r:.60}: they are "
             "white space, or were cut off (truncate). Name others."
         )
     return found

@@ -19,7 +19,7 @@ from ..net import Net
 from ..text.collating import Padded, Sequences
 from ..text.decoding import written_as
 from ..text.encoding import Encoding, left_out
-from ..text.inputs import TEXT, Form, Ids
+from ..text.inputs import TEXT, Form, Ids, Value
 from ..text.reader import Reader
 from ..text.token_spans import tokens_of
 from ..text.tokenizer import Tokenizer
@@ -30,12 +30,12 @@ from .continuation import (
     Part,
     at_columns,
     columns_left,
-    continuation_goals,
     continuing_roles,
     packed,
     read_from,
     roles_of,
 )
+from .continuation_goals import continuation_goals
 from .generation import continued_text, generated
 from .task import Preparation, Task, Without, field
 
@@ -55,7 +55,7 @@ def _translated(net: Net, x: Tensor | None, source: Padded, target: Padded, colu
         packed(s.inputs, roles_of(s), p, roles_of(s) != PADDING) for s, p in zip((source, target), parts, strict=True)
     )
     ids = given["input_ids"]
-    more: dict[str, Any] = {"decoder_input_ids": ids, "decoder_attention_mask": (roles != PADDING).long()}
+    more: dict[str, object] = {"decoder_input_ids": ids, "decoder_attention_mask": (roles != PADDING).long()}
     if net.takes("use_cache"):
         more["use_cache"] = False
     reads = decoder_embedding(net)
@@ -165,7 +165,7 @@ TRANSLATED = Form(
 
 def _source_and_target(item: Item) -> tuple[str | Ids, str | None]:
     """The source, and the target if the user gave one. Raises InputError."""
-    found: Any = (item, None) if isinstance(item, (str, Ids)) else item
+    found: Value = (item, None) if isinstance(item, (str, Ids)) else item
     if isinstance(item, Mapping) and set(item) <= {"source", "target"}:
         found = item.get("source"), item.get("target")
     if isinstance(found, (tuple, list)) and len(found) == 2 and isinstance(found[0], (str, Ids)):

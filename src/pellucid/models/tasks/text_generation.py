@@ -28,12 +28,12 @@ from .continuation import (
     Continuations,
     Part,
     at_columns,
-    continuation_goals,
     continuing_roles,
     packed,
     read_from,
     roles_of,
 )
+from .continuation_goals import continuation_goals
 from .generation import continued_text, generated
 from .prompts import Prompt, chat_prompt, continuation_tokens, text_prompt
 from .task import Preparation, Resumed, Task, Without, field, finite_logits

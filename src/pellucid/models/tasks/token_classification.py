@@ -12,7 +12,7 @@ from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from ...types import Target as TargetSpec
 from ..text.encoding import Encoding
 from ..text.inputs import TEXT_OR_PAIR, Given
 from ..text.labels import true_label
-from .target_names import covering, label_index, named_labels, occurrence, only_keys, token_at
+from .target_names import Specification, covering, label_index, named_labels, occurrence, only_keys, token_at
 from .task import Asked, Goal, Task, at, at_positions, by_function, check_output, finite_logits, one_sequence
 
 OUTSIDE = "O"
@@ -132,7 +132,7 @@ def _places(target: TargetSpec, encoding: Encoding, names: tuple[str, ...], chan
     return [Place(token, *label_index(spec["label"], names))]
 
 
-def _token(spec: Mapping[str, Any], encoding: Encoding) -> int:
+def _token(spec: Specification, encoding: Encoding) -> int:
     """The first token of what is named."""
     if "position" in spec:
         return token_at(encoding.tokens, spec["position"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .encoding import Encoding
+from .encoding import Encoding, SequenceInputs, Values
 from .tokenizer import Tokenizer, pads_left, special_id
 
 Inputs = Mapping[str, Tensor]
@@ -47,7 +47,7 @@ def collate(tokenizer: Tokenizer, encodings: Sequence[Encoding], device: torch.d
 
 
 def _padded(
-    tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]], roles: Sequence[Sequence[int]] | None, device: torch.device
+    tokenizer: Tokenizer, rows: Sequence[SequenceInputs], roles: Sequence[Sequence[int]] | None, device: torch.device
 ) -> tuple[Padded, Tensor]:
     """One sequence of each row, padded. Inputs may be nested: several numbers for each token."""
     lengths = [len(next(iter(r.values()))) for r in rows]
@@ -56,7 +56,7 @@ def _padded(
     fill = {"input_ids": special_id(tokenizer, "pad") or 0}
     fill["token_type_ids"] = getattr(tokenizer, "pad_token_type_id", None) or 0
 
-    def padded(values: Sequence[Any], blank: int = 0) -> list[Any]:
+    def padded(values: Values, blank: int = 0) -> Values:
         nested = values and isinstance(values[0], (list, tuple))  # a box, the seven types of a cell: several numbers
         blanks = [[0] * len(values[0]) if nested else blank] * (width - len(values))
         return [*blanks, *values] if left else [*values, *blanks]

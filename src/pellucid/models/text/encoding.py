@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...explanation import Token
 
+Values: TypeAlias = Any
+"""What an input says of each token: a list with a number for each, or with several numbers for each (a box); for an
+image its pixels."""
+SequenceInputs = Mapping[str, Values]
+"""By the name of an input of the model, such as "input_ids", what it says of each token of one sequence."""
 Unread = tuple[int, int, int]
 """A part of the text that the model did not read: (segment, start, end) in characters."""
 
@@ -26,7 +31,7 @@ class Encoding:
     """
 
     text: str | tuple[str, ...]
-    sequences: tuple[Mapping[str, Any], ...]
+    sequences: tuple[SequenceInputs, ...]
     tokens: tuple[Token, ...]
     roles: tuple[Sequence[int], ...] = ()
     extra: object = None

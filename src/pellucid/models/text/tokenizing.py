@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ...errors import InputError, TextTooLong
 from ...explanation import Token
 from .decoding import decoded, special_among, spelled_out, stretches
-from .encoding import Encoding, left_out
-from .inputs import TEXT_OR_PAIR, Ids
+from .encoding import Encoding, SequenceInputs, left_out
+from .inputs import TEXT_OR_PAIR, Ids, Value
 from .token_spans import tokens_of
 from .tokenizer import Tokenizer
 
-Item = Any
+Item = Value
 """What a form made of a user's input: a text, a pair of texts, `Ids`, or a mapping that the task reads."""
 
 
@@ -81,7 +80,7 @@ def _tokenized(tokenizer: Tokenizer, texts: Mapping[int, str | tuple[str, str]],
     return found
 
 
-def _encoding(text: str | tuple[str, ...], inputs: Mapping[str, list[Any]], tokens: tuple[Token, ...]) -> Encoding:
+def _encoding(text: str | tuple[str, ...], inputs: SequenceInputs, tokens: tuple[Token, ...]) -> Encoding:
     ends = sum(t.special for t in tokens)  # BART refuses a batch whose rows do not all have as many </s>
     return Encoding(text, (inputs,), tokens, kind=ends)
 
@@ -121,7 +120,7 @@ def of_ids(tokenizer: Tokenizer, given: Ids) -> Encoding:
     return _encoding(text, inputs, tokens)
 
 
-def _check_room(tokenizer: Tokenizer, whole: Sequence[Any], limit: int) -> None:
+def _check_room(tokenizer: Tokenizer, whole: Sequence[str], limit: int) -> None:
     """Raises TextTooLong where the text of a pair that is not cut leaves no room for the other."""
     added = tokenizer.num_special_tokens_to_add(pair=True)
     for text, ids in zip(whole, tokenizer(list(whole), add_special_tokens=False)["input_ids"], strict=True):

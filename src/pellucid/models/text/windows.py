@@ -45,7 +45,7 @@ class Window:
     slice: tuple[int, int]
 
 
-def checked(model: Reads, window: int | None, stride: int | None) -> Windows | None:
+def windows_of(model: Reads, window: int | None, stride: int | None) -> Windows | None:
     """The windows that a user asked for: None without a window, and half a window as the stride where none is given.
     Raises InputError."""
     if window is None:
@@ -61,6 +61,10 @@ def checked(model: Reads, window: int | None, stride: int | None) -> Windows | N
     if model.limit is not None and window > model.limit:
         raise InputError(f"Found window={window}; this model takes {model.limit} tokens. Expected at most as many.")
     return Windows(window, step)
+
+
+checked = windows_of
+"""The former name of `windows_of`."""
 
 
 @dataclass(frozen=True)
