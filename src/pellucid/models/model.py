@@ -81,7 +81,8 @@ class Model:
 
     def __repr__(self) -> str:
         names, most = label_names(self.model), self._limit()
-        labels = f"{len(names)} labels" if len(names) > _SHOWN else f"labels {'/'.join(names)}"
+        unnamed = all(name.startswith("LABEL_") for name in names)
+        labels = f"{len(names)} labels" if len(names) > _SHOWN or unnamed else f"labels {'/'.join(names)}"
         limit = "any length" if most is None else f"{most} tokens"
         dtype = str(next((p.dtype for p in self.model.parameters()), "no weights")).removeprefix("torch.")
         about = [self.does.name, *([labels] if names else []), limit, str(self.device), dtype]
