@@ -1,4 +1,8 @@
-"""Whether a baseline makes the explained class as probable as the input does, from passes that a method made anyway."""
+"""The probability of the explained class at the baseline, compared with that at the input.
+
+A baseline that is as probable as the input is a poor one, and a reader is told. No further pass is made for it: what
+the model returned at the baseline is kept when a method asks for it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ _PLACES = 16
 
 
 def heard(problem: Problem) -> tuple[Problem, dict[int, Outputs]]:
-    """The same Problem, and what `f` returned at the baseline of each row, by its number, once a method has asked.
+    """The same Problem, and a dict that fills, while a method runs, with what `f` returned at the baseline of each row.
 
     A point is a row's baseline where it and all else that `f` was given are equal.
     """
@@ -46,7 +50,7 @@ def heard(problem: Problem) -> tuple[Problem, dict[int, Outputs]]:
 
 
 def _alike(given: list[torch.Tensor], own: list[torch.Tensor], points: int, rows: int) -> torch.Tensor:
-    """(points, rows), true where a few elements of all that `f` was given for a point are those of a row."""
+    """Whether a point may be a row's baseline, (points, rows): a few elements of all that `f` was given are equal."""
     same = torch.ones(points, rows, dtype=torch.bool, device=given[0].device)
     for a, b in zip(given, own, strict=False):
         if a.ndim and b.ndim and (len(a), len(b), a.shape[1:]) == (points, rows, b.shape[1:]):

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..problem import picked
 from ..types import Groups
-from . import baselines, lookups
+from . import baselines
 from .baselines import Spec
 from .pipeline import Pipeline
-from .text.collating import Owns, Sequences
+from .text.collating import Owns, Sequences, ids_of
 from .text.encoding import Encoding
 from .text.groups import grouped
 
@@ -52,7 +52,7 @@ def batch_of(pipeline: Pipeline, encodings: Sequence[Encoding], baseline: Spec, 
     special[own] = torch.tensor([t.special for e in encodings for t in e.tokens], device=own.device)
     members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
     kept, deletes = special | ~own, baselines.deletes(baseline, pipeline.task.name, pipeline.task.without is not None)
-    ids = lookups.ids_of(sequences) if "input_ids" in sequences[0].inputs else None
+    ids = ids_of(sequences) if "input_ids" in sequences[0].inputs else None
     ids0 = None
     if ids is not None and not deletes:
         ids0 = baselines.ids_of(baseline, ids, kept, pipeline.tokenizer)

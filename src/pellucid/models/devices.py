@@ -12,7 +12,12 @@ _HALF = {str(t).removeprefix("torch."): t for t in (torch.bfloat16, torch.float1
 
 
 def precision(spec: torch.dtype | str | None) -> torch.dtype | None:
-    """What `autocast` means. Raises InputError."""
+    """The type that the argument `autocast` of a Model names; None for None. Raises InputError.
+
+    Examples:
+        >>> precision("bfloat16")
+        torch.bfloat16
+    """
     found = spec if spec is None or isinstance(spec, torch.dtype) else _HALF.get(str(spec).removeprefix("torch."))
     if spec is not None and found not in _HALF.values():
         raise InputError(
@@ -23,18 +28,18 @@ def precision(spec: torch.dtype | str | None) -> torch.dtype | None:
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Matrix products in `dtype` inside; nothing changes where it is None."""
+    """A context in which matrix products are computed in `dtype`; in which nothing changes where it is None."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 def available() -> list[str]:
-    """The devices of this machine."""
+    """The names of this machine's devices, such as "cpu" and "cuda:0"."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return ["cpu", *(f"{found.type}:{i}" for i in range(torch.accelerator.device_count()) if found is not None)]
 
 
 def device_named(spec: str | torch.device) -> torch.device:
-    """A device of this machine. Raises InputError, naming those that there are."""
+    """The device of this name. Raises InputError, with the names of this machine's devices, where there is none."""
     try:
         device = torch.device(spec)
     except (RuntimeError, TypeError):

@@ -37,8 +37,10 @@ _STRETCH = 16
 
 @dataclass(frozen=True)
 class Prefix:
-    """What a pass at one row's x (1, tokens, hidden) leaves. inputs: what else the row gives the model. columns: (K,),
-    where logits are read. layers: each layer's keys and values (1, heads, tokens, size); none where it kept others.
+    """What is kept of a pass at one row's x (1, tokens, hidden).
+
+    inputs: what else the row gives the model. columns: (K,), where logits are read. layers: each layer's
+    keys and values (1, heads, tokens, size); none where it kept others.
     """
 
     inputs: Inputs
@@ -96,13 +98,14 @@ def _from(prefix: Prefix, x: Tensor, differs: Tensor, whole: Tensor, read: Read)
 
 
 def _cache() -> DynamicCache:
-    """Keys and values of every token, in sliding layers too."""
+    """An empty cache that keeps the keys and values of every token, also for layers with a sliding window."""
     from transformers import DynamicCache
 
     return DynamicCache()
 
 
 def _kept(cache: DynamicCache, tokens: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """The keys and values of each layer; none where a layer did not keep those of every token."""
     layers: Any = tuple((getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers)
     whole = all(isinstance(t, Tensor) and t.ndim == 4 and t.shape[2] == tokens for pair in layers for t in pair)
     return layers if whole else ()

@@ -1,4 +1,4 @@
-"""A checkpoint from a directory, the hub, or the package itself."""
+"""Loading: a Model from a checkpoint in a directory, on the hub, or in the package itself."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _is_path(source: str) -> bool:
 
 @contextmanager
 def _explained(source: str) -> Iterator[None]:
-    """transformers' many ways of not finding a model, as one error."""
+    """Raises ModelNotFound, or MissingExtra, for whatever transformers raises where it cannot load a checkpoint."""
     try:
         yield
     except ImportError as error:
@@ -98,7 +98,7 @@ def _explained(source: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bar of transformers' while weights load, and its own setting back afterwards."""
+    """Hides transformers' progress bar while weights load, and puts its setting back afterwards."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -92,7 +92,7 @@ class Model:
 
     @cached_property
     def does(self) -> Task:
-        """The task that this model does, a row of TASKS."""
+        """The task that this model does, an entry of TASKS."""
         if self.task is not None:
             return task_named(self.task)
         config = getattr(self.model, "config", None)

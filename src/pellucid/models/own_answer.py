@@ -1,5 +1,8 @@
-"""The check that what is explained is the model's own answer: f at x its answer on the input's ids, f at x0 its answer
-on the baseline's ids, where the baseline has ids."""
+"""The check that what is explained is the model's own answer.
+
+f at x is to be the model's answer on the input's ids, and f at x0 its answer on the baseline's ids, where the baseline
+has ids.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from ..engine import hooks
 from ..errors import UnknownBaseline, UnsupportedModel
 from ..problem import Problem
 from ..randomness import joined, kept, rewound
-from . import lookups
 from .batch import Batch, first_row
 from .net import Outputs
 from .pipeline import Pipeline
+from .text.collating import ids_of, replaced_ids
 
 End = tuple[str, Tensor, Tensor | None]
 """A place of the first row at which f is compared with the model: its name, the point, and its ids."""
@@ -28,13 +31,13 @@ WITHIN_HALF = 0.05
 
 
 def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
-    """Whether the rows of a batch are "apart", or "mixed" where one changes the answer to another.
+    """How the rows of a batch go through the model: "apart", or "mixed" where one row changes the answer to another.
 
     Raises UnsupportedModel where the same ids have two answers, and torch's generator has nothing to do with it.
     """
-    ids = lookups.ids_of(first_row(batch))
+    ids = ids_of(first_row(batch))
     other = torch.where(batch.kept[:1], ids, other_ids(pipeline, ids)[0])
-    on = lambda ids: lookups.replaced_ids(first_row(batch, len(ids)), ids)
+    on = lambda ids: replaced_ids(first_row(batch, len(ids)), ids)
     with _uncompiled(pipeline):
         (first, drew), (again, _), (second, _), (pair, _) = (
             kept(lambda s=s: pipeline.alone(*s), pipeline.runner.device)
@@ -58,7 +61,7 @@ def agrees(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
             ids = batch.ids[:1]
             if len(ends) < 2:
                 other = torch.where(batch.kept[:1], ids, other_ids(pipeline, ids)[0])
-                parts = enumerate(lookups.replaced_ids(first_row(batch), other))
+                parts = enumerate(replaced_ids(first_row(batch), other))
                 ends.append(("other ids", torch.cat([pipeline.embedded(s, k) for k, s in parts], 1), other))
             (_, x, _), (_, x0, ids0) = ends
             assert ids0 is not None
@@ -96,7 +99,7 @@ def tells_apart(batch: Batch) -> bool:
 
 
 def _ends(pipeline: Pipeline, batch: Batch, found: Problem) -> list[End]:
-    """The first row at the input, and at the baseline where that has ids."""
+    """The points at which f is compared with the model: the first row's input, and its baseline where it has ids."""
     ends: list[End] = [("the input", found.x[0][:1], None if batch.ids is None else batch.ids[:1])]
     if batch.ids0 is not None and (found.token_of is not None or not pipeline.through_encoder):
         ends.append(("the baseline", found.x0[0][:1], batch.ids0[:1]))
@@ -135,7 +138,7 @@ def _apart(pipeline: Pipeline, batch: Batch, found: Problem, ends: Sequence[End]
     every = []
     for name, point, ids in ends:
         with rewound(pipeline.runner.device), _uncompiled(pipeline):
-            theirs = pipeline.alone(*(own if ids is None else lookups.replaced_ids(own, ids)))
+            theirs = pipeline.alone(*(own if ids is None else replaced_ids(own, ids)))
         with rewound(pipeline.runner.device), _uncompiled(pipeline):
             mine = found.f(point, *found.args_of(row))
         every.append(replace(_furthest(mine, theirs), where=name))

@@ -39,6 +39,7 @@ from .own_answer import (
 )
 from .pipeline import Pipeline
 from .tasks.task import Resumed, Without
+from .text.collating import replaced_ids
 from .text.encoding import Encoding
 
 Goals = Callable[[Outputs], tuple[Select, ...]]
@@ -120,7 +121,7 @@ def _followed(pipeline: Pipeline, batch: Batch, baseline: Spec, goals: Goals) ->
     if batch.ids0 is None or torch.equal(batch.ids, batch.ids0):
         others = [torch.where(changes, other, batch.ids) for other in other_ids(pipeline, batch.ids)]
         blank = _blank(baseline) if batch.ids0 is None else lambda module, t: t
-    on = lambda ids: lookups.replaced_ids(batch.sequences, ids)
+    on = lambda ids: replaced_ids(batch.sequences, ids)
     modules = lookups.embedding_modules(pipeline.model, pipeline.runner.named_embeddings)
     run = lambda sequences: pipeline.alone(*sequences)
     found = lookups.followed(
@@ -160,7 +161,7 @@ def _on_ids(pipeline: Pipeline, batch: Batch, goals: Goals) -> Problem:
     ids = batch.ids
     assert ids is not None
     return Problem(
-        lambda ids, *sequences: pipeline.alone(*lookups.replaced_ids(sequences, ids)),
+        lambda ids, *sequences: pipeline.alone(*replaced_ids(sequences, ids)),
         (ids,),
         (ids if batch.ids0 is None else batch.ids0,),
         goals,

@@ -35,7 +35,10 @@ MEASURES = {
 
 @contextmanager
 def attending(layers: Sequence[nn.Module], tell: Callable[[Attention], None]) -> Iterator[None]:
-    """`tell` is called with the first attention in each call of a layer: what attends to the text itself."""
+    """Inside, `tell` is called with the first attention in each call of a layer, in which the text attends to itself.
+
+    Raises UnsupportedModel where a layer computes no attention that can be seen.
+    """
     inside = told = False
 
     def enter(_layer: int, _args: object) -> None:

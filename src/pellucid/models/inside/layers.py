@@ -48,7 +48,11 @@ checked = named_details
 
 
 class Explained(Protocol):
-    """What is looked inside of: a Model, or the pipeline in it."""
+    """A model whose inside is looked at: a Model, or its pipeline.
+
+    model: the network. embedding: its module whose output is explained. alone: what the task reads from the network on
+    its own ids.
+    """
 
     @property
     def model(self) -> nn.Module: ...
@@ -125,8 +129,8 @@ def fields(
 
 
 def in_parts(model: Explained, problem: Problem, answer: Attribution) -> list[Fields]:
-    """For each row of an answer whose inputs are the parts of the embedding: their scores by name (tokens,), and what
-    they add up to."""
+    """For each row of an answer whose inputs are the parts of the embedding: the scores of each part by its name
+    (tokens,), and the outputs whose difference they add up to."""
     names = part_names(model, list(other_embeddings(model, problem)))
     found = []
     for row, mine in enumerate(cast(Tensor, problem.mask)):
@@ -148,7 +152,7 @@ def in_parts(model: Explained, problem: Problem, answer: Attribution) -> list[Fi
 
 
 def _check_whole(model: Explained, answer: Attribution) -> None:
-    """Raises UnsupportedModel where the scores add up, and what passed through one of the layers does not."""
+    """Raises UnsupportedModel where the contributions of a layer add up to another sum than the scores do."""
     layers = [c.double().flatten(1) for kind, c in answer.inside if kind == "layer"]
     if not layers or answer.status not in (Status.EXACT, Status.ROUNDED):
         return
@@ -168,7 +172,7 @@ def _check_whole(model: Explained, answer: Attribution) -> None:
 
 
 def _told(answer: Attribution, row: int, mine: Tensor) -> Fields:
-    """What an answer tells of the inside, for a row's own tokens."""
+    """The contributions of layers and attention probabilities in an answer, for the tokens `mine` of a row."""
     where = mine.nonzero().squeeze(1)
     found: Fields = {}
     layers = [c[row][where] for kind, c in answer.inside if kind in ("layer", "module")]
@@ -208,6 +212,7 @@ def deepened(
 
 
 def _at_module(model: Explained, problem: Problem, batch: Batch, module: nn.Module, name: str) -> Problem:
+    """The same Problem with the output of a module as its input, and the rest of the network as `f`."""
     with torch.no_grad():
         h, h0 = (hooks.output_of(module, lambda x=x: problem.outputs(x)) for x in (problem.x, problem.x0))
     if h.shape[:2] != batch.own.shape:
@@ -236,8 +241,8 @@ def _at_module(model: Explained, problem: Problem, batch: Batch, module: nn.Modu
 
 
 def _in_parts(model: Explained, problem: Problem) -> Problem:
-    """Word, token type and position embeddings as inputs of their own. Those of the baseline's types and positions are
-    those of the row's first token."""
+    """The same Problem with word, token type and position embeddings as inputs of their own. The baseline's token types
+    and positions are those of the row's first token."""
     x, (rows, tokens) = problem.x[0], problem.x[0].shape[:2]
     others = other_embeddings(model, problem)
     first = cast(Tensor, problem.mask).long().argmax(1)
@@ -276,7 +281,7 @@ def other_embeddings(model: Explained, problem: Problem) -> dict[nn.Module, Tens
 
 
 def part_names(model: Explained, modules: Sequence[nn.Module]) -> list[str]:
-    """ "word", then "position", "token type" or the module's own name."""
+    """The name of each part of the embedding: "word", and for each module "position", "token type" or its own name."""
     names = {m: n.rsplit(".", 1)[-1] for n, m in model.model.named_modules()}
     known = {"position": ("position", "pos", "wpe"), "token type": ("token_type", "segment")}
     named = lambda n: next((k for k, parts in known.items() if any(p in n for p in parts)), n)

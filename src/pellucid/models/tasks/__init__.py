@@ -1,4 +1,4 @@
-"""The TASKS table: a task is a row here, and a file beside this one."""
+"""The table TASKS: a task is an entry here, and a file beside this one."""
 
 from __future__ import annotations
 

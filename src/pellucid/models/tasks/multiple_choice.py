@@ -17,7 +17,7 @@ from ...errors import InputError
 from ..net import Net
 from ..text.collating import Padded
 from ..text.encoding import Encoding, joined
-from ..text.inputs import Form, Given, Row, Value
+from ..text.inputs import Form, Given, Record, Value
 from ..text.labels import true_label
 from ..text.reader import Reader
 from ..text.tokenizing import Item
@@ -58,7 +58,7 @@ def read_choices(reader: Reader, items: Sequence[Item], truncate: bool = False) 
 
 def _prompt_and_choices(item: Item) -> tuple[str, tuple[str, ...]]:
     """The prompt and the choices of an input. Raises InputError."""
-    given: Row = item if isinstance(item, Mapping) else {}
+    given: Record = item if isinstance(item, Mapping) else {}
     prompt: Value = given.get("prompt")
     offered: Value = given.get("choices")
     listed = isinstance(offered, Sequence) and not isinstance(offered, str)
@@ -81,7 +81,7 @@ def choice_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     return [Goal(select, [g.targets[0] for g in each], [g.predictions[0] for g in each])]
 
 
-def _made(parts: Row) -> dict[str, Value]:
+def _made(parts: Record) -> dict[str, Value]:
     """The prompt and the choices, which some data sets have as `{"text": […], "label": ["A", "B", …]}`, others as a
     column each: choice1, choice2, …"""
     offered = parts.get("choices", [parts[n] for n in _NUMBERED if n in parts])

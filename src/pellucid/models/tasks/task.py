@@ -97,12 +97,13 @@ def encode_texts(reader: Reader, items: Sequence[Item], truncate: bool = False) 
 
 
 def _as_encoded(net: Net, reader: Reader, encodings: list[Encoding], how: Preparation) -> list[Encoding]:
+    """The encodings as they are: what most tasks need."""
     return encodings
 
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the table TASKS. Its functions take first what runs (`net`), then what reads (`reader`), as needed.
+    """An entry of the table TASKS. Its functions take first what runs (`net`), then what reads (`reader`), as needed.
 
     name: as in transformers' pipelines. suffixes: of its architectures' names. auto: transformers' class that loads
     them.

@@ -119,6 +119,7 @@ def decoder_embedding(net: Net) -> nn.Module:
 
 
 def _embeds(net: Net, k: int) -> nn.Module:
+    """The module that embeds the source (k = 0) or the target (k = 1)."""
     return decoder_embedding(net) if k else net.embedding
 
 

@@ -90,6 +90,7 @@ def resolve(spec: TargetSpec, labels: tuple[str, ...], logits: Tensor) -> tuple[
 
 
 def _of_probabilities(select: Select, apart: bool) -> Select:
+    """The same number of the probabilities as of the logits."""
     return lambda out, which: select(probabilities(out, apart), which)
 
 

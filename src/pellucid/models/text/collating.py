@@ -70,3 +70,14 @@ def _padded(
 def widths(owns: Sequence[Tensor]) -> list[int]:
     """How many positions each sequence of a batch has."""
     return [own.shape[1] for own in owns]
+
+
+def ids_of(sequences: Sequences) -> Tensor:
+    """The ids (rows, tokens) of all sequences, next to each other."""
+    return torch.cat([s.ids for s in sequences], 1)
+
+
+def replaced_ids(sequences: Sequences, ids: Tensor) -> Sequences:
+    """The same sequences with other ids (rows, tokens of all sequences)."""
+    parts = ids.split([s.ids.shape[1] for s in sequences], 1)
+    return tuple(s.with_ids(part) for s, part in zip(sequences, parts, strict=True))

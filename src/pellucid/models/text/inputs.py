@@ -23,8 +23,8 @@ from .labels import true_label
 Names = tuple[str, ...]
 Value: TypeAlias = Any
 """What a user wrote in one place of an input: a text, a number, a list, a tensor, an array, an image."""
-Row = Mapping[str, Value]
-"""A row of a data set: by the name of a column, its value. Of an input that was read: by the name of a part."""
+Record = Mapping[str, Value]
+"""A record of a data set: by the name of a column, its value. Of an input that was read: by the name of a part."""
 
 TEXT: Names = (
     *("text", "sentence", "content", "review", "review_body", "comment", "comment_text", "tweet", "utterance", "post"),
@@ -87,10 +87,10 @@ class Given:
 
     item: Value
     label: Value = None
-    parts: Row = field(default_factory=dict)
+    parts: Record = field(default_factory=dict)
 
 
-def _one_or_two(parts: Row) -> Value:
+def _one_or_two(parts: Record) -> Value:
     """The text of an input, or the pair of texts."""
     return (parts["text"], parts["text_pair"]) if "text_pair" in parts else parts["text"]
 
@@ -116,11 +116,11 @@ class Form:
     optional: frozenset[str] = frozenset()
     listed: frozenset[str] = frozenset()
     labels: Names = LABELS
-    made: Callable[[Row], object] = dict
+    made: Callable[[Record], object] = dict
     named: Callable[[Value, Given, Encoding, Names], TrueLabel] = _by_index
     ids: bool = True
 
-    def layout(self, row: Row) -> tuple[dict[str, str], list[str]]:
+    def layout(self, row: Record) -> tuple[dict[str, str], list[str]]:
         """For each part the column that holds it, by the layout that leaves the fewest columns over; and those.
         Nothing, and all of them, where no layout fits."""
         told = [name for name, value in row.items() if value is not None]
@@ -214,7 +214,7 @@ def _ints(values: Value) -> list[Value]:
     return [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in one]
 
 
-def _ids(item: Row, parts: Row) -> Ids:
+def _ids(item: Record, parts: Record) -> Ids:
     """The ids of a row, and what else it says of each of them; without padding, as the attention mask tells it."""
     inputs = {"input_ids": _ints(item["input_ids"])}
     n = len(inputs["input_ids"])
@@ -241,14 +241,14 @@ def _ids(item: Row, parts: Row) -> Ids:
 
 
 def several(given: Value, form: Form, collated: bool = False) -> list[Value] | None:
-    """The inputs in a batch; None where this is one input.
+    """The inputs of a batch, as a list; None where what was given is one input.
 
     collated: it comes from a DataLoader, which has put the columns of its rows together (`default_collate`).
     """
     if form.ids and _are_ids(given):
         return None
     if isinstance(given, list):
-        return _rows_of(given) if collated and not all(isinstance(i, str) for i in given) else given
+        return _records_of(given) if collated and not all(isinstance(i, str) for i in given) else given
     if form.ids and isinstance(given, (Tensor, np.ndarray)) and given.ndim == 2:
         whole = given.dtype.kind in "iu" if isinstance(given, np.ndarray) else not _fractional(given)
         return list(given) if whole else None
@@ -260,24 +260,24 @@ def several(given: Value, form: Form, collated: bool = False) -> list[Value] | N
     if not main or min(depth[p] for p in main) < 1 or ("input_ids" in main and _are_ids(given["input_ids"])):
         return None
     if collated:
-        return _rows_of(given)
+        return _records_of(given)
     n = len(given[columns[main[0]]])
-    return [{name: _at_row(value, k, n) for name, value in given.items()} for k in range(n)]
+    return [{name: _at_record(value, k, n) for name, value in given.items()} for k in range(n)]
 
 
-def _at_row(value: Value, k: int, n: int) -> Value:
-    """A column's value in the k-th of n rows; one that is no column is the same for all."""
+def _at_record(value: Value, k: int, n: int) -> Value:
+    """The value of a column in the k-th of n records; a value that is no column is the same for all."""
     return value[k] if isinstance(value, (list, tuple, Tensor, np.ndarray)) and len(value) == n else value
 
 
-def _rows_of(batch: Value) -> list[Value]:
-    """The rows of which `torch.utils.data.default_collate` made a batch."""
+def _records_of(batch: Value) -> list[Value]:
+    """The records of which `torch.utils.data.default_collate` made a batch."""
     n = _length(batch)
     return [_uncollated(batch, k) for k in range(n)]
 
 
 def _length(batch: Value) -> int:
-    """How many rows a batch has."""
+    """How many records a batch has."""
     if isinstance(batch, Mapping):
         return min(map(_length, batch.values()))
     if isinstance(batch, (list, tuple)) and batch and not all(isinstance(i, str) for i in batch):
@@ -286,7 +286,7 @@ def _length(batch: Value) -> int:
 
 
 def _uncollated(batch: Value, k: int) -> Value:
-    """The k-th row of a batch."""
+    """The k-th record of a batch."""
     if isinstance(batch, Mapping):
         return {name: _uncollated(value, k) for name, value in batch.items()}
     if isinstance(batch, Tensor) or all(isinstance(i, str) for i in batch):
@@ -296,7 +296,7 @@ def _uncollated(batch: Value, k: int) -> Value:
 
 
 def _depth(value: Value) -> int:
-    """How many lists are inside each other."""
+    """How deep a value is nested: 0 for no list, 1 for a list, 2 for a list of lists."""
     if isinstance(value, (Tensor, np.ndarray)):
         return value.ndim
     return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and len(value) else 0

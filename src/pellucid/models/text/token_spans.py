@@ -72,6 +72,7 @@ def _folded(text: str) -> str:
 
 @cache
 def _fold(c: str) -> str:
+    """A character in lower case and without its accent."""
     first, *rest = unicodedata.normalize("NFD", c.lower())
     return first if all(map(unicodedata.combining, rest)) else c
 

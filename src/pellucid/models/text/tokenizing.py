@@ -81,6 +81,7 @@ def _tokenized(tokenizer: Tokenizer, texts: Mapping[int, str | tuple[str, str]],
 
 
 def _encoding(text: str | tuple[str, ...], inputs: SequenceInputs, tokens: tuple[Token, ...]) -> Encoding:
+    """One sequence as an Encoding; only texts with as many special tokens share a batch."""
     ends = sum(t.special for t in tokens)  # BART refuses a batch whose rows do not all have as many </s>
     return Encoding(text, (inputs,), tokens, kind=ends)
 
