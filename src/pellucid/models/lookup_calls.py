@@ -24,8 +24,10 @@ output has other rows than the batch."""
 
 @dataclass(frozen=True)
 class CallLayout:
-    """How the calls of a model's embedding modules lay out the rows of a batch. Called with the sequences of a batch and
-    its number of rows, it runs the model and returns its Calls. until: the run ends after the call of this number.
+    """How the calls of a model's embedding modules lay out the rows of a batch.
+
+    Called with the sequences of a batch and its number of rows, it runs the model and returns its Calls. until: the run
+    ends after the call of this number.
 
     turned: for each call, whether its output has tokens first and rows second. together: whether several rows go
     through the look-ups next to each other; not where a model packs its texts, the first tokens of all of them first.

@@ -27,7 +27,7 @@ from torch.nn.functional import pad
 from ..engine import hooks
 from ..errors import UnsupportedModel
 from ..problem import picked
-from .lookup_calls import Calls, Run, by_row, other_calls, call_output, call_layout, shapes
+from .lookup_calls import Calls, Run, by_row, call_layout, call_output, other_calls, shapes
 from .net import Outputs
 from .text.collating import Sequences, ids_of, replaced_ids
 
