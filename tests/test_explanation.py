@@ -15,7 +15,7 @@ import pellucid
 from families import tokenizer
 from pellucid import Explanation, Explanations, Model
 from pellucid.errors import InputError
-from pellucid.models.text.encoding import encode
+from pellucid.models.text.tokenizing import encode
 
 TEXT = "Très naïve, 😀 한국어 영화가 xyzzyq it's “GREAT” — مرحبا"
 

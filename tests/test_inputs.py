@@ -17,7 +17,7 @@ from heads import headed
 from pellucid import Explanation, Model
 from pellucid.errors import InputError, TextTooLong
 from pellucid.models.text.decoding import spelled_out
-from pellucid.models.text.inputs import label_named
+from pellucid.models.text.labels import true_label
 
 TEXTS = ["the film was great", "a dull film", "so bad"]
 ROWS = [{"text": text, "label": i % 2} for i, text in enumerate(TEXTS)]
@@ -183,11 +183,11 @@ def test_the_columns_of_generation() -> None:
 
 
 def test_a_label_by_its_name() -> None:
-    assert label_named(np.int64(1), ("no", "yes")) == label_named(torch.tensor(1.0), ("no", "yes")) == "yes"
-    assert label_named(3, ()) == "LABEL_3" and label_named(3, ("no", "yes")) == "3"
-    assert label_named(2.5, ("stars",)) == "2.5" and label_named(4, ("stars",)) == "4"
-    assert label_named([0, 2], ("a", "b", "c")) == label_named([1, 0, 1], ("a", "b", "c")) == "a, c"
-    assert label_named(float("nan"), ("a", "b")) is None and label_named("1", ("no", "yes")) == "yes"
+    assert true_label(np.int64(1), ("no", "yes")) == true_label(torch.tensor(1.0), ("no", "yes")) == "yes"
+    assert true_label(3, ()) == "LABEL_3" and true_label(3, ("no", "yes")) == "3"
+    assert true_label(2.5, ("stars",)) == "2.5" and true_label(4, ("stars",)) == "4"
+    assert true_label([0, 2], ("a", "b", "c")) == true_label([1, 0, 1], ("a", "b", "c")) == "a, c"
+    assert true_label(float("nan"), ("a", "b")) is None and true_label("1", ("no", "yes")) == "yes"
 
 
 # --------------------------------------------------------------------------------------------------------- token ids

@@ -94,7 +94,7 @@ def test_compiled_layers_answer_as_the_model_does(net: Any, method: str) -> None
     before = state(net)
     compiled = Model(net, tokenizer(), compile="eager")  # traced, not generated: a test needs no C compiler
     calls = 0
-    each = compiled._compiled
+    each: Any = compiled.runner.layers
 
     def counted(call: Any) -> Any:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -140,8 +140,8 @@ def test_a_compiler_that_fails_or_is_none(net: Any) -> None:
         raise ValueError("no C compiler")
 
     m, before = Model(net, tokenizer(), compile="eager"), state(net)
-    for layer in m._compiled:
-        m._compiled[layer] = torch.compile(layer._call_impl, backend=broken)
+    for layer in m.runner.layers:
+        m.runner.layers[layer] = torch.compile(layer._call_impl, backend=broken)
     with pytest.raises(errors.UnsupportedModel, match="Leave out compile=True"):
         pellucid.explain(m, TEXTS[0], method="occlusion")
     assert state(net) == before

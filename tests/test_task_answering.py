@@ -39,7 +39,7 @@ def made(name: str = "BertForQuestionAnswering", tokenizer: Any = None, **how: A
 )
 def test_start_and_end_add_up_and_are_the_models_own_logits(name: str, attention: str) -> None:
     m = made(f"{name}ForQuestionAnswering", attention=attention)
-    assert m.row.name == "question-answering"
+    assert m.does.name == "question-answering"
     for item, found in zip(ITEMS, pellucid.explain(m, ITEMS, baseline="pad"), strict=True):
         question, context = item.values() if isinstance(item, dict) else item
         inputs = m.tokenizer(question, context, return_tensors="pt")

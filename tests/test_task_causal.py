@@ -16,6 +16,7 @@ from generative import CAUSAL, cases, causal_tokenizer, generator, net
 from itself import read, said, times_gradient
 from pellucid import Explanation, Explanations, Model, errors
 from pellucid.methods import METHODS
+from pellucid.models.runner import Runner
 
 PAIR = ("the film was", " not so good")
 LONG = ("the movie was very very dull and bad , but the plot", " is great .")
@@ -75,8 +76,8 @@ def test_leaving_one_out_on_a_shared_prefix(family: str, side: str, monkeypatch:
     problem = m.problem(m.encode([PAIR, LONG]), "[UNK]", None)
     apart = METHODS["occlusion"].solve(replace(problem, resumed=None))
     seen = []
-    forward = Model.forward
-    monkeypatch.setattr(Model, "forward", lambda *a, **k: (seen.append("past_key_values" in k), forward(*a, **k))[1])
+    forward = Runner.forward
+    monkeypatch.setattr(Runner, "forward", lambda *a, **k: (seen.append("past_key_values" in k), forward(*a, **k))[1])
     shared = METHODS["occlusion"].solve(problem)
     assert any(seen)
     for a, b in zip(shared, apart, strict=True):
@@ -92,13 +93,13 @@ def test_a_shared_prefix_saves_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     text = " ".join(["the film was great but the plot is bad and"] * 10)
     problem = m.problem(m.encode([(text, " good")]), "[UNK]", None)
     tokens = []
-    forward = Model.forward
+    forward = Runner.forward
 
-    def counted(self: Model, inputs: Any, x: Any = None, **more: Any) -> Any:
+    def counted(self: Runner, inputs: Any, x: Any = None, **more: Any) -> Any:
         tokens.append(inputs["input_ids"].numel())
         return forward(self, inputs, x, **more)
 
-    monkeypatch.setattr(Model, "forward", counted)
+    monkeypatch.setattr(Runner, "forward", counted)
     counts = []
     for each in (problem, replace(problem, resumed=None)):
         tokens.clear()

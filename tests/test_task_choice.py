@@ -41,7 +41,7 @@ def logits(net: Any, item: Any) -> Any:
 def test_adds_up_with_other_numbers_of_choices_beside_it(family: str, attention: str, side: str) -> None:
     net = chooser(family, attention)
     m = Model(net, tokenizer(side=side))
-    assert m.row.name == "multiple-choice"
+    assert m.does.name == "multiple-choice"
     items = [ITEM, OTHER, {**ITEM, "prompt": "a good movie was not so very"}]
     for item, e in zip(items, pellucid.explain(m, items), strict=True):
         expected = logits(net, item)

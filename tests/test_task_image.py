@@ -49,7 +49,7 @@ def net(family: str = "ViT", attention: str = "eager", **more: Any) -> Any:
 @pytest.mark.parametrize("family", ["ViT", "DeiT"])
 def test_patches_add_up(family: str, attention: str) -> None:
     m = Model(net(family, attention), Processor())
-    assert m.row.name == "image-classification"
+    assert m.does.name == "image-classification"
     images = [image(0), image(1)]
     for given, e in zip(images, pellucid.explain(m, images), strict=True):
         with torch.no_grad():
@@ -163,7 +163,7 @@ def test_loads_a_checkpoint_with_its_processor(tmp_path: Path) -> None:
     m = pellucid.load(tmp_path)
     large = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     e = pellucid.explain(m, large)
-    assert m.row.name == "image-classification" and e.relative_delta < 1e-5 and len(e.tokens) == 9
+    assert m.does.name == "image-classification" and e.relative_delta < 1e-5 and len(e.tokens) == 9
 
 
 def swin() -> Any:

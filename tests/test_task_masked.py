@@ -31,7 +31,7 @@ def each(found: Any) -> list[Explanation]:
 @pytest.mark.parametrize("name", ["Bert", "DistilBert", "Roberta", "Electra", "Albert", "ModernBert"])
 def test_the_fill_adds_up_and_is_the_models_own_logit(name: str, attention: str) -> None:
     m = made(f"{name}ForMaskedLM", attention=attention)
-    assert m.row.name == "fill-mask"
+    assert m.does.name == "fill-mask"
     for text, found in zip(TEXTS, pellucid.explain(m, TEXTS, baseline="pad"), strict=True):
         with torch.no_grad():
             logits = m.model(m.tokenizer(text, return_tensors="pt")["input_ids"]).logits[0]
@@ -71,7 +71,7 @@ def test_only_the_logits_at_masks_are_kept() -> None:
     m = made()
     encodings = m.encode(TEXTS)
     sequences, _ = m.collate(encodings)
-    assert m.row.run(m, None, *sequences).shape == (3, 2, len(m.tokenizer.get_vocab()))
+    assert m.alone(*sequences).shape == (3, 2, len(m.tokenizer.get_vocab()))
 
 
 def test_a_candidate_and_a_contrast() -> None:

@@ -198,7 +198,7 @@ def untied() -> Any:
 @pytest.mark.parametrize("made", [of_two, untied])
 def test_each_side_may_embed_for_itself(made: Any) -> None:
     m = Model(made(), tokenizer())
-    assert m.row.name == "text2text-generation"
+    assert m.does.name == "text2text-generation"
     plain, (_, _, ids) = logits(m, *PAIR), parts(m, *PAIR)
     for baseline in ("[UNK]", "mean", "zero"):
         for k, e in enumerate(pellucid.explain(m, PAIR, baseline=baseline)):

@@ -40,7 +40,7 @@ def cosine(net: Any, pair: tuple[str, str], pooling: str) -> float:
 def test_the_cosine_adds_up(family: str, attention: str, side: str) -> None:
     net = encoder(family, attention)
     m = Model(net, tokenizer(side=side))
-    assert m.row.name == "sentence-similarity"
+    assert m.does.name == "sentence-similarity"
     together = pellucid.explain(m, list(PAIRS))
     for pair, e in zip(PAIRS, together, strict=True):
         alone = pellucid.explain(m, pair)
@@ -119,7 +119,7 @@ def saved(path: Path, net: Any, pooling: dict[str, Any] | None, *more: str) -> P
 def test_pools_as_the_checkpoint_says(tmp_path: Path, config: Any, pooling: str) -> None:
     net = encoder("Bert")
     m = pellucid.load(saved(tmp_path, net, config, "Normalize"))
-    assert m.row.name == "sentence-similarity"
+    assert m.does.name == "sentence-similarity"
     e = pellucid.explain(m, PAIRS[0])
     assert e.output == pytest.approx(cosine(net, PAIRS[0], pooling), abs=1e-5)
     assert e.relative_delta < 1e-4
@@ -159,7 +159,7 @@ def test_errors_say_what_to_do() -> None:
 
 
 def test_takes_over_no_other_architecture() -> None:
-    assert Model(model("Bert"), tokenizer()).row.name == "text-classification"
+    assert Model(model("Bert"), tokenizer()).does.name == "text-classification"
 
     class SentimentModel(torch.nn.Module):  # a user's own: its name says nothing
         config = transformers.BertConfig()
@@ -171,4 +171,4 @@ def test_takes_over_no_other_architecture() -> None:
         def forward(self, input_ids: Any) -> Any:
             return self.embed(input_ids).mean(1)
 
-    assert Model(SentimentModel(), tokenizer()).row.name == "text-classification"
+    assert Model(SentimentModel(), tokenizer()).does.name == "text-classification"

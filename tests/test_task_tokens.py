@@ -38,7 +38,7 @@ def each(found: Any) -> list[Explanation]:
 @pytest.mark.parametrize("name", ["Bert", "DistilBert", "Roberta", "Electra", "ModernBert", "GPT2"])
 def test_every_goal_adds_up_and_is_the_models_own_logit(name: str, attention: str) -> None:
     m = made(f"{name}ForTokenClassification", attention=attention)
-    assert m.row.name == "token-classification"
+    assert m.does.name == "token-classification"
     for text, found in zip(TEXTS, pellucid.explain(m, TEXTS, baseline="pad"), strict=True):
         with torch.no_grad():
             logits = m.model(m.tokenizer(text, return_tensors="pt")["input_ids"]).logits[0]

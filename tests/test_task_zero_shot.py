@@ -94,7 +94,7 @@ def test_other_methods_and_deletion(method: str) -> None:
 
 def test_a_task_that_no_architecture_names(tmp_path: Any) -> None:
     m = made()
-    assert Model(m.model, m.tokenizer).row.name == "text-classification"
+    assert Model(m.model, m.tokenizer).does.name == "text-classification"
     m.model.save_pretrained(tmp_path)  # pyright: ignore[reportCallIssue]
     m.tokenizer.save_pretrained(tmp_path)
     loaded = pellucid.load(tmp_path, task="zero-shot-classification")

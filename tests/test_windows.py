@@ -77,7 +77,7 @@ def test_short_texts_beside_long_ones(m: Model) -> None:
 def test_the_longer_text_of_a_pair_is_cut(m: Model) -> None:
     e = pellucid.explain(m, (SHORT, LONG), window=40, stride=20)
     assert e.relative_delta < 1e-4 and len(e.tokens) == 3 + 3 + 100
-    (encoding,) = windows.unbounded(m).encode([(SHORT, LONG)])
+    (encoding,) = m.encode([(SHORT, LONG)], any_length=True)
     for w in windows.cut(encoding, windows.Windows(40, 20)):
         assert [t.text for t in w.part.tokens[:5]] == ["[CLS]", "a", "good", "film", "[SEP]"]
         assert len(w.part) == 40 and w.part.tokens[-1].special
@@ -160,7 +160,7 @@ def qa() -> Model:
 def test_the_window_with_the_best_answer(qa: Model) -> None:
     item = {"question": "was it good ?", "context": LONG}
     es = pellucid.explain(qa, item, window=40, stride=20)
-    (encoding,) = windows.unbounded(qa).encode([item])
+    (encoding,) = qa.encode([item], any_length=True)
     sums = []
     for w in windows.cut(encoding, windows.Windows(40, 20)):
         words = encoding.text[1][w.part.tokens[6].span[0] : w.part.tokens[-2].span[1]]  # type: ignore[index]

@@ -61,7 +61,7 @@ class _Asked:
 
     def goals(self, outputs: Any) -> list[list[Goal]]:
         """The goals of each target, from the model's outputs at the input."""
-        return [self.model.goals(self.batch, t, self.request.output or "logit", outputs) for t in self.request.targets]
+        return [self.model.goals(self.batch, t, self.request.output, outputs) for t in self.request.targets]
 
     def problem(self, baseline: Any, detail: frozenset[str], aims: _Aims) -> Problem:
         """The batch against one baseline."""
@@ -203,7 +203,7 @@ def _answered(
                     notes=(
                         *solved.notes,
                         *answer.notes,
-                        *model.row.notes(model, batch[i], request.baselines[b]),
+                        *model.notes(batch[i], request.baselines[b]),
                         *([as_probable(aim.name, names[b])] if even[row] else []),
                     ),
                     meta=meta | _parts_told(in_parts[row], names[b]),
@@ -304,7 +304,7 @@ def _meta(asked: _Asked) -> dict[str, Any]:
     meta = {
         "model": model.name,
         "revision": getattr(config, "_commit_hash", None),
-        "task": model.row.name,
+        "task": model.does.name,
         "attention": getattr(config, "_attn_implementation", None),
         "device": str(model.device),
         "dtype": str(next((p.dtype for p in model.model.parameters()), "")).removeprefix("torch."),

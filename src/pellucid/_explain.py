@@ -114,7 +114,7 @@ def explain(
         raise InputError(f"Found errors={errors!r:.60}; expected 'raise' or 'return'.")
     if progress is not None and not callable(progress):
         raise InputError(f"Found progress={progress!r:.60}; expected a function that takes a types.Progress.")
-    form = model.row.form
+    form = model.does.form
     inputs = _input(inputs, form)
     streamed = _streams(inputs)
     batch = None if streamed else several(inputs, form)
@@ -137,7 +137,7 @@ def _request(
 ) -> Request:
     """The arguments of `explain` as a Request. Raises InputError for an argument of another kind than `explain` says,
     UnknownMethod."""
-    details = layers.checked(detail if isinstance(detail, Iterable) else (detail,))
+    details = layers.named_details(detail if isinstance(detail, Iterable) else (detail,))
     _check_kinds(more["truncate"], more["max_new_tokens"], at, details)
     methods = tuple(method) if isinstance(method, Iterable) and not isinstance(method, str) else (method,)
     targets = tuple(map(_own, target if isinstance(target, (list, tuple)) else [target]))

@@ -41,7 +41,7 @@ def explained(model: Model, batch: Sequence[Encoding], request: Request, windows
 
 
 def _in_windows(model: Model, document: Encoding, request: Request, windows: Windows) -> Answers:
-    task, groups = model.row, request.groups
+    task, groups = model.does, request.groups
     if task.windows is None:
         able = ", ".join(name for name, row in TASKS.items() if row.windows)
         raise InputError(

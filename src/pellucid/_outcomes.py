@@ -121,7 +121,7 @@ class Run:
     def of(cls, model: Model, request: Request, errors: str = "raise", meter: Meter | None = None) -> Run:
         """Raises InputError, UnknownMethod, UnknownBaseline where the request asks what this model cannot answer."""
         requests = for_each_method(model, request)
-        cut = windows.checked(model, request.window, request.stride)
+        cut = windows.windows_of(model, request.window, request.stride)
         return cls(model, request, requests, cut, errors, meter or Meter(None, None))
 
     def outcomes(self, items: list[Any]) -> list[Outcome]:
@@ -157,8 +157,8 @@ class Run:
 
     def _encoded(self, items: list[Any]) -> list[Encoding]:
         check_unicode(items, "Input")
-        reads = self.model if self.windows is None else windows.unbounded(self.model)
-        return reads.encode(items, self.request.truncate, self.request.max_new_tokens)
+        asked = self.request
+        return self.model.encode(items, asked.truncate, asked.max_new_tokens, any_length=self.windows is not None)
 
     def _explained(self, batch: Sequence[Encoding]) -> list[tuple[list[Explanation], int]]:
         """For each input of a batch its Explanations, target by target, method by method, and how often one row of the
@@ -177,7 +177,7 @@ class Run:
         the same encodings go in share the passes."""
         given: list[tuple[list[Encoding], list[int]]] = []
         for t, target in enumerate(request.targets):
-            aimed = [self.model.row.aimed(encoding, target) for encoding in batch]
+            aimed = [self.model.does.aimed(encoding, target) for encoding in batch]
             same = next((numbers for other, numbers in given if other == aimed), None)
             if same is None:
                 given.append((aimed, [t]))
@@ -215,7 +215,7 @@ def for_each_method(model: Model, request: Request) -> tuple[Request, ...]:
             methods=(name,),
             options=_usual(row, baselines) | given,
             baselines=baselines,
-            output=request.output or model.row.output,
+            output=request.output or model.does.output,
         )
         for name, row, given in methods
     )

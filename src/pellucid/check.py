@@ -136,7 +136,7 @@ def verify(model: Model, inputs: Sequence[Any] | None = None) -> Report:
     return Report(
         model.name,
         type(model.model).__name__,
-        model.row.name,
+        model.does.name,
         model.labels,
         getattr(config, "_attn_implementation", None),
         ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.model.parameters()})) or "none",
@@ -172,7 +172,7 @@ def _problems(probes: Sequence[Probe]) -> list[str]:
 
 def _probes(model: Model) -> list[Any]:
     mask = getattr(model.tokenizer, "mask_token", None) or "[MASK]"
-    items = PROBES.get(model.row.name, TEXTS)
+    items = PROBES.get(model.does.name, TEXTS)
     return [item.replace("{mask}", mask) if isinstance(item, str) else item for item in items]
 
 

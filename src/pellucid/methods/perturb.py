@@ -264,7 +264,8 @@ def _fingerprint(problem: Problem, row: int) -> int:
     """A number made of a text's token ids; 0 where a row has none. Padding is left out."""
     found = 0
     for args in problem.args:
-        for name, ids in sorted(args.items()) if isinstance(args, dict) else []:
+        inputs = getattr(args, "inputs", args)
+        for name, ids in sorted(inputs.items()) if isinstance(inputs, dict) else []:
             if isinstance(ids, torch.Tensor) and problem.mask is not None and ids.shape == problem.mask.shape:
                 own = ids[row][problem.mask[row]].cpu().numpy()
                 found = zlib.crc32(own.astype(np.int64).tobytes(), zlib.crc32(name.encode(), found))

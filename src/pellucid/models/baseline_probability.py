@@ -1,33 +1,43 @@
-"""Whether a baseline makes the explained class as probable as the input does, from passes that a method made anyway."""
+"""The probability of the explained class at the baseline, compared with that at the input.
+
+A baseline that is as probable as the input is a poor one, and a reader is told. No further pass is made for it: what
+the model returned at the baseline is kept when a method asks for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import torch
 
 from ..problem import Attribution, Problem, by_row, detached, mapped, picked
+from ..types import Target
+from .net import Outputs
+from .tasks import Goal
+from .text.encoding import Encoding
 
-if TYPE_CHECKING:
-    from .model import Model
-    from .tasks import Goal
-    from .text.encoding import Encoding
+
+class NamesGoals(Protocol):
+    """What tells the goals of a batch from its outputs: a Model, or the pipeline in it."""
+
+    def goals(self, encodings: Sequence[Encoding], target: Target, output: str, outputs: Outputs, /) -> list[Goal]: ...
+
 
 _PLACES = 16
 """So many elements of a point are looked at before all of it is."""
 
 
-def heard(problem: Problem) -> tuple[Problem, dict[int, Any]]:
-    """The same Problem, and what `f` returned at the baseline of each row, by its number, once a method has asked.
+def heard(problem: Problem) -> tuple[Problem, dict[int, Outputs]]:
+    """The same Problem, and a dict that fills, while a method runs, with what `f` returned at the baseline of each row.
 
     A point is a row's baseline where it and all else that `f` was given are equal.
     """
-    kept: dict[int, Any] = {}
+    kept: dict[int, Outputs] = {}
     own = _tensors((*problem.x0, *problem.args))
 
-    def f(*given: Any) -> Any:
+    def f(*given: Outputs) -> Outputs:
         outputs = problem.f(*given)
         if len(kept) < problem.rows and given[0].shape[1:] == problem.x0[0].shape[1:]:
             for point, row in _alike(_tensors(given), own, len(given[0]), problem.rows).nonzero().tolist():
@@ -40,7 +50,7 @@ def heard(problem: Problem) -> tuple[Problem, dict[int, Any]]:
 
 
 def _alike(given: list[torch.Tensor], own: list[torch.Tensor], points: int, rows: int) -> torch.Tensor:
-    """(points, rows), true where a few elements of all that `f` was given for a point are those of a row."""
+    """Whether a point may be a row's baseline, (points, rows): a few elements of all that `f` was given are equal."""
     same = torch.ones(points, rows, dtype=torch.bool, device=given[0].device)
     for a, b in zip(given, own, strict=False):
         if a.ndim and b.ndim and (len(a), len(b), a.shape[1:]) == (points, rows, b.shape[1:]):
@@ -49,27 +59,28 @@ def _alike(given: list[torch.Tensor], own: list[torch.Tensor], points: int, rows
     return same
 
 
-def _equal(given: Any, point: int, own: Any, row: int) -> bool:
+def _equal(given: Outputs, point: int, own: Outputs, row: int) -> bool:
     """Whether what `f` was given for a point is what it gets for a row."""
     pairs = zip(_tensors(given), _tensors(own), strict=False)
     return all(torch.equal(a[point], b[row]) for a, b in pairs if a.ndim and b.ndim)
 
 
-def _tensors(tree: Any) -> list[torch.Tensor]:
+def _tensors(tree: Outputs) -> list[torch.Tensor]:
+    """Every tensor of a nest, in order."""
     found: list[torch.Tensor] = []
     mapped(lambda t: found.append(t) or t, tree)
     return found
 
 
 def as_probable(
-    model: Model,
+    model: NamesGoals,
     batch: Sequence[Encoding],
-    target: Any,
+    target: Target,
     output: str,
     goals: Sequence[Goal],
     problem: Problem,
     answers: Sequence[Attribution],
-    kept: Mapping[int, Any],
+    kept: Mapping[int, Outputs],
 ) -> list[list[bool]]:
     """For each goal and row, whether the class that the model predicts is as probable at the baseline as at the input.
 
@@ -97,7 +108,7 @@ def as_probable(
     return found
 
 
-def _is_shown(goal: Goal, i: int, target: Any) -> bool:
+def _is_shown(goal: Goal, i: int, target: Target) -> bool:
     """Whether a row's goal is a class that the model predicts, with a probability."""
     aim, (prediction, probability) = goal.targets[i], goal.predictions[i]
     return (

@@ -1,35 +1,37 @@
-"""What an input is compared with: the same positions, their special tokens kept, everything else made uninformative."""
+"""Baselines: what an input is compared with.
+
+A baseline has the input's positions and its special tokens; everything else in it is made uninformative.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UnknownBaseline
 from .text.filler import Filler, token_id
+from .text.tokenizer import Tokenizer, special_id
 
-if TYPE_CHECKING:
-    from .tasks import Task
-
+Spec = str | Filler | Tensor
+"""A baseline: one that the user gave (`types.Baseline`), or the filler that its name stands for."""
 Embed = Callable[[Tensor], Tensor]
 
 
-def name_of(spec: Any) -> str:
+def name_of(spec: Spec) -> str:
     """A baseline's name in an Explanation."""
     return str(spec) if isinstance(spec, (str, Filler)) else f"tensor {tuple(spec.shape)}"
 
 
-def meant(spec: Any, tokenizer: Any, filler: Callable[[], Filler | None], decodes: bool) -> Any:
+def meant(spec: Spec, tokenizer: Tokenizer, filler: Callable[[], Filler | None], decodes: bool) -> Spec:
     """What a baseline's name means with this tokenizer: `spec` itself, or what is named in its place.
 
     "filler", or the name that an Explanation has for it: the tokenizer's filler. "mask" where the tokenizer has no mask
     token: for a decoder its filler; for another model its unknown token, its padding token, the token that ends a text,
     or zero. Padding comes second, because its embedding is often 0, where a norm divides by almost nothing.
     """
-    missing = isinstance(spec, str) and spec == "mask" and getattr(tokenizer, "mask_token_id", None) is None
+    missing = isinstance(spec, str) and spec == "mask" and special_id(tokenizer, "mask") is None
     if isinstance(spec, str) and (spec.startswith("filler") or (missing and decodes)):
         found = filler()
         if found is not None and spec in ("mask", "filler", str(found)):
@@ -45,20 +47,22 @@ def meant(spec: Any, tokenizer: Any, filler: Callable[[], Filler | None], decode
     return next((token for name in names if (token := getattr(tokenizer, name, None))), "zero")
 
 
-def deletes(spec: Any, task: Task) -> bool:
-    """Whether the baseline is "delete". Raises UnknownBaseline where what the task reads belongs to positions, which
-    would move."""
+def deletes(spec: Spec, task: str, able: bool) -> bool:
+    """Whether the baseline is "delete". task: the task's name. able: whether its tokens can be deleted.
+
+    Raises UnknownBaseline where they cannot, because what the task reads belongs to positions, which would move.
+    """
     if not isinstance(spec, str) or spec != "delete":
         return False
-    if task.without is None:
+    if not able:
         raise UnknownBaseline(
-            f"Found baseline='delete' for the task {task.name!r}, whose outputs belong to positions that would move; "
+            f"Found baseline='delete' for the task {task!r}, whose outputs belong to positions that would move; "
             "expected a baseline that keeps them: 'mask', 'pad', 'zero', 'mean', a token or a text."
         )
     return True
 
 
-def ids_of(spec: Any, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor | None:
+def ids_of(spec: Spec, ids: Tensor, kept: Tensor, tokenizer: Tokenizer) -> Tensor | None:
     """The baseline's token ids (rows, tokens); None for a baseline that has none: zero, mean, or embeddings.
 
     spec: see `types.Baseline`. ids (rows, tokens). kept (rows, tokens): special tokens and padding, which stay.
@@ -75,7 +79,7 @@ def ids_of(spec: Any, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor | Non
             "a list."
         )
     if spec in ("mask", "pad"):
-        token = getattr(tokenizer, f"{spec}_token_id", None)
+        token = special_id(tokenizer, spec)
         if token is None:
             raise UnknownBaseline(
                 f"This tokenizer has no {spec} token, so baseline={spec!r} means nothing here. Use "
@@ -87,7 +91,7 @@ def ids_of(spec: Any, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor | Non
 
 
 def embedded(
-    spec: Any, ids: Tensor, x: Tensor, kept: Tensor, tokenizer: Any, embed: Embed, mean: Callable[[], Tensor]
+    spec: Spec, ids: Tensor, x: Tensor, kept: Tensor, tokenizer: Tokenizer, embed: Embed, mean: Callable[[], Tensor]
 ) -> Tensor:
     """The baseline's embeddings (rows, tokens, hidden).
 
@@ -114,12 +118,15 @@ def mean_of(module: nn.Module, width: int | None = None) -> Tensor:
     return weight.detach().mean(0)
 
 
-def _available(tokenizer: Any) -> str:
-    names = [n for n in ("mask", "pad") if getattr(tokenizer, f"{n}_token_id", None) is not None]
+def _available(tokenizer: Tokenizer) -> str:
+    """The names of the baselines that a tokenizer has, for a message."""
+    names = [n for n in ("mask", "pad") if special_id(tokenizer, n) is not None]
     return ", ".join(f"baseline={n!r}" for n in [*names, "zero", "mean"])
 
 
-def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor:
+def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Tokenizer) -> Tensor:
+    """The ids (rows, tokens) of a text in the place of the input's own. Raises UnknownBaseline where it has another
+    number of tokens."""
     own = (~kept).sum(1)
     words = tokenizer(spec, add_special_tokens=False)["input_ids"]
     other = next((i for i, n in enumerate(own.tolist()) if n != len(words)), None)
@@ -133,6 +140,7 @@ def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Any) -> Tensor:
 
 
 def _expanded(spec: Tensor, like: Tensor, tokens: torch.Size) -> Tensor:
+    """The user's tensor in the shape and type of another. Raises UnknownBaseline where it does not fit."""
     try:
         return spec.to(like).expand(like.shape)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""A checkpoint from a directory, the hub, or the package itself."""
+"""Loading: a Model from a checkpoint in a directory, on the hub, or in the package itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from ..errors import MissingExtra, ModelNotFound, UnsupportedModel
+from .devices import device_named
 from .model import Model
-from .runner import device_named
 from .tasks import TASKS, task_named, task_of
 
 
@@ -55,20 +55,20 @@ def load(
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with _quiet(), _explained(source):
         config = transformers.AutoConfig.from_pretrained(source, **common)
-        row = named or task_of(getattr(config, "architectures", None))
-        if row is None:
+        found = named or task_of(getattr(config, "architectures", None))
+        if found is None:
             raise UnsupportedModel(
                 f"{source!r} holds {', '.join(config.architectures or ['no named architecture'])}; "
                 f"the tasks known here are {', '.join(TASKS)}. Name the one its head was trained for: task='…'."
             )
-        model = getattr(transformers, row.auto).from_pretrained(
+        model = getattr(transformers, found.auto).from_pretrained(
             source, dtype=dtype or torch.float32, use_safetensors=True, **common
         )
-        tokenizer = getattr(transformers, row.reads.reader).from_pretrained(source, **common)
+        tokenizer = getattr(transformers, found.modality.reader).from_pretrained(source, **common)
     if name is None:
         model.config._name_or_path = "pellucid-sentiment (bundled)"
-    found = model if place is None else model.to(place)
-    return Model(found, tokenizer, row.name, autocast=autocast, compile=compile)
+    net = model if place is None else model.to(place)
+    return Model(net, tokenizer, found.name, autocast=autocast, compile=compile)
 
 
 def _is_path(source: str) -> bool:
@@ -78,7 +78,7 @@ def _is_path(source: str) -> bool:
 
 @contextmanager
 def _explained(source: str) -> Iterator[None]:
-    """transformers' many ways of not finding a model, as one error."""
+    """Raises ModelNotFound, or MissingExtra, for whatever transformers raises where it cannot load a checkpoint."""
     try:
         yield
     except ImportError as error:
@@ -98,7 +98,7 @@ def _explained(source: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bar of transformers' while weights load, and its own setting back afterwards."""
+    """Hides transformers' progress bar while weights load, and puts its setting back afterwards."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""The look-ups of a model that read the input, followed in the model's own pass.
+"""Look-ups: what a model reads from its tables of embeddings for an input, followed in the model's own pass.
 
 Most models look their ids up once, as they are, in one table; then the output of that table, a vector for each token,
 is the input of the Problem. A model may also read a table twice, have two tables (words and characters), or shift,
@@ -16,10 +16,9 @@ belongs to one place and to one token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +27,9 @@ from torch.nn.functional import pad
 from ..engine import hooks
 from ..errors import UnsupportedModel
 from ..problem import picked
-from ..randomness import rewound
-
-Run = Callable[[tuple[Mapping[str, Tensor], ...]], Any]
-"""The model on its own ids: `sequences -> outputs`."""
+from .lookup_calls import Calls, Run, by_row, call_layout, call_output, other_calls, shapes
+from .net import Outputs
+from .text.collating import Sequences, ids_of, replaced_ids
 
 _POSITIONS = 4096
 """Token positions that go through the model together while one token at a time is changed."""
@@ -81,8 +79,8 @@ def embedding_modules(net: nn.Module, named: Sequence[nn.Module]) -> tuple[nn.Mo
 def followed(
     run: Run,
     modules: tuple[nn.Module, ...],
-    sequences: tuple[dict[str, Tensor], ...],
-    others: Sequence[tuple[dict[str, Tensor], ...]],
+    sequences: Sequences,
+    others: Sequence[Sequences],
     changes: Tensor,
     blank: Callable[[nn.Module, Tensor], Tensor] | None,
     named: int = 0,
@@ -97,22 +95,22 @@ def followed(
     Raises UnsupportedModel where a look-up depends on the ids in a way that no single token accounts for, or the model
     makes other calls for other ids.
     """
-    read = _reader(run, modules, sequences, others[0], len(changes))
+    read = call_layout(run, modules, sequences, others[0], len(changes))
     base, ends = read(sequences, len(changes)), [read(other, len(changes)) for other in others]
     _check_alike(modules, base, ends, named)
-    depends = lambda j, at_x: at_x is not None and any(_differs(_of(end[j]), at_x).any() for end in ends)
+    depends = lambda j, at_x: at_x is not None and any(_differs(call_output(end[j]), at_x).any() for end in ends)
     numbers = [j for j, (_, at_x) in enumerate(base) if depends(j, at_x)]
     calls, first = [], 0
     for j in numbers:
-        calls.append(_Call(j, first, first + _of(base[j]).shape[1], read.turned[j]))
+        calls.append(_Call(j, first, first + call_output(base[j]).shape[1], read.turned[j]))
         first = calls[-1].last
     if not calls:
         none = changes.new_zeros(len(changes), 0, dtype=torch.long)
         empty = torch.zeros(len(changes), 0, 1)
         return Lookups(modules, (), empty, empty, none, none, none.bool(), True)
-    hidden = max(_of(base[c.number]).shape[-1] for c in calls)
+    hidden = max(call_output(base[c.number]).shape[-1] for c in calls)
     wide = lambda t: pad(t, (0, hidden - t.shape[-1]))
-    joined = lambda found: torch.cat([wide(_of(found[c.number])) for c in calls], 1)
+    joined = lambda found: torch.cat([wide(call_output(found[c.number])) for c in calls], 1)
     x, at = joined(base), lambda given, n: joined(read(given, n, calls[-1].number))
     edges = [_edges(at, sequences, other, changes, x) for other in others]
     if blank is None:
@@ -120,7 +118,7 @@ def followed(
         _check_accounted(x, x0, places)
         return _packed(modules, calls, x, x0, places, steps, read.together)
     places = torch.cat([found for found, _ in edges]).unique(dim=0)
-    x0 = torch.cat([wide(blank(modules[base[c.number][0]], _of(base[c.number]))) for c in calls], 1)
+    x0 = torch.cat([wide(blank(modules[base[c.number][0]], call_output(base[c.number]))) for c in calls], 1)
     _check_one_token(places)
     return _packed(modules, calls, x, x0, places, None, read.together)
 
@@ -136,16 +134,16 @@ def substituted(lookups: Lookups, values: Tensor, places: Tensor) -> Iterator[No
     by_number = {c.number: c for c in lookups.calls}
     number = -1
 
-    def after(_module: int, output: Any) -> Any:
+    def after(_module: int, output: Outputs) -> Outputs:
         nonlocal number
         number += 1
         call = by_number.get(number)
         if call is None:
             return None
         first, *others = output if isinstance(output, tuple) else (output,)
-        own = _by_row(first, rows, call.turned)
+        own = by_row(first, rows, call.turned)
         if own is None or own.shape[1] != call.last - call.first:
-            raise _other_calls(lookups.modules[_module])
+            raise other_calls(lookups.modules[_module])
         at = slice(call.first, call.last)
         new = torch.where(taken[:, at].unsqueeze(2), total[:, at, : own.shape[2]], own)
         new = new.transpose(0, 1) if call.turned else new.reshape(first.shape)
@@ -154,99 +152,27 @@ def substituted(lookups: Lookups, values: Tensor, places: Tensor) -> Iterator[No
     with hooks.read(lookups.modules, after):
         yield
     if lookups.calls and number < lookups.calls[-1].number:
-        raise _other_calls(lookups.modules[0])
+        raise other_calls(lookups.modules[0])
 
 
 # ------------------------------------------------------------------------------------------- what depends on what
 
 
-Outputs = list[tuple[int, Tensor | None]]
-"""Of each call of a watched module which of them it is, and its output (rows, places, hidden), or None where that has
-other rows than the batch."""
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """`(sequences, rows, until) -> outputs`: what the look-ups of a run return. until: the run ends after the call of
-    this number.
-
-    turned: for each call, whether its output has tokens first and rows second. together: whether several rows go
-    through the look-ups next to each other; not where a model packs its texts, the first tokens of all of them first.
-    """
-
-    run: Run
-    modules: tuple[nn.Module, ...]
-    turned: tuple[bool, ...]
-    together: bool = True
-
-    def __call__(self, sequences: tuple[dict[str, Tensor], ...], rows: int, until: int | None = None) -> Outputs:
-        if rows == 1 or self.together:
-            found = _returned(self.run, self.modules, sequences, until)
-            if len(found) > len(self.turned):
-                raise _other_calls(self.modules[0])
-            return [(i, _by_row(output, rows, t)) for (i, output), t in zip(found, self.turned, strict=False)]
-        row = torch.arange(rows, device=sequences[0]["input_ids"].device)
-        each = [self(picked(sequences, r, rows), 1, until) for r in row.split(1)]
-        if any(_shapes(one) != _shapes(each[0]) for one in each):
-            raise _other_calls(self.modules[0])
-        return [
-            (i, None if t is None else torch.cat([_of(one[j]) for one in each])) for j, (i, t) in enumerate(each[0])
-        ]
-
-
-def _reader(run: Run, modules: tuple[nn.Module, ...], sequences: Any, other: Any, rows: int) -> _Reader:
-    """How the look-ups lay out the rows of a batch: found by one row alone, another, and both together."""
-    first = torch.zeros(1, dtype=torch.long, device=sequences[0]["input_ids"].device)
-    one, two = picked(sequences, first, rows), picked(other, first, rows)
-    both = replaced_ids(picked(sequences, first.expand(2), rows), torch.cat([ids_of(one), ids_of(two)]))
-    alone = _returned(run, modules, one)
-    turned = tuple(isinstance(t, Tensor) and t.ndim == 3 and len(t) > 1 == t.shape[1] for _, t in alone)
-    read = _Reader(run, modules, turned)
-    found = read(both, 2), [(i, _by_row(t, 1, way)) for (i, t), way in zip(alone, turned, strict=True)], read(two, 1)
-    near = lambda a, b: a.shape == b.shape and torch.allclose(a, b, atol=1e-4)
-    same = lambda ab, a, b: ab is None or a is None or b is None or near(ab, torch.cat([a, b]))
-    alike = _shapes(found[1]) == _shapes(found[2]) and len(found[0]) == len(found[1])
-    together = alike and all(same(ab, a, b) for (_, ab), (_, a), (_, b) in zip(*found, strict=True))
-    return _Reader(run, modules, turned, together)
-
-
-def _shapes(outputs: Outputs) -> list[Any]:
-    return [(i, None if t is None else t.shape) for i, t in outputs]
-
-
-def _returned(
-    run: Run, modules: Sequence[nn.Module], sequences: Any, until: int | None = None
-) -> list[tuple[int, Any]]:
-    """Of each call of a watched module in a run which of them it is, and what it returned, the first of a tuple."""
-    with torch.no_grad(), rewound(sequences[0]["input_ids"].device):
-        found = hooks.outputs_of(modules, lambda: run(sequences), until)
-    return [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
-
-
-def _by_row(output: Any, rows: int, turned: bool) -> Tensor | None:
-    """A module's output as (rows, places, hidden): it may have tokens first (`turned`), or several sequences to a
-    row."""
-    if not isinstance(output, Tensor) or output.ndim < 2 or not output.is_floating_point():
-        return None
-    output = output.transpose(0, 1) if turned else output
-    return None if len(output) % rows else output.reshape(rows, -1, output.shape[-1])
-
-
 def _differs(a: Tensor, b: Tensor) -> Tensor:
-    """(rows, places) where two outputs (rows, places, hidden) differ by more than the rounding of another batch."""
+    """Where two outputs (rows, places, hidden) differ by more than the rounding of another batch, (rows, places)."""
     rounding = 64 * torch.finfo(b.dtype).eps * b.abs().amax(2)
     return (a - b).abs().amax(2) > rounding
 
 
 def _edges(
-    read: Callable[[Any, int], Tensor],
-    sequences: tuple[dict[str, Tensor], ...],
-    other: tuple[dict[str, Tensor], ...],
+    read: Callable[[Sequences, int], Tensor],
+    sequences: Sequences,
+    other: Sequences,
     changes: Tensor,
     x: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """(E, 3) the row, the token and the place of everything that one token changes alone, in this order; and by how
-    much (E, hidden). read: `(sequences, rows) -> what the look-ups return at all places`."""
+    """Which places change where one token is changed alone: (E, 3) the row, the token and the place; and by how much,
+    (E, hidden). read: `(sequences, rows) -> what the look-ups return at all places`."""
     ids, ids0 = ids_of(sequences), ids_of(other)
     pairs = (changes & (ids != ids0)).nonzero()
     found, steps = [], []
@@ -301,29 +227,11 @@ def _packed(
     )
 
 
-# --------------------------------------------------------------------------------------------------------- ids
-
-
-def ids_of(sequences: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """The ids (rows, tokens) of all sequences, next to each other."""
-    return torch.cat([s["input_ids"] for s in sequences], 1)
-
-
-def replaced_ids(sequences: tuple[dict[str, Tensor], ...], ids: Tensor) -> tuple[dict[str, Tensor], ...]:
-    """The same sequences with other ids (rows, tokens of all sequences)."""
-    parts = ids.split([s["input_ids"].shape[1] for s in sequences], 1)
-    return tuple({**s, "input_ids": part} for s, part in zip(sequences, parts, strict=True))
-
-
 # ------------------------------------------------------------------------------------------------------ refusals
 
 
-def _of(call: tuple[int, Tensor | None]) -> Tensor:
-    assert call[1] is not None
-    return call[1]
-
-
-def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any, named: int) -> None:
+def _check_alike(modules: Sequence[nn.Module], base: Calls, ends: Sequence[Calls], named: int) -> None:
+    """Raises UnsupportedModel where a named module was not called, or the model makes other calls for other ids."""
     silent = set(range(named)) - {i for i, _ in base}
     if silent or not base:
         raise UnsupportedModel(
@@ -331,8 +239,8 @@ def _check_alike(modules: Sequence[nn.Module], base: Any, ends: Any, named: int)
             "pass, so the input could not be followed. Name the module that embeds it: pellucid.Model(..., "
             "embeddings='path.to.module')."
         )
-    if any(_shapes(end) != _shapes(base) for end in ends):
-        raise _other_calls(modules[0])
+    if any(shapes(end) != shapes(base) for end in ends):
+        raise other_calls(modules[0])
 
 
 def _check_accounted(x: Tensor, x0: Tensor, edges: Tensor) -> None:
@@ -359,13 +267,6 @@ def _check_one_token(edges: Tensor) -> None:
         )
 
 
-def _other_calls(module: nn.Module) -> UnsupportedModel:
-    return UnsupportedModel(
-        f"The model calls {type(module).__name__} and its other embeddings in another way for other ids; expected the "
-        "same calls for the input and for the baseline. Use a method that runs the model on ids, such as "
-        "method='occlusion' or 'shapley', with a token as the baseline."
-    )
-
-
 def _names(modules: Sequence[nn.Module]) -> str:
+    """The classes of modules, for a message."""
     return ", ".join(sorted({type(m).__name__ for m in modules})) or "no module"

@@ -1,74 +1,137 @@
-"""Where a model runs, and in what precision."""
+"""A runner: it runs a network on inputs, in evaluation, with other embeddings where the caller gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, PellucidError, UnsupportedModel
-
-_HALF = {str(t).removeprefix("torch."): t for t in (torch.bfloat16, torch.float16)}
-
-
-def precision(spec: torch.dtype | str | None) -> torch.dtype | None:
-    """What `autocast` means. Raises InputError."""
-    found = spec if spec is None or isinstance(spec, torch.dtype) else _HALF.get(str(spec).removeprefix("torch."))
-    if spec is not None and found not in _HALF.values():
-        raise InputError(
-            f"Found autocast={spec!r}; expected {' or '.join(map(repr, _HALF))} (torch.{' or torch.'.join(_HALF)}), or "
-            "None. For another type of the weights themselves, use dtype."
-        )
-    return found
+from ..engine import hooks
+from ..errors import PellucidError, UnsupportedModel
+from ..problem import Found
+from .devices import autocast
+from .net import Outputs
+from .structure import Arguments, first_position, wrappers
+from .text.collating import Inputs
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Matrix products in `dtype` inside; nothing changes where it is None."""
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """Runs a network that belongs to the user, and leaves it as it was.
 
+    model: the user's module. embedding: its module whose output is explained. arguments: what its forward takes. task:
+    the task's name, for errors. named_embeddings: the modules that the user named to be explained, of which `embedding`
+    is the first. precision: what forward passes are autocast to; None for the weights' own. layers: the calls of those
+    layers that run compiled. pads_left: whether rows are padded on the left. findings: as `net.Net`. found: what is
+    found about the network while its Problems are solved.
+    """
 
-def available() -> list[str]:
-    """The devices of this machine."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return ["cpu", *(f"{found.type}:{i}" for i in range(torch.accelerator.device_count()) if found is not None)]
+    model: nn.Module
+    embedding: nn.Module
+    arguments: Arguments
+    task: str
+    named_embeddings: tuple[nn.Module, ...] = ()
+    precision: torch.dtype | None = None
+    layers: Mapping[nn.Module, Callable[..., Outputs]] = field(default_factory=dict)
+    pads_left: bool = False
+    findings: dict[Hashable, str] = field(default_factory=dict)
+    found: Found = field(default_factory=Found)
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
-def device_named(spec: str | torch.device) -> torch.device:
-    """A device of this machine. Raises InputError, naming those that there are."""
-    try:
-        device = torch.device(spec)
-    except (RuntimeError, TypeError):
-        device = None
-    names = available()
-    whole = device is not None and (str(device) in names or (device.index in (None, 0) and f"{device.type}:0" in names))
-    if device is None or not (whole or device.type == "cpu"):
-        raise InputError(f"Found device={str(spec)!r}, which this machine lacks; expected one of {', '.join(names)}.")
-    return device
+    @property
+    def coarsest(self) -> torch.dtype:
+        """The type with the fewest digits among those that a forward pass computes in."""
+        found = {p.dtype for p in self.model.parameters() if p.is_floating_point()} | {self.precision or torch.float64}
+        return max(found, key=lambda dtype: torch.finfo(dtype).eps)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the network is one of transformers' models."""
+        return any(hasattr(m, "base_model_prefix") for m in wrappers(self.model))
 
-def called(net: nn.Module, given: Mapping[str, Any], task: str) -> Any:
-    """`net(**given)`. Raises UnsupportedModel where it refuses them."""
-    try:
-        return net(**given)
-    except (AssertionError, ValueError, TypeError, LookupError, RuntimeError) as error:
-        dtype = next((p.dtype for p in net.parameters()), torch.float32)
-        if not _refuses(error, dtype):
-            raise
-        said = str(error).strip(" .") or type(error).__name__
-        tensors = ", ".join(name for name, value in given.items() if isinstance(value, Tensor))
-        other = "" if dtype == torch.float32 else f" Not every model runs in {dtype}: load it in torch.float32."
-        raise UnsupportedModel(
-            f"{type(net).__name__}.forward refused {tensors}: {said:.300}. Expected a model that takes what its "
-            f"tokenizer makes. For {task} give the checkpoint's own tokenizer and a model with that head; of an "
-            f"encoder and a decoder without a head the encoder, model.get_encoder().{other}"
-        ) from error
+    @property
+    def width(self) -> int:
+        """The hidden size, as far as the embedding module tells."""
+        config = getattr(self.model, "config", None)
+        return getattr(self.embedding, "embedding_dim", 0) or getattr(config, "hidden_size", 64)
+
+    def takes(self, name: str) -> bool:
+        """Whether the forward takes an argument of this name."""
+        return self.arguments.anything or name in self.arguments.named
+
+    def borrowed(self) -> AbstractContextManager[None]:
+        """Inside, the network is in evaluation mode, and what the user compiled runs as it is; afterwards all is as it
+        was."""
+        return hooks.borrowed(self.model, eager=not self.layers)
+
+    def forward(self, inputs: Inputs, x: Tensor | None = None, **more: object) -> Outputs:
+        """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what the embedding returns."""
+        precision = autocast(self.device, self.precision)
+        with precision, hooks.compiled(self.layers), hooks.padded(self.model, inputs) as given:
+            ids = given["input_ids"].flatten(0, -2) if "input_ids" in given else None
+            alone = {"use_cache": False} if "use_cache" in self.arguments.named else {}
+            with nullcontext() if x is None else hooks.replaced(self.embedding, x, ids):
+                return self.called({**given, **self._positions(inputs), **alone, **more})
+
+    def called(self, given: Mapping[str, object]) -> Outputs:
+        """`model(**given)`. Raises UnsupportedModel where the network refuses these arguments."""
+        net = self.model
+        try:
+            return net(**given)
+        except (AssertionError, ValueError, TypeError, LookupError, RuntimeError) as error:
+            dtype = next((p.dtype for p in net.parameters()), torch.float32)
+            if not _refuses(error, dtype):
+                raise
+            said = str(error).strip(" .") or type(error).__name__
+            tensors = ", ".join(name for name, value in given.items() if isinstance(value, Tensor))
+            other = "" if dtype == torch.float32 else f" Not every model runs in {dtype}: load it in torch.float32."
+            raise UnsupportedModel(
+                f"{type(net).__name__}.forward refused {tensors}: {said:.300}. Expected a model that takes what its "
+                f"tokenizer makes. For {self.task} give the checkpoint's own tokenizer and a model with that head; of "
+                f"an encoder and a decoder without a head the encoder, model.get_encoder().{other}"
+            ) from error
+
+    def embeddings_of(self, module: nn.Embedding, ids: Tensor) -> Tensor:
+        """What a table of embeddings returns for ids. Raises OtherIds where it has too few rows."""
+        try:
+            return module(ids)
+        except IndexError as error:
+            raise hooks.OtherIds(
+                f"{type(module).__name__} has {module.num_embeddings} rows, fewer than the ids it would embed; "
+                "expected the module that embeds them: pellucid.Model(..., embeddings='path.to.module')."
+            ) from error
+
+    def embedding_output(self, inputs: Inputs) -> Tensor:
+        """What the embedding module returns (rows, tokens, hidden) in the network's own pass on these inputs, which
+        goes no further. Raises OtherIds where it is not one vector for each token."""
+        rows = len(next(iter(inputs.values())))
+        found = hooks.as_tokens(hooks.output_of(self.embedding, lambda: self.called(inputs)))
+        tokens = inputs["input_ids"].shape[1] if "input_ids" in inputs else found.shape[-2]
+        if found.ndim != 3 or len(found) not in (1, rows) or found.shape[1] != tokens:
+            raise hooks.OtherIds(
+                f"The embedding module {type(self.embedding).__name__} returned {tuple(found.shape)}; expected one "
+                f"vector for each of {tokens} tokens, ({rows}, {tokens}, hidden). Name a module that keeps the tokens "
+                "apart: pellucid.Model(..., embeddings='path.to.module')."
+            )
+        return found
+
+    def _positions(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Positions for rows padded on the left, counted from where each begins, where the network can be told them."""
+        mask = inputs.get("attention_mask")
+        if mask is None or "position_ids" not in self.arguments.named or bool(mask[..., 0].all()):
+            return {}
+        return {"position_ids": (mask.long().cumsum(-1) - 1).clamp_min(0) + first_position(self.model)}
 
 
 def _refuses(error: Exception, dtype: torch.dtype) -> bool:
-    """Whether an error in the forward pass of a model of this dtype is about what it was given. A RuntimeError may be
+    """Whether an error in the forward pass of a network of this dtype is about what it was given. A RuntimeError may be
     about anything; where the weights are not float32, one that is of no special kind is most often about that."""
     other = type(error) is RuntimeError and dtype != torch.float32 and "allocate memory" not in str(error)
     return not isinstance(error, PellucidError) and (not isinstance(error, RuntimeError) or other)

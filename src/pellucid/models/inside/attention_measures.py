@@ -1,4 +1,4 @@
-"""How a model attends to one input: its attention, and what is made of it. No attribution to an output.
+"""Attention measures: how a model attends to one input, and what is made of it. None is an attribution to an output.
 
 A layer's attention is the first softmax over (rows, heads, queries, keys) in each of its calls: the text attending to
 itself.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,11 @@ from ...errors import UnsupportedModel
 from ...numerics.attention.parts import Attending, Attention
 from ...numerics.deeplift.recording.recorder import forward_pass
 from ...problem import Problem
+from ..net import Outputs
+from ..tasks import Goal
 
-if TYPE_CHECKING:
-    from ..tasks import Goal
+Fields: TypeAlias = dict[str, Any]
+"""Fields of an Explanation, by name."""
 
 MEASURES = {
     "attentions": "the attention probabilities (layers × heads × queries × keys)",
@@ -33,14 +35,17 @@ MEASURES = {
 
 @contextmanager
 def attending(layers: Sequence[nn.Module], tell: Callable[[Attention], None]) -> Iterator[None]:
-    """`tell` is called with the first attention in each call of a layer: what attends to the text itself."""
+    """Inside, `tell` is called with the first attention in each call of a layer, in which the text attends to itself.
+
+    Raises UnsupportedModel where a layer computes no attention that can be seen.
+    """
     inside = told = False
 
-    def enter(_layer: int, _args: Any) -> None:
+    def enter(_layer: int, _args: object) -> None:
         nonlocal inside, told
         inside, told = True, False
 
-    def leave(layer: int, _output: Any) -> None:
+    def leave(layer: int, _output: Outputs) -> None:
         nonlocal inside
         if not told:
             raise UnsupportedModel(
@@ -62,13 +67,13 @@ def attending(layers: Sequence[nn.Module], tell: Callable[[Attention], None]) ->
 
 def measured(
     layers: Sequence[nn.Module], problem: Problem, detail: frozenset[str], goal: Goal | None = None
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """For each row the fields of its Explanation that are measured at the input, for the row's own tokens.
 
     goal: what "attention_x_gradient" takes the gradient of.
     """
     own = cast(Tensor, problem.tokens)
-    found: list[dict[str, Any]] = [{} for _ in own]
+    found: list[Fields] = [{} for _ in own]
     asked = detail & MEASURES.keys()
     if not asked:
         return found
@@ -83,7 +88,7 @@ def measured(
     for i, mine in enumerate(own):
         where = mine.nonzero().squeeze(1)
         p = torch.stack([a.probabilities.detach()[i][:, where][..., where] for a in attentions])
-        measures: dict[str, Any] = {}
+        measures: dict[str, Tensor] = {}
         if "attentions" in asked:
             found[i]["attentions"] = p.double().cpu().numpy()
         if "norms" in asked:

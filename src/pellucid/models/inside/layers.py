@@ -1,11 +1,11 @@
-"""What is told of the inside of a model: what its layers, attention and parts of its embedding contributed."""
+"""The details of an Explanation: what the layers, the attention and the parts of the embedding contributed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,12 @@ from ...errors import InputError, UnsupportedModel
 from ...numerics.attention.parts import Attention
 from ...problem import Attribution, Problem, Seen
 from ...status import Status
-from .attention_measures import MEASURES, attending, measured
-
-if TYPE_CHECKING:
-    from ..model import Model
-    from ..problems import Batch
-    from ..tasks import Goal
+from ..batch import Batch
+from ..net import Outputs
+from ..structure import layer_stack, module_named
+from ..tasks import Goal
+from ..text.collating import Padded
+from .attention_measures import MEASURES, Fields, attending, measured
 
 CONTRIBUTIONS = {
     "layers": "what each token contributed at the output of each layer: complete, layer by layer",
@@ -30,43 +30,37 @@ CONTRIBUTIONS = {
 }
 
 
-def checked(detail: str | Sequence[str]) -> frozenset[str]:
-    """The details asked for. Raises InputError."""
+def named_details(detail: str | Sequence[str]) -> frozenset[str]:
+    """The details that a user named. Raises InputError for a name that is none.
+
+    Examples:
+        >>> named_details("layers")
+        frozenset({'layers'})
+    """
     asked = frozenset([detail] if isinstance(detail, str) else detail)
     if unknown := asked - CONTRIBUTIONS.keys() - MEASURES.keys():
         raise InputError(f"Found detail={sorted(unknown)}; expected any of {', '.join([*CONTRIBUTIONS, *MEASURES])}.")
     return asked
 
 
-def stack(model: Model, names: Sequence[str] | None = None) -> list[nn.Module]:
-    """The layers of a model: the modules of these names, or the outermost list of modules, on the side that reads the
-    input, that is as long as the configuration says; else the longest. Of several the last: what a layer is made of may
-    stand in lists of its own (XLM), in the order in which it runs. Raises UnsupportedModel, InputError."""
-    if names is not None:
-        return [module_named(model.model, name) for name in names]
-    reader = model.reader
-    lists = [(n, m) for n, m in reader.named_modules() if isinstance(m, nn.ModuleList) and len(m)]
-    outer = [m for n, m in lists if not any(n.startswith(f"{other}.") for other, _ in lists if other != n)]
-    if not outer:
-        raise UnsupportedModel(
-            f"{type(model.model).__name__} has no list of layers (an nn.ModuleList); name the modules that are: "
-            "at=['path.to.layer', …]."
-        )
-    told = getattr(getattr(reader, "config", None), "num_hidden_layers", None)
-    layers = max(reversed(outer), key=lambda m: (len(m) == told, len(m)))
-    return [layer for item in layers for layer in (item if isinstance(item, nn.ModuleList) else [item])]
+class Explained(Protocol):
+    """A model whose inside is looked at: a Model, or its pipeline.
+
+    model: the network. embedding: its module whose output is explained. alone: what the task reads from the network on
+    its own ids.
+    """
+
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def embedding(self) -> nn.Module: ...
+    def alone(self, *sequences: Padded) -> Outputs: ...
 
 
-def module_named(net: nn.Module, name: str) -> nn.Module:
-    """Raises InputError where there is none of that name."""
-    try:
-        return net.get_submodule(name)
-    except AttributeError as error:
-        near = [n for n, _ in net.named_modules() if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1] and n]
-        raise InputError(
-            f"Found at={name!r}; the model has no module of that name. Expected one of model.model.named_modules()"
-            + (f", such as {', '.join(map(repr, near[:3]))}." if near else ".")
-        ) from error
+def stack(model: Explained, names: Sequence[str] | None = None) -> list[nn.Module]:
+    """The layers of a model, as `structure.layer_stack` finds them; or the modules of these names. Raises
+    UnsupportedModel, InputError."""
+    return layer_stack(model.model) if names is None else [module_named(model.model, name) for name in names]
 
 
 @contextmanager
@@ -79,7 +73,7 @@ def watching(
     seen: list[Seen] = []
     called: set[nn.Module] = set()
 
-    def note(layer: int, output: Any) -> None:
+    def note(layer: int, output: Outputs) -> None:
         called.add(layers[layer])
         if not layer_outputs:
             return
@@ -113,8 +107,8 @@ def watching(
 
 
 def fields(
-    model: Model, problem: Problem, detail: frozenset[str], answers: Sequence[Attribution], goals: Sequence[Goal]
-) -> list[list[dict[str, Any]]]:
+    model: Explained, problem: Problem, detail: frozenset[str], answers: Sequence[Attribution], goals: Sequence[Goal]
+) -> list[list[Fields]]:
     """For each answer and each of its rows the fields of the Explanation that `detail` asks for."""
     own = cast(Tensor, problem.tokens)
     per_goal = "attention_x_gradient" in detail
@@ -130,9 +124,9 @@ def fields(
     return found
 
 
-def in_parts(model: Model, problem: Problem, answer: Attribution) -> list[dict[str, Any]]:
-    """For each row of an answer whose inputs are the parts of the embedding: their scores by name (tokens,), and what
-    they add up to."""
+def in_parts(model: Explained, problem: Problem, answer: Attribution) -> list[Fields]:
+    """For each row of an answer whose inputs are the parts of the embedding: the scores of each part by its name
+    (tokens,), and the outputs whose difference they add up to."""
     names = part_names(model, list(other_embeddings(model, problem)))
     found = []
     for row, mine in enumerate(cast(Tensor, problem.mask)):
@@ -153,8 +147,8 @@ def in_parts(model: Model, problem: Problem, answer: Attribution) -> list[dict[s
     return found
 
 
-def _check_whole(model: Model, answer: Attribution) -> None:
-    """Raises UnsupportedModel where the scores add up, and what passed through one of the layers does not."""
+def _check_whole(model: Explained, answer: Attribution) -> None:
+    """Raises UnsupportedModel where the contributions of a layer add up to another sum than the scores do."""
     layers = [c.double().flatten(1) for kind, c in answer.inside if kind == "layer"]
     if not layers or answer.status not in (Status.EXACT, Status.ROUNDED):
         return
@@ -173,10 +167,10 @@ def _check_whole(model: Model, answer: Attribution) -> None:
         )
 
 
-def _told(answer: Attribution, row: int, mine: Tensor) -> dict[str, Any]:
-    """What an answer tells of the inside, for a row's own tokens."""
+def _told(answer: Attribution, row: int, mine: Tensor) -> Fields:
+    """The contributions of layers and attention probabilities in an answer, for the tokens `mine` of a row."""
     where = mine.nonzero().squeeze(1)
-    found: dict[str, Any] = {}
+    found: Fields = {}
     layers = [c[row][where] for kind, c in answer.inside if kind in ("layer", "module")]
     heads = [c[row][:, where][..., where] for kind, c in answer.inside if kind == "attention"]
     if layers:
@@ -187,7 +181,7 @@ def _told(answer: Attribution, row: int, mine: Tensor) -> dict[str, Any]:
 
 
 def deepened(
-    model: Model, problem: Problem, batch: Batch, detail: frozenset[str], at: str | Sequence[str] | None
+    model: Explained, problem: Problem, batch: Batch, detail: frozenset[str], at: str | Sequence[str] | None
 ) -> Problem:
     """The same Problem, with its inputs and what it watches as `detail` and `at` ask.
 
@@ -213,7 +207,8 @@ def deepened(
     return problem
 
 
-def _at_module(model: Model, problem: Problem, batch: Batch, module: nn.Module, name: str) -> Problem:
+def _at_module(model: Explained, problem: Problem, batch: Batch, module: nn.Module, name: str) -> Problem:
+    """The same Problem with the output of a module as its input, and the rest of the network as `f`."""
     with torch.no_grad():
         h, h0 = (hooks.output_of(module, lambda x=x: problem.outputs(x)) for x in (problem.x, problem.x0))
     if h.shape[:2] != batch.own.shape:
@@ -222,33 +217,38 @@ def _at_module(model: Model, problem: Problem, batch: Batch, module: nn.Module, 
             "(hidden,), an activation for each token."
         )
 
-    def f(h: Tensor, *sequences: Any) -> Any:
+    def f(h: Tensor, *sequences: Padded) -> Outputs:
         with hooks.replaced(module, h):
             return model.alone(*sequences)
 
-    tokens = {
-        "args": batch.sequences,
-        "mask": batch.own,
-        "groups": (batch.groups,),
-        "token_of": None,
-        "own_tokens": None,
-    }
-    return replace(problem, f=f, x=(h,), x0=(h0,), without=None, resumed=None, **tokens)
+    return replace(
+        problem,
+        f=f,
+        x=(h,),
+        x0=(h0,),
+        args=batch.sequences,
+        mask=batch.own,
+        groups=(batch.groups,),
+        without=None,
+        resumed=None,
+        token_of=None,
+        own_tokens=None,
+    )
 
 
-def _in_parts(model: Model, problem: Problem) -> Problem:
-    """Word, token type and position embeddings as inputs of their own. Those of the baseline's types and positions are
-    those of the row's first token."""
+def _in_parts(model: Explained, problem: Problem) -> Problem:
+    """The same Problem with word, token type and position embeddings as inputs of their own. The baseline's token types
+    and positions are those of the row's first token."""
     x, (rows, tokens) = problem.x[0], problem.x[0].shape[:2]
     others = other_embeddings(model, problem)
     first = cast(Tensor, problem.mask).long().argmax(1)
     values = [v.expand(rows, -1, -1) for v in others.values()]
     at_first = [v[torch.arange(rows, device=v.device), first].unsqueeze(1).expand(-1, tokens, -1) for v in values]
 
-    def f(word: Tensor, *rest: Any) -> Any:
-        with ExitStack() as sites_:
+    def f(word: Tensor, *rest: Outputs) -> Outputs:
+        with ExitStack() as replacing:
             for module, value in zip(others, rest, strict=False):
-                sites_.enter_context(hooks.replaced(module, value))
+                replacing.enter_context(hooks.replaced(module, value))
             return problem.f(word, *rest[len(others) :])
 
     return replace(
@@ -260,7 +260,7 @@ def _in_parts(model: Model, problem: Problem) -> Problem:
     )
 
 
-def other_embeddings(model: Model, problem: Problem) -> dict[nn.Module, Tensor]:
+def other_embeddings(model: Explained, problem: Problem) -> dict[nn.Module, Tensor]:
     """The modules besides the word embedding that embed the same tokens, and what they return (1 or rows, tokens,
     hidden)."""
     tokens, hidden = problem.x[0].shape[1:]
@@ -276,8 +276,8 @@ def other_embeddings(model: Model, problem: Problem) -> dict[nn.Module, Tensor]:
     return found
 
 
-def part_names(model: Model, modules: Sequence[nn.Module]) -> list[str]:
-    """ "word", then "position", "token type" or the module's own name."""
+def part_names(model: Explained, modules: Sequence[nn.Module]) -> list[str]:
+    """The name of each part of the embedding: "word", and for each module "position", "token type" or its own name."""
     names = {m: n.rsplit(".", 1)[-1] for n, m in model.model.named_modules()}
     known = {"position": ("position", "pos", "wpe"), "token type": ("token_type", "segment")}
     named = lambda n: next((k for k, parts in known.items() if any(p in n for p in parts)), n)

@@ -1,4 +1,4 @@
-"""The TASKS table: a task is a row here, and a file beside this one."""
+"""The table TASKS: a task is an entry here, and a file beside this one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .image_classification import IMAGE_CLASSIFICATION
 from .multiple_choice import MULTIPLE_CHOICE
 from .question_answering import QUESTION_ANSWERING
 from .sentence_similarity import SENTENCE_SIMILARITY, embeds
-from .task import Asked, Goal, Inputs, Task
+from .task import Asked, Goal, Preparation, Task
 from .text2text_generation import TEXT2TEXT_GENERATION
 from .text_classification import TEXT_CLASSIFICATION
 from .text_generation import TEXT_GENERATION
 from .token_classification import TOKEN_CLASSIFICATION
 from .zero_shot_classification import ZERO_SHOT
 
-__all__ = ["TASKS", "Asked", "Goal", "Inputs", "Task", "task_named", "task_of"]
+__all__ = ["TASKS", "Asked", "Goal", "Preparation", "Task", "task_named", "task_of"]
 
 TASKS: dict[str, Task] = {
     task.name: task

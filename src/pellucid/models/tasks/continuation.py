@@ -1,54 +1,47 @@
-"""What is asked of a continuation: its tokens, its spans, the whole of it, or tokens that could have stood there.
+"""A continuation inside its sequence: which tokens are its own, and where the logits of each are read.
 
-A model of language gives each token t of a continuation a logit z, and with the tokens before it the probability
-
-    p(t | before) = softmax(z)ₜ,    log p(continuation) = Σₜ log p(t | before)
+Every token of a continuation has its logits one column before its own, at the token that it follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...errors import InputError, UnknownTarget
-from ...explanation import Target, Token
+from ...explanation import Token
 from ...token_text import shown
-from ..text.decoding import written_as
+from ..text.collating import Inputs, Padded
 from ..text.encoding import Encoding
-from ..text.filler import token_id
-from .task import Asked, Goal, Inputs, checked
 
-PLACES = "continues"
-"""The name of the input that says for each token which of the continuation's it is: 0 padding, 1 none (it is context),
-k + 2 the k-th, from 0. It is read by the task's `run`, not by the model."""
-
-READ: dict[str, Callable[[Tensor], Tensor]] = {
-    "logit": lambda logits: logits,
-    "probability": lambda logits: logits.softmax(-1),
-    "log-probability": lambda logits: logits.log_softmax(-1),
-}
+PADDING, CONTEXT, FIRST = 0, 1, 2
+"""The role of each token (`Encoding.roles`): padding, the context of a continuation, and from FIRST on the tokens of
+the continuation: FIRST + k for its k-th token, from 0."""
 
 
-def read_from(places: Tensor) -> Tensor:
+def continuing_roles(context: int, tokens: int) -> list[int]:
+    """The roles of a sequence of so many tokens of context and then so many of a continuation."""
+    return [CONTEXT] * context + list(range(FIRST, FIRST + tokens))
+
+
+def read_from(roles: Tensor) -> Tensor:
     """The columns (rows, K) that each continuation token's logits stand in: one before its own.
 
-    places: (rows, tokens), the input PLACES. A row with fewer than K tokens repeats its last.
+    roles: (rows, tokens). A row with fewer than K tokens repeats its last.
     """
-    count = (places > 1).sum(1, keepdim=True)
-    columns = (places > 1).long().argsort(dim=1, descending=True, stable=True)
-    slots = torch.arange(int(count.max()), device=places.device).expand(len(places), -1)
+    count = (roles >= FIRST).sum(1, keepdim=True)
+    columns = (roles >= FIRST).long().argsort(dim=1, descending=True, stable=True)
+    slots = torch.arange(int(count.max()), device=roles.device).expand(len(roles), -1)
     return columns.gather(1, slots.minimum(count - 1)) - 1
 
 
-def columns_left(places: Tensor, keep: Tensor) -> Tensor:
-    """As `read_from`, once only the tokens `keep` (rows, tokens) are left, closed up: the last of them that stands
-    before a token's own place, whether that token is left or not; −1 where there is none."""
+def columns_left(roles: Tensor, keep: Tensor) -> Tensor:
+    """The columns (rows, K) that each continuation token's logits stand in once only the tokens `keep` (rows, tokens)
+    are left, closed up: that of the last token left before its own place, whether the token itself is left or not; −1
+    where there is none."""
     left = keep.long()
-    return (left.cumsum(1) - left).gather(1, read_from(places) + 1) - 1
+    return (left.cumsum(1) - left).gather(1, read_from(roles) + 1) - 1
 
 
 def at_columns(logits: Tensor, columns: Tensor) -> Tensor:
@@ -56,20 +49,44 @@ def at_columns(logits: Tensor, columns: Tensor) -> Tensor:
     return logits[torch.arange(len(columns), device=columns.device).unsqueeze(1), columns]
 
 
-def packed(inputs: Inputs, x: Tensor | None, keep: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-    """What `keep` (rows, tokens) leaves of each row, in order, padded on the right; PLACES is 0 in the padding."""
+def packed(
+    inputs: Inputs, roles: Tensor, x: Tensor | None, keep: Tensor
+) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """The inputs, the roles and x of the tokens that `keep` (rows, tokens) leaves of each row, in order, padded on the
+    right; roles and attention mask are 0 in the padding."""
     order = keep.long().argsort(dim=1, descending=True, stable=True)[:, : int(keep.sum(1).max())]
     own = keep.gather(1, order)
-    given = {
-        name: value.gather(1, order) * (own if name in (PLACES, "attention_mask") else 1)
-        for name, value in inputs.items()
-    }
-    return given, None if x is None else at_columns(x, order)
+    given = {name: value.gather(1, order) * (own if name == "attention_mask" else 1) for name, value in inputs.items()}
+    return given, roles.gather(1, order) * own, None if x is None else at_columns(x, order)
+
+
+def roles_of(sequence: Padded) -> Tensor:
+    """The roles (rows, tokens) of a sequence whose task gives every token one."""
+    assert sequence.roles is not None
+    return sequence.roles
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a continuation stands. first: the number of its first token. count: how many tokens it has. segment: which
+    of the texts it is."""
+
+    first: int
+    count: int
+    segment: int
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """The continuation of an input, and the one that it is compared with, if any."""
+
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """One row's continuation. tokens; first: the index of its first token in the Explanation; text: its own."""
+    """The continuation of one row. tokens: its own. first: the index of its first token in the Explanation. text: its
+    own."""
 
     tokens: tuple[Token, ...]
     first: int
@@ -89,216 +106,11 @@ class Continuation:
 
 def continuation(encoding: Encoding, which: int = 0) -> Continuation:
     """The continuation of a row, or the one it is compared with (which = 1)."""
-    first, count, segment = encoding.asked["continuations"][which]
-    return Continuation(encoding.tokens[first : first + count], first, encoding.text[segment])
+    part = part_of(encoding, which)
+    return Continuation(encoding.tokens[part.first : part.first + part.count], part.first, encoding.text[part.segment])
 
 
-def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
-    """Target None: each token of the continuation. A token's text or index: that one. "total", or {"span": (a, b)} of
-    the continuation's characters: the sum of their tokens' log-probabilities. {"token": "a - b", "position": k}, or
-    "a - b" for k = 0: a candidate, or a contrast of two, for the place of the k-th token. "runner-up", or
-    {"runner-up": k}: each token, or the k-th, in contrast to the one that the model holds most probable beside it.
-
-    outputs: for each continuation of a row the logits (rows, K, vocabulary) that its tokens are read from. A target's
-    `position` is that of the token which is explained; a token later than it has no part in it.
-    """
-    logits = [checked(o) for o in outputs]
-    if asked.output not in READ:
-        raise InputError(f"Found output={asked.output!r}; expected one of {', '.join(map(repr, READ))}.")
-    rows = [continuation(e) for e in asked.encodings]
-    if len(logits) > 1:
-        return [_versus(asked, rows)]
-    spec = asked.target
-    if spec is None:
-        return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows])
-    if spec == "total":
-        return [_sum(asked, rows, [list(range(len(c.tokens))) for c in rows], [c.text for c in rows])]
-    if spec == "runner-up":
-        return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows], contrast=True)
-    if isinstance(spec, int) and not isinstance(spec, bool):
-        return _tokens(asked, logits[0], [_index(spec, c) for c in rows])
-    if isinstance(spec, Mapping) and set(spec) == {"runner-up"} and type(spec["runner-up"]) is int:
-        return _tokens(asked, logits[0], [_index(spec["runner-up"], c) for c in rows], contrast=True)
-    if isinstance(spec, Mapping) and set(spec) == {"span"}:
-        return [_span(asked, rows, spec["span"])]
-    if isinstance(spec, Mapping) and "token" in spec and set(spec) <= {"token", "position"}:
-        return _candidates(asked, logits[0], spec["token"], spec.get("position", 0))
-    if isinstance(spec, str) and spec:
-        same = [[k for k, t in enumerate(c.tokens) if spec in (t.text, c.name(k), c.name(k).strip())] for c in rows]
-        if any(same):
-            return _tokens(asked, logits[0], same)
-        if " - " in spec:
-            return _candidates(asked, logits[0], spec, 0)
-    raise _unknown(spec, rows)
-
-
-def _unknown(spec: Any, rows: Sequence[Continuation]) -> UnknownTarget:
-    names = ", ".join(repr(rows[0].name(k)) for k in range(min(len(rows[0].tokens), 8)))
-    return UnknownTarget(
-        f"Found target={spec!r:.80}; expected a token of the continuation ({names}), its index from 0 to "
-        f"{len(rows[0].tokens) - 1}, 'total', 'runner-up', {{'runner-up': 0}}, {{'span': (start, end)}} in its "
-        "characters, or {'token': 'a - b', 'position': 0} for tokens that could stand there."
-    )
-
-
-def _index(spec: int, row: Continuation) -> list[int]:
-    n = len(row.tokens)
-    return [spec % n] if -n <= spec < n else []
-
-
-def _tokens(asked: Asked, logits: Tensor, chosen: list[list[int]], contrast: bool = False) -> list[Goal]:
-    """A goal for the first of each row's chosen tokens, one for the second, and so on; in contrast to its runner-up."""
-    rows = [continuation(e) for e in asked.encodings]
-    if not any(chosen):
-        raise _unknown(asked.target, rows)
-    goals = []
-    for j in range(max(map(len, chosen))):
-        slots = [of_row[j] if j < len(of_row) else None for of_row in chosen]
-        ids = [c.tokens[k or 0].id for c, k in zip(rows, slots, strict=True)]
-        rivals = _runners_up(logits, slots, ids) if contrast else None
-        names: list[Target | None] = []
-        for i, (c, k) in enumerate(zip(rows, slots, strict=True)):
-            if k is None:
-                names.append(None)
-            elif rivals is None:
-                names.append(Target(c.name(k), ids[i], c.first + k))
-            else:
-                name = f"{c.name(k).strip()} - {_word(rivals[i], asked.tokenizer)}"
-                names.append(Target(name, (ids[i], rivals[i]), c.first + k))
-        goals.append(_read(asked, logits, slots, ids, rivals, names))
-    return goals
-
-
-def _runners_up(logits: Tensor, slots: Sequence[int | None], ids: Sequence[int]) -> list[int]:
-    """The id that is most probable at each row's place, its own (ids) left out."""
-    rows = torch.arange(len(slots), device=logits.device)
-    found = logits.detach()[rows, torch.tensor([k or 0 for k in slots], device=logits.device)].clone()
-    found[rows, torch.tensor(ids, device=logits.device)] = -torch.inf
-    return found.argmax(-1).tolist()
-
-
-def _candidates(asked: Asked, logits: Tensor, spec: Any, position: Any) -> list[Goal]:
-    rows = [continuation(e) for e in asked.encodings]
-    plus, minus = _candidate_ids(spec, asked.tokenizer)
-    if not isinstance(position, int) or not any(_index(position, c) for c in rows):
-        raise UnknownTarget(
-            f"Found position {position!r} for {spec!r}; expected that of a token in the continuation, from 0 to "
-            f"{max(len(c.tokens) for c in rows) - 1}."
-        )
-    slots = [next(iter(_index(position, c)), None) for c in rows]
-    index = plus if minus is None else (plus, minus)
-    name = " - ".join(_word(i, asked.tokenizer) for i in (plus, minus) if i is not None)
-    names = [None if k is None else Target(name, index, c.first + k) for c, k in zip(rows, slots, strict=True)]
-    n = len(rows)
-    return [_read(asked, logits, slots, [plus] * n, None if minus is None else [minus] * n, names)]
-
-
-def _candidate_ids(spec: Any, tokenizer: Any) -> tuple[int, int | None]:
-    """A token, or the two of a contrast. A word is looked for as it stands in running text: after a space, if so."""
-    if isinstance(spec, int) and not isinstance(spec, bool) and 0 <= spec < len(tokenizer):
-        return spec, None
-    if isinstance(spec, str) and spec:
-        find = lambda text: next(
-            (i for form in (f" {text}", text) if (i := token_id(form, tokenizer)) is not None), None
-        )
-        if (one := find(spec)) is not None:
-            return one, None
-        parts = spec.split(" - ")
-        for cut in range(1, len(parts)):
-            a, b = find(" - ".join(parts[:cut])), find(" - ".join(parts[cut:]))
-            if a is not None and b is not None:
-                return a, b
-    raise UnknownTarget(
-        f"Found the candidate {spec!r:.60}; expected one token of the vocabulary, its id, or a contrast of two, "
-        "'a - b'. A word of several tokens has no logit of its own: give it as a continuation."
-    )
-
-
-def _read(
-    asked: Asked,
-    logits: Tensor,
-    slots: Sequence[int | None],
-    plus: Sequence[int],
-    minus: Sequence[int] | None,
-    names: Sequence[Target | None],
-) -> Goal:
-    """The number of one token, or of a contrast, at one place of each row."""
-    table = lambda values: torch.tensor(values, device=logits.device)
-    at, a = table([k or 0 for k in slots]), table(plus)
-    b = None if minus is None else table(minus)
-    read = READ[asked.output]
-
-    def select(outputs: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-        n, most, _ = outputs[0].shape
-        value = read(outputs[0][torch.arange(n, device=rows.device), at[rows].clamp(max=most - 1)])
-        found = value.gather(1, a[rows].unsqueeze(1)).squeeze(1)
-        return found if b is None else found - value.gather(1, b[rows].unsqueeze(1)).squeeze(1)
-
-    every = torch.arange(len(at), device=logits.device)
-    best = logits.detach()[every, at.clamp(max=logits.shape[1] - 1)].float().softmax(-1).max(-1)
-    said = [(_word(i, asked.tokenizer), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    return Goal(select, names, said)
-
-
-def _word(i: int, tokenizer: Any) -> str:
-    text = tokenizer.decode([i]).strip()
-    return text if text and "\ufffd" not in text else shown(written_as(tokenizer, i))
-
-
-def _span(asked: Asked, rows: Sequence[Continuation], span: Any) -> Goal:
-    if not (isinstance(span, (tuple, list)) and len(span) == 2 and all(isinstance(i, int) for i in span)):
-        raise UnknownTarget(f"Found the span {span!r:.60}; expected (start, end) in the continuation's characters.")
-    chosen = [c.overlapping(*span) for c in rows]
-    if not any(chosen):
-        raise UnknownTarget(
-            f"Found the span {tuple(span)}, which no token is in; expected characters of {rows[0].text!r:.60}, from 0 "
-            f"to {len(rows[0].text)}."
-        )
-    return _sum(asked, rows, chosen, [c.text[slice(*span)] for c in rows])
-
-
-def _sum(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]], texts: Sequence[str]) -> Goal:
-    """The sum of the chosen tokens' log-probabilities; their product for output="probability"."""
-    total = _total(asked, rows, chosen)
-    names = [
-        Target(text, tuple(c.tokens[k].id for k in of_row), c.first + of_row[0]) if of_row else None
-        for c, of_row, text in zip(rows, chosen, texts, strict=True)
-    ]
-    select = lambda outputs, which: total(outputs[0], which)
-    if asked.output == "probability":
-        select = lambda outputs, which: total(outputs[0], which).exp()
-    return Goal(select, names, [(None, None)] * len(rows))
-
-
-def _versus(asked: Asked, rows: Sequence[Continuation]) -> Goal:
-    """log p of a row's continuation less that of the one it is compared with."""
-    if asked.target not in (None, "total"):
-        raise UnknownTarget(
-            f"Found target={asked.target!r:.60} for an input with 'versus'; expected None: the total log-probability "
-            "of the continuation less that of the other."
-        )
-    if asked.output == "probability":
-        raise InputError(
-            "Found output='probability' for an input with 'versus'; expected 'logit' or 'log-probability'."
-        )
-    others = [continuation(e, 1) for e in asked.encodings]
-    a, b = (_total(asked, c, [list(range(len(r.tokens))) for r in c]) for c in (rows, others))
-    names = [Target(f"{p.text.strip()} - {q.text.strip()}") for p, q in zip(rows, others, strict=True)]
-    return Goal(lambda out, which: a(out[0], which) - b(out[1], which), names, [(None, None)] * len(rows))
-
-
-def _total(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]]) -> Callable[[Tensor, Tensor], Tensor]:
-    """`(logits, rows) -> Σ log p` (rows,) of each row's chosen tokens."""
-    most = 1 + max(k for of_row in chosen for k in of_row)
-    ids, weight = torch.zeros(len(rows), most, dtype=torch.long), torch.zeros(len(rows), most)
-    for i, (c, of_row) in enumerate(zip(rows, chosen, strict=True)):
-        ids[i, of_row] = torch.tensor([c.tokens[k].id for k in of_row], dtype=torch.long)
-        weight[i, of_row] = 1.0
-
-    def total(logits: Tensor, which: Tensor) -> Tensor:
-        k = min(most, logits.shape[1])
-        token = ids.to(which.device)[which][:, :k].unsqueeze(2)
-        each = logits[:, :k].log_softmax(-1).gather(2, token).squeeze(2)
-        return (each * weight.to(each)[which][:, :k]).sum(1)
-
-    return total
+def part_of(encoding: Encoding, which: int = 0) -> Part:
+    """Where a row's continuation stands, or the one it is compared with (which = 1)."""
+    assert isinstance(encoding.extra, Continuations)
+    return encoding.extra.parts[which]

@@ -1,4 +1,6 @@
-"""Masked language models: what stands at a mask (Devlin et al. 2018, 1810.04805). One goal for each mask of a text.
+"""Fill-mask: the token that a masked language model puts in the place of a mask (Devlin et al. 2018, 1810.04805).
+
+Each mask of a text is one goal.
 
 A candidate is put in the place of its mask and the text read again by the tokenizer: it must change that one token. So
 a word is found however the vocabulary writes it there: good, ##good, Ġgood, ▁good.
@@ -8,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,18 +18,20 @@ from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
 from ...token_text import shown
+from ..net import Net
+from ..text.collating import Padded
 from ..text.decoding import written_as
-from ..text.encoding import Encoding, encoded
+from ..text.encoding import Encoding
 from ..text.filler import token_id
+from ..text.reader import Reader
+from ..text.tokenizer import Tokenizer, special_id
+from ..text.tokenizing import Item
 from .target_names import contrasts, only_keys
-from .task import Asked, Goal, Inputs, Task, at, at_positions, by_function, checked, checked_output
+from .task import Asked, Goal, Task, at, at_positions, by_function, check_output, finite_logits
 
-if TYPE_CHECKING:
-    from ..model import Model
-
-PLACES = "masks"
-"""The name of the input that is 1 where a mask stands that is to be filled; it is read by the task's `run`, not by the
-model: a baseline may have more masks than the text."""
+MASK = 1
+"""The role (`Encoding.roles`) of a mask that is to be filled, 0 that of any other token: a baseline may have more masks
+than the text."""
 
 _WAYS = (
     "expected None (the predicted fill), a word that is one token of the vocabulary, its index, a contrast such as "
@@ -36,55 +39,55 @@ _WAYS = (
 )
 
 
-def fills(model: Model, x: Tensor | None, inputs: Inputs) -> Tensor:
+def fills(net: Net, x: Tensor | None, sequence: Padded) -> Tensor:
     """The logits at the masks only, (rows, masks, vocabulary); a row with fewer masks repeats other positions."""
-    masked = inputs[PLACES] > 0
-    given = {name: value for name, value in inputs.items() if name != PLACES}
-    logits = at_positions(model.forward(given, x), given, "vocabulary")
+    assert sequence.roles is not None
+    masked = sequence.roles == MASK
+    logits = at_positions(net.forward(sequence.inputs, x), sequence.inputs, "vocabulary")
     order = torch.argsort(masked.int(), dim=1, descending=True, stable=True)[:, : int(masked.sum(1).max())]
     return logits.gather(1, order.unsqueeze(2).expand(-1, -1, logits.shape[2]))
 
 
-def with_masks(model: Model, items: Sequence[Any], truncate: bool, max_new_tokens: int) -> list[Encoding]:
+def with_masks(reader: Reader, items: Sequence[Item], truncate: bool) -> list[Encoding]:
     """Texts with masks, which stay as they are in every baseline. Raises InputError where a text has none."""
-    mask = getattr(model.tokenizer, "mask_token_id", None)
+    mask = special_id(reader.tokenizer, "mask")
     if mask is None:
         raise UnsupportedModel(
             "This tokenizer has no mask token, which the task 'fill-mask' needs; expected a tokenizer with mask_token."
         )
     found = []
-    for i, encoding in enumerate(encoded(model, items, truncate)):
+    for i, encoding in enumerate(reader.encode(items, truncate)):
         if mask not in encoding.ids:
             cut = " (or none is left of it after truncation)" if truncate else ""
             raise InputError(
-                f"Input {i} ({encoding.text!r:.60}) has no mask{cut}; expected {model.tokenizer.mask_token!r} where a "
-                "word is to be found, as this tokenizer writes it."
+                f"Input {i} ({encoding.text!r:.60}) has no mask{cut}; expected {written_as(reader.tokenizer, mask)!r} "
+                "where a word is to be found, as this tokenizer writes it."
             )
-        sequence = {**encoding.sequences[0], PLACES: [int(i == mask) for i in encoding.ids]}
+        roles = [MASK if i == mask else 0 for i in encoding.ids]
         tokens = tuple(replace(t, special=True, word=None) if t.id == mask else t for t in encoding.tokens)
         if all(t.special for t in tokens):
             raise InputError(
                 f"Input {i} ({encoding.text!r:.60}) has nothing beside its mask; expected a text around it."
             )
-        found.append(replace(encoding, tokens=tokens, sequences=(sequence,)))
+        found.append(replace(encoding, tokens=tokens, roles=(roles,)))
     return found
 
 
 def fill_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     """For each mask its predicted fill, a candidate, or a contrast of two. logits (rows, masks, vocabulary)."""
-    checked(logits)
-    checked_output(asked.output, asked.target)
+    finite_logits(logits)
+    check_output(asked.output, asked.target)
     if callable(asked.target):
         select, name = by_function(asked.target)
         return [Goal(select, [Target(name)] * asked.rows, [(None, None)] * asked.rows)]
-    mask = asked.tokenizer.mask_token_id
+    mask = special_id(asked.tokenizer, "mask")
     places = [[i for i, t in enumerate(e.tokens) if t.id == mask] for e in asked.encodings]
-    fill, only = _specified(asked.target, min(map(len, places)))
+    fill, only = _fill_and_mask(asked.target, min(map(len, places)))
     numbers = range(max(map(len, places))) if only is None else [only]
     return [_goal(asked, logits, k, [p[k] if k < len(p) else None for p in places], fill) for k in numbers]
 
 
-def _specified(target: Any, masks: int) -> tuple[Any, int | None]:
+def _fill_and_mask(target: object, masks: int) -> tuple[object, int | None]:
     """The fill that is meant, and the mask, None for all of them. Raises UnknownTarget."""
     if not isinstance(target, Mapping):
         return target, None
@@ -95,7 +98,7 @@ def _specified(target: Any, masks: int) -> tuple[Any, int | None]:
     return spec.get("fill"), only
 
 
-def _goal(asked: Asked, logits: Tensor, k: int, places: Sequence[int | None], fill: Any) -> Goal:
+def _goal(asked: Asked, logits: Tensor, k: int, places: Sequence[int | None], fill: object) -> Goal:
     """The goal of the k-th mask, which stands at one of each row's tokens, or at none."""
     tokenizer, most = asked.tokenizer, logits.shape[2]
     chances = logits[:, k].detach().double().softmax(1).max(1)
@@ -111,11 +114,11 @@ def _goal(asked: Asked, logits: Tensor, k: int, places: Sequence[int | None], fi
         targets.append(None if place is None else _target(tokenizer, found, place))
     contrast = any(isinstance(t, Target) and isinstance(t.index, tuple) for t in targets)
     number = lambda values: torch.tensor(values, device=logits.device)
-    select = _read(k, at(number(plus), number(minus) if contrast else None), asked.output == "probability")
+    select = _select_at_mask(k, at(number(plus), number(minus) if contrast else None), asked.output == "probability")
     return Goal(select, targets, predictions)
 
 
-def _read(k: int, pick: Select, probability: bool) -> Select:
+def _select_at_mask(k: int, pick: Select, probability: bool) -> Select:
     """What `pick` takes from the logits, or the probabilities, at each row's k-th mask."""
 
     def select(out: Tensor, which: Tensor) -> Tensor:
@@ -125,14 +128,15 @@ def _read(k: int, pick: Select, probability: bool) -> Select:
     return select
 
 
-def _target(tokenizer: Any, found: tuple[int, int | None], place: int) -> Target:
+def _target(tokenizer: Tokenizer, found: tuple[int, int | None], place: int) -> Target:
+    """A candidate, or a contrast of two, by name."""
     plus, minus = found
     if minus is None:
         return Target(name_of(tokenizer, plus), plus, place)
     return Target(f"{name_of(tokenizer, plus)} - {name_of(tokenizer, minus)}", (plus, minus), place)
 
 
-def name_of(tokenizer: Any, index: int) -> str:
+def name_of(tokenizer: Tokenizer, index: int) -> str:
     """A token as a person reads it."""
     text = tokenizer.decode([index]).strip()
     return text if text and "\ufffd" not in text else shown(written_as(tokenizer, index))
@@ -141,7 +145,7 @@ def name_of(tokenizer: Any, index: int) -> str:
 # ---------------------------------------------------------------------------------------------- words to vocabulary
 
 
-def _pair(tokenizer: Any, encoding: Encoding, place: int, fill: Any, most: int) -> tuple[int, int | None]:
+def _pair(tokenizer: Tokenizer, encoding: Encoding, place: int, fill: object, most: int) -> tuple[int, int | None]:
     """The index of a candidate, or the two of a contrast. most: how many indices there are. Raises UnknownTarget."""
     if isinstance(fill, int) and not isinstance(fill, bool) and 0 <= fill < most:
         return fill, None
@@ -160,9 +164,9 @@ def _pair(tokenizer: Any, encoding: Encoding, place: int, fill: Any, most: int) 
     )
 
 
-def _candidate(tokenizer: Any, encoding: Encoding, place: int, word: str) -> int | None:
+def _candidate(tokenizer: Tokenizer, encoding: Encoding, place: int, word: str) -> int | None:
     """The index that a word has in the place of the mask, or as the vocabulary writes it, or by itself, if any."""
-    unknown = getattr(tokenizer, "unk_token_id", None)
+    unknown = special_id(tokenizer, "unk")
     token = encoding.tokens[place]
     parts = [encoding.text] if isinstance(encoding.text, str) else list(encoding.text)
     if token.span is not None:
@@ -176,4 +180,12 @@ def _candidate(tokenizer: Any, encoding: Encoding, place: int, word: str) -> int
     return token_id(word.strip(), tokenizer)
 
 
-FILL_MASK = Task("fill-mask", ("ForMaskedLM",), "AutoModelForMaskedLM", fills, fill_goals, with_masks, places=PLACES)
+FILL_MASK = Task(
+    "fill-mask",
+    ("ForMaskedLM",),
+    "AutoModelForMaskedLM",
+    fills,
+    fill_goals,
+    encode=with_masks,
+    any_side=True,
+)

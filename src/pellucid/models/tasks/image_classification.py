@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,33 +20,59 @@ from torch import Tensor, nn
 from ...engine import hooks
 from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel
 from ...explanation import Token
-from ..modality import Modality, Sequences
+from ..baselines import Spec
+from ..modality import Embedder, Modality
+from ..net import Net
+from ..text.collating import Owns, Padded, Sequences
 from ..text.encoding import Encoding
-from ..text.inputs import Form
-from .task import Task, one_sequence
-from .text_classification import class_logits, label_goals
-
-if TYPE_CHECKING:
-    from ..model import Model
+from ..text.inputs import Form, Value
+from ..text.reader import Reader
+from ..text.tokenizer import Tokenizer
+from ..text.tokenizing import Item
+from .task import Preparation, Task
+from .text_classification import class_logits, label_goals, run_classes
 
 PIXELS = "pixel_values"
 
 
-def images(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
-    """Images (PIL, arrays (height, width, channels), or paths of files) as pixels (channels, height, width)."""
+class Picture(Protocol):
+    """An image of Pillow's, as far as it is used here."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    def convert(self, mode: str, /) -> Picture: ...
+
+
+Image = Picture | np.ndarray
+"""A PIL image, or an array (height, width, channels)."""
+
+
+def read_images(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
+    """Images (PIL, arrays (height, width, channels), or paths of files) as pixels (channels, height, width), without
+    tokens: how many patches a model cuts them into, the model itself says (`cut_into_patches`)."""
     found: list[Encoding] = []
-    grid = _grids(model)
     for i, item in enumerate(items):
         image, name = _opened(item, i)
-        pixels = _pixels(model, image)
-        rows, columns = grid(pixels)
-        places = [(r, c) for r in range(rows) for c in range(columns)]
-        tokens = tuple(Token(f"{r},{c}", k, None, False, k) for k, (r, c) in enumerate(places))
-        found.append(Encoding(name, ({PIXELS: pixels},), tokens, kind=tuple(pixels.shape)))
+        found.append(Encoding(name, ({PIXELS: _pixels(reader.tokenizer, image)},), ()))
     return found
 
 
-def _opened(item: Any, i: int) -> tuple[Any, str]:
+def cut_into_patches(net: Net, reader: Reader, encodings: list[Encoding], how: Preparation) -> list[Encoding]:
+    """Each image with a token for each patch that the model cuts it into."""
+    found: list[Encoding] = []
+    grid = _grids(net.model)
+    for encoding in encodings:
+        pixels = encoding.sequences[0][PIXELS]
+        rows, columns = grid(pixels)
+        places = [(r, c) for r in range(rows) for c in range(columns)]
+        tokens = tuple(Token(f"{r},{c}", k, None, False, k) for k, (r, c) in enumerate(places))
+        found.append(replace(encoding, tokens=tokens, kind=tuple(pixels.shape)))
+    return found
+
+
+def _opened(item: Value, i: int) -> tuple[Image, str]:
     """The image, and what it is called. Raises InputError, MissingExtra."""
     if isinstance(item, (str, PathLike)):
         try:
@@ -71,13 +98,13 @@ def _opened(item: Any, i: int) -> tuple[Any, str]:
     )
 
 
-def _pixels(model: Model, image: Any) -> Tensor:
+def _pixels(processor: Tokenizer, image: Image) -> Tensor:
     """(channels, height, width), as the model's processor makes them."""
     try:
-        pixels = np.asarray(model.tokenizer(image, return_tensors="np")[PIXELS][0])
+        pixels = np.asarray(processor(image, return_tensors="np")[PIXELS][0])
     except (TypeError, ValueError, KeyError) as error:
         raise UnsupportedModel(
-            f"The image processor {type(model.tokenizer).__name__} could not read an image ({error!s:.200}); expected "
+            f"The image processor {type(processor).__name__} could not read an image ({error!s:.200}); expected "
             "one of transformers', such as AutoImageProcessor.from_pretrained(name): pellucid.Model(model, processor)."
         ) from error
     if pixels.ndim != 3:
@@ -90,47 +117,48 @@ def _cutter(net: nn.Module) -> nn.Conv2d | None:
     return next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
 
 
-def _grids(model: Model) -> Callable[[Tensor], tuple[int, int]]:
+def _grids(net: nn.Module) -> Callable[[Tensor], tuple[int, int]]:
     """How many rows and columns of patches the first convolution makes of pixels (channels, height, width), where the
     model calls it: some pad an image first."""
-    cutter = _cutter(model.model)
+    cutter = _cutter(net)
     if cutter is None:
-        raise UnsupportedModel(f"{type(model.model).__name__} has no convolution that cuts an image into patches.")
-    known: dict[Any, tuple[int, int]] = {}
+        raise UnsupportedModel(f"{type(net).__name__} has no convolution that cuts an image into patches.")
+    known: dict[torch.Size, tuple[int, int]] = {}
 
     def grid(pixels: Tensor) -> tuple[int, int]:
         if pixels.shape not in known:
-            with model.borrowed(), torch.no_grad():
-                shape = hooks.output_of(cutter, lambda: model.model(**_given(model, pixels[None]))).shape
+            with hooks.borrowed(net), torch.no_grad():
+                shape = hooks.output_of(cutter, lambda: net(**_given(net, pixels[None]))).shape
             known[pixels.shape] = shape[-2], shape[-1]
         return known[pixels.shape]
 
     return grid
 
 
-def _given(model: Model, pixels: Tensor) -> dict[str, Tensor]:
-    return {PIXELS: pixels.to(next(model.model.parameters()))}
+def _given(net: nn.Module, pixels: Tensor) -> dict[str, Tensor]:
+    """Pixels as a network's inputs, on its device and in its type."""
+    return {PIXELS: pixels.to(next(net.parameters()))}
 
 
-def _patch_embedding(model: Model) -> nn.Module:
+def _patch_embedding(net: nn.Module, processor: Tokenizer) -> nn.Module:
     """The module that everything known of an image goes through as one vector for each patch: the first that returns
     them one after the other, or else the convolution that returns them as a map. Found by running the model on two
     images, an empty one and one of noise."""
-    size = getattr(getattr(model.model, "config", None), "image_size", None) or 224
+    size = getattr(getattr(net, "config", None), "image_size", None) or 224
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    pixels = torch.stack([_pixels(model, image) for image in (np.zeros_like(noise), noise)])
-    patches = math.prod(_grids(model)(pixels[0]))
-    given = _given(model, pixels)
+    pixels = torch.stack([_pixels(processor, image) for image in (np.zeros_like(noise), noise)])
+    patches = math.prod(_grids(net)(pixels[0]))
+    given = _given(net, pixels)
     differ = lambda out: isinstance(out, Tensor) and len(out) == 2 and not torch.equal(out[0], out[1])
     are_patches = lambda out: differ(out) and out.ndim == 3 and out.shape[1] == patches
-    with model.borrowed(), torch.no_grad():
-        first = hooks.first_that(model.model, are_patches, lambda: model.model(**given))
-        candidates = [m for m in (first, _cutter(model.model)) if m is not None]
-        found = next((m for m in candidates if _decides(model, m, given)), None)
+    with hooks.borrowed(net), torch.no_grad():
+        first = hooks.first_that(net, are_patches, lambda: net(**given))
+        candidates = [m for m in (first, _cutter(net)) if m is not None]
+        found = next((m for m in candidates if _decides(net, m, given)), None)
     if found is None:
         raise UnsupportedModel(
-            f"No module of {type(model.model).__name__} returns one vector per patch ({patches} of them, as rows × "
+            f"No module of {type(net).__name__} returns one vector per patch ({patches} of them, as rows × "
             "patches × hidden or as a map) that is all the model knows of an image, so there are no patches to "
             "attribute to. Name a module that returns patches: pellucid.Model(..., embeddings='name'); or attribute to "
             "pixels: pellucid.attribute(lambda x: model(pixel_values=x).logits, x, target=0)."
@@ -138,25 +166,27 @@ def _patch_embedding(model: Model) -> nn.Module:
     return found
 
 
-def _decides(model: Model, module: nn.Module, given: dict[str, Tensor]) -> bool:
+def _decides(net: nn.Module, module: nn.Module, given: dict[str, Tensor]) -> bool:
     """Whether the answers to two images are exchanged where what the module returns for them is."""
-    exchanged = hooks.output_of(module, lambda: model.model(**given)).flip(0)
-    logits = class_logits(model.model(**given), given)
+    exchanged = hooks.output_of(module, lambda: net(**given)).flip(0)
+    logits = class_logits(net(**given), given)
     with hooks.replaced(module, hooks.as_tokens(exchanged)):
-        found = class_logits(model.model(**given), given)
+        found = class_logits(net(**given), given)
     return torch.allclose(found, logits.flip(0), rtol=1e-3, atol=1e-3 * float((logits[0] - logits[1]).abs().max()))
 
 
-def _stacked(model: Model, encodings: Sequence[Encoding]) -> tuple[Sequences, tuple[Tensor, ...]]:
+def _stacked(net: Net, reader: Reader, encodings: Sequence[Encoding]) -> tuple[Sequences, Owns]:
+    """Images of one size as a batch, of which every patch is a row's own."""
     pixels = torch.stack([torch.as_tensor(e.sequences[0][PIXELS]) for e in encodings])
-    own = torch.ones(len(encodings), len(encodings[0]), dtype=torch.bool, device=model.device)
-    return (_given(model, pixels),), (own,)
+    own = torch.ones(len(encodings), len(encodings[0]), dtype=torch.bool, device=net.device)
+    return (Padded(_given(net.model, pixels)),), (own,)
 
 
-def _empty(model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ...], x: Tensor, kept: Tensor) -> Tensor:
+def _empty(embedder: Embedder, spec: Spec, sequences: Sequences, owns: Owns, x: Tensor, kept: Tensor) -> Tensor:
     """The patches of an image without content. spec: "zero" (pixels that are 0 after normalisation), "mean" (the
     image's mean colour), or a tensor: pixels, or the embeddings of patches."""
-    (pixels,) = (s[PIXELS] for s in sequences)
+    (pixels,) = (s.inputs[PIXELS] for s in sequences)
+    embedded = lambda pixels: embedder.embedded(Padded({PIXELS: pixels}))
     if isinstance(spec, Tensor):
         if _fits(spec, x) and not _fits(spec, pixels):
             return spec.to(x).expand_as(x)
@@ -166,11 +196,11 @@ def _empty(model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ..
                 f"{tuple(pixels.shape[1:])} (pixels: channels, height, width) or {tuple(x.shape[1:])} (embeddings: "
                 "patches, hidden)."
             )
-        return model.embedded({PIXELS: spec.to(pixels).expand_as(pixels)})
+        return embedded(spec.to(pixels).expand_as(pixels))
     if spec == "zero":
-        return model.embedded({PIXELS: torch.zeros_like(pixels)})
+        return embedded(torch.zeros_like(pixels))
     if spec == "mean":
-        return model.embedded({PIXELS: pixels.mean((2, 3), keepdim=True).expand_as(pixels)})
+        return embedded(pixels.mean((2, 3), keepdim=True).expand_as(pixels))
     raise UnknownBaseline(
         f"Found baseline={spec!r:.60}; for an image expected 'zero' ('mask' is the same), 'mean', or a tensor of "
         "pixels."
@@ -178,6 +208,7 @@ def _empty(model: Model, spec: Any, sequences: Sequences, owns: tuple[Tensor, ..
 
 
 def _fits(spec: Tensor, like: Tensor) -> bool:
+    """Whether a tensor can be expanded to the shape of another."""
     sizes = zip(reversed(spec.shape), reversed(like.shape), strict=False)
     return spec.ndim <= like.ndim and all(a in (1, b) for a, b in sizes)
 
@@ -197,9 +228,10 @@ IMAGE_CLASSIFICATION = Task(
     "image-classification",
     ("ForImageClassification", "ForImageClassificationWithTeacher"),
     "AutoModelForImageClassification",
-    one_sequence(class_logits),
+    run_classes,
     label_goals,
-    images,
     SHOWN,
-    reads=IMAGE,
+    read_images,
+    cut_into_patches,
+    modality=IMAGE,
 )

@@ -8,45 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from ...errors import InputError
-from ..text.encoding import Encoding, encode, joined
-from ..text.inputs import Form, Given, label_named
-from .task import Asked, Goal, Inputs, Task
+from ..net import Net
+from ..text.collating import Padded
+from ..text.encoding import Encoding, joined
+from ..text.inputs import Form, Given, Record, Value
+from ..text.labels import true_label
+from ..text.reader import Reader
+from ..text.tokenizing import Item
+from .task import Asked, Goal, Task
 from .text_classification import class_logits, label_goals
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 _PROMPT = ("prompt", "text", "question", "question_stem", "context", "ctx", "premise", "goal", "sentence", "sent1")
 _CHOICES = ("choices", "options", "endings", "alternatives")
 _FORM = "a prompt and its choices: {'prompt': 'a text', 'choices': ['one', 'another']}"
 
 
-def scored(model: Model, x: Tensor | None, *sequences: Inputs) -> Tensor:
+def scored(net: Net, x: Tensor | None, *sequences: Padded) -> Tensor:
     """The choices' logits (rows, choices)."""
-    widths = [s["input_ids"].shape[1] for s in sequences]
-    left = getattr(model.tokenizer, "padding_side", "right") == "left"
-    sides = [(max(widths) - n, 0) if left else (0, max(widths) - n) for n in widths]
+    widths = [s.ids.shape[1] for s in sequences]
+    sides = [(max(widths) - n, 0) if net.pads_left else (0, max(widths) - n) for n in widths]
     inputs = {
-        name: torch.stack([pad(s[name], side) for s, side in zip(sequences, sides, strict=True)], 1)
-        for name in sequences[0]
+        name: torch.stack([pad(s.inputs[name], side) for s, side in zip(sequences, sides, strict=True)], 1)
+        for name in sequences[0].inputs
     }
     if x is not None:  # the model embeds (rows · choices, tokens)
         parts = zip(x.split(widths, 1), sides, strict=True)
         x = torch.stack([pad(part, (0, 0, *side)) for part, side in parts], 1).flatten(0, 1)
-    return class_logits(model.forward(inputs, x), inputs)
+    return class_logits(net.forward(inputs, x), inputs)
 
 
-def choices(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
+def read_choices(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
     """`{"prompt": …, "choices": [a, b, …]}`, one sequence to a choice. Raises InputError."""
-    read = [_read(item) for item in items]
-    each = encode(model.tokenizer, [(p, c) for p, offered in read for c in offered], model.limit, truncate)
+    read = [_prompt_and_choices(item) for item in items]
+    each = reader.encode([(p, c) for p, offered in read for c in offered], truncate)
     found, at = [], 0
     for prompt, offered in read:
         n = len(offered)
@@ -56,10 +56,11 @@ def choices(model: Model, items: Sequence[Any], truncate: bool = False, max_new_
     return found
 
 
-def _read(item: Any) -> tuple[str, tuple[str, ...]]:
-    given: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
-    prompt: Any = given.get("prompt")
-    offered: Any = given.get("choices")
+def _prompt_and_choices(item: Item) -> tuple[str, tuple[str, ...]]:
+    """The prompt and the choices of an input. Raises InputError."""
+    given: Record = item if isinstance(item, Mapping) else {}
+    prompt: Value = given.get("prompt")
+    offered: Value = given.get("choices")
     listed = isinstance(offered, Sequence) and not isinstance(offered, str)
     if not isinstance(prompt, str) or not listed or not all(isinstance(c, str) for c in offered):
         raise InputError(f"Found {item!r:.80} as an input; multiple choice expects {_FORM}.")
@@ -80,22 +81,22 @@ def choice_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     return [Goal(select, [g.targets[0] for g in each], [g.predictions[0] for g in each])]
 
 
-def _made(parts: Mapping[str, Any]) -> dict[str, Any]:
+def _made(parts: Record) -> dict[str, Value]:
     """The prompt and the choices, which some data sets have as `{"text": […], "label": ["A", "B", …]}`, others as a
     column each: choice1, choice2, …"""
     offered = parts.get("choices", [parts[n] for n in _NUMBERED if n in parts])
     return {"prompt": parts["prompt"], "choices": offered["text"] if isinstance(offered, Mapping) else offered}
 
 
-def _right(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
+def _right(label: object, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
     """The text of the choice that a number from 0, a letter, or a name means."""
     offered = given.parts.get("choices")
     names = list(offered["label"]) if isinstance(offered, Mapping) and "label" in offered else []
     texts = tuple(encoding.text[1:])
     if isinstance(label, str):
         names = names or [chr(ord("A") + i) for i in range(len(texts))]
-        return texts[names.index(label)] if label in names else label_named(label, texts)
-    return label_named(label, texts)
+        return texts[names.index(label)] if label in names else true_label(label, texts)
+    return true_label(label, texts)
 
 
 _NUMBERED = tuple(f"choice{i}" for i in range(10))
@@ -120,5 +121,5 @@ OFFERED = Form(
 )
 
 MULTIPLE_CHOICE = Task(
-    "multiple-choice", ("ForMultipleChoice",), "AutoModelForMultipleChoice", scored, choice_goals, choices, OFFERED
+    "multiple-choice", ("ForMultipleChoice",), "AutoModelForMultipleChoice", scored, choice_goals, OFFERED, read_choices
 )

@@ -7,8 +7,7 @@ softmax over the context's tokens: the question and special tokens are no candid
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,13 +17,15 @@ from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target, Token
 from ...problem import Select
 from ...token_text import shown
-from ..text.encoding import Encoding, encode, read
+from ...types import Target as TargetSpec
+from ..net import Outputs
+from ..text.collating import Inputs
+from ..text.encoding import Encoding
 from ..text.inputs import Form, Given, Ids
-from .target_names import covering, occurrence, only_keys, token_at
-from .task import Asked, Goal, Inputs, Task, at, by_function, checked, checked_output, field, one_sequence
-
-if TYPE_CHECKING:
-    from ..model import Model
+from ..text.reader import Reader
+from ..text.tokenizing import Item, text_and_pair
+from .target_names import Specification, covering, occurrence, only_keys, token_at
+from .task import Asked, Goal, Prediction, Task, at, by_function, check_output, field, finite_logits, one_sequence
 
 LONGEST = 30
 """Tokens of the longest answer that is predicted."""
@@ -47,7 +48,7 @@ _WAYS = (
 )
 
 
-def answer_logits(outputs: Any, inputs: Inputs) -> dict[str, Tensor]:
+def answer_logits(outputs: Outputs, inputs: Inputs) -> dict[str, Tensor]:
     """The start and end logits (rows, tokens). Raises UnsupportedModel."""
     shape = inputs["input_ids"].shape
     found = {side: field(outputs, f"{side}_logits", i) for i, side in enumerate(SIDES)}
@@ -62,12 +63,12 @@ def answer_logits(outputs: Any, inputs: Inputs) -> dict[str, Tensor]:
     return found
 
 
-def questions(model: Model, items: Sequence[Any], truncate: bool, max_new_tokens: int) -> list[Encoding]:
+def read_questions(reader: Reader, items: Sequence[Item], truncate: bool) -> list[Encoding]:
     """A question and its context each; where they are too long together only the context is cut. Raises InputError."""
     for i, item in enumerate(items):
-        if not isinstance(item, Ids) and read(item)[1] is None:
+        if not isinstance(item, Ids) and text_and_pair(item)[1] is None:
             raise InputError(f"Input {i} ({item!r:.60}) is one text; expected {_FORM}.")
-    found = encode(model.tokenizer, items, model.limit, "only_second" if truncate else False)
+    found = reader.encode(items, "only_second" if truncate else False)
     for i, encoding in enumerate(found):
         if isinstance(encoding.text, str):
             raise InputError(f"The ids of input {i} are those of one text ({encoding.text!r:.60}); expected {_FORM}.")
@@ -82,8 +83,8 @@ def questions(model: Model, items: Sequence[Any], truncate: bool, max_new_tokens
 def answer_goals(asked: Asked, logits: Logits) -> list[Goal]:
     """The start and the end of the predicted answer, of one that the user names, or one of the two."""
     for each in logits.values():
-        checked(each)
-    checked_output(asked.output, asked.target)
+        finite_logits(each)
+    check_output(asked.output, asked.target)
     context = _candidates(asked, logits["start"])
     best, predictions = _predicted(asked, logits, context)
     if callable(asked.target):
@@ -114,16 +115,17 @@ def _fixed(side: str, index: Tensor, among: Tensor | None) -> Select:
     return lambda out, which: pick(_only(out[side], shown[which]).softmax(1), which)
 
 
-def _largest(side: str, context: Tensor, number: Any) -> Select:
+def _largest(side: str, context: Tensor, number: Callable[[Tensor], Tensor]) -> Select:
     """The largest over the context, found again in each pass."""
     return lambda out, which: number(_only(out[side], context[which])).amax(1)
 
 
 def _only(logits: Tensor, shown: Tensor) -> Tensor:
+    """The logits with −∞ where a position is not among those shown."""
     return logits.masked_fill(~shown, -torch.inf)
 
 
-def _specified(target: Any) -> dict[str, Any]:
+def _specified(target: TargetSpec) -> Specification:
     """A target as a mapping, checked. Raises UnknownTarget."""
     if target is None:
         return {}
@@ -140,7 +142,7 @@ def _specified(target: Any) -> dict[str, Any]:
     return spec
 
 
-def _span(spec: Mapping[str, Any], encoding: Encoding, predicted: tuple[int, int]) -> tuple[int, int]:
+def _span(spec: Specification, encoding: Encoding, predicted: tuple[int, int]) -> tuple[int, int]:
     """The first and the last token of the answer that is meant."""
     text = encoding.text[CONTEXT]
     if "position" in spec:
@@ -166,9 +168,7 @@ def _candidates(asked: Asked, logits: Tensor) -> Tensor:
     return found.to(logits.device)
 
 
-def _predicted(
-    asked: Asked, logits: Logits, context: Tensor
-) -> tuple[list[tuple[int, int]], list[tuple[str | None, float | None]]]:
+def _predicted(asked: Asked, logits: Logits, context: Tensor) -> tuple[list[tuple[int, int]], list[Prediction]]:
     """For each row the first and last token of the best answer; its text in the context, and p_start·p_end."""
     start, end = (_only(logits[side].detach().double(), context).log_softmax(1) for side in SIDES)
     ends = pad(end, (0, LONGEST - 1), value=-torch.inf).unfold(1, LONGEST, 1)  # (rows, tokens, length of the answer)
@@ -185,7 +185,7 @@ def _predicted(
     return spans, predictions
 
 
-def _answer(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
+def _answer(label: object, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
     """The first of the true answers, which SQuAD has as `{"text": […], "answer_start": […]}`; None without one."""
     texts = label.get("text") if isinstance(label, Mapping) else label
     first = texts[0] if isinstance(texts, (list, tuple)) and texts else texts
@@ -212,7 +212,7 @@ QUESTION_ANSWERING = Task(
     "AutoModelForQuestionAnswering",
     one_sequence(answer_logits),
     answer_goals,
-    questions,
     ASKED,
+    read_questions,
     windows="best",
 )

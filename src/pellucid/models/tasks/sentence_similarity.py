@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from warnings import warn
 
 import torch
@@ -20,30 +20,31 @@ from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
-from ..text.encoding import Encoding, encode, joined, read
+from ..net import Net
+from ..text.collating import Inputs, Padded
+from ..text.encoding import Encoding, joined
 from ..text.inputs import PAIRS, Form
-from .task import Asked, Goal, Inputs, Task, checked, field
-
-if TYPE_CHECKING:
-    from ..model import Model
+from ..text.reader import Reader
+from ..text.tokenizing import Item, text_and_pair
+from .task import Asked, Goal, Task, field, finite_logits
 
 Pool = Callable[[Tensor, Tensor], Tensor]
 """`(hidden states (rows, tokens, hidden), mask (rows, tokens)) -> (rows, hidden)`."""
 
 
 def mean(states: Tensor, mask: Tensor) -> Tensor:
-    """The average of a row's own tokens."""
+    """The mean of the states of a row's own tokens."""
     own = mask.unsqueeze(-1).to(states.dtype)
     return (states * own).sum(1) / own.sum(1)
 
 
 def first(states: Tensor, mask: Tensor) -> Tensor:
-    """A row's first own token, [CLS]."""
+    """The state of a row's first own token, [CLS]."""
     return states[torch.arange(len(states), device=states.device), mask.long().argmax(1)]
 
 
 def last(states: Tensor, mask: Tensor) -> Tensor:
-    """A row's last own token."""
+    """The state of a row's last own token."""
     return first(states.flip(1), mask.flip(1))
 
 
@@ -72,6 +73,7 @@ def pooling(name: str, revision: str | None = None) -> str:
 
 
 def _pooling(config: dict[str, Any], name: str) -> str:
+    """The pooling that a configuration of sentence-transformers names. name: the checkpoint's, for an error."""
     flags = {k.removeprefix("pooling_mode_"): on for k, on in config.items() if k.startswith("pooling_mode_")}
     modes = [_FIELDS.get(flag, flag) for flag, on in flags.items() if on]
     modes = modes or [m for m in [config.get("pooling_mode", "mean")] if m]
@@ -101,25 +103,27 @@ def _json(name: str, path: str, revision: str | None) -> Any:
     return json.loads(file.read_text("utf-8")) if file is not None and file.is_file() else None
 
 
-def cosine(model: Model, x: Tensor | None, *sequences: Inputs) -> Tensor:
+def cosine(net: Net, x: Tensor | None, *sequences: Padded) -> Tensor:
     """cos(u, v) (rows, 1) of the texts in two sequences."""
-    widths = [s["input_ids"].shape[1] for s in sequences]
+    widths = [s.ids.shape[1] for s in sequences]
     xs = [None] * len(sequences) if x is None else x.split(widths, 1)
-    config = getattr(model.model, "config", None)
+    config = getattr(net.model, "config", None)
     checkpoint = getattr(config, "_name_or_path", "")
     pool = POOLINGS[pooling(checkpoint, getattr(config, "_commit_hash", None)) if checkpoint else "mean"]
-    u, v = (pool(_states(model, s, part), _mask(s)) for s, part in zip(sequences, xs, strict=True))
+    u, v = (pool(_states(net, s.inputs, part), _mask(s.inputs)) for s, part in zip(sequences, xs, strict=True))
     return ((u * v).sum(1) / (u.norm(dim=1) * v.norm(dim=1))).unsqueeze(1)
 
 
 def _mask(inputs: Inputs) -> Tensor:
+    """(rows, tokens), 1 where a token is a row's own and 0 where it is padding."""
     mask = inputs.get("attention_mask")
     return torch.ones_like(inputs["input_ids"]) if mask is None else mask
 
 
-def _states(model: Model, inputs: Inputs, x: Tensor | None) -> Tensor:
+def _states(net: Net, inputs: Inputs, x: Tensor | None) -> Tensor:
+    """The last hidden states (rows, tokens, hidden) of the texts in one sequence. Raises UnsupportedModel."""
     rows, tokens = inputs["input_ids"].shape
-    found = field(model.forward(inputs, x), "last_hidden_state")
+    found = field(net.forward(inputs, x), "last_hidden_state")
     if not isinstance(found, Tensor) or found.ndim != 3 or found.shape[:2] != (rows, tokens):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UnsupportedModel(
@@ -130,15 +134,15 @@ def _states(model: Model, inputs: Inputs, x: Tensor | None) -> Tensor:
     return found
 
 
-def pairs(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 0) -> list[Encoding]:
+def read_pairs(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
     """Two texts as two sequences, each the model's own. Raises InputError where there is one."""
     texts: list[str] = []
     for i, item in enumerate(items):
-        a, b = read(item)
+        a, b = text_and_pair(item)
         if b is None:
             raise InputError(f"Input {i} is one text ({a!r:.40}); expected two to compare: ('a', 'b').")
         texts += [a, b]
-    each = encode(model.tokenizer, texts, model.limit, truncate)
+    each = reader.encode(texts, truncate)
     return [joined((texts[i], texts[i + 1]), each[i : i + 2], [(0,), (1,)]) for i in range(0, len(each), 2)]
 
 
@@ -151,7 +155,7 @@ def cosine_goal(asked: Asked, outputs: Tensor) -> list[Goal]:
         )
     if asked.output != "logit":
         raise InputError(f"Found output={asked.output!r}; a cosine has no probability. Leave output out.")
-    rows = len(checked(outputs))
+    rows = len(finite_logits(outputs))
     return [Goal(lambda out, which: out[:, 0], [Target("cosine")] * rows, [(None, None)] * rows)]
 
 
@@ -171,4 +175,4 @@ COMPARED = Form(
     ids=False,
 )
 
-SENTENCE_SIMILARITY = Task("sentence-similarity", (), "AutoModel", cosine, cosine_goal, pairs, COMPARED)
+SENTENCE_SIMILARITY = Task("sentence-similarity", (), "AutoModel", cosine, cosine_goal, COMPARED, read_pairs)

@@ -1,13 +1,16 @@
-"""What a user's words mean: labels by name, and places in a text as tokens."""
+"""Target names: which label, and which tokens of a text, a user's words mean."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...errors import UnknownTarget
 from ...explanation import Token
+
+Specification: TypeAlias = Mapping[str, Any]
+"""A target that the user gave as a mapping, such as {"word": "Paris", "occurrence": 1}."""
 
 
 def named_labels(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
@@ -15,7 +18,7 @@ def named_labels(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
     return labels if len(labels) == classes else tuple(f"LABEL_{i}" for i in range(classes))
 
 
-def label_index(spec: Any, labels: tuple[str, ...]) -> tuple[int, int | None]:
+def label_index(spec: object, labels: tuple[str, ...]) -> tuple[int, int | None]:
     """The class that a label's name or an index means; both of a contrast "a - b". Raises UnknownTarget."""
     if isinstance(spec, int) and not isinstance(spec, bool) and 0 <= spec < len(labels):
         return spec, None
@@ -47,7 +50,7 @@ def contrasts(spec: str) -> list[tuple[str, str]]:
     return [(" - ".join(parts[:cut]), " - ".join(parts[cut:])) for cut in range(1, len(parts))]
 
 
-def only_keys(spec: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+def only_keys(spec: Specification, allowed: Sequence[str]) -> Specification:
     """A target that is a mapping, as a dict. Raises UnknownTarget where it has another key than those allowed."""
     if unknown := [key for key in spec if key not in allowed]:
         raise UnknownTarget(
@@ -57,7 +60,7 @@ def only_keys(spec: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]
     return dict(spec)
 
 
-def occurrence(text: str, words: Any, number: Any = 0) -> tuple[int, int]:
+def occurrence(text: str, words: object, number: object = 0) -> tuple[int, int]:
     """The characters of the text where words stand for the number-th time, from 0. Raises UnknownTarget.
 
     Where they stand as words of their own, only those places count: "it" is not looked for in "with".
@@ -80,28 +83,29 @@ def occurrence(text: str, words: Any, number: Any = 0) -> tuple[int, int]:
     return places[number]
 
 
-def covering(tokens: Sequence[Token], text: str, span: Any, segment: int) -> list[int]:
+def covering(tokens: Sequence[Token], text: str, span: object, segment: int) -> list[int]:
     """The tokens that share characters with span = (start, end) of a segment's text. Raises UnknownTarget."""
-    ints = isinstance(span, (tuple, list)) and len(span) == 2 and all(type(n) is int for n in span)
-    if not ints or not 0 <= span[0] < span[1] <= len(text):
+    pair = tuple(span) if isinstance(span, (tuple, list)) else ()
+    if len(pair) != 2 or not all(type(n) is int for n in pair) or not 0 <= pair[0] < pair[1] <= len(text):
         raise UnknownTarget(
             f"Found span={span!r}; expected (start, end), two numbers of characters with 0 <= start < end <= "
             f"{len(text)}, the length of the text."
         )
+    start, end = pair
     found = [
         i
         for i, t in enumerate(tokens)
-        if t.segment == segment and not t.special and t.span is not None and t.span[0] < span[1] and span[0] < t.span[1]
+        if t.segment == segment and not t.special and t.span is not None and t.span[0] < end and start < t.span[1]
     ]
     if not found:
         raise UnknownTarget(
-            f"No token stands for the characters {span[0]} to {span[1]}, {text[span[0] : span[1]]!r:.60}: they are "
+            f"No token stands for the characters {start} to {end}, {text[start:end]!r:.60}: they are "
             "white space, or were cut off (truncate). Name others."
         )
     return found
 
 
-def token_at(tokens: Sequence[Token], position: Any) -> int:
+def token_at(tokens: Sequence[Token], position: object) -> int:
     """A token's number, as the Explanation's tokens have it. Raises UnknownTarget."""
     if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < len(tokens):
         raise UnknownTarget(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,24 @@ from torch import Tensor, nn
 from ...errors import InputError, NonFiniteOutput, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
+from ...types import Target as TargetSpec
+from ..baselines import Spec
 from ..modality import TEXT, Modality
-from ..text.encoding import Encoding, encoded
+from ..net import Net, Outputs
+from ..text.collating import Inputs, Owns, Padded, Sequences
+from ..text.encoding import Encoding
 from ..text.inputs import TEXT_OR_PAIR, Form
+from ..text.reader import Reader
+from ..text.tokenizer import Tokenizer
+from ..text.tokenizing import Item
 
-if TYPE_CHECKING:
-    from ..model import Model
-
-Inputs = Mapping[str, Tensor]
-"""What one sequence of each row gives to the model's forward, rows first: input_ids, attention_mask, …"""
+Without = Callable[[Sequences, Tensor], Outputs]
+"""`(sequences, keep) -> outputs`: what a task reads from the model once only the tokens `keep` (rows, tokens of all
+sequences) are left, closed up. It is `Problem.without`."""
+Resumed = Callable[[Tensor, Tensor, Tensor, Outputs], Outputs]
+"""`(x, rows, first, outputs at x) -> outputs`, as `Problem.resumed`."""
+Prediction = tuple[str | None, float | None]
+"""What a model predicts, and how probable it holds it; None where there is no such thing."""
 
 
 @dataclass(frozen=True)
@@ -33,85 +42,136 @@ class Goal:
 
     select: Select
     targets: Sequence[Target | None]
-    predictions: Sequence[tuple[str | None, float | None]]
+    predictions: Sequence[Prediction]
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a user asked of a batch.
 
-    encodings: its rows. starts: where each row begins in its (padded) sequence, 0 unless padded on the left.
-    labels: the names of the model's classes. tokenizer. target: as the user gave it. output: "logit" or "probability".
-    problem_type: what the model's configuration calls it, if anything: "multi_label_classification", …
+    encodings: its rows. starts: the column at which each row begins in its padded sequence, 0 unless padded on the
+    left. labels: the names of the model's classes. tokenizer: the model's. target: as the user gave it. output:
+    "logit", "probability" or, for some tasks, "log-probability". problem_type: what the model's configuration calls its
+    classification, if anything: "multi_label_classification", …
     """
 
     encodings: Sequence[Encoding]
     starts: Sequence[int]
     labels: tuple[str, ...]
-    tokenizer: Any
-    target: Any
+    tokenizer: Tokenizer
+    target: TargetSpec
     output: str
     problem_type: str | None = None
 
     @property
     def rows(self) -> int:
+        """How many inputs the batch has."""
         return len(self.encodings)
 
 
 @dataclass(frozen=True)
-class Task:
-    """name: as in transformers' pipelines. suffixes: of its architectures' names. auto: the class that loads them.
+class Preparation:
+    """How encodings are made ready to run. truncate: whether what is too long is cut. max_new_tokens: how many tokens a
+    language model generates at most where no continuation is given."""
 
-    run: `(model, x, *sequences) -> outputs`, a tensor or a dict of them, rows first: the model on each row's sequences,
-        with x (rows, tokens of all sequences, hidden) as the output of its embedding module; on its own ids where x is
-        None.
-    goals: `(asked, outputs at x) -> goals`, at least one.
+    truncate: bool = False
+    max_new_tokens: int = 0
+
+
+Run = Callable[..., Outputs]
+"""`(net, x, *sequences) -> outputs`: what a task reads from the model, run on the sequences of a batch, one or several
+as the task has them: a tensor or a nest of tensors, rows first. x: (rows, tokens of all sequences, hidden), the output
+of the embedding module; None for the model on its own ids."""
+
+
+class HasTokenizer(Protocol):
+    """Anything with a tokenizer: a Reader, a Model."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+
+def encode_texts(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
+    """Texts, pairs of texts and token ids, one sequence each: what most tasks take."""
+    return reader.encode(items, truncate)
+
+
+def _as_encoded(net: Net, reader: Reader, encodings: list[Encoding], how: Preparation) -> list[Encoding]:
+    """The encodings as they are: what most tasks need."""
+    return encodings
+
+
+@dataclass(frozen=True)
+class Task:
+    """An entry of the table TASKS. Its functions take first what runs (`net`), then what reads (`reader`), as needed.
+
+    name: as in transformers' pipelines. suffixes: of its architectures' names. auto: transformers' class that loads
+    them.
+
+    From an input to a number, in order:
     form: what its inputs may be.
-    encode: `(model, items, truncate, max_new_tokens) -> encodings`, one for each item that the form made, in order.
+    encode: `(reader, items, truncate) -> encodings`, one for each item that the form made. No network is run.
+    prepare: `(net, reader, encodings, how) -> encodings`: the step that needs the network before anything is explained:
+        a continuation is generated, the most probable of several labels is found, an image's patches are counted.
     aimed: `(encoding, target) -> encoding`: where the target decides what goes into the model.
-    output: what a target's number is where the user does not say.
-    without: `(model, special) -> Problem.without`, where special (rows, tokens) are those that stay; None where tokens
+    run: what is read from the model (`Run`).
+    goals: `(asked, outputs at x) -> goals`, at least one.
+
+    output: what a target's number is where the user does not say: "logit", "log-probability".
+    modality: how inputs reach the model: as token ids, as pixels.
+    embeds: `(net, k) -> module`: the one that embeds the k-th sequence.
+    without: `(net, reader, special) -> Without`, where special (rows, tokens) are those that stay; None where tokens
         cannot be deleted, because the outputs belong to positions that would move. Raises UnknownBaseline.
-    reads: how these reach the model.
+    resumed: `(net, x, sequences, owns) -> Resumed`; None where nothing of a pass can be shared.
+    windows: how the windows of a document too long for the model make one answer: "mean", "best"; None where they
+        cannot.
+    notes: `(reader, encoding, baseline) -> sentences`: what a reader must know of an answer against that baseline.
     decodes: whether what a decoder reads is a sequence of its own, beside the encoder's.
-    notes: `(model, encoding, baseline) -> sentences`: what a reader must know of an answer against that baseline.
-    places: an input of each sequence that is for `run` alone and says what each token is; the model does not get it.
-    embeds: `(model, k) -> module`: the one that embeds the k-th sequence.
-    resumed: `(model, x, sequences, owns) -> Problem.resumed`; None where nothing of a pass can be shared.
-    windows: how the windows of a document too long for the model make one answer, a name in `documents.MERGES`; None
-        where they cannot.
+    any_side: whether rows of different length may be padded on the left too, because `run` finds each token by its role
+        and reads nothing from a fixed column.
     """
 
     name: str
     suffixes: tuple[str, ...]
     auto: str
-    run: Callable[..., Any]
-    goals: Callable[[Asked, Any], list[Goal]]
-    encode: Callable[[Model, Sequence[Any], bool, int], list[Encoding]] = encoded
+    run: Run
+    goals: Callable[[Asked, Outputs], list[Goal]]
     form: Form = TEXT_OR_PAIR
-    aimed: Callable[[Encoding, Any], Encoding] = lambda encoding, target: encoding
+    encode: Callable[[Reader, Sequence[Item], bool], list[Encoding]] = encode_texts
+    prepare: Callable[[Net, Reader, list[Encoding], Preparation], list[Encoding]] = _as_encoded
+    aimed: Callable[[Encoding, TargetSpec], Encoding] = lambda encoding, target: encoding
     output: str = "logit"
-    without: Callable[[Model, Tensor], Callable[..., Any]] | None = None
-    reads: Modality = TEXT
+    modality: Modality = TEXT
+    embeds: Callable[[Net, int], nn.Module] = lambda net, k: net.embedding
+    without: Callable[[Net, Reader, Tensor], Without] | None = None
+    resumed: Callable[[Net, Tensor, Sequences, Owns], Resumed | None] | None = None
     windows: str | None = None
+    notes: Callable[[HasTokenizer, Encoding, Spec], tuple[str, ...]] = lambda reader, encoding, baseline: ()
     decodes: bool = False
-    notes: Callable[[Model, Encoding, Any], tuple[str, ...]] = lambda model, encoding, baseline: ()
-    places: str | None = None
-    embeds: Callable[[Model, int], nn.Module] = lambda model, k: model.embedding
-    resumed: Callable[..., Any] | None = None
+    any_side: bool = False
 
 
-def one_sequence(read: Callable[[Any, Inputs], Any]) -> Callable[..., Any]:
+Read = TypeVar("Read", covariant=True)
+
+
+class RunOne(Protocol[Read]):
+    """The `run` of a task whose rows are one sequence each."""
+
+    def __call__(self, net: Net, x: Tensor | None, sequence: Padded, /) -> Read: ...
+
+
+def one_sequence(read: Callable[[Outputs, Inputs], Read]) -> RunOne[Read]:
     """The `run` of a task whose rows are one sequence each; `read` takes what is needed from the model's outputs."""
 
-    def run(model: Model, x: Tensor | None, inputs: Inputs) -> Any:
-        return read(model.forward(inputs, x), inputs)
+    def run(net: Net, x: Tensor | None, sequence: Padded, /) -> Read:
+        return read(net.forward(sequence.inputs, x), sequence.inputs)
 
     return run
 
 
-def field(outputs: Any, name: str, place: int = 0) -> Any:
-    """`outputs.name`, or what stands at that place of a tuple; None where there is neither."""
+def field(outputs: Outputs, name: str, place: int = 0) -> Outputs:
+    """The field of this name in what a model returned, or what stands at this place of a tuple; None where there is
+    neither."""
     if isinstance(outputs, Mapping):
         return outputs.get(name)
     if isinstance(outputs, (tuple, list)):
@@ -119,7 +179,7 @@ def field(outputs: Any, name: str, place: int = 0) -> Any:
     return outputs if isinstance(outputs, Tensor) and place == 0 else getattr(outputs, name, None)
 
 
-def described(outputs: Any, found: Any) -> str:
+def described(outputs: Outputs, found: object) -> str:
     """What a model returned, for a message. found: what was taken from it."""
     if isinstance(found, Tensor):
         return f"{found.dtype} {tuple(found.shape)}"
@@ -138,7 +198,7 @@ def at(index: Tensor, minus: Tensor | None = None) -> Select:
     return lambda out, which: one(out, index[which]) - one(out, minus[which])
 
 
-def at_positions(outputs: Any, inputs: Inputs, classes: str = "labels") -> Tensor:
+def at_positions(outputs: Outputs, inputs: Inputs, classes: str = "labels") -> Tensor:
     """The logits (rows, tokens, classes) in a tensor, a tuple or a mapping. Raises UnsupportedModel."""
     rows, tokens = inputs["input_ids"].shape
     found = field(outputs, "logits")
@@ -150,10 +210,10 @@ def at_positions(outputs: Any, inputs: Inputs, classes: str = "labels") -> Tenso
     return found
 
 
-def by_function(spec: Callable[..., Any]) -> tuple[Select, str]:
+def by_function(spec: Callable[[Outputs], Tensor]) -> tuple[Select, str]:
     """A user's function of the outputs as what is explained, and its name."""
 
-    def select(out: Any, which: Tensor) -> Tensor:
+    def select(out: Outputs, which: Tensor) -> Tensor:
         y = spec(out)
         if not isinstance(y, Tensor) or y.shape != (len(which),):
             given = {k: tuple(v.shape) for k, v in out.items()} if isinstance(out, Mapping) else tuple(out.shape)
@@ -167,7 +227,7 @@ def by_function(spec: Callable[..., Any]) -> tuple[Select, str]:
     return select, str(getattr(spec, "__name__", "function"))
 
 
-def checked_output(output: str, target: Any) -> None:
+def check_output(output: str, target: TargetSpec) -> None:
     """Raises InputError unless output is "logit", or "probability" with a target that is no function."""
     if output not in ("logit", "probability"):
         raise InputError(f"Found output={output!r}; expected 'logit' or 'probability'.")
@@ -178,7 +238,7 @@ def checked_output(output: str, target: Any) -> None:
         )
 
 
-def checked(logits: Tensor) -> Tensor:
+def finite_logits(logits: Tensor) -> Tensor:
     """`logits` unchanged. Raises NonFiniteOutput where one of them is NaN or infinite."""
     if not torch.isfinite(logits.detach()).all():
         raise NonFiniteOutput(

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ...errors import UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
-from ..text.groups import closing_up
+from ...types import Target as TargetSpec
+from ..net import Outputs
+from ..text.collating import Inputs
+from .shortened_texts import closing_up
 from .target_names import label_index, named_labels
-from .task import Asked, Goal, Inputs, Task, at, by_function, checked, checked_output, described, field, one_sequence
+from .task import (
+    Asked,
+    Goal,
+    Prediction,
+    Task,
+    at,
+    by_function,
+    check_output,
+    described,
+    field,
+    finite_logits,
+    one_sequence,
+)
 
 MULTI_LABEL = "multi_label_classification"
 
 
-def class_logits(outputs: Any, inputs: Inputs) -> Tensor:
+def class_logits(outputs: Outputs, inputs: Inputs) -> Tensor:
     """The logits (rows, classes) in a tensor, a tuple or a mapping. Raises UnsupportedModel."""
     rows = len(next(iter(inputs.values())))
     found = field(outputs, "logits")
@@ -33,8 +46,8 @@ def class_logits(outputs: Any, inputs: Inputs) -> Tensor:
 
 def label_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     """One goal: the most probable class, a label, an index, a contrast or a function of the logits (rows, classes)."""
-    checked(logits)
-    checked_output(asked.output, asked.target)
+    finite_logits(logits)
+    check_output(asked.output, asked.target)
     names = named_labels(asked.labels, logits.shape[1])
     apart = logits.shape[1] == 1 or asked.problem_type == MULTI_LABEL
     select, targets = resolve(asked.target, names, logits)
@@ -43,7 +56,7 @@ def label_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     return [Goal(select, targets, predicted(names, logits, apart))]
 
 
-def predicted(names: tuple[str, ...], logits: Tensor, apart: bool = False) -> list[tuple[str | None, float | None]]:
+def predicted(names: tuple[str, ...], logits: Tensor, apart: bool = False) -> list[Prediction]:
     """The most probable class of each row and its probability; for a single output, its name and None.
 
     apart: every class has a probability of its own, as where several labels hold at once.
@@ -59,7 +72,7 @@ def probabilities(logits: Tensor, apart: bool) -> Tensor:
     return logits.sigmoid() if apart else logits.softmax(-1)
 
 
-def resolve(spec: Any, labels: tuple[str, ...], logits: Tensor) -> tuple[Select, list[Target]]:
+def resolve(spec: TargetSpec, labels: tuple[str, ...], logits: Tensor) -> tuple[Select, list[Target]]:
     """The target's scalar per row, and its name in each row. `logits` (rows, classes) are those at the input."""
     rows = len(logits)
     if callable(spec):
@@ -77,15 +90,19 @@ def resolve(spec: Any, labels: tuple[str, ...], logits: Tensor) -> tuple[Select,
 
 
 def _of_probabilities(select: Select, apart: bool) -> Select:
+    """The same number of the probabilities as of the logits."""
     return lambda out, which: select(probabilities(out, apart), which)
 
+
+run_classes = one_sequence(class_logits)
+"""The class logits (rows, classes) of a batch of texts."""
 
 TEXT_CLASSIFICATION = Task(
     "text-classification",
     ("ForSequenceClassification",),
     "AutoModelForSequenceClassification",
-    one_sequence(class_logits),
+    run_classes,
     label_goals,
-    without=closing_up,
+    without=closing_up(run_classes),
     windows="mean",
 )

@@ -7,39 +7,48 @@ before its own. What comes after those has no part in them: the scores of later 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import InputError, TextTooLong, UnsupportedModel
 from ...explanation import Token
-from ..text import key_value_cache
-from ..text.decoding import spelled, written_as
-from ..text.encoding import Encoding, encode, left_out, tokens_of
+from .. import key_value_cache
+from ..net import Net
+from ..text.collating import Inputs, Owns, Padded, Sequences
+from ..text.encoding import Encoding, left_out
 from ..text.inputs import TEXT, Form, Ids
+from ..text.reader import Reader
+from ..text.tokenizing import Item
 from . import deletion
-from .continuation import PLACES, at_columns, continuation_goals, packed, read_from
-from .generation import end_tokens, generated
-from .task import Inputs, Task, checked, field
-
-if TYPE_CHECKING:
-    from ..model import Model
+from .continuation import (
+    CONTEXT,
+    FIRST,
+    Continuations,
+    Part,
+    at_columns,
+    continuing_roles,
+    packed,
+    read_from,
+    roles_of,
+)
+from .continuation_goals import continuation_goals
+from .generation import continued_text, generated
+from .prompts import Prompt, chat_prompt, continuation_tokens, text_prompt
+from .task import Preparation, Resumed, Task, Without, field, finite_logits
 
 # ------------------------------------------------------------------------------------------------------ the model's run
 
 
-def logits_at(model: Model, inputs: Inputs, x: Tensor | None, columns: Tensor, **more: Any) -> Tensor:
+def logits_at(net: Net, inputs: Inputs, x: Tensor | None, columns: Tensor, **more: object) -> Tensor:
     """The logits (rows, K, vocabulary) at columns (rows, K) or (K,), and no others where the model can be told so."""
-    given = {name: value for name, value in inputs.items() if name != PLACES}
-    if model.takes("use_cache"):
+    if net.takes("use_cache"):
         more.setdefault("use_cache", False)
     wanted = columns.unique()
-    if told := model.takes("logits_to_keep"):
+    if told := net.takes("logits_to_keep"):
         more["logits_to_keep"] = wanted
-    logits = field(model.forward(given, x, **more), "logits")
+    logits = field(net.forward(inputs, x, **more), "logits")
     rows = len(inputs["input_ids"])
     if not isinstance(logits, Tensor) or logits.ndim != 3 or len(logits) != rows:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -51,33 +60,37 @@ def logits_at(model: Model, inputs: Inputs, x: Tensor | None, columns: Tensor, *
     return at_columns(logits, at.expand(rows, -1))
 
 
-def continued(model: Model, x: Tensor | None, inputs: Inputs, *others: Inputs) -> tuple[Tensor, ...]:
+def continued(net: Net, x: Tensor | None, sequence: Padded, *others: Padded) -> tuple[Tensor, ...]:
     """The logits (rows, K, vocabulary) that each continuation's tokens are read from.
 
     others: the tokens of the continuation that a row's own is compared with. Both follow the same prompt.
     """
-    each = x if x is None else x.split([s["input_ids"].shape[1] for s in (inputs, *others)], 1)
-    found = [logits_at(model, inputs, None if each is None else each[0], read_from(inputs[PLACES]))]
+    each = x if x is None else x.split([s.ids.shape[1] for s in (sequence, *others)], 1)
+    inputs, roles = sequence.inputs, roles_of(sequence)
+    found = [logits_at(net, inputs, None if each is None else each[0], read_from(roles))]
     for i, other in enumerate(others, 1):
-        both = {name: torch.cat([inputs[name], other[name]], 1) for name in inputs}
-        keep = torch.cat([inputs[PLACES] == 1, other[PLACES] > 0], 1)
-        given, point = packed(both, None if each is None else torch.cat([each[0], each[i]], 1), keep)
-        found.append(logits_at(model, given, point, read_from(given[PLACES])))
+        both = {name: torch.cat([inputs[name], other.inputs[name]], 1) for name in inputs}
+        both_roles = torch.cat([roles, roles_of(other)], 1)
+        keep = torch.cat([roles == CONTEXT, roles_of(other) >= FIRST], 1)
+        point = None if each is None else torch.cat([each[0], each[i]], 1)
+        given, given_roles, point = packed(both, both_roles, point, keep)
+        found.append(logits_at(net, given, point, read_from(given_roles)))
     return tuple(found)
 
 
-def without_tokens(model: Model, special: Tensor) -> Callable[[tuple[Inputs, ...], Tensor], tuple[Tensor, ...]]:
-    """As `deleting.without_tokens`."""
-    return deletion.without_tokens(model, logits_at)
+def without_tokens(net: Net, reader: Reader, special: Tensor) -> Without:
+    """As `deletion.without_tokens`."""
+    return deletion.without_tokens(net, reader.tokenizer, logits_at)
 
 
-def resumed(model: Model, x: Tensor, sequences: Sequence[Inputs], owns: Sequence[Tensor]) -> Any:
-    """As `prefix.resumed`, where a row is one sequence."""
-    if len(sequences) > 1:
+def resumed(net: Net, x: Tensor, sequences: Sequences, owns: Owns) -> Resumed | None:
+    """As `key_value_cache.resumed`, where a row is one sequence."""
+    if len(sequences) != 1:
         return None
-    inputs = sequences[0]
-    read = lambda given, point, columns, **more: logits_at(model, given, point, columns, **more)
-    run = key_value_cache.resumed(model, x, inputs, owns[0], read_from(inputs[PLACES]), read)
+    (sequence,) = sequences
+    read = lambda given, point, columns, **more: logits_at(net, given, point, columns, **more)
+    columns = read_from(roles_of(sequence))
+    run = key_value_cache.resumed(net, x, sequence.inputs, owns[0], columns, read)
     return None if run is None else lambda points, rows, first, whole: (run(points, rows, first, whole[0]),)
 
 
@@ -100,33 +113,46 @@ CONTINUED = Form(
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """What comes before a continuation. texts: as the user wrote them. written: as the model reads them. inputs: one
-    list of ints per name. added: whether the tokenizer adds its special tokens."""
+class Unfinished:
+    """A prompt whose continuation the model is still to generate, or whose continuations are still to be put behind it.
+    text: the continuation that the user gave; None where the model generates it. versus: the one to compare with."""
 
-    texts: tuple[str, ...]
-    written: str
-    inputs: Mapping[str, list[int]]
-    tokens: tuple[Token, ...]
-    added: bool
-
-    @property
-    def ids(self) -> list[int]:
-        return self.inputs["input_ids"]
+    prompt: Prompt
+    text: str | None
+    versus: str | None
 
 
-def prompts(model: Model, items: Sequence[Any], truncate: bool = False, max_new_tokens: int = 20) -> list[Encoding]:
+def read_prompts(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
     """A prompt, which the model continues; a pair (prompt, continuation); {"messages": [{"role", "content"}, …]},
     written out by the tokenizer's chat template, with or without a "continuation". With "versus": another continuation
     to compare with. A continuation follows the prompt as it is written: it begins with a space where one belongs.
 
+    The encodings are of the prompts alone, for `continue_prompts`. Raises InputError, TextTooLong.
+    """
+    found = []
+    for item in items:
+        start, text, versus = _prompt_and_continuations(item)
+        prompt = text_prompt(reader, start) if isinstance(start, (str, Ids)) else chat_prompt(reader.tokenizer, start)
+        if reader.limit is not None and len(prompt.ids) >= reader.limit:
+            raise TextTooLong(
+                f"The prompt has {len(prompt.ids)} tokens; this model takes {reader.limit}; expected room "
+                "for a continuation. Shorten it."
+            )
+        extra = Unfinished(prompt, text, versus)
+        found.append(Encoding(prompt.texts, (prompt.inputs,), prompt.tokens, extra=extra))
+    return found
+
+
+def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: Preparation) -> list[Encoding]:
+    """Each prompt with its continuation, which the model generates where the user gave none.
+
     Raises InputError, TextTooLong, UnsupportedModel.
     """
-    _check_causal(model)
-    return [_encoded(model, *_read(item), truncate, max_new_tokens) for item in items]
+    _check_causal(net, reader)
+    return [_with_continuation(net, reader, e.extra, how) for e in encodings if isinstance(e.extra, Unfinished)]
 
 
-def _read(item: Any) -> tuple[Any, str | None, str | None]:
+def _prompt_and_continuations(item: Item) -> tuple[object, str | None, str | None]:
     """The prompt or the messages, the continuation and the other one, from what the user passed."""
     if isinstance(item, (str, Ids)):
         return item, None, None
@@ -142,27 +168,22 @@ def _read(item: Any) -> tuple[Any, str | None, str | None]:
     raise InputError(f"Found {item!r:.80} as an input; expected {_FORM}.")
 
 
-def _encoded(
-    model: Model, start: Any, text: str | None, versus: str | None, truncate: bool, max_new_tokens: int
-) -> Encoding:
-    prompt = _prompt(model, start) if isinstance(start, (str, Ids)) else _chat(model, start)
-    room = None if model.limit is None else model.limit - len(prompt.ids)
-    if room is not None and room < 1:
-        raise TextTooLong(
-            f"The prompt has {len(prompt.ids)} tokens; this model takes {model.limit}; expected room "
-            "for a continuation. Shorten it."
-        )
+def _with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparation) -> Encoding:
+    """A prompt with its continuation, and the tokens of the one to compare with as a sequence of their own."""
+    prompt, text, versus = given.prompt, given.text, given.versus
+    tokenizer, n = reader.tokenizer, len(prompt.texts)
+    room = None if reader.limit is None else reader.limit - len(prompt.ids)
     if text is None:
-        most = max_new_tokens if room is None else min(max_new_tokens, room)
-        text, tokens = _generated(model, prompt, most)
+        most = how.max_new_tokens if room is None else min(how.max_new_tokens, room)
+        text, tokens = _generated(net, reader, prompt, most)
     else:
-        tokens = _continuation(model, prompt, text)
-    others = () if versus is None else _continuation(model, prompt, versus, 1)
+        tokens = continuation_tokens(tokenizer, prompt, text, n)
+    others = () if versus is None else continuation_tokens(tokenizer, prompt, versus, n + 1)
     for each in (tokens, others):
-        if room is not None and len(each) > room and not truncate:
+        if room is not None and len(each) > room and not how.truncate:
             raise TextTooLong(
                 f"The prompt and its continuation have {len(prompt.ids) + len(each)} tokens; expected at most "
-                f"{model.limit}, which this model takes. Shorten them, or pass truncate=True (--truncate) to explain "
+                f"{reader.limit}, which this model takes. Shorten them, or pass truncate=True (--truncate) to explain "
                 "the beginning only."
             )
     kept = [t[:room] for t in (tokens, others)]
@@ -170,22 +191,23 @@ def _encoded(
     cut = len(tokens) + len(others) - sum(map(len, kept))
     tokens, others = kept
     first = len(prompt.tokens)
-    n = len(prompt.texts)
-    sequences = [_sequence(prompt, tokens)]
-    found = [(first, len(tokens), n)]
+    sequences, roles = [_sequence(prompt, tokens)], [continuing_roles(len(prompt.ids), len(tokens))]
+    parts = [Part(first, len(tokens), n)]
     if versus is not None:
-        if not isinstance(model.embedding, nn.Embedding):
+        if not isinstance(net.embedding, nn.Embedding):
             raise UnsupportedModel(
-                f"Found 'versus' with {type(model.embedding).__name__} as the embeddings; expected an nn.Embedding, "
+                f"Found 'versus' with {type(net.embedding).__name__} as the embeddings; expected an nn.Embedding, "
                 "which embeds a token alike wherever it stands. Explain both continuations, one at a time."
             )
         sequences.append({name: values[first:] for name, values in _sequence(prompt, others).items()})
-        found.append((first + len(tokens), len(others), n + 1))
+        roles.append(continuing_roles(0, len(others)))
+        parts.append(Part(first + len(tokens), len(others), n + 1))
     return Encoding(
         (*prompt.texts, text, *([] if versus is None else [versus])),
         tuple(sequences),
         (*prompt.tokens, *tokens, *others),
-        {"continuations": found},
+        roles=tuple(roles),
+        extra=Continuations(tuple(parts)),
         kind=len(sequences),
         unread=unread,
         cut=cut,
@@ -195,134 +217,36 @@ def _encoded(
 def _sequence(prompt: Prompt, tokens: Sequence[Token]) -> dict[str, list[int]]:
     """A prompt's inputs with a continuation's tokens; what else a tokenizer says of each token goes on as it ended."""
     inputs = {name: [*values, *[values[-1]] * len(tokens)] for name, values in prompt.inputs.items()}
-    n = len(prompt.ids)
     inputs["input_ids"] = [*prompt.ids, *(t.id for t in tokens)]
-    return {**inputs, "attention_mask": [1] * (n + len(tokens)), PLACES: [1] * n + list(range(2, len(tokens) + 2))}
+    return {**inputs, "attention_mask": [1] * (len(prompt.ids) + len(tokens))}
 
 
-def _prompt(model: Model, given: str | Ids) -> Prompt:
-    (found,) = encode(model.tokenizer, [given], None)
-    text = found.text if isinstance(found.text, str) else " ".join(found.text)
-    return Prompt((text,), text, found.sequences[0], found.tokens, True)
+def _generated(net: Net, reader: Reader, prompt: Prompt, most: int) -> tuple[str, tuple[Token, ...]]:
+    """The text that the model continues a prompt with, and its tokens. most: how many tokens it may generate."""
+    given = {name: values for name, values in prompt.inputs.items() if net.takes(name)}
+    ids = generated(net, {"attention_mask": [1] * len(prompt.ids), **given}, most)[len(prompt.ids) :]
+    n = len(prompt.texts)
+    again: Callable[[str], Sequence[Token]] = lambda text: continuation_tokens(reader.tokenizer, prompt, text, n)
+    return continued_text(net, reader.tokenizer, prompt.ids, ids, n, again)
 
 
-def _continuation(model: Model, prompt: Prompt, text: str, later: int = 0) -> tuple[Token, ...]:
-    """The continuation's tokens: those that the tokenizer makes of it where it stands, unless one would reach back into
-    the prompt; then those it makes of it alone."""
-    tokenizer, segment = model.tokenizer, len(prompt.texts) + later
-    batch = tokenizer([prompt.written + text], add_special_tokens=prompt.added, verbose=False)
-    whole = _bare(tokens_of(tokenizer, batch, 0, list(batch["input_ids"][0]), prompt.written + text))
-    before = _bare(prompt.tokens) if prompt.added else prompt.tokens
-    offset = len(prompt.written)
-    if [t.id for t in whole[: len(before)]] == [t.id for t in before] and len(whole) > len(before):
-        tokens = whole[len(before) :]
-    else:
-        batch = tokenizer([text], add_special_tokens=False, verbose=False)
-        tokens, offset = tokens_of(tokenizer, batch, 0, list(batch["input_ids"][0]), text), 0
-    if not tokens:
-        raise InputError(f"Found {text!r:.40} as a continuation; expected a text with at least one token.")
-    return tuple(
-        replace(t, segment=segment, span=None if t.span is None else (max(0, t.span[0] - offset), t.span[1] - offset))
-        for t in tokens
-    )
+_CAUSAL = "a token's logits depend on the tokens before it alone"
+"""The question that `Net.findings` has the answer to once the network was asked."""
 
 
-def _bare(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-    """Without the special tokens that end a text."""
-    return tokens[: max((i + 1 for i, t in enumerate(tokens) if not t.special), default=0)]
-
-
-def _generated(model: Model, prompt: Prompt, max_new_tokens: int) -> tuple[str, tuple[Token, ...]]:
-    given = {name: values for name, values in prompt.inputs.items() if model.takes(name)}
-    ids = generated(model, {"attention_mask": [1] * len(prompt.ids), **given}, max_new_tokens)[len(prompt.ids) :]
-    return continuing(model, prompt.ids, ids, len(prompt.texts), lambda text: _continuation(model, prompt, text))
-
-
-def continuing(
-    model: Model, before: Sequence[int], ids: list[int], segment: int, again: Any
-) -> tuple[str, tuple[Token, ...]]:
-    """Generated ids as a text and its tokens. again: `text -> tokens`, as if the user had written it."""
-    if not ids:
-        raise InputError("The model generated nothing after this prompt; expected a token. Give a continuation.")
-    tokenizer = model.tokenizer
-    last = len(ids) - (ids[-1] in end_tokens(model))
-    decode = lambda ids: tokenizer.decode(ids, skip_special_tokens=True)
-    start, whole = decode(before), decode([*before, *ids])
-    text = whole[len(start) :] if whole.startswith(start) else decode(ids)
-    tokens = list(again(text)) if text.strip() else []
-    if [t.id for t in tokens] != ids[:last]:
-        tokens = spelled(tokenizer, before, ids[:last], text, segment)
-    for i in ids[last:]:
-        tokens.append(Token(written_as(tokenizer, i), i, None, True, None, segment))
-    return text, tuple(tokens)
-
-
-# ----------------------------------------------------------------------------------------------------------------- chat
-
-
-def _chat(model: Model, messages: Any) -> Prompt:
-    """Messages as the tokenizer's template writes them. Tokens of their contents have spans in them; those of the
-    template alone are special."""
-    listed = list(messages) if isinstance(messages, (list, tuple)) else []
-    contents = tuple(m["content"] for m in listed if isinstance(m, Mapping) and isinstance(m.get("content"), str))
-    if not listed or len(contents) < len(listed):
-        raise InputError(
-            f"Found {messages!r:.80} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}."
-        )
-    tokenizer = model.tokenizer
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(
-            "Found messages, and this tokenizer has no chat template to write them with; expected a model made for "
-            "conversations. Give the text as a prompt, or set tokenizer.chat_template."
-        )
-    written = tokenizer.apply_chat_template(listed, add_generation_prompt=True, tokenize=False)
-    places, at = [], 0
-    for i, content in enumerate(contents):
-        kept = content.strip()
-        start = written.find(kept, at)
-        if start < 0 or not kept:
-            raise InputError(
-                f"The chat template does not write message {i} ({content!r:.40}) as it is, so that its tokens could "
-                "not be told from the template's; expected its text, unchanged. Give the whole text as a prompt."
-            )
-        at = start + len(kept)
-        places.append((start, at, start - content.find(kept)))
-    batch = tokenizer([written], add_special_tokens=False, verbose=False)
-    inputs = {name: list(batch[name][0]) for name in batch}
-    tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], written)
-    return Prompt(contents, written, inputs, tuple(_in_message(t, places) for t in tokens), False)
-
-
-def _in_message(token: Token, places: Sequence[tuple[int, int, int]]) -> Token:
-    """A token of the written conversation as one of the message that it is in, or as one of the template's."""
-    a, b = token.span or (0, 0)
-    for i, (start, end, origin) in enumerate(places):
-        if not token.special and a < end and b > start:
-            return replace(token, segment=i, span=(max(a, start) - origin, min(b, end) - origin))
-    near = sum(a >= end for _, end, _ in places)
-    return replace(token, span=None, special=True, word=None, segment=min(near, len(places) - 1))
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-_CAUSAL: WeakSet[nn.Module] = WeakSet()
-"""The models that were found to read from left to right: asked once each."""
-
-
-def _check_causal(model: Model) -> None:
+def _check_causal(net: Net, reader: Reader) -> None:
     """Raises UnsupportedModel where a token's logits depend on the tokens after it: a BERT that is no decoder."""
-    if model.model in _CAUSAL:
+    if _CAUSAL in net.findings:
         return
-    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device) % max(5, len(model.tokenizer))
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=net.device) % max(5, len(reader.tokenizer))
     with torch.no_grad():
-        a, b = checked(logits_at(model, {"input_ids": ids}, None, torch.tensor([1], device=ids.device)))
+        a, b = finite_logits(logits_at(net, {"input_ids": ids}, None, torch.tensor([1], device=ids.device)))
     if not torch.allclose(a, b, rtol=0, atol=1e-4 * float(a.abs().max())):
         raise UnsupportedModel(
-            f"{type(model.model).__name__} reads a token's logits from the tokens after it too, so it does not "
+            f"{type(net.model).__name__} reads a token's logits from the tokens after it too, so it does not "
             "generate text from left to right; expected a causal model. For BERT and its kin: config.is_decoder=True."
         )
-    _CAUSAL.add(model.model)
+    net.findings[_CAUSAL] = "yes"
 
 
 TEXT_GENERATION = Task(
@@ -331,11 +255,12 @@ TEXT_GENERATION = Task(
     "AutoModelForCausalLM",
     continued,
     continuation_goals,
-    prompts,
     CONTINUED,
+    read_prompts,
+    continue_prompts,
     output="log-probability",
     without=without_tokens,
-    notes=deletion.notes,
-    places=PLACES,
     resumed=resumed,
+    notes=deletion.notes,
+    any_side=True,
 )

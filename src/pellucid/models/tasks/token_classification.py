@@ -12,7 +12,7 @@ from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,10 +20,12 @@ from torch import Tensor
 from ...errors import UnknownTarget
 from ...explanation import Target, Token
 from ...problem import Select
-from ..text.encoding import Encoding, encoded
-from ..text.inputs import TEXT_OR_PAIR, Given, label_named
-from .target_names import covering, label_index, named_labels, occurrence, only_keys, token_at
-from .task import Asked, Goal, Task, at, at_positions, by_function, checked, checked_output, one_sequence
+from ...types import Target as TargetSpec
+from ..text.encoding import Encoding
+from ..text.inputs import TEXT_OR_PAIR, Given
+from ..text.labels import true_label
+from .target_names import Specification, covering, label_index, named_labels, occurrence, only_keys, token_at
+from .task import Asked, Goal, Task, at, at_positions, by_function, check_output, finite_logits, one_sequence
 
 OUTSIDE = "O"
 _TAG = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL)
@@ -42,8 +44,8 @@ def token_goals(asked: Asked, logits: Tensor) -> list[Goal]:
 
     A row in which nothing is predicted has one: the word and label that come closest, by their probability.
     """
-    checked(logits)
-    checked_output(asked.output, asked.target)
+    finite_logits(logits)
+    check_output(asked.output, asked.target)
     names = named_labels(asked.labels, logits.shape[2])
     if callable(asked.target):
         select, name = by_function(asked.target)
@@ -60,7 +62,11 @@ def token_goals(asked: Asked, logits: Tensor) -> list[Goal]:
 
 
 def _goal(
-    asked: Asked, names: tuple[str, ...], device: Any, places: Sequence[Place | None], chances: Sequence[Tensor]
+    asked: Asked,
+    names: tuple[str, ...],
+    device: torch.device,
+    places: Sequence[Place | None],
+    chances: Sequence[Tensor],
 ) -> Goal:
     """The goal with one place, or none, in each row. chances: of each row's tokens, (tokens, labels)."""
     full = [place or Place(0, 0) for place in places]
@@ -69,7 +75,7 @@ def _goal(
     plus = number([place.plus for place in full])
     minus = number([place.plus if place.minus is None else place.minus for place in full])
     contrast = any(place.minus is not None for place in full)
-    select = _read(where, at(plus, minus if contrast else None), asked.output == "probability")
+    select = _select_at(where, at(plus, minus if contrast else None), asked.output == "probability")
     predictions = []
     for place, p in zip(full, chances, strict=True):
         best = p[place.token].max(0)
@@ -77,7 +83,7 @@ def _goal(
     return Goal(select, [None if place is None else _target(place, names) for place in places], predictions)
 
 
-def _read(where: Tensor, pick: Select, probability: bool) -> Select:
+def _select_at(where: Tensor, pick: Select, probability: bool) -> Select:
     """What `pick` takes from the logits, or the probabilities, at each row's own position."""
 
     def select(out: Tensor, which: Tensor) -> Tensor:
@@ -89,6 +95,7 @@ def _read(where: Tensor, pick: Select, probability: bool) -> Select:
 
 
 def _target(place: Place, names: tuple[str, ...]) -> Target:
+    """A label at a token, or a contrast of two, by name."""
     if place.minus is None:
         return Target(names[place.plus], place.plus, place.token)
     return Target(f"{names[place.plus]} - {names[place.minus]}", (place.plus, place.minus), place.token)
@@ -97,7 +104,7 @@ def _target(place: Place, names: tuple[str, ...]) -> Target:
 # --------------------------------------------------------------------------------------------- which places are meant
 
 
-def _places(target: Any, encoding: Encoding, names: tuple[str, ...], chances: Tensor) -> list[Place]:
+def _places(target: TargetSpec, encoding: Encoding, names: tuple[str, ...], chances: Tensor) -> list[Place]:
     """The places in one row that a target means. chances (tokens, labels). Raises UnknownTarget."""
     labels = chances.argmax(1).tolist()
     if target is None:
@@ -125,7 +132,7 @@ def _places(target: Any, encoding: Encoding, names: tuple[str, ...], chances: Te
     return [Place(token, *label_index(spec["label"], names))]
 
 
-def _token(spec: Mapping[str, Any], encoding: Encoding) -> int:
+def _token(spec: Specification, encoding: Encoding) -> int:
     """The first token of what is named."""
     if "position" in spec:
         return token_at(encoding.tokens, spec["position"])
@@ -165,7 +172,7 @@ def _nearest(tokens: Sequence[Token], names: tuple[str, ...], chances: Tensor) -
 
 def _first_tokens(tokens: Sequence[Token]) -> list[int]:
     """The first token of each word."""
-    found: dict[Any, int] = {}
+    found: dict[tuple[int, int | None], int] = {}
     for i, t in enumerate(tokens):
         if not t.special:
             found.setdefault((t.segment, t.word), i)
@@ -178,14 +185,14 @@ def _tag(name: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else ("", name)
 
 
-def _tags(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> tuple[str | None, ...] | None:
+def _tags(label: object, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> tuple[str | None, ...] | None:
     """The true tag of each token: that of the word which it is a piece of. None where it is not one to a word."""
     words = given.parts.get("tokens")
     tags = label.tolist() if isinstance(label, Tensor) else label
     if words is None or not isinstance(tags, (list, tuple)) or len(tags) != len(words):
         return None
     starts = [0, *accumulate(len(w) + 1 for w in words)]
-    named = [label_named(tag, labels) for tag in tags]
+    named = [true_label(tag, labels) for tag in tags]
     return tuple(None if t.special or not t.span else named[bisect(starts, t.span[0]) - 1] for t in encoding.tokens)
 
 
@@ -205,6 +212,5 @@ TOKEN_CLASSIFICATION = Task(
     "AutoModelForTokenClassification",
     one_sequence(at_positions),
     token_goals,
-    encoded,
     TAGGED,
 )

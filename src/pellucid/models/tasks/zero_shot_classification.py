@@ -9,25 +9,26 @@ both come from that one pair alone, as its scores must.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel
 from ...explanation import Target
+from ...types import Target as TargetSpec
 from ..batching import groups
-from ..text.encoding import Encoding, encode
-from ..text.groups import closing_up
+from ..net import Net
+from ..text.collating import collate
+from ..text.encoding import Encoding
 from ..text.inputs import TEXT, Form, Given
-from ..text.inputs import label_named as true_label
+from ..text.labels import true_label
+from ..text.reader import Reader
+from ..text.tokenizing import Item
+from .shortened_texts import closing_up
 from .target_names import label_named
-from .task import Asked, Goal, Task, checked, checked_output, one_sequence
-from .text_classification import class_logits
-
-if TYPE_CHECKING:
-    from ..model import Model
+from .task import Asked, Goal, Preparation, Task, check_output, finite_logits
+from .text_classification import run_classes
 
 TEMPLATE = "This example is {}."
 
@@ -35,37 +36,59 @@ _FORM = (
     f"a mapping {{'text': …, 'labels': ['sports', 'politics'], 'template': {TEMPLATE!r}}}, of which the template "
     "may be left out"
 )
-_run = one_sequence(class_logits)
 
 
-def hypotheses(model: Model, items: Sequence[Any], truncate: bool, max_new_tokens: int) -> list[Encoding]:
-    """Each text with the hypothesis of its most probable label; `asked` holds those of all labels, and their logits.
+@dataclass(frozen=True)
+class Hypotheses:
+    """The labels that an input asks about. pairs: for each label the text with its hypothesis. entailment: for each
+    label its entailment logit; empty before the model has run. chosen: the label that is explained."""
+
+    labels: tuple[str, ...]
+    pairs: tuple[Encoding, ...]
+    entailment: tuple[float, ...] = ()
+    chosen: int = 0
+
+
+def hypotheses(reader: Reader, items: Sequence[Item], truncate: bool) -> list[Encoding]:
+    """Each text with the hypotheses of its labels, of which the first is chosen until the model has run.
 
     Only the text is cut where a pair is too long. Raises InputError, UnsupportedModel.
     """
-    entailment, _ = inference_labels(model.labels)
+    inference_labels(reader.labels)
     given = [_given(i, item) for i, item in enumerate(items)]
     pairs = [(text, template.replace("{}", label)) for text, labels, template in given for label in labels]
-    encodings = encode(model.tokenizer, pairs, model.limit, "only_first" if truncate else False)
-    entailed = [row[entailment] for row in _logits(model, encodings)]
+    each = iter(reader.encode(pairs, "only_first" if truncate else False))
+    return [_of_label(Hypotheses(labels, tuple(next(each) for _ in labels)), 0) for _, labels, _ in given]
+
+
+def most_probable(net: Net, reader: Reader, encodings: list[Encoding], how: Preparation) -> list[Encoding]:
+    """Each text with the hypothesis of its most probable label, found by running the model on all of them."""
+    entailment, _ = inference_labels(reader.labels)
+    asked = [hypotheses_of(e) for e in encodings]
+    entailed = iter(_logits(net, reader, [pair for one in asked for pair in one.pairs]))
     found = []
-    for _, labels, _ in given:
-        mine, encodings = encodings[: len(labels)], encodings[len(labels) :]
-        logits, entailed = entailed[: len(labels)], entailed[len(labels) :]
-        asked = {"labels": labels, "logits": tuple(logits), "pairs": tuple(mine)}
-        found.append(_of_label(asked, max(range(len(labels)), key=logits.__getitem__)))
+    for one in asked:
+        logits = tuple(next(entailed)[entailment] for _ in one.pairs)
+        found.append(_of_label(replace(one, entailment=logits), max(range(len(logits)), key=logits.__getitem__)))
     return found
 
 
-def aimed(encoding: Encoding, target: Any) -> Encoding:
+def hypotheses_of(encoding: Encoding) -> Hypotheses:
+    """The labels that an input asks about."""
+    assert isinstance(encoding.extra, Hypotheses)
+    return encoding.extra
+
+
+def aimed(encoding: Encoding, target: TargetSpec) -> Encoding:
     """The pair of the label that the target names; that of the most probable one for None. Raises UnknownTarget."""
     if target is None:
         return encoding
-    labels = encoding.asked["labels"]
+    asked = hypotheses_of(encoding)
+    labels = asked.labels
     if isinstance(target, int) and not isinstance(target, bool) and 0 <= target < len(labels):
-        return _of_label(encoding.asked, target)
+        return _of_label(asked, target)
     if isinstance(target, str) and (one := label_named(target, labels)) is not None:
-        return _of_label(encoding.asked, one)
+        return _of_label(asked, one)
     raise UnknownTarget(
         f"Found target={target!r:.60}; expected None (the most probable label), one of the labels "
         f"{', '.join(map(repr, labels))}, or its number. For several labels give a list of them."
@@ -74,15 +97,16 @@ def aimed(encoding: Encoding, target: Any) -> Encoding:
 
 def entailment_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     """One goal: the logit (rows, classes) of entailment, or its probability against contradiction."""
-    checked(logits)
-    checked_output(asked.output, None)
+    finite_logits(logits)
+    check_output(asked.output, None)
     both = torch.tensor(inference_labels(asked.labels), device=logits.device)
     targets, predictions = [], []
     for encoding in asked.encodings:
-        labels, index = encoding.asked["labels"], encoding.asked["label"]
-        chances = torch.tensor(encoding.asked["logits"], dtype=torch.float64).softmax(0)
+        asked_labels = hypotheses_of(encoding)
+        labels = asked_labels.labels
+        chances = torch.tensor(asked_labels.entailment, dtype=torch.float64).softmax(0)
         best = int(chances.argmax())
-        targets.append(Target(labels[index], index))
+        targets.append(Target(labels[asked_labels.chosen], asked_labels.chosen))
         predictions.append((labels[best], chances[best].item()))
     if asked.output == "probability":
         return [Goal(lambda out, which: out.index_select(1, both).softmax(1)[:, 0], targets, predictions)]
@@ -102,7 +126,7 @@ def inference_labels(labels: Sequence[str]) -> tuple[int, int]:
     return entailment, contradiction if contradiction is not None else len(labels) - 1 if entailment == 0 else 0
 
 
-def _given(i: int, item: Any) -> tuple[str, tuple[str, ...], str]:
+def _given(i: int, item: Item) -> tuple[str, tuple[str, ...], str]:
     """The text, the labels and the template of an input. Raises InputError."""
     if not isinstance(item, Mapping) or not {"text", "labels"} <= set(item) <= {"text", "labels", "template"}:
         raise InputError(f"Found {item!r:.80} as input {i}; expected {_FORM}.")
@@ -120,21 +144,24 @@ def _given(i: int, item: Any) -> tuple[str, tuple[str, ...], str]:
     return text, tuple(labels), template
 
 
-def _logits(model: Model, encodings: Sequence[Encoding]) -> list[list[float]]:
+def _logits(net: Net, reader: Reader, encodings: Sequence[Encoding]) -> list[list[float]]:
     """Each pair's logits, by the model on its own ids."""
     found: dict[int, list[float]] = {}
     with torch.no_grad():
         for group in groups([len(e) for e in encodings]):
-            sequences, _ = model.collate([encodings[i] for i in group])
-            found.update(zip(group, checked(_run(model, None, *sequences)).tolist(), strict=True))
+            (sequence,), _ = collate(reader.tokenizer, [encodings[i] for i in group], net.device)
+            given = sequence._replace(inputs={n: v for n, v in sequence.inputs.items() if net.takes(n)})
+            found.update(zip(group, finite_logits(run_classes(net, None, given)).tolist(), strict=True))
     return [found[i] for i in range(len(encodings))]
 
 
-def _of_label(asked: Mapping[str, Any], label: int) -> Encoding:
-    return replace(asked["pairs"][label], asked={**asked, "label": label})
+def _of_label(asked: Hypotheses, label: int) -> Encoding:
+    """The pair of a label, chosen to be explained."""
+    return replace(asked.pairs[label], extra=replace(asked, chosen=label))
 
 
-def _true(label: Any, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
+def _true(label: object, given: Given, encoding: Encoding, labels: tuple[str, ...]) -> str | None:
+    """The true label by name, among the labels that the input asks about."""
     return true_label(label, tuple(given.parts["labels"]))
 
 
@@ -158,10 +185,11 @@ ZERO_SHOT = Task(
     "zero-shot-classification",
     (),  # no architecture says so: it is asked for by name
     "AutoModelForSequenceClassification",
-    _run,
+    run_classes,
     entailment_goals,
-    hypotheses,
     LABELLED,
+    hypotheses,
+    most_probable,
     aimed,
-    without=closing_up,
+    without=closing_up(run_classes),
 )

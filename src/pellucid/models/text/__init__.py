@@ -1,1 +1,1 @@
-"""From a text to token ids and back: what a user may pass in, its tokens, and which of them belong together."""
+"""From a text to token ids and back: what a user may pass in, and its tokens. Nothing here knows a network."""

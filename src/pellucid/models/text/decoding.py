@@ -1,35 +1,36 @@
-"""Token ids that no text came with: what they stand for, and where each stands in the text that they make."""
+"""From token ids back to a text: the text that ids stand for, and where each id stands in that text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 from ...explanation import Token
+from .tokenizer import Tokenizer, special_ids
 
 
-def special_among(tokenizer: Any, ids: Sequence[int]) -> list[bool]:
-    """Which ids a tokenizer adds to a text; a mask and the unknown token stand for what is written."""
-    typed = {getattr(tokenizer, f"{name}_token_id", None) for name in ("unk", "mask")}
+def special_among(tokenizer: Tokenizer, ids: Sequence[int]) -> list[bool]:
+    """For each id whether it is a special token that a tokenizer adds to a text. A mask and the unknown token are not:
+    they stand for something that was written."""
+    typed = special_ids(tokenizer, "unk", "mask")
     added = set(tokenizer.all_special_ids)
-    ends = {getattr(tokenizer, f"{name}_token_id", None) for name in ("eos", "bos", "sep", "cls", "pad")}
+    ends = special_ids(tokenizer, "eos", "bos", "sep", "cls", "pad")
     return [i in added and (i not in typed or i in ends) for i in ids]
 
 
 def stretches(ids: Sequence[int], marks: Sequence[bool]) -> list[list[int]]:
-    """The ids between those that are special: a text's, or those of each text of a pair."""
+    """The runs of ids between special tokens: one run for a text, two for a pair of texts. marks: which are special."""
     pairs = groupby(zip(ids, marks, strict=True), lambda pair: pair[1])
     return [[i for i, _ in run] for special, run in pairs if not special]
 
 
-def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text that ids stand for, as they are."""
+def decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text that ids stand for, special tokens included, no space added or taken away."""
     return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
-def spelled_out(tokenizer: Any, ids: Sequence[int]) -> tuple[str | tuple[str, ...], tuple[Token, ...]]:
-    """The text of ids that the tokenizer would write otherwise, and their tokens; two texts where they are a pair."""
+def spelled_out(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str | tuple[str, ...], tuple[Token, ...]]:
+    """The text that given ids stand for, and their tokens; two texts where the ids are a pair of texts."""
     marks = special_among(tokenizer, ids)
     runs = stretches(ids, marks)
     runs = runs if len(runs) == 2 else [[i for run in runs for i in run]]
@@ -47,12 +48,13 @@ def spelled_out(tokenizer: Any, ids: Sequence[int]) -> tuple[str | tuple[str, ..
 
 
 def spelled(
-    tokenizer: Any, before: Sequence[int], ids: Sequence[int], text: str, segment: int, skip: bool = True
+    tokenizer: Tokenizer, before: Sequence[int], ids: Sequence[int], text: str, segment: int, skip: bool = True
 ) -> list[Token]:
-    """Tokens whose ids no tokenizer would make of their text: each spans what it adds to the text when decoded.
+    """Ids as tokens of a text, each with the span of the characters that it adds to the text when decoded. For ids that
+    the tokenizer would not make of this text, such as those that a model generated.
 
-    before: the ids that they follow. skip: whether special tokens have no part in the text. A token that is part of a
-    character spans all of it.
+    before: the ids that stand before them. skip: whether special tokens have no part in the text. A token that is part
+    of a character spans all of the character.
     """
     written = [tokenizer.decode([*before, *ids[:k]], skip_special_tokens=skip) for k in range(len(ids) + 1)]
     ends = [_agreed(so_far[len(written[0]) :], text) for so_far in written]
@@ -70,8 +72,9 @@ def spelled(
     return tokens
 
 
-def written_as(tokenizer: Any, i: int) -> str:
-    """A token as the tokenizer writes it; its id where there is none: a model may have room for more than those."""
+def written_as(tokenizer: Tokenizer, i: int) -> str:
+    """A token as the tokenizer writes it, such as "##ing"; "[id]" where the vocabulary has no token of this id: a model
+    may have room for more ids than its tokenizer."""
     found = tokenizer.convert_ids_to_tokens(i)
     return f"[{i}]" if found is None else str(found)
 

@@ -1,4 +1,4 @@
-"""An ordinary short token of a tokenizer, which can stand in the place of any other: its filler.
+"""The filler of a tokenizer: an ordinary short token that stands in the place of any other, such as " the".
 
 A language model reads a text of unknown or end-of-text tokens as something rare, and what it computes there is far from
 what it computes on a text. A text of one frequent short word is closer (docs/idea.md has the measurements).
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ...token_text import readable
+from .tokenizer import Tokenizer, special_id
 
 WORDS = (
     *("the", "les", "des", "que", "der", "die", "und", "los", "del", "che", "per", "een", "het", "van", "och", "att"),
@@ -25,8 +25,11 @@ _LONGEST = 4
 
 @dataclass(frozen=True)
 class Filler:
-    """text: what the token stands for, its space included. id: in the vocabulary. segments: into how many parts
-    DeepLIFT cuts the way from it where the user does not say."""
+    """The token that a baseline puts in the place of every other.
+
+    text: what the token stands for, its space included. id: in the vocabulary. segments: into how many parts DeepLIFT
+    cuts the path from this baseline to the input where the user does not say.
+    """
 
     text: str
     id: int
@@ -36,7 +39,7 @@ class Filler:
         return f"filler {self.text!r}"
 
 
-def filler_of(tokenizer: Any) -> Filler | None:
+def filler_of(tokenizer: Tokenizer) -> Filler | None:
     """The filler of a tokenizer; None where its vocabulary has no ordinary token.
 
     " the", or else the most frequent of WORDS that are one token, as they stand after a space or by themselves: that
@@ -53,7 +56,7 @@ def filler_of(tokenizer: Any) -> Filler | None:
     return ranked[0][1] if ranked else None
 
 
-def _of_word(tokenizer: Any, word: str) -> Filler | None:
+def _of_word(tokenizer: Tokenizer, word: str) -> Filler | None:
     """The token of a word, as it stands after a space or else by itself."""
     for text in (f" {word}", word):
         found = token_id(text, tokenizer)
@@ -62,7 +65,7 @@ def _of_word(tokenizer: Any, word: str) -> Filler | None:
     return None
 
 
-def _ordinary(tokenizer: Any, special: set[int]) -> Iterator[tuple[Any, Filler]]:
+def _ordinary(tokenizer: Tokenizer, special: set[int]) -> Iterator[tuple[tuple[bool | int, ...], Filler]]:
     """The tokens that are short and of letters, or at least can be seen, each with what it is ranked by."""
     spaced = any(_text(tokenizer, i).startswith(" ") for i in range(min(_size(tokenizer), 1000)))
     for i in range(min(_size(tokenizer), _LOOKED_AT)):
@@ -79,7 +82,7 @@ def _ordinary(tokenizer: Any, special: set[int]) -> Iterator[tuple[Any, Filler]]
         )
 
 
-def token_id(spec: str, tokenizer: Any) -> int | None:
+def token_id(spec: str, tokenizer: Tokenizer) -> int | None:
     """The id of a token of the vocabulary, written as the tokenizer writes it or as a word that is one token."""
     try:
         found = tokenizer.convert_tokens_to_ids(spec)
@@ -88,17 +91,18 @@ def token_id(spec: str, tokenizer: Any) -> int | None:
     if isinstance(found, int) and found < _size(tokenizer) and tokenizer.convert_ids_to_tokens(found) == spec:
         return found
     ids = tokenizer(spec, add_special_tokens=False)["input_ids"]
-    return ids[0] if len(ids) == 1 and ids[0] != getattr(tokenizer, "unk_token_id", None) else None
+    return ids[0] if len(ids) == 1 and ids[0] != special_id(tokenizer, "unk") else None
 
 
-def _size(tokenizer: Any) -> int:
+def _size(tokenizer: Tokenizer) -> int:
+    """How many tokens the vocabulary has."""
     try:
         return len(tokenizer)
     except TypeError:
         return int(getattr(tokenizer, "vocab_size", 0))
 
 
-def _text(tokenizer: Any, i: int) -> str:
+def _text(tokenizer: Tokenizer, i: int) -> str:
     """The text of a token; empty where there is none of that id."""
     found = tokenizer.convert_ids_to_tokens(i)
     return "" if found is None else readable(str(found))

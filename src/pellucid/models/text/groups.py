@@ -1,25 +1,19 @@
-"""Which tokens are removed together, and what a text is without them."""
+"""Groups of tokens: which tokens a method removes together, by word, by sentence, or as the user says."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Sequence
 
-import torch
-from torch import Tensor
-
-from ...errors import InputError, UnknownBaseline
+from ...errors import InputError
 from ...token_text import shown
+from ...types import Groups
 from .encoding import Encoding
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 _SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’»)\]]*\s+)|(?:[。！？]+[」』”’）]*)|\n+""")
 
 
-def grouped(spec: Any, encoding: Encoding) -> list[int]:
+def grouped(spec: Groups, encoding: Encoding) -> list[int]:
     """The group of each token, numbered from 0 in the order of the text; −1 for special tokens.
 
     spec: see `types.Groups`. Raises InputError, naming the token that is in no group or in two.
@@ -39,13 +33,17 @@ def grouped(spec: Any, encoding: Encoding) -> list[int]:
     return _from_lists(lists, encoding)
 
 
-def _numbered(keys: Sequence[Any]) -> list[int]:
-    number: dict[Any, int] = {}
+def _numbered(keys: Sequence[Hashable]) -> list[int]:
+    """Equal keys as one number, from 0 in their order; −1 for None."""
+    number: dict[Hashable, int] = {}
     return [-1 if key is None else number.setdefault(key, len(number)) for key in keys]
 
 
 def _sentences(encoding: Encoding) -> list[tuple[int, int] | None]:
-    """A sentence ends at . ! ? or … before white space, at 。！？, and at the end of a line."""
+    """The segment and the sentence of each token; None for special tokens.
+
+    A sentence ends at . ! ? or … before white space, at 。！？, and at the end of a line.
+    """
     parts = (encoding.text,) if isinstance(encoding.text, str) else encoding.text
     ends = [[m.end() for m in _SENTENCE_END.finditer(part)] for part in parts]
     return [
@@ -54,7 +52,8 @@ def _sentences(encoding: Encoding) -> list[tuple[int, int] | None]:
     ]
 
 
-def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
+def _from_lists(lists: Sequence[object], encoding: Encoding) -> list[int]:
+    """The group of each token from lists of token indices. Raises InputError."""
     found = [-1] * len(encoding)
     for number, group in enumerate(lists):
         if not isinstance(group, Sequence) or isinstance(group, str) or not group:
@@ -84,43 +83,3 @@ def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
                 "exactly one. Add it to a group, or give it one of its own."
             )
     return found
-
-
-def closing_up(model: Model, special: Tensor) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
-    """`(args, keep) → outputs`: the model on what `keep` leaves of a text, as `shortener`.
-
-    special: (rows, tokens), those that stay. Raises UnknownBaseline where a row has none, so that nothing may be left.
-    """
-    if not special.any(1).all():
-        raise UnknownBaseline(
-            "Found baseline='delete' for a tokenizer that adds no special tokens, so that nothing would be left of the "
-            "text; expected at least one token that stays. Use 'mask', 'pad', 'zero' or 'mean'."
-        )
-    return shortener(model.alone)
-
-
-def shortener(run: Callable[[Mapping[str, Tensor]], Tensor]) -> Callable[[tuple[Any, ...], Tensor], Tensor]:
-    """`(args, keep) → outputs`: the model on what `keep` (n, tokens) leaves of the batch, closed up.
-
-    run: batch → outputs (rows, …), the model on its own ids. Inputs that begin with the shape of the ids move together.
-    Texts of one length go through together, so there is no padding: the answers are those of the shorter texts alone,
-    whichever side the tokenizer pads and however the model counts positions.
-    """
-
-    def without(args: tuple[Any, ...], keep: Tensor) -> Tensor:
-        (batch,) = args
-        count = keep.sum(1)
-        parts, places = [], []
-        for width in count.unique().tolist():
-            rows = (count == width).nonzero().squeeze(1)
-            part = {
-                name: value[rows][keep[rows]].view(len(rows), width, *value.shape[2:])
-                if value.shape[:2] == keep.shape
-                else value[rows]
-                for name, value in batch.items()
-            }
-            parts.append(run(part))
-            places.append(rows)
-        return torch.cat(parts)[torch.cat(places).argsort()]
-
-    return without

@@ -11,17 +11,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Number
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from ...errors import InputError
-
-if TYPE_CHECKING:
-    from .encoding import Encoding
+from .encoding import Encoding, Values
+from .labels import true_label
 
 Names = tuple[str, ...]
+Value: TypeAlias = Any
+"""What a user wrote in one place of an input: a text, a number, a list, a tensor, an array, an image."""
+Record = Mapping[str, Value]
+"""A record of a data set: by the name of a column, its value. Of an input that was read: by the name of a part."""
 
 TEXT: Names = (
     *("text", "sentence", "content", "review", "review_body", "comment", "comment_text", "tweet", "utterance", "post"),
@@ -64,29 +67,37 @@ _BY_TOKEN = ("attention_mask", "token_type_ids", "position_ids", "bbox")
 _NUMBERING = re.compile(r"(?:^|_)(?:id|idx|ind|index|uid|guid)$|ID$|^__|_parse$", re.IGNORECASE)
 
 
+TrueLabel = str | tuple[str | None, ...] | None
+"""A true label by name; a tuple where every token has one; None for none."""
+
+
 @dataclass(frozen=True)
 class Ids:
-    """Token ids that go into the model as they are. inputs: a list of ints per name. texts: what they may be of."""
+    """Token ids that go into the model as they are. inputs: by name a list with a number for each token. texts: texts,
+    or pairs of texts, of which the ids may be."""
 
-    inputs: Mapping[str, list[Any]]
+    inputs: Mapping[str, Values]
     texts: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class Given:
-    """item: as a task's `encode` takes it. label: the true one, as the row has it. parts: what the row says by name."""
+    """One input, read. item: as a task's `encode` takes it. label: the true label, as the row has it. parts: what the
+    row says, by the name of a part."""
 
-    item: Any
-    label: Any = None
-    parts: Mapping[str, Any] = field(default_factory=dict)
+    item: Value
+    label: Value = None
+    parts: Record = field(default_factory=dict)
 
 
-def _one_or_two(parts: Mapping[str, Any]) -> Any:
+def _one_or_two(parts: Record) -> Value:
+    """The text of an input, or the pair of texts."""
     return (parts["text"], parts["text_pair"]) if "text_pair" in parts else parts["text"]
 
 
-def _by_index(label: Any, given: Given, encoding: Encoding, labels: Names) -> Any:
-    return label_named(label, labels)
+def _by_index(label: Value, given: Given, encoding: Encoding, labels: Names) -> TrueLabel:
+    """The true label by the model's name for its index."""
+    return true_label(label, labels)
 
 
 @dataclass(frozen=True)
@@ -105,11 +116,11 @@ class Form:
     optional: frozenset[str] = frozenset()
     listed: frozenset[str] = frozenset()
     labels: Names = LABELS
-    made: Callable[[Mapping[str, Any]], Any] = dict
-    named: Callable[[Any, Given, Encoding, Names], Any] = _by_index
+    made: Callable[[Record], object] = dict
+    named: Callable[[Value, Given, Encoding, Names], TrueLabel] = _by_index
     ids: bool = True
 
-    def layout(self, row: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    def layout(self, row: Record) -> tuple[dict[str, str], list[str]]:
         """For each part the column that holds it, by the layout that leaves the fewest columns over; and those.
         Nothing, and all of them, where no layout fits."""
         told = [name for name, value in row.items() if value is not None]
@@ -123,6 +134,7 @@ class Form:
         return min(fitting, key=lambda f: (len(f[1]), -len(f[0])))
 
     def _aside(self, name: str, used: Mapping[str, str]) -> bool:
+        """Whether a column is known to be no part of the input: a label, a number of the row, a description."""
         known = name in self.labels or name in ASIDE or bool(_NUMBERING.search(name))
         text = name in TEXT or name == "bbox" or any(name in pair for pair in PAIRS)
         return known or name == "input_ids" or ("input_ids" in used and text)
@@ -138,7 +150,7 @@ TEXT_OR_PAIR = Form(
 # ------------------------------------------------------------------------------------------------------- one input
 
 
-def read(item: Any, form: Form, number: int) -> Given:
+def read(item: Value, form: Form, number: int) -> Given:
     """One input, as its task reads it. Raises InputError."""
     named = getattr(item, "_asdict", None)  # a named tuple is a mapping
     item = item if named is None else named()
@@ -177,11 +189,12 @@ def _known(form: Form) -> str:
     return ", ".join(dict.fromkeys([*names, *(["input_ids"] if form.ids else [])]))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Value) -> bool:
+    """Whether this is one number, of Python, NumPy or PyTorch."""
     return isinstance(value, (Number, np.generic)) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0)
 
 
-def _are_ids(item: Any) -> bool:
+def _are_ids(item: Value) -> bool:
     """Whether this is the token ids of one input: integers one after the other, or as the only row of a tensor."""
     if isinstance(item, (Tensor, np.ndarray)):
         whole = item.dtype.kind in "iu" if isinstance(item, np.ndarray) else not _fractional(item)
@@ -190,16 +203,18 @@ def _are_ids(item: Any) -> bool:
 
 
 def _fractional(t: Tensor) -> bool:
+    """Whether a tensor holds other numbers than the integers that ids are: fractions, or single bytes."""
     return t.is_floating_point() or t.is_complex() or t.dtype.itemsize == 1
 
 
-def _ints(values: Any) -> list[Any]:
+def _ints(values: Value) -> list[Value]:
+    """The numbers of one input as a list of Python's."""
     plain = values.tolist() if isinstance(values, (Tensor, np.ndarray)) else list(values)
     one = plain[0] if len(plain) == 1 and isinstance(plain[0], list) else plain
     return [v.item() if isinstance(v, (Tensor, np.generic)) else v for v in one]
 
 
-def _ids(item: Mapping[str, Any], parts: Mapping[str, Any]) -> Ids:
+def _ids(item: Record, parts: Record) -> Ids:
     """The ids of a row, and what else it says of each of them; without padding, as the attention mask tells it."""
     inputs = {"input_ids": _ints(item["input_ids"])}
     n = len(inputs["input_ids"])
@@ -225,15 +240,15 @@ def _ids(item: Mapping[str, Any], parts: Mapping[str, Any]) -> Ids:
 # ---------------------------------------------------------------------------------------------------- several of them
 
 
-def several(given: Any, form: Form, collated: bool = False) -> list[Any] | None:
-    """The inputs in a batch; None where this is one input.
+def several(given: Value, form: Form, collated: bool = False) -> list[Value] | None:
+    """The inputs of a batch, as a list; None where what was given is one input.
 
     collated: it comes from a DataLoader, which has put the columns of its rows together (`default_collate`).
     """
     if form.ids and _are_ids(given):
         return None
     if isinstance(given, list):
-        return _rows(given) if collated and not all(isinstance(i, str) for i in given) else given
+        return _records_of(given) if collated and not all(isinstance(i, str) for i in given) else given
     if form.ids and isinstance(given, (Tensor, np.ndarray)) and given.ndim == 2:
         whole = given.dtype.kind in "iu" if isinstance(given, np.ndarray) else not _fractional(given)
         return list(given) if whole else None
@@ -245,23 +260,24 @@ def several(given: Any, form: Form, collated: bool = False) -> list[Any] | None:
     if not main or min(depth[p] for p in main) < 1 or ("input_ids" in main and _are_ids(given["input_ids"])):
         return None
     if collated:
-        return _rows(given)
+        return _records_of(given)
     n = len(given[columns[main[0]]])
-    return [{name: _row(value, k, n) for name, value in given.items()} for k in range(n)]
+    return [{name: _at_record(value, k, n) for name, value in given.items()} for k in range(n)]
 
 
-def _row(value: Any, k: int, n: int) -> Any:
-    """A column's value in the k-th of n rows; one that is no column is the same for all."""
+def _at_record(value: Value, k: int, n: int) -> Value:
+    """The value of a column in the k-th of n records; a value that is no column is the same for all."""
     return value[k] if isinstance(value, (list, tuple, Tensor, np.ndarray)) and len(value) == n else value
 
 
-def _rows(batch: Any) -> list[Any]:
-    """The rows of which `torch.utils.data.default_collate` made a batch."""
+def _records_of(batch: Value) -> list[Value]:
+    """The records of which `torch.utils.data.default_collate` made a batch."""
     n = _length(batch)
     return [_uncollated(batch, k) for k in range(n)]
 
 
-def _length(batch: Any) -> int:
+def _length(batch: Value) -> int:
+    """How many records a batch has."""
     if isinstance(batch, Mapping):
         return min(map(_length, batch.values()))
     if isinstance(batch, (list, tuple)) and batch and not all(isinstance(i, str) for i in batch):
@@ -269,7 +285,8 @@ def _length(batch: Any) -> int:
     return len(batch)
 
 
-def _uncollated(batch: Any, k: int) -> Any:
+def _uncollated(batch: Value, k: int) -> Value:
+    """The k-th record of a batch."""
     if isinstance(batch, Mapping):
         return {name: _uncollated(value, k) for name, value in batch.items()}
     if isinstance(batch, Tensor) or all(isinstance(i, str) for i in batch):
@@ -278,42 +295,8 @@ def _uncollated(batch: Any, k: int) -> Any:
     return tuple(parts) if len(parts) == 2 else parts
 
 
-def _depth(value: Any) -> int:
-    """How many lists are inside each other."""
+def _depth(value: Value) -> int:
+    """How deep a value is nested: 0 for no list, 1 for a list, 2 for a list of lists."""
     if isinstance(value, (Tensor, np.ndarray)):
         return value.ndim
     return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and len(value) else 0
-
-
-# ------------------------------------------------------------------------------------------------------ the true label
-
-
-def label_named(label: Any, labels: Names) -> str | None:
-    """A true label by the model's name for it, where it is an index of one; as it is written, where it is a name.
-
-    A list is of several labels that hold at once, as indices or as zeros and ones. −1 is the sign for no label.
-
-    Examples:
-        >>> label_named(1, ("negative", "positive")), label_named("POSITIVE", ("negative", "positive"))
-        ('positive', 'positive')
-        >>> label_named([1.0, 0.0, 1.0], ("sad", "angry", "kind")), label_named(-1, ("a", "b"))
-        ('sad, kind', None)
-    """
-    label = label.tolist() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
-    if isinstance(label, (list, tuple)):
-        hot = len(label) == len(labels) > 1 and all(i in (0, 1) for i in label)
-        each = [i for i, on in enumerate(label) if on] if hot else label
-        return ", ".join(filter(None, (label_named(i, labels) for i in each))) or None
-    if isinstance(label, str):
-        same = next((name for name in labels if name.lower() == label.strip().lower()), None)
-        return same or (label_named(int(label), labels) if label.strip().isdigit() and len(labels) > 1 else label)
-    if label is None or label == -1 or label != label:
-        return None
-    if isinstance(label, float):
-        whole = label.is_integer() and len(labels) > 1 and label < len(labels)
-        return label_named(int(label), labels) if whole else f"{label:g}"
-    if isinstance(label, int):
-        index = int(label)
-        named = labels[index] if 0 <= index < len(labels) > 1 else str(index)
-        return named if labels else f"LABEL_{index}"
-    return str(label)

@@ -1,21 +1,24 @@
-"""Inputs beside the ids that have several numbers for each token: the boxes of a page's words, the path of a tag."""
+"""Nested inputs: those that have several numbers for each token, such as the box of each word of a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ...errors import InputError
 from .encoding import Encoding
+from .tokenizer import Tokenizer, special_id
 
 NESTED = {"bbox": 1000, "xpath_tags_seq": 0, "xpath_subs_seq": 0}
 """By name, the number that a separator has in each place (LayoutLM puts it into the page's far corner, 2004.14283);
 other special tokens have 0."""
 
+Nested = Mapping[str, list[Sequence[int]]]
+"""By name, several numbers for each word or token."""
 
-def given_apart(item: Any, names: Sequence[str]) -> tuple[Any, dict[str, list[Any]]]:
-    """An input without what it says of each token under these names, and that."""
+
+def taken_apart(item: object, names: Sequence[str]) -> tuple[object, Nested]:
+    """A user's input without the nested inputs of these names, and these inputs."""
     if not isinstance(item, Mapping) or "input_ids" in item:
         return item, {}
     plain = lambda values: values.tolist() if hasattr(values, "tolist") else list(values)
@@ -23,9 +26,9 @@ def given_apart(item: Any, names: Sequence[str]) -> tuple[Any, dict[str, list[An
     return {name: value for name, value in item.items() if name not in mine} if mine else item, mine
 
 
-def attached(tokenizer: Any, encoding: Encoding, given: Mapping[str, list[Any]], number: int) -> Encoding:
-    """The same encoding, with these inputs for its tokens. Raises InputError where there are more or fewer than words,
-    tokens of the text, or tokens."""
+def attached(tokenizer: Tokenizer, encoding: Encoding, given: Nested, number: int) -> Encoding:
+    """The same encoding with nested inputs for its tokens. number: the input's, for an error. Raises InputError where
+    there is not one value for each word, each token of the text, or each token."""
     if not given:
         return encoding
     (inputs,) = encoding.sequences
@@ -33,8 +36,10 @@ def attached(tokenizer: Any, encoding: Encoding, given: Mapping[str, list[Any]],
     return replace(encoding, sequences=({**inputs, **more},))
 
 
-def _spread(tokenizer: Any, name: str, values: list[Any], encoding: Encoding, number: int) -> list[Any]:
-    """One value for each token."""
+def _spread(
+    tokenizer: Tokenizer, name: str, values: list[Sequence[int]], encoding: Encoding, number: int
+) -> list[Sequence[int]]:
+    """The values of words, or of the text's tokens, as one value for each token, special ones included."""
     tokens = encoding.tokens
     own = [i for i, t in enumerate(tokens) if not t.special]
     words = list(dict.fromkeys((tokens[i].segment, tokens[i].word) for i in own))
@@ -45,7 +50,7 @@ def _spread(tokenizer: Any, name: str, values: list[Any], encoding: Encoding, nu
             f"Found {len(values)} of {name!r} for input {number}; expected one for each of its {len(words)} words, of "
             f"its {len(own)} tokens, or of all {len(tokens)} tokens with the special ones."
         )
-    separator, size = getattr(tokenizer, "sep_token_id", None), len(values[0])
+    separator, size = special_id(tokenizer, "sep"), len(values[0])
     number_of = {word: k for k, word in enumerate(words)}
     by_token = len(values) == len(own)
     place = {i: k if by_token else number_of[tokens[i].segment, tokens[i].word] for k, i in enumerate(own)}
@@ -53,8 +58,8 @@ def _spread(tokenizer: Any, name: str, values: list[Any], encoding: Encoding, nu
     return [values[place[i]] if i in place else blank(i) for i in range(len(tokens))]
 
 
-def missing(net: str, names: Sequence[str], inputs: Mapping[str, Any]) -> tuple[str, ...]:
-    """A note for each of these inputs that was not given. net: what the model is called."""
+def missing(net: str, names: Sequence[str], inputs: Container[str]) -> tuple[str, ...]:
+    """A note for each nested input that the model reads and that was not given. net: the name of the model's class."""
     return tuple(
         f"{net} reads {name!r} beside the text, and none was given, so every token has the model's default. Give it: "
         f"{{'text': …, {name!r}: [[…], …]}}, one for each word or token."

@@ -1,4 +1,4 @@
-"""A document longer than the model takes, as windows that overlap.
+"""Windows: overlapping parts of a document that is longer than the model takes.
 
 A window is the special tokens, the other text of a pair (a question), and a slice of the text that is too long: the
 one with the most tokens. Slices begin `stride` tokens apart, so neighbours share what is longer than that.
@@ -9,15 +9,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ...errors import InputError
-from ..model import Model
 from .encoding import Encoding
+
+
+class Reads(Protocol):
+    """What cutting needs of the model: how many tokens it takes, and how it encodes inputs."""
+
+    @property
+    def limit(self) -> int | None: ...
+
+    def encode(
+        self, items: Sequence[object], truncate: bool = ..., max_new_tokens: int = ..., *, any_length: bool = ...
+    ) -> list[Encoding]: ...
 
 
 @dataclass(frozen=True)
 class Windows:
-    """size: tokens of a window, special ones included. stride: tokens from the beginning of one to that of the next."""
+    """How documents are cut. size: tokens of a window, special ones included. stride: tokens from the beginning of one
+    window to that of the next."""
 
     size: int
     stride: int
@@ -25,16 +37,17 @@ class Windows:
 
 @dataclass(frozen=True)
 class Window:
-    """part: what goes into the model. places: where its tokens are in the document. slice: (first, last + 1) of those
-    that are its own."""
+    """One window of a document. part: what goes into the model. places: for each of its tokens its number in the
+    document. slice: (first, last + 1) of the document's tokens that the window cuts out."""
 
     part: Encoding
     places: tuple[int, ...]
     slice: tuple[int, int]
 
 
-def checked(model: Model, window: int | None, stride: int | None) -> Windows | None:
-    """What was asked for; half a window is the stride if none is given. Raises InputError."""
+def windows_of(model: Reads, window: int | None, stride: int | None) -> Windows | None:
+    """The windows that a user asked for: None without a window, and half a window as the stride where none is given.
+    Raises InputError."""
     if window is None:
         if stride is not None:
             raise InputError(f"Found stride={stride!r} without a window; expected window= too, such as window=256.")
@@ -48,13 +61,6 @@ def checked(model: Model, window: int | None, stride: int | None) -> Windows | N
     if model.limit is not None and window > model.limit:
         raise InputError(f"Found window={window}; this model takes {model.limit} tokens. Expected at most as many.")
     return Windows(window, step)
-
-
-def unbounded(model: Model) -> Model:
-    """The same model, whose inputs may be of any length: they are cut before it runs."""
-    free = replace(model)
-    vars(free)["limit"] = None  # the cached property
-    return free
 
 
 def cut(encoding: Encoding, windows: Windows) -> list[Window]:
@@ -74,6 +80,7 @@ def cut(encoding: Encoding, windows: Windows) -> list[Window]:
 
 
 def _window(encoding: Encoding, mine: Sequence[int], own: set[int]) -> Window:
+    """The window of the tokens `mine`, with every token that is not among those `own` that windows cut."""
     inside = set(mine)
     places = tuple(i for i in range(len(encoding)) if i not in own or i in inside)
     (sequence,) = encoding.sequences
@@ -81,5 +88,6 @@ def _window(encoding: Encoding, mine: Sequence[int], own: set[int]) -> Window:
         encoding,
         sequences=({name: [values[i] for i in places] for name, values in sequence.items()},),
         tokens=tuple(encoding.tokens[i] for i in places),
+        roles=tuple([roles[i] for i in places] for roles in encoding.roles),
     )
     return Window(part, places, (mine[0], mine[-1] + 1))

@@ -1,4 +1,4 @@
-"""Evaluations that share the beginning of a text share its keys and values.
+"""The key–value cache: evaluations that share the beginning of a text share its keys and values.
 
 In a causal model, what is computed for a token depends on it and on the tokens before it. A point that is like its
 row's own x before token s therefore needs only the tokens from s on, n − s of n, on top of the keys and values that a
@@ -10,17 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from ..model import Model
-    from ..tasks import Inputs
+from .net import Net
+from .text.collating import Inputs
 
-Read = Callable[..., Tensor]
-"""`(inputs, x, columns (K,), **more) -> logits (rows, K, vocabulary)`, the model's answer at some of its tokens."""
+if TYPE_CHECKING:
+    from transformers import DynamicCache
+
+
+class Read(Protocol):
+    """The model's logits (rows, K, vocabulary) at some columns (K,) of its inputs; x: as `Net.forward`."""
+
+    def __call__(self, inputs: Inputs, x: Tensor, columns: Tensor, /, **more: object) -> Tensor: ...
+
+
+Resumed = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""As `Problem.resumed`, for the logits of one sequence."""
 
 _STRETCH = 16
 """Points that begin to differ within so many tokens, or a thirty-second of the text, go through together."""
@@ -28,8 +37,10 @@ _STRETCH = 16
 
 @dataclass(frozen=True)
 class Prefix:
-    """What a pass at one row's x (1, tokens, hidden) leaves. inputs: what else the row gives the model. columns: (K,),
-    where logits are read. layers: each layer's keys and values (1, heads, tokens, size); none where it kept others.
+    """What is kept of a pass at one row's x (1, tokens, hidden).
+
+    inputs: what else the row gives the model. columns: (K,), where logits are read. layers: each layer's
+    keys and values (1, heads, tokens, size); none where it kept others.
     """
 
     inputs: Inputs
@@ -37,10 +48,10 @@ class Prefix:
     layers: tuple[tuple[Tensor, Tensor], ...]
 
 
-def resumed(model: Model, x: Tensor, inputs: Inputs, own: Tensor, columns: Tensor, read: Read) -> Any:
+def resumed(net: Net, x: Tensor, inputs: Inputs, own: Tensor, columns: Tensor, read: Read) -> Resumed | None:
     """`Problem.resumed` for one sequence (rows, tokens) whose logits are read at columns (rows, K); None for a model
     that is not known to keep keys and values."""
-    if not model.takes("past_key_values") or getattr(model.model, "_is_stateful", True):
+    if not net.takes("past_key_values") or getattr(net.model, "_is_stateful", True):
         return None
     begins = own.long().argmax(1)
 
@@ -86,14 +97,15 @@ def _from(prefix: Prefix, x: Tensor, differs: Tensor, whole: Tensor, read: Read)
     return logits.where((prefix.columns >= differs.unsqueeze(1)).unsqueeze(2), whole)
 
 
-def _cache() -> Any:
-    """Keys and values of every token, in sliding layers too."""
+def _cache() -> DynamicCache:
+    """An empty cache that keeps the keys and values of every token, also for layers with a sliding window."""
     from transformers import DynamicCache
 
     return DynamicCache()
 
 
-def _kept(cache: Any, tokens: int) -> tuple[tuple[Tensor, Tensor], ...]:
+def _kept(cache: DynamicCache, tokens: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """The keys and values of each layer; none where a layer did not keep those of every token."""
     layers: Any = tuple((getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers)
     whole = all(isinstance(t, Tensor) and t.ndim == 4 and t.shape[2] == tokens for pair in layers for t in pair)
     return layers if whole else ()

@@ -1,0 +1,59 @@
+"""A batch of inputs with the ids of its baseline: what a Problem is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..problem import picked
+from ..types import Groups
+from . import baselines
+from .baselines import Spec
+from .pipeline import Pipeline
+from .text.collating import Owns, Sequences, ids_of
+from .text.encoding import Encoding
+from .text.groups import grouped
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of texts or images, and the baseline that it is compared with.
+
+    sequences: the model's inputs. owns: for each sequence which positions are a row's own; own: those of all sequences.
+    special: (rows, tokens) special tokens. kept: what no baseline changes, these and padding. groups: (rows, tokens)
+    the group of each token, −1 for none. ids: the token ids (rows, tokens), None for images. ids0: the ids of the
+    baseline, None where it has none. deletes: whether tokens are to be deleted instead.
+    """
+
+    sequences: Sequences
+    owns: Owns
+    own: Tensor
+    special: Tensor
+    kept: Tensor
+    groups: Tensor
+    ids: Tensor | None
+    ids0: Tensor | None
+    deletes: bool
+
+
+def first_row(batch: Batch, n: int = 1) -> Sequences:
+    """The sequences of the first row, n times."""
+    return picked(batch.sequences, torch.zeros(n, dtype=torch.long, device=batch.own.device), len(batch.own))
+
+
+def batch_of(pipeline: Pipeline, encodings: Sequence[Encoding], baseline: Spec, groups: Groups) -> Batch:
+    """The batch of some inputs and a baseline. Raises UnknownBaseline, InputError."""
+    sequences, owns = pipeline.collate(encodings)
+    own = torch.cat(owns, 1)
+    special, members = torch.zeros_like(own), torch.full(own.shape, -1, device=own.device)
+    special[own] = torch.tensor([t.special for e in encodings for t in e.tokens], device=own.device)
+    members[own] = torch.tensor([g for e in encodings for g in grouped(groups, e)], device=own.device)
+    kept, deletes = special | ~own, baselines.deletes(baseline, pipeline.task.name, pipeline.task.without is not None)
+    ids = ids_of(sequences) if "input_ids" in sequences[0].inputs else None
+    ids0 = None
+    if ids is not None and not deletes:
+        ids0 = baselines.ids_of(baseline, ids, kept, pipeline.tokenizer)
+    return Batch(sequences, owns, own, special, kept, members, ids, ids0, deletes)

@@ -1,0 +1,185 @@
+"""The check that what is explained is the model's own answer.
+
+f at x is to be the model's answer on the input's ids, and f at x0 its answer on the baseline's ids, where the baseline
+has ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..engine import hooks
+from ..errors import UnknownBaseline, UnsupportedModel
+from ..problem import Problem
+from ..randomness import joined, kept, rewound
+from .batch import Batch, first_row
+from .net import Outputs
+from .pipeline import Pipeline
+from .text.collating import ids_of, replaced_ids
+
+End = tuple[str, Tensor, Tensor | None]
+"""A place of the first row at which f is compared with the model: its name, the point, and its ids."""
+WITHIN = {torch.float64: 1e-8, torch.float32: 3e-4}
+"""How far apart two answers are at most that differ by rounding alone, relative to the largest number in them; in
+half precision WITHIN_HALF."""
+WITHIN_HALF = 0.05
+
+
+def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
+    """How the rows of a batch go through the model: "apart", or "mixed" where one row changes the answer to another.
+
+    Raises UnsupportedModel where the same ids have two answers, and torch's generator has nothing to do with it.
+    """
+    ids = ids_of(first_row(batch))
+    other = torch.where(batch.kept[:1], ids, other_ids(pipeline, ids)[0])
+    on = lambda ids: replaced_ids(first_row(batch, len(ids)), ids)
+    with _uncompiled(pipeline):
+        (first, drew), (again, _), (second, _), (pair, _) = (
+            kept(lambda s=s: pipeline.alone(*s), pipeline.runner.device)
+            for s in map(on, (ids, ids, other, torch.cat([ids, other])))
+        )
+    if _furthest(again, first).beyond(pipeline):
+        raise UnsupportedModel(
+            f"{type(pipeline.model).__name__} gives two answers to the same ids: it draws at random from a generator "
+            "of its own (NumPy's, say), or changes with every call; expected one answer to one input. Make it draw "
+            "from torch's generator, or the same numbers each time, and keep nothing between calls."
+        )
+    return "apart" if drew or not _furthest(joined([first, second]), pair).beyond(pipeline) else "mixed"
+
+
+def agrees(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
+    """Whether f gives the model's own answers: at the input, at the baseline, and at a text whose first half is the
+    baseline's. Where the baseline has no ids, other ids of the vocabulary stand in for it."""
+    ends = _ends(pipeline, batch, found)
+    try:
+        if batch.ids is not None and not pipeline.through_encoder:
+            ids = batch.ids[:1]
+            if len(ends) < 2:
+                other = torch.where(batch.kept[:1], ids, other_ids(pipeline, ids)[0])
+                parts = enumerate(replaced_ids(first_row(batch), other))
+                ends.append(("other ids", torch.cat([pipeline.embedded(s, k) for k, s in parts], 1), other))
+            (_, x, _), (_, x0, ids0) = ends
+            assert ids0 is not None
+            first = 2 * batch.own[:1].cumsum(1) <= batch.own[:1].sum()
+            half = torch.where(first.unsqueeze(2), x0, x), torch.where(first, ids0, ids)
+            ends.append(("a text between the two", *half))
+        return not _apart(pipeline, batch, found, ends).beyond(pipeline)
+    except hooks.OtherIds:
+        return False
+
+
+def check_own_answer(pipeline: Pipeline, batch: Batch, found: Problem) -> None:
+    """Raises UnsupportedModel where f does not give the model's own answers at the ends."""
+    apart = _apart(pipeline, batch, found, _ends(pipeline, batch, found))
+    if not apart.beyond(pipeline):
+        return
+    raise UnsupportedModel(
+        f"The forward pass to be explained gives {apart.mine:.6g} on {apart.where}, where "
+        f"{type(pipeline.model).__name__} itself gives {apart.own:.6g} on the same ids; expected the same number. The "
+        "model reads ids in another way than through its embedding modules (it compares them, looks them up by hand), "
+        "or its answers are random. Use a method that runs the model on ids, such as method='occlusion' or 'shapley', "
+        "with a token as the baseline; or name the modules that embed all it reads: pellucid.Model(..., "
+        "embeddings=['path.to.module', …])."
+    )
+
+
+def distance_from_own(pipeline: Pipeline, batch: Batch, found: Problem) -> float:
+    """How far f is from the model's own answers at the ends, relative to the largest number in them."""
+    return _apart(pipeline, batch, found, _ends(pipeline, batch, found)).relative
+
+
+def tells_apart(batch: Batch) -> bool:
+    """Whether the first row differs from its baseline, so that an agreement on it says something."""
+    return batch.ids is None or batch.ids0 is None or not torch.equal(batch.ids[:1], batch.ids0[:1])
+
+
+def _ends(pipeline: Pipeline, batch: Batch, found: Problem) -> list[End]:
+    """The points at which f is compared with the model: the first row's input, and its baseline where it has ids."""
+    ends: list[End] = [("the input", found.x[0][:1], None if batch.ids is None else batch.ids[:1])]
+    if batch.ids0 is not None and (found.token_of is not None or not pipeline.through_encoder):
+        ends.append(("the baseline", found.x0[0][:1], batch.ids0[:1]))
+    return ends
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """Where two answers are furthest apart: the two numbers there, and how far they are from each other, relative to
+    the largest number of the second answer. where: the name of the place, if any."""
+
+    mine: float = 0.0
+    own: float = 0.0
+    relative: float = 0.0
+    where: str = ""
+
+    def beyond(self, pipeline: Pipeline) -> bool:
+        """Whether that is more than rounding."""
+        return self.relative > WITHIN.get(pipeline.runner.coarsest, WITHIN_HALF)
+
+
+def _furthest(mine: Outputs, own: Outputs) -> _Apart:
+    """Where what a task reads from a model is furthest from what it reads from it elsewhere."""
+    furthest = _Apart()
+    for a, b in zip(_numbers(mine), _numbers(own), strict=True):
+        off, worst = (a - b).abs(), int((a - b).abs().argmax())
+        relative = float(off[worst]) / (float(b.abs().max()) or 1.0)
+        if relative > furthest.relative:  # not where the model's own answer is NaN
+            furthest = _Apart(float(a[worst]), float(b[worst]), relative)
+    return furthest
+
+
+def _apart(pipeline: Pipeline, batch: Batch, found: Problem, ends: Sequence[End]) -> _Apart:
+    """Where f is furthest from the model's own answers at these ends of the first row."""
+    row, own = torch.zeros(1, dtype=torch.long, device=batch.own.device), first_row(batch)
+    every = []
+    for name, point, ids in ends:
+        with rewound(pipeline.runner.device), _uncompiled(pipeline):
+            theirs = pipeline.alone(*(own if ids is None else replaced_ids(own, ids)))
+        with rewound(pipeline.runner.device), _uncompiled(pipeline):
+            mine = found.f(point, *found.args_of(row))
+        every.append(replace(_furthest(mine, theirs), where=name))
+    return max(every, key=lambda apart: apart.relative)
+
+
+def _numbers(outputs: Outputs) -> list[Tensor]:
+    """What a task reads from a model, each tensor as one row of numbers."""
+    if isinstance(outputs, Tensor):
+        return [outputs.detach().flatten().double()]
+    parts = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return [t for part in parts for t in _numbers(part)]
+
+
+def _uncompiled(pipeline: Pipeline) -> AbstractContextManager[object]:
+    """No gradient is taken inside, and layers are not compiled: for a check it is not worth it."""
+    return torch.enable_grad() if pipeline.runner.layers else torch.no_grad()
+
+
+@contextmanager
+def within_vocabulary(pipeline: Pipeline, batch: Batch) -> Iterator[None]:
+    """Raises UnknownBaseline where the baseline's ids are none of the model's."""
+    try:
+        yield
+    except (IndexError, UnsupportedModel) as error:
+        beyond = isinstance(error, IndexError) or isinstance(error.__cause__, IndexError)
+        if batch.ids0 is None or not beyond:
+            raise
+        try:
+            pipeline.alone(*first_row(batch))
+        except (IndexError, UnsupportedModel):  # the input's own ids, or what stands beside them, are beyond it too
+            raise error from None
+        own = batch.ids0[~batch.kept]
+        raise UnknownBaseline(
+            f"Found a baseline of token ids from {int(own.min())} to {int(own.max())}; expected ids that the model "
+            "has an embedding for."
+        ) from error
+
+
+def other_ids(pipeline: Pipeline, ids: Tensor) -> list[Tensor]:
+    """Ids that differ from these, twice, from both ends of the vocabulary: a model that clamps hides one of them."""
+    special = sorted(i for i in pipeline.tokenizer.all_special_ids if i is not None) or [0]
+    low, high = special[0], int(ids.max())
+    return [torch.where(ids == end, end - 1 if end else 1, end) for end in (low, high)]
