@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -53,13 +54,15 @@ class TinyTokenizer:
 class TinyClassifier(nn.Module):
     """One transformer layer over word and position embeddings; the logits of two labels from the first token."""
 
-    def __init__(self, hidden: int = 16, labels: int = 2):
+    config = SimpleNamespace(id2label={0: "negative", 1: "positive"})
+
+    def __init__(self, hidden: int = 16):
         super().__init__()
         self.embed, self.position = nn.Embedding(len(WORDS), hidden), nn.Embedding(64, hidden)
         self.query, self.key, self.value, self.out = (nn.Linear(hidden, hidden) for _ in range(4))
         self.up, self.down = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, hidden)
         self.first, self.second = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
-        self.head = nn.Linear(hidden, labels)
+        self.head = nn.Linear(hidden, 2)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         x = self.embed(input_ids) + self.position(torch.arange(input_ids.shape[1], device=input_ids.device))
