@@ -20,6 +20,7 @@ import test_task_zero_shot as zero_shot
 from families import model, tokenizer
 from pellucid import Explanation, Model
 from pellucid.errors import UnknownTarget
+from tiny import tiny
 
 TEXTS = ["It's great!", "The plot is thin, but I would watch it again."]
 LABELS = ["positive", "negative", 0, "positive - negative", lambda logits: logits[:, 1] * 2 - logits[:, 0], None]
@@ -64,15 +65,16 @@ HOW: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", HOW)
-def test_labels_share_the_passes_of_one(bundled: Model, name: str) -> None:
+def test_labels_share_the_passes_of_one(name: str) -> None:
+    some, texts = tiny(), ["the film was great !", "a dull plot , and yet it is not so good as great ."]
     method = name.split(",")[0]
-    pellucid.explain(bundled, TEXTS, method=method, target=1, **HOW[name])  # what is measured once for a model
-    with counted(bundled) as passes:
-        together = pellucid.explain(bundled, TEXTS, method=method, target=LABELS, **HOW[name])
+    pellucid.explain(some, texts, method=method, target=1, **HOW[name])  # what is measured once for a model
+    with counted(some) as passes:
+        together = pellucid.explain(some, texts, method=method, target=LABELS, **HOW[name])
     for k, target in enumerate(LABELS):
-        with counted(bundled) as of_one:
-            alone = pellucid.explain(bundled, TEXTS, method=method, target=target, **HOW[name])
-        assert passes == of_one
+        with counted(some) as of_one:
+            alone = pellucid.explain(some, texts, method=method, target=target, **HOW[name])
+        assert passes == of_one != []
         for many, one in zip(together, alone, strict=True):
             same(many[k], one, 1e-4)
             assert len(many) == len(LABELS)
@@ -140,7 +142,7 @@ def test_every_task_shares_the_passes_of_one(task: str, method: str) -> None:
         with counted(m) as of_one:
             for mine, found in zip(every, pellucid.explain(m, items, target=target, method=method), strict=True):
                 mine += listed(found)
-        assert passes == of_one
+        assert passes == of_one != []
     for many, one in zip(together, every, strict=True):
         assert len(many) == len(one)
         for a, b in zip(many, one, strict=True):
@@ -171,7 +173,7 @@ def test_windows_of_a_document_share_their_passes() -> None:
     for k, target in enumerate(targets):
         with counted(m) as of_one:
             alone = pellucid.explain(m, [LONG, "a good film"], target=target, window=32)
-        assert passes == of_one
+        assert passes == of_one != []
         for many, one in zip(together, alone, strict=True):
             same(many[k], one, 1e-4)
 
