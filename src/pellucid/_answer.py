@@ -223,7 +223,7 @@ def _as_probable(
 ) -> list[list[bool]]:
     """As `baseline_probability.as_probable`, for the goals of each target; a sample of baselines is no one baseline."""
     found: list[list[bool]] = []
-    model, batch, output = asked.model, asked.batch, asked.request.output
+    model, batch, output = asked.model, asked.batch, asked.request.output or asked.model.does.output
     for target, mine in zip(asked.request.targets, goals, strict=True):
         own = answers[len(found) : len(found) + len(mine)]
         if asked.method.distribution:

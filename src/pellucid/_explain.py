@@ -153,7 +153,7 @@ def _request(
         targets=targets,
         baselines=baselines,
         detail=details,
-        at=tuple(at) if isinstance(at, list) else at,
+        at=at if at is None or isinstance(at, str) else tuple(at),
         groups=groups.tolist() if isinstance(groups, (np.ndarray, Tensor)) else groups,
         several=len(methods) > 1 or isinstance(target, (list, tuple)) or not isinstance(method, str),
         **more,
@@ -164,9 +164,9 @@ def _input(inputs: Any, form: Form) -> Any:
     """A row of a table as a mapping, and a data set of the map style as an iterator; all else as it is."""
     if not isinstance(inputs, Iterable) and hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):
         return (inputs[i] for i in range(len(inputs)))
-    names = getattr(inputs, "index", None) if hasattr(inputs, "to_dict") else None
-    if getattr(inputs, "ndim", 0) == 1 and names is not None and all(isinstance(name, str) for name in names):
-        row = inputs.to_dict()
+    to_dict, names = getattr(inputs, "to_dict", None), getattr(inputs, "index", None)
+    if to_dict and getattr(inputs, "ndim", 0) == 1 and all(isinstance(name, str) for name in names or [0]):
+        row = to_dict()
         return row if form.layout(row)[0] else inputs
     return inputs
 
