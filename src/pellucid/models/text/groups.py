@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,12 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, UnknownBaseline
+from ...sentences import sentence_of_each
 from ...token_text import shown
 from .encoding import Encoding
 
 if TYPE_CHECKING:
     from ..model import Model
-
-_SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’»)\]]*\s+)|(?:[。！？]+[」』”’）]*)|\n+""")
 
 
 def grouped(spec: Any, encoding: Encoding) -> list[int]:
@@ -29,7 +27,7 @@ def grouped(spec: Any, encoding: Encoding) -> list[int]:
     if spec == "word":
         return _numbered([None if t.special else (t.segment, t.word) for t in encoding.tokens])
     if spec == "sentence":
-        return _numbered(_sentences(encoding))
+        return _numbered(sentence_of_each(encoding.tokens, encoding.text))
     lists = spec(encoding.tokens) if callable(spec) else spec
     if isinstance(lists, str) or not isinstance(lists, Sequence):
         raise InputError(
@@ -42,16 +40,6 @@ def grouped(spec: Any, encoding: Encoding) -> list[int]:
 def _numbered(keys: Sequence[Any]) -> list[int]:
     number: dict[Any, int] = {}
     return [-1 if key is None else number.setdefault(key, len(number)) for key in keys]
-
-
-def _sentences(encoding: Encoding) -> list[tuple[int, int] | None]:
-    """A sentence ends at . ! ? or … before white space, at 。！？, and at the end of a line."""
-    parts = (encoding.text,) if isinstance(encoding.text, str) else encoding.text
-    ends = [[m.end() for m in _SENTENCE_END.finditer(part)] for part in parts]
-    return [
-        None if t.special or t.span is None else (t.segment, sum(end <= t.span[0] for end in ends[t.segment]))
-        for t in encoding.tokens
-    ]
 
 
 def _from_lists(lists: Sequence[Any], encoding: Encoding) -> list[int]:
