@@ -8,11 +8,16 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, TextIO
 
 from .errors import InputError, PellucidError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from .types import Progress
 
 _PLAIN = str.maketrans({"−": "-", "│": "|", "█": "#", "▌": "#", "▐": "#", "─": "-", "·": "|", "…": "~"})
 _PLAIN |= str.maketrans({"→": ">", "✓": "+", "✗": "x", "±": "~", "⏎": "n", "⇥": "t", "␣": "_"})
@@ -20,7 +25,7 @@ LEAST = 30
 """Columns that hold a word and its score: what is narrower wraps lines instead of losing digits."""
 
 
-def show(what: Any) -> None:
+def show(what: RenderableType) -> None:
     """For people, in the letters that standard output has."""
     from rich.console import Console
 
@@ -30,19 +35,19 @@ def show(what: Any) -> None:
     console.print(what)
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
     """One document, which any encoding of standard output holds."""
     out = _out()
     out.write(json.dumps(document, ensure_ascii=not _is_utf8(out), default=str) + "\n")
 
 
-def _out() -> Any:
+def _out() -> TextIO:
     if sys.stdout is None:
         raise OSError("Standard output is closed; expected it open. Use --save or --html to write a file.")
     return sys.stdout
 
 
-def _is_utf8(stream: Any) -> bool:
+def _is_utf8(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
@@ -63,7 +68,7 @@ def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
 
 
 @contextmanager
-def failures_in(as_json: bool, document: Callable[[str, str], dict[str, Any]]) -> Iterator[None]:
+def failures_in(as_json: bool, document: Callable[[str, str], Mapping[str, object]]) -> Iterator[None]:
     """Under --json what fails is a document too, made of the error's type and message. Wrong usage is not."""
     try:
         yield
@@ -90,7 +95,31 @@ def argument(text: str) -> str:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Any]:
+def waiting(what: str, quiet: bool = False) -> Iterator[None]:
+    """A line on standard error while something long runs, gone afterwards; nothing where that is no terminal.
+
+    what: from outside, so its control characters are written out. The line is cut to the width of the terminal, because
+    only one line is cleared.
+    """
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        columns = 80
+    line = "".join(c if c.isprintable() else "?" for c in what)
+    sys.stderr.write(f"\r{line[: max(1, columns - 1)]}")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[Progress], None] | None]:
     """A bar on standard error while work is long: texts, passes, time left. None where that is not a terminal."""
     if total < 2 or not sys.stderr.isatty():
         yield None

@@ -108,7 +108,7 @@ class Explanation:
                 f"Found {len(self.tokens)} tokens and {len(self.scores)} scores; expected as many of each."
             )
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
+    def __setstate__(self, state: Mapping[str, object]) -> None:
         """A copy, or what was pickled, is frozen too: NumPy's own copies are not."""
         self.__dict__.update(state)
         self.__post_init__()
@@ -241,7 +241,7 @@ class Explanation:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Explanation:
+    def from_dict(cls, data: Meta) -> Explanation:
         """The Explanation that `to_dict` described. Raises InputError on another schema version or a missing field."""
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -370,7 +370,7 @@ class Explanations(Sequence[Explanation]):
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Explanations:
+    def from_dict(cls, data: Meta) -> Explanations:
         """What `to_dict` described; a document of one Explanation is read too. Raises InputError."""
         if "explanations" not in data:
             return cls((Explanation.from_dict(data),))
@@ -379,7 +379,7 @@ class Explanations(Sequence[Explanation]):
         each = data["explanations"]
         if not isinstance(each, list) or not all(isinstance(e, Mapping) for e in cast("list[object]", each)):
             raise InputError("This is not a document of Pellucid explanations. Expected what to_dict() writes.")
-        return cls(tuple(map(Explanation.from_dict, cast("list[Mapping[str, Any]]", each))))
+        return cls(tuple(map(Explanation.from_dict, cast("list[Meta]", each))))
 
     @classmethod
     def from_json(cls, text: str) -> Explanations:
@@ -559,7 +559,7 @@ def _mean(found: Sequence[Array | None]) -> Array | None:
     return np.mean(there, axis=0) if there else None
 
 
-def _average_parts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _average_parts(each: Sequence[Meta]) -> dict[str, Any]:
     """What `meta` says of parts whose scores are averaged."""
     if not each:
         return {}

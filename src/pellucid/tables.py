@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import MissingExtra
+from .public_names import model_name
 from .tokens import Explained
-from .view_building import model_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,8 @@ import numpy as np
 
 from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
 from .passages import passages
-from .tokens import Array, Explained, Meta, Word
+from .public_names import model_name
+from .tokens import Array, Explained, Word
 from .view import (
     AnswerRow,
     ExplanationView,
@@ -73,23 +74,6 @@ def answer_rows(number: int, explanations: Sequence[Explained]) -> list[AnswerRo
         told = (" ⏎ ".join(texts), v.prediction or "", v.probability_written, v.facts[0].value)
         rows.append(AnswerRow(number, *told, words, v.peak, v.status.name))
     return rows
-
-
-def model_name(meta: Meta) -> str:
-    """The model as it may be shown to others: a name on the hub as it is, of a path on a disk only the last part.
-
-    Examples:
-        >>> model_name({"model": "org/bert"}), model_name({"model": "/home/me/models/bert/"})
-        ('org/bert', 'bert')
-        >>> model_name({"model": "/cache/hub/models--org--bert/snapshots/0a1b"})
-        'org/bert'
-    """
-    name = str(meta.get("model") or "")
-    cached = re.search(r"models--([^/\\]+?)(?:[/\\]|$)", name)
-    if cached:
-        return cached[1].replace("--", "/")
-    is_path = re.match(r"[/\\~.]|[A-Za-z]:[/\\]", name) or len(re.findall(r"[/\\]", name)) > 1 or "\\" in name
-    return (re.split(r"[/\\]", name.rstrip("/\\"))[-1] or name) if is_path else name
 
 
 # ----------------------------------------------------------------------------------------------------- one explanation
