@@ -145,4 +145,4 @@ def test_a_path_is_no_name_of_a_model(name: str | None, shown: str) -> None:
 
 def test_a_true_label_is_shown(bundled: Model) -> None:
     e = pellucid.explain(bundled, {"text": "a good film", "label": 1})
-    assert e.label == "positive" and one(e)["label"] == "positive" and "label positive" in printed(e)
+    assert e.label == "positive" and one(e)["label"] == "positive" and "label positive" in printed(e, width=200)

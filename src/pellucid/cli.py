@@ -243,7 +243,7 @@ def _inputs(texts: list[str], file: Path | None, pair: str | None, context: str 
 
 
 def _path(as_json: bool, html: Path | None, save: Path | None) -> Path | None:
-    """Where to write; InputError now, not after the work, where that cannot be."""
+    """The file to write. Raises InputError before the work, not after it, where the file cannot be written."""
     if sum((as_json, html is not None, save is not None)) > 1:
         raise InputError("Found more than one of --json, --html and --save; expected at most one.")
     if html is not None and html.suffix.lower() != ".html":
@@ -267,7 +267,7 @@ _ELSEWHERE = {
 
 
 def _options(given: list[str]) -> dict[str, Any]:
-    """`name=value`, the value read as JSON where it is JSON."""
+    """The options of the method from their `NAME=VALUE`; a value that is JSON is read as JSON. Raises InputError."""
     options: dict[str, Any] = {}
     for item in given:
         name, sign, value = item.partition("=")

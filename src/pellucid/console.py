@@ -1,4 +1,5 @@
-"""Where the command line meets a shell: arguments, standard input and output in any encoding, and a progress bar."""
+"""What the command line reads from and writes to a shell: arguments, standard input and output in any encoding, a line
+while something loads, and a progress bar."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ LEAST = 30
 
 
 def show(what: RenderableType) -> None:
-    """For people, in the letters that standard output has."""
+    """Prints something for people on standard output, in the characters that its encoding has."""
     from rich.console import Console
 
     console = Console(file=_out())
@@ -36,7 +37,7 @@ def show(what: RenderableType) -> None:
 
 
 def print_json(document: object) -> None:
-    """One document, which any encoding of standard output holds."""
+    """Prints one JSON document, escaped where the encoding of standard output is not UTF-8."""
     out = _out()
     out.write(json.dumps(document, ensure_ascii=not _is_utf8(out), default=str) + "\n")
 
@@ -52,7 +53,7 @@ def _is_utf8(stream: TextIO) -> bool:
 
 
 def in_any_encoding() -> None:
-    """Standard output and error write what their encoding lacks in letters that it has."""
+    """From now on standard output and error replace characters that their encoding lacks, instead of failing."""
     codecs.register_error("pellucid", _in_plain_letters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not _is_utf8(stream):
@@ -69,7 +70,8 @@ def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
 
 @contextmanager
 def failures_in(as_json: bool, document: Callable[[str, str], Mapping[str, object]]) -> Iterator[None]:
-    """Under --json what fails is a document too, made of the error's type and message. Wrong usage is not."""
+    """Under --json, prints a failure as a document made of the error's type and message, and raises it again. Wrong usage
+    is no document."""
     try:
         yield
     except PellucidError as error:
@@ -79,7 +81,8 @@ def failures_in(as_json: bool, document: Callable[[str, str], Mapping[str, objec
 
 
 def lines_of(content: bytes, source: str) -> list[str]:
-    """The lines that are not blank: what ends one is a line feed, and no other of Unicode's separators."""
+    """The lines of a UTF-8 text that are not blank. Only a line feed or carriage return ends a line, none of Unicode's
+    other separators. source: what the error message calls the text. Raises InputError."""
     try:
         return [line for line in re.split(r"\r\n|\r|\n", content.decode("utf-8-sig")) if line.strip()]
     except UnicodeDecodeError as error:
@@ -87,7 +90,7 @@ def lines_of(content: bytes, source: str) -> list[str]:
 
 
 def argument(text: str) -> str:
-    """As UTF-8, whatever the locale took the bytes for."""
+    """A command-line argument decoded as UTF-8, whatever the locale decoded it as. Raises InputError."""
     try:
         return os.fsencode(text).decode("utf-8") if any("\udc80" <= c <= "\udcff" for c in text) else text
     except UnicodeDecodeError as error:
@@ -120,7 +123,8 @@ def waiting(what: str, quiet: bool = False) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on standard error while work is long: texts, passes, time left. None where that is not a terminal."""
+    """A progress bar on standard error, as a function to report progress to: texts, passes, time left. None for a single
+    text, and where standard error is no terminal."""
     if total < 2 or not sys.stderr.isatty():
         yield None
         return
@@ -136,6 +140,7 @@ def progress_bar(total: int) -> Iterator[Callable[[Progress], None] | None]:
 
 
 def time_left(seconds: float | None) -> str:
+    """Seconds as `1:15 left`; empty where nobody knows."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

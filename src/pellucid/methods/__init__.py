@@ -126,7 +126,7 @@ def method(name: str, options: dict[str, Any], shared: bool = False) -> tuple[Me
     shared: the options are for several methods, so one that this method lacks is not for it, if another has it.
     """
     if name not in METHODS:
-        raise UnknownMethod(f"Found method={name!r}; {_meant(name)}expected one of {', '.join(METHODS)}.")
+        raise UnknownMethod(f"Found method={name!r}; {_meant(name)} one of {', '.join(METHODS)}.")
     takes = METHODS[name].options
     known = {o for m in METHODS.values() for o in m.options} if shared else set(takes)
     unknown = [o for o in options if o not in known and "options" not in takes]
@@ -169,12 +169,12 @@ ABBREVIATIONS = {
 
 
 def _meant(name: str) -> str:
-    """The question "did you mean …?" for an abbreviation or a near miss; empty where nothing is near."""
+    """How the error goes on: "did you mean …? Expected" for an abbreviation or a near miss, else "expected"."""
     written = re.sub(r"[\s-]+", "_", str(name).strip().lower())
     joined = {known.replace("_", ""): known for known in METHODS}
     near = difflib.get_close_matches(written.replace("_", ""), joined, n=1, cutoff=0.7)
     found = ABBREVIATIONS.get(written) or (joined[near[0]] if near else None)
-    return f"did you mean {found!r}? Otherwise " if found else ""
+    return f"did you mean {found!r}? Expected" if found else "expected"
 
 
 def _check_kinds(name: str, given: dict[str, Any]) -> None:

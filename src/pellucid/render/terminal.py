@@ -92,7 +92,7 @@ def _lines(view: View) -> RenderableType:
     facts = [_facts(view.common)] if view.common else []
     rows = {note.text: f"row {', '.join(map(str, note.rows))}: " if note.rows else "" for note in view.notes}
     notes = [_note(row + note) for note, row in rows.items()]
-    return Group(*_texts_alone(view.explanations[0]), Text(""), table, Text(""), *facts, *notes)
+    return Group(*_texts(view.explanations[0], plain=True), Text(""), table, Text(""), *facts, *notes)
 
 
 def _note(note: str) -> Text:
@@ -116,13 +116,6 @@ def _layers(v: ExplanationView) -> RenderableType:
     return table
 
 
-def _texts_alone(v: ExplanationView) -> list[Text]:
-    return [
-        Text().join(Text(visible(r.text, keep="\n\t"), DIM if r.unread else "") for r in drawn(p.words, v.peak))
-        for p in v.passages
-    ]
-
-
 def _header(v: ExplanationView) -> RenderableType:
     line = Text()
     if v.prediction is not None:
@@ -132,12 +125,14 @@ def _header(v: ExplanationView) -> RenderableType:
     return line.append_text(_facts([*v.facts, *true]))
 
 
-def _texts(v: ExplanationView) -> list[RenderableType]:
+def _texts(v: ExplanationView, plain: bool = False) -> list[RenderableType]:
+    """The texts, each under the name of its role where there are several. plain: without the colour of scores."""
     shown: list[RenderableType] = []
     for i, passage in enumerate(v.passages):
         if len(v.passages) > 1:
-            shown += [*([Text("")] if i else []), Text(visible(passage.role), DIM)]
-        shown.append(_passage(drawn(passage.words, v.peak), v.peak))
+            shown += [*([Text("")] if i and not plain else []), Text(visible(passage.role), DIM)]
+        runs = drawn(passage.words, v.peak)
+        shown.append(_passage([r for r in runs if r.text] if plain else runs, 0.0 if plain else v.peak))
     return shown
 
 
