@@ -70,8 +70,8 @@ def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
 
 @contextmanager
 def failures_in(as_json: bool, document: Callable[[str, str], Mapping[str, object]]) -> Iterator[None]:
-    """Under --json, prints a failure as a document made of the error's type and message, and raises it again. Wrong usage
-    is no document."""
+    """Under --json, prints a failure as a document made of the error's type and message, and raises it again. Wrong
+    usage is no document."""
     try:
         yield
     except PellucidError as error:
@@ -123,8 +123,8 @@ def waiting(what: str, quiet: bool = False) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[Progress], None] | None]:
-    """A progress bar on standard error, as a function to report progress to: texts, passes, time left. None for a single
-    text, and where standard error is no terminal."""
+    """A progress bar on standard error, as a function to report progress to: texts, passes, time left. None for a
+    single text, and where standard error is no terminal."""
     if total < 2 or not sys.stderr.isatty():
         yield None
         return

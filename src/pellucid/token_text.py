@@ -37,8 +37,8 @@ def readable(piece: str, stands_for: str = "") -> str:
 
 
 def shown(piece: str, stands_for: str = "") -> str:
-    """The text of a token in a list or a heading: `readable` without the space before a word; a token that is only white
-    space is shown as signs."""
+    """The text of a token in a list or a heading: `readable` without the space before a word; a token that is only
+    white space is shown as signs."""
     text = readable(piece, stands_for)
     return text.strip() or "".join(SIGNS.get(c, c) for c in text) or piece
 
