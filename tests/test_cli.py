@@ -240,3 +240,57 @@ def test_progress_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert [console.time_left(s) for s in (None, 3.4, 7384)] == ["", "0:03 left", "2:03:04 left"]
     with console.progress_bar(1) as tell:
         assert tell is None
+
+
+def on_a_terminal(*arguments: str, columns: int = 80) -> tuple[list[tuple[float, str]], float, str]:
+    """What the command writes on standard error where that is a terminal, piece by piece with the seconds since the
+    start; the seconds in all; and its standard output, a pipe."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+    import time
+
+    mine, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    start = time.monotonic()
+    command = [sys.executable, "-W", "ignore", "-m", "pellucid", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its, text=True, env=env) as process:
+        os.close(its)
+        pieces: list[tuple[float, str]] = []
+        while True:
+            try:
+                piece = os.read(mine, 4096)
+            except OSError:  # the other end of a terminal is closed
+                break
+            if not piece:
+                break
+            pieces.append((time.monotonic() - start, piece.decode()))
+        out, _ = process.communicate(timeout=120)
+    os.close(mine)
+    return pieces, time.monotonic() - start, out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_is_told_at_once_what_is_loaded() -> None:
+    pieces, whole, out = on_a_terminal("explain", "a good film")
+    assert pieces[0][1].startswith("\rloading torch, transformers and the bundled classifier …")
+    assert pieces[0][0] < whole / 2  # long before the answer, which takes seconds
+    written = "".join(piece for _, piece in pieces)
+    assert written.endswith("\r\x1b[2K") and "\n" not in written and "positive" in out and "loading" not in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_is_left_alone_where_a_document_is_wanted() -> None:
+    pieces, _, out = on_a_terminal("explain", "a good film", "--json")
+    assert pieces == [] and json.loads(out)["schema_version"] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_the_line_is_one_line_and_gone_before_an_error() -> None:
+    pieces, _, out = on_a_terminal("explain", "a film", "--model", "/home/someone/none-such-\x1b[31m-model", columns=40)
+    written = "".join(piece for _, piece in pieces)
+    line, rest = written.split("\r\x1b[2K", 1)
+    assert len(line.lstrip("\r")) <= 39 and "\x1b" not in line and "/home" not in line
+    assert rest.startswith("pellucid: ") and out == ""

@@ -14,9 +14,11 @@ import pytest
 import pellucid
 from families import tokenizer
 from pellucid import Explanation, Explanations, Model
-from pellucid.errors import InputError
+from pellucid.errors import InputError, UnknownMethod
+from pellucid.explanation import Answers
 from pellucid.models.text.tokenizing import encode
 
+WHOLE = ["text", "target", "method", "model", "prediction", "probability", "label"]
 TEXT = "Très naïve, 😀 한국어 영화가 xyzzyq it's “GREAT” — مرحبا"
 
 
@@ -107,10 +109,135 @@ def test_a_matrix_needs_rows_of_one_length(bundled: Model) -> None:
 
 def test_frame(found: Explanation) -> None:
     pytest.importorskip("pandas")
-    frame = found.to_frame()
-    assert list(frame.columns) == ["token", "id", "start", "end", "special", "word", "segment", "score"]
+    frame = dataclasses.replace(found, label="positive", meta={**found.meta, "model": "/home/me/bert"}).to_frame()
+    assert list(frame.columns) == ["token", "id", "start", "end", "special", "word", "segment", "score", *WHOLE]
     assert frame["score"].sum() == pytest.approx(found.scores.sum())
     assert len(frame) == len(found.tokens)
+    one = frame.iloc[3]
+    assert one["text"] == TEXT and TEXT[one["start"] : one["end"]] == TEXT[slice(*found.tokens[3].span or ())]
+    told = (found.target.name, "deeplift", "bert", found.prediction, found.probability, "positive")
+    assert tuple(one[WHOLE[1:]]) == told
+
+
+def test_a_frame_of_several(bundled: Model) -> None:
+    pytest.importorskip("pandas")
+    es = pellucid.explain(bundled, ("a good film", "so bad"), target=["positive", "negative"])
+    frame = es.to_frame()
+    assert list(frame.columns)[:2] == ["explanation", "token"] and list(frame.columns)[-7:] == WHOLE
+    for i, e in enumerate(es):
+        mine = frame[frame["explanation"] == i]
+        assert mine["score"].tolist() == e.scores.tolist() and set(mine["target"]) == {e.target.name}
+        assert set(mine["text"]) == {"a good film", "so bad"}
+        for text, start, end, token in zip(mine["text"], mine["start"], mine["end"], mine["token"], strict=True):
+            assert start is not None and (token.startswith("[") or text[start:end].startswith(token[0]))
+
+
+MANY = "It was slow. But the end! I cried… Twice\n\nGo and see it."
+
+
+def test_sentences_add_up(bundled: Model) -> None:
+    e = pellucid.explain(bundled, MANY)
+    found = e.sentences()
+    assert [s.text for s in found if not s.special] == [
+        "It was slow.",
+        "But the end!",
+        "I cried…",
+        "Twice",
+        "Go and see it.",
+    ]
+    assert sum(s.score for s in found) == pytest.approx(e.scores.sum(), abs=1e-12)
+    assert sorted(i for s in found for i in s.tokens) == list(range(len(e.tokens)))
+    second = [float(e.scores[i]) for i, t in enumerate(e.tokens) if t.span and 13 <= t.span[0] < 25]
+    assert next(s.score for s in found if s.text == "But the end!") == pytest.approx(sum(second), abs=1e-12)
+
+
+def test_spans_and_what_is_in_none_add_up(bundled: Model) -> None:
+    e = pellucid.explain(bundled, ("a good film", "a dull plot"), target="positive")
+    film, dull, empty = e.spans([(2, 11), (1, 2, 6), (1, 1, 2)])
+    own = lambda segment, words: sum(w.score for w in e.words() if w.segment == segment and w.text in words)
+    assert (film.text, dull.text, empty.text, empty.tokens) == ("good film", "dull", " ", ())
+    assert film.score == pytest.approx(own(0, {"good", "film"})) and dull.score == pytest.approx(own(1, {"dull"}))
+    left = e.scores.sum() - sum(s.score for s in (film, dull, empty))
+    rest = set(range(len(e.tokens))) - {*film.tokens, *dull.tokens}
+    assert left == pytest.approx(sum(float(e.scores[i]) for i in rest), abs=1e-12)
+
+
+def test_a_token_goes_to_the_span_that_has_most_of_it() -> None:
+    tokens = (pellucid.Token("abcdef", 1, (0, 6)),)
+    e = Explanation("abcdef", tokens, np.array([1.0]), pellucid.Target("x"), "m", "b", 1.0, 0.0, 0.0)
+    assert [s.score for s in e.spans([(0, 2), (2, 6)])] == [0.0, 1.0]
+    assert [s.score for s in e.spans([(3, 6), (0, 3)])] == [1.0, 0.0]
+    for spans, said in (
+        ([(0, 3), (2, 4)], "overlap"),
+        ([(0, 9)], "6 long"),
+        ([(1, 0, 3)], "segment"),
+        ([(3, 3)], "before end"),
+        ([(1,)], "expected"),
+    ):
+        with pytest.raises(InputError, match=said):
+            e.spans(spans)  # pyright: ignore[reportArgumentType]
+
+
+def test_print_shows_what_the_terminal_shows(bundled: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    e, other = pellucid.explain(bundled, "a good film", target=["positive", "negative"])
+    for shown in (e, Explanations((e, other)), Answers([e, other])):
+        text = str(shown)
+        assert "good" in text and "positive" in text and "\x1b" not in text and "\n" not in repr(e)
+        shown.show()
+        lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+        assert "".join(lines).replace(" ", "")[:20] == "".join(text.splitlines()).replace(" ", "")[:20]
+    assert "residual" in str(e) and max(map(len, str(e).splitlines())) <= 100
+
+
+def test_answers_are_a_list_that_displays_as_a_table(bundled: Model) -> None:
+    class Failure:
+        index, type, message = 1, "TextTooLong", "600 tokens"
+
+    several = pellucid.explain(bundled, "so <b>bad</b>", target=["positive", "negative"])
+    e = pellucid.explain(bundled, "a good film")
+    answers = Answers([e, Failure(), several])
+    assert answers == [answers[0], answers[1], several] and isinstance(answers, list) and len(answers) == 3
+    assert type(answers[1:]) is Answers and answers[1:] == list(answers)[1:] and type(answers.copy()) is Answers
+    again = pickle.loads(pickle.dumps(Answers([e, several])))
+    assert type(again) is Answers and again == [e, several] and repr(again) == repr([e, several])
+    table, html = str(answers), answers._repr_html_()
+    for part in ("a good film", "TextTooLong: 600 tokens", "negative", e.top(1)[0].text, "exact"):
+        assert part in table and part in html
+    assert "<b>bad" not in html and "&lt;b&gt;bad" in html
+    many = Answers([e] * 23)
+    assert str(many).count("a good film") == 20 and "… and 3 more of 23" in str(many)
+    assert "… and 3 more of 23" in many._repr_html_()
+    pytest.importorskip("pandas")
+    frame = answers.to_frame()
+    assert len(frame) == len(e.tokens) + sum(len(x.tokens) for x in several)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ig", "integrated_gradients"),
+        ("IxG", "input_x_gradient"),
+        ("grad", "saliency"),
+        ("loo", "occlusion"),
+        ("integrated-gradient", "integrated_gradients"),
+        ("IntegratedGradients", "integrated_gradients"),
+        ("deep_lift", "deeplift"),
+        ("shaply", "shapley"),
+        ("kernelshap", "kernel_shap"),
+    ],
+)
+def test_a_method_that_is_nearly_right(bundled: Model, name: str, meant: str) -> None:
+    with pytest.raises(UnknownMethod, match=f"did you mean '{meant}'"):
+        pellucid.explain(bundled, "a good film", method=name)
+    with pytest.raises(UnknownMethod) as raised:
+        pellucid.explain(bundled, "a good film", method="zzz")
+    assert "did you mean" not in str(raised.value)
+
+
+def test_every_abbreviation_is_of_a_method() -> None:
+    from pellucid.methods import ABBREVIATIONS
+
+    assert set(ABBREVIATIONS.values()) <= set(pellucid.METHODS) and not set(ABBREVIATIONS) & set(pellucid.METHODS)
 
 
 def test_relative_delta_without_a_change() -> None:

@@ -13,7 +13,7 @@ import pellucid
 from families import model, tokenizer
 from heads import headed
 from pellucid import Explanation, Explanations, Model
-from pellucid.render.passage import passages
+from pellucid.passages import passages
 from test_render import Read, explained, printed
 
 ORDINARY = [
@@ -61,7 +61,7 @@ def test_what_truncation_leaves_out_is_told(bert: Model, text: Any) -> None:
     ((segment, start, end),) = e.unread
     words = e.segment_text(segment)[start:end]
     assert len(bert.tokenizer(words, add_special_tokens=False)["input_ids"]) == len(whole["input_ids"]) - 64
-    grey = [r.text for runs in passages(e) for r in runs if r.unread]
+    grey = [r.text for p in passages(e) for r in p.words if r.unread]
     assert "".join(grey).split() == words.split()
     read = Read(e.to_html())
     assert read.passages == list(text if isinstance(text, tuple) else (text,))
@@ -82,7 +82,7 @@ def test_outside_of_the_best_window(bert: Model) -> None:
     (best,) = (w["tokens"] for w in e.meta["windows"] if w["best"])
     outside = [i for i, t in enumerate(e.tokens) if t.segment and not t.special and not best[0] <= i < best[1]]
     assert f"{len(outside)} tokens were not read for this answer, which one window gives." in e.notes
-    grey = "".join(r.text for r in passages(e)[1] if r.unread)
+    grey = "".join(r.text for r in passages(e)[1].words if r.unread)
     words = [w for w in e.words() if set(w.tokens) <= set(outside)]
     assert grey.split() == [w.text for w in words] and len(words) < len(outside)
     mean = pellucid.explain(bert, LONG, window=40)

@@ -6,6 +6,7 @@ import ast
 import csv
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
@@ -17,12 +18,14 @@ import pytest
 from rich.console import Console
 
 import pellucid.render
+from pellucid import number_text
 from pellucid.errors import InputError
 from pellucid.explanation import Explanation, Explanations, Target, Token
-from pellucid.render import colour, facts, files
-from pellucid.render.html import fragment, page, style
-from pellucid.render.passage import passages
-from pellucid.render.terminal import view, views
+from pellucid.passages import passages
+from pellucid.render import colour, facts, files, html, terminal
+from pellucid.render.html import style
+from pellucid.tables import COLUMNS
+from pellucid.view import ExplanationView
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -68,6 +71,26 @@ def explained(text: Any, by_word: dict[str, float] | None = None, **changed: Any
         meta={"model": "some/model"},
     )
     return replace(e, **changed)
+
+
+def page(explanations: Sequence[Explanation]) -> str:
+    return html.page(Explanations(tuple(explanations)).view())
+
+
+def fragment(explanations: Sequence[Explanation]) -> str:
+    return html.fragment(Explanations(tuple(explanations)).view())
+
+
+def view(e: Explanation) -> Any:
+    return terminal.draw(e.view())
+
+
+def views(explanations: Sequence[Explanation]) -> Any:
+    return terminal.draw(Explanations(tuple(explanations)).view())
+
+
+def seen(e: Explanation) -> ExplanationView:
+    return e.view().explanations[0]
 
 
 @pytest.fixture
@@ -164,7 +187,7 @@ def test_equation_can_be_checked(film: Explanation) -> None:
     assert values[0] + values[1] + values[2] == pytest.approx(values[3], abs=1e-12)
     spoken = " ".join(re.sub(r"<[^>]*>", " ", numbers[1]).split())
     assert re.fullmatch(r"−1\.675 baseline \+ \+\S+ contributions \+ \+1e-07 residual = \S+ output", spoken)
-    assert [t.name for t in facts.equation(film)] == ["baseline", "contributions", "residual", "output"]
+    assert [t.name for t in seen(film).sum.terms] == ["baseline", "contributions", "residual", "output"]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -173,7 +196,7 @@ def test_written_numbers_add_up_as_written(seed: int, film: Explanation) -> None
     scale, scores = 10.0 ** rng.integers(-3, 3), rng.normal(size=len(film.tokens))
     e = replace(film, scores=scores * scale, baseline_output=scale, delta=0.1 * scale)
     e = replace(e, output=e.baseline_output + float(e.scores.sum()) + e.delta)
-    *parts, output = (float(t.shown.replace("−", "-")) for t in facts.equation(e))
+    *parts, output = (float(t.written.replace("−", "-")) for t in seen(e).sum.terms)
     assert sum(parts) == pytest.approx(output, abs=1e-9)
 
 
@@ -207,7 +230,8 @@ def test_overlapping_spans_show_their_text_once() -> None:
     pieces = tuple(Token(t, i, (3, 4)) for i, t in enumerate(["ð", "Ł", "ĺ"]))
     tokens = (Token("go", 9, (0, 2)), *pieces, Token("!", 8, (4, 5)))
     e = explained("go 🎬!", tokens=tokens, scores=np.array([0.1, 0.2, 0.3, 0.4, -0.5]))
-    (runs,) = passages(e)
+    (passage,) = passages(e)
+    runs = passage.words
     assert [r.text for r in runs] == ["go", " ", "🎬", "!"]
     assert runs[2].score == pytest.approx(0.9)
     assert "🎬  +0.900\n🎬  +0.200\n🎬  +0.300\n🎬  +0.400" in Read(page([e])).values("title")
@@ -223,7 +247,7 @@ def test_tokens_without_spans_are_shown_beside_the_text() -> None:
 def test_leading_space_of_a_token_is_not_coloured() -> None:
     tokens = (Token("good", 1, (0, 4)), Token("Ġfilm", 2, (4, 9)))
     e = explained("good film", tokens=tokens, scores=np.array([1.0, -0.5]))
-    assert [(r.text, bool(r.words)) for r in passages(e)[0]] == [("good", True), (" ", False), ("film", True)]
+    assert [(r.text, bool(r.tokens)) for r in passages(e)[0].words] == [("good", True), (" ", False), ("film", True)]
 
 
 @pytest.mark.parametrize("scores", [np.zeros(4), np.array([0.0, 1e-300, -1e-300, 0.0]), np.array([0, 1e9, -3e12, 0])])
@@ -249,7 +273,7 @@ def test_terminal_without_colour_loses_nothing(film: Explanation) -> None:
     assert film.text in shown
     for part in ("positive", "95.3%", "deeplift", "mask", "amazing", "+1.057", "−0.310", "2 ", "exact", "█"):
         assert part in shown
-    *parts, output = (float(t.shown.replace("−", "-")) for t in facts.equation(film))
+    *parts, output = (float(t.written.replace("−", "-")) for t in seen(film).sum.terms)
     assert "baseline −1.675 + contributions" in shown and sum(parts) == pytest.approx(output, abs=1e-6)
 
 
@@ -257,7 +281,7 @@ def test_terminal_without_colour_loses_nothing(film: Explanation) -> None:
 def test_terminal_of_any_width_keeps_the_numbers(width: int, film: Explanation) -> None:
     shown = printed(view(film), width=width)
     for word in film.top(10):
-        assert facts.signed(word.score, 3) in shown
+        assert number_text.signed(word.score, 3) in shown
     assert max(map(len, shown.splitlines())) <= width
 
 
@@ -310,14 +334,18 @@ def test_methods_that_promise_nothing_say_so(show: Any, film: Explanation) -> No
 
 
 def test_a_sum_that_is_off_is_not_called_exact(film: Explanation) -> None:
-    assert "floating-point precision" in facts.verdict(film)
-    assert "up to the residual" in facts.verdict(replace(film, delta=0.05))
+    assert "floating-point precision" in seen(film).sum.verdict
+    assert "up to the residual" in seen(replace(film, delta=0.05)).sum.verdict
 
 
 def test_numbers() -> None:
-    assert facts.signed(-0.12, 3) == "−0.120" and facts.signed(1.057, 3) == "+1.057"
-    assert facts.signed(0.0, 3) == "0" and facts.signed(2e-5, 3) == "+2e-05"
-    assert facts.percent(1.0) == "100.0%" and facts.percent(0.99999) == ">99.9%" and facts.percent(1e-6) == "<0.1%"
+    assert number_text.signed(-0.12, 3) == "−0.120" and number_text.signed(1.057, 3) == "+1.057"
+    assert number_text.signed(0.0, 3) == "0" and number_text.signed(2e-5, 3) == "+2e-05"
+    assert (
+        number_text.percent(1.0) == "100.0%"
+        and number_text.percent(0.99999) == ">99.9%"
+        and number_text.percent(1e-6) == "<0.1%"
+    )
     assert facts.label("\n") == "⏎" and facts.label("a\x1b") == "a\\x1b"
 
 
@@ -354,10 +382,10 @@ def test_json_round_trip(film: Explanation, tmp_path: Path) -> None:
 def test_csv_round_trip(tmp_path: Path) -> None:
     e = explained('=1+1, "quoted"\nline, 영화 🎬', {"1": 1 / 3})
     e = replace(e, tokens=(replace(e.tokens[0], text='a,"b"\r\n=c'), *e.tokens[1:]))
-    path = files.save([e, e], tmp_path / "e.csv")
+    path = files.save(Explanations((e, e)), tmp_path / "e.csv")
     with path.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    assert list(rows[0]) == list(files.COLUMNS) and len(rows) == 2 * len(e.tokens)
+    assert list(rows[0]) == list(COLUMNS) and len(rows) == 2 * len(e.tokens)
     mine = [r for r in rows if r["explanation"] == "1"]
     assert [r["token"] for r in mine] == [t.text for t in e.tokens]
     assert [float(r["score"]) for r in mine] == e.scores.tolist()
@@ -397,7 +425,7 @@ def test_a_failed_write_leaves_the_older_file(film: Explanation, tmp_path: Path,
 
 def test_nothing_to_save(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one"):
-        files.save([], tmp_path / "e.json")
+        files.save(Explanations(()), tmp_path / "e.json")
 
 
 # -------------------------------------------------------------------------------------------------------------- plots
@@ -406,7 +434,7 @@ def test_nothing_to_save(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
 def test_image_files(film: Explanation, tmp_path: Path, suffix: str, start: bytes) -> None:
     pytest.importorskip("matplotlib")
-    path = files.save([film, explained("$x_1$ \\frac 훌륭한 رائع 🎬 \x1b")], tmp_path / f"e{suffix}")
+    path = files.save(Explanations((film, explained("$x_1$ \\frac 훌륭한 رائع 🎬 \x1b"))), tmp_path / f"e{suffix}")
     assert path.read_bytes().startswith(start)
 
 
@@ -446,17 +474,17 @@ def test_unknown_plot(film: Explanation) -> None:
 
 def test_layers_are_numbered_from_1_and_told_alike_everywhere(film: Explanation) -> None:
     e = replace(film, layers=np.stack([film.scores, 2 * film.scores]))
-    first, second = facts.at_layers(e)
-    assert facts.at_layers(film) == [] and first.delta == pytest.approx(e.delta, abs=1e-9)
+    first, second = seen(e).layers
+    assert seen(film).layers == () and first.delta == pytest.approx(e.delta, abs=1e-9)
     assert second.delta == pytest.approx(e.change - 2 * film.scores.sum())
     html = page([e])
     assert "Layer by layer" in html and "Layer by layer" not in page([film])
-    for at in (first, second):
-        word = facts.strongest(at)[0]
-        told = facts.signed(word.score, facts.decimals(max(abs(w.score) for w in at.words())))
-        out = StringIO()
-        Console(file=out, width=120).print(view(e))
-        assert told in html and told in out.getvalue()
+    for number, layer in enumerate((first, second), 1):
+        best = max(film.words(), key=lambda w: abs(w.score))
+        assert layer.number == number and layer.strongest[0].text == best.text
+        assert layer.strongest[0].score == pytest.approx(number * best.score)
+        told = number_text.signed(number * best.score, 3)
+        assert told == layer.strongest[0].written and told in html and told in printed(view(e), width=120)
     axes = e.plot("layers").axes[0]
     assert axes.yaxis.get_major_formatter()(0, 0) == "1"
     assert len(Explanations((e, e)).plot("layers").axes) == 4

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import argument, failures_in, in_any_encoding, lines_of, print_json, progress_bar, show
+from .console import argument, failures_in, in_any_encoding, lines_of, print_json, progress_bar, show, waiting
 from .errors import InputError, PellucidError
+from .public_names import model_name
+
+if TYPE_CHECKING:
+    from .explanation import Explanation, Explanations
+    from .models import Model
+    from .types import Progress
 
 app = typer.Typer(
     name="pellucid",
@@ -116,13 +123,11 @@ def explain(
     path = _path(as_json, html, save)
     parts = {"window": window, "stride": stride}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
-    from .explanation import Explanations
-    from .models import load
-
-    _quieten()
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
-        loaded = load(model, task=task, device=device)
-        with progress_bar(len(inputs)) as progress:
+        loaded = _load(model, task, device, quiet=as_json)
+        from .explanation import Explanations
+
+        with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
             answers = _explain(
                 loaded, inputs, method, target, baseline, options, layers, truncate, progress, groups, output
             )
@@ -149,12 +154,12 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say whether a model can be explained: its operations, and the residual on probe texts. Exits 1 if it cannot."""
-    from .check import verify
-    from .models import load
-
-    _quieten()
     with failures_in(as_json, lambda kind, said: {"passed": False, "problems": [f"{kind}: {said}"]}):
-        report = verify(load(model, task=task, device=device))
+        loaded = _load(model, task, device, quiet=as_json)
+        from .check import verify
+
+        with waiting("checking …", quiet=as_json):
+            report = verify(loaded)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -190,18 +195,18 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
 
 
 def _explain(
-    loaded: Any,
-    inputs: list[Any],
-    method: Any,
-    target: Any,
-    baseline: Any,
-    options: Any,
+    loaded: Model,
+    inputs: list[str | tuple[str, str]],
+    method: list[str] | None,
+    target: list[str] | None,
+    baseline: list[str] | None,
+    options: dict[str, Any],
     layers: bool,
     truncate: bool,
-    progress: Any,
+    progress: Callable[[Progress], None] | None,
     groups: str | None,
     output: str | None,
-) -> list[Any]:
+) -> list[Explanation | Explanations]:
     from ._explain import explain as run
 
     return run(
@@ -219,7 +224,7 @@ def _explain(
     )
 
 
-def _inputs(texts: list[str], file: Path | None, pair: str | None, context: str | None) -> list[Any]:
+def _inputs(texts: list[str], file: Path | None, pair: str | None, context: str | None) -> list[str | tuple[str, str]]:
     if pair is not None and context is not None:
         raise InputError("Found both --pair and --context; expected one of them.")
     if file is not None:
@@ -238,7 +243,7 @@ def _inputs(texts: list[str], file: Path | None, pair: str | None, context: str 
 
 
 def _path(as_json: bool, html: Path | None, save: Path | None) -> Path | None:
-    """Where to write; InputError now, not after the work, where that cannot be."""
+    """The file to write. Raises InputError before the work, not after it, where the file cannot be written."""
     if sum((as_json, html is not None, save is not None)) > 1:
         raise InputError("Found more than one of --json, --html and --save; expected at most one.")
     if html is not None and html.suffix.lower() != ".html":
@@ -262,7 +267,7 @@ _ELSEWHERE = {
 
 
 def _options(given: list[str]) -> dict[str, Any]:
-    """`name=value`, the value read as JSON where it is JSON."""
+    """The options of the method from their `NAME=VALUE`; a value that is JSON is read as JSON. Raises InputError."""
     options: dict[str, Any] = {}
     for item in given:
         name, sign, value = item.partition("=")
@@ -277,7 +282,18 @@ def _options(given: list[str]) -> dict[str, Any]:
     return options
 
 
+def _load(name: str | None, task: str | None, device: str | None, quiet: bool) -> Model:
+    """The model. Importing what runs it takes seconds, so a terminal says at once what is being loaded."""
+    shown = "the bundled classifier" if name is None else model_name({"model": name})
+    with waiting(f"loading torch, transformers and {shown} …", quiet):
+        from .models import load
+
+        _quieten()
+        return load(name, task=task, device=device)
+
+
 def _quieten() -> None:
+    """Keeps transformers' own warnings and progress bars off the terminal."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()

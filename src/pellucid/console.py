@@ -1,4 +1,5 @@
-"""Where the command line meets a shell: arguments, standard input and output in any encoding, and a progress bar."""
+"""What the command line reads from and writes to a shell: arguments, standard input and output in any encoding, a line
+while something loads, and a progress bar."""
 
 from __future__ import annotations
 
@@ -8,11 +9,16 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, TextIO
 
 from .errors import InputError, PellucidError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from .types import Progress
 
 _PLAIN = str.maketrans({"−": "-", "│": "|", "█": "#", "▌": "#", "▐": "#", "─": "-", "·": "|", "…": "~"})
 _PLAIN |= str.maketrans({"→": ">", "✓": "+", "✗": "x", "±": "~", "⏎": "n", "⇥": "t", "␣": "_"})
@@ -20,8 +26,8 @@ LEAST = 30
 """Columns that hold a word and its score: what is narrower wraps lines instead of losing digits."""
 
 
-def show(what: Any) -> None:
-    """For people, in the letters that standard output has."""
+def show(what: RenderableType) -> None:
+    """Prints something for people on standard output, in the characters that its encoding has."""
     from rich.console import Console
 
     console = Console(file=_out())
@@ -30,24 +36,24 @@ def show(what: Any) -> None:
     console.print(what)
 
 
-def print_json(document: Any) -> None:
-    """One document, which any encoding of standard output holds."""
+def print_json(document: object) -> None:
+    """Prints one JSON document, escaped where the encoding of standard output is not UTF-8."""
     out = _out()
     out.write(json.dumps(document, ensure_ascii=not _is_utf8(out), default=str) + "\n")
 
 
-def _out() -> Any:
+def _out() -> TextIO:
     if sys.stdout is None:
         raise OSError("Standard output is closed; expected it open. Use --save or --html to write a file.")
     return sys.stdout
 
 
-def _is_utf8(stream: Any) -> bool:
+def _is_utf8(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def in_any_encoding() -> None:
-    """Standard output and error write what their encoding lacks in letters that it has."""
+    """From now on standard output and error replace characters that their encoding lacks, instead of failing."""
     codecs.register_error("pellucid", _in_plain_letters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not _is_utf8(stream):
@@ -63,8 +69,9 @@ def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
 
 
 @contextmanager
-def failures_in(as_json: bool, document: Callable[[str, str], dict[str, Any]]) -> Iterator[None]:
-    """Under --json what fails is a document too, made of the error's type and message. Wrong usage is not."""
+def failures_in(as_json: bool, document: Callable[[str, str], Mapping[str, object]]) -> Iterator[None]:
+    """Under --json, prints a failure as a document made of the error's type and message, and raises it again. Wrong
+    usage is no document."""
     try:
         yield
     except PellucidError as error:
@@ -74,7 +81,8 @@ def failures_in(as_json: bool, document: Callable[[str, str], dict[str, Any]]) -
 
 
 def lines_of(content: bytes, source: str) -> list[str]:
-    """The lines that are not blank: what ends one is a line feed, and no other of Unicode's separators."""
+    """The lines of a UTF-8 text that are not blank. Only a line feed or carriage return ends a line, none of Unicode's
+    other separators. source: what the error message calls the text. Raises InputError."""
     try:
         return [line for line in re.split(r"\r\n|\r|\n", content.decode("utf-8-sig")) if line.strip()]
     except UnicodeDecodeError as error:
@@ -82,7 +90,7 @@ def lines_of(content: bytes, source: str) -> list[str]:
 
 
 def argument(text: str) -> str:
-    """As UTF-8, whatever the locale took the bytes for."""
+    """A command-line argument decoded as UTF-8, whatever the locale decoded it as. Raises InputError."""
     try:
         return os.fsencode(text).decode("utf-8") if any("\udc80" <= c <= "\udcff" for c in text) else text
     except UnicodeDecodeError as error:
@@ -90,8 +98,33 @@ def argument(text: str) -> str:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Any]:
-    """A bar on standard error while work is long: texts, passes, time left. None where that is not a terminal."""
+def waiting(what: str, quiet: bool = False) -> Iterator[None]:
+    """A line on standard error while something long runs, gone afterwards; nothing where that is no terminal.
+
+    what: from outside, so its control characters are written out. The line is cut to the width of the terminal, because
+    only one line is cleared.
+    """
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        columns = 80
+    line = "".join(c if c.isprintable() else "?" for c in what)
+    sys.stderr.write(f"\r{line[: max(1, columns - 1)]}")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[Progress], None] | None]:
+    """A progress bar on standard error, as a function to report progress to: texts, passes, time left. None for a
+    single text, and where standard error is no terminal."""
     if total < 2 or not sys.stderr.isatty():
         yield None
         return
@@ -107,6 +140,7 @@ def progress_bar(total: int) -> Iterator[Any]:
 
 
 def time_left(seconds: float | None) -> str:
+    """Seconds as `1:15 left`; empty where nobody knows."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

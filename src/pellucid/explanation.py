@@ -1,65 +1,37 @@
-"""The answer a person reads: tokens, scores, and the number that proves they add up. No torch in here."""
+# pyright: strict
+"""An `Explanation`: tokens, scores, and the residual that proves the scores add up. Nothing here loads torch.
+
+`Explanations` are several of one input; `Answers` are those of a list of inputs.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, cast, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .errors import InputError, MissingExtra
+from .errors import InputError
+from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
+from .sentences import sentence_of_each
 from .status import Status, combined
 from .token_text import shown
+from .tokens import Array, Meta, Target, Token, Word
+from .view import AnswerRow, AnswersView, View
+from .view_building import answer_rows, build_view
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
 
 SCHEMA_VERSION = 1
 
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Token:
-    """One token of the input.
-
-    text: as the tokenizer writes it. id: in the vocabulary. span: (start, end) characters in the original text, or
-    None where it stands for none. special: added by the tokenizer, or a mask to be filled: it stays in every baseline.
-    word: which word it is a piece of, or None. segment: which of two texts it belongs to. For people it is shown as
-    `Explanation.shown` has it.
-    """
-
-    text: str
-    id: int
-    span: tuple[int, int] | None = None
-    special: bool = False
-    word: int | None = None
-    segment: int = 0
-
-
-@dataclass(frozen=True)
-class Target:
-    """What was explained: a label's `name`, its `index`, and the `position` of the token it was read from, if any."""
-
-    name: str
-    index: int | tuple[int, ...] | None = None
-    position: int | None = None
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word and the sum of its pieces' scores. `tokens` are its pieces' places in the Explanation."""
-
-    text: str
-    score: float
-    span: tuple[int, int] | None
-    special: bool
-    segment: int
-    tokens: tuple[int, ...]
+__all__ = ["SCHEMA_VERSION", "Answers", "Array", "Explanation", "Explanations", "Target", "Token", "Word", "average"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +87,7 @@ class Explanation:
     label: str | None = None
     unread: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[str, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Meta = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         try:
@@ -126,16 +98,17 @@ class Explanation:
         object.__setattr__(self, "unread", tuple((s, a, b) for s, a, b in self.unread))
         for name in ("scores", "error", "layers", "heads", "attentions"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _frozen(getattr(self, name)))
+                object.__setattr__(self, name, frozen_array(getattr(self, name)))
         for name in ("parts", "measures"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, {k: _frozen(v) for k, v in getattr(self, name).items()})
+            by_name: Mapping[str, Array] | None = getattr(self, name)
+            if by_name is not None:
+                object.__setattr__(self, name, {k: frozen_array(v) for k, v in by_name.items()})
         if len(self.tokens) != len(self.scores):
             raise InputError(
                 f"Found {len(self.tokens)} tokens and {len(self.scores)} scores; expected as many of each."
             )
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
+    def __setstate__(self, state: Mapping[str, object]) -> None:
         """A copy, or what was pickled, is frozen too: NumPy's own copies are not."""
         self.__dict__.update(state)
         self.__post_init__()
@@ -144,7 +117,7 @@ class Explanation:
         """Whether both say the same, in every field and number."""
         if not isinstance(other, Explanation):
             return NotImplemented
-        return all(_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return all(are_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __hash__(self) -> int:
         return hash((self.text, self.tokens, self.target, self.method, self.baseline, self.output))
@@ -167,14 +140,49 @@ class Explanation:
 
     def words(self) -> list[Word]:
         """Word pieces merged by summing: the words' scores add up exactly as the tokens' do. Order kept."""
-        groups: list[list[int]] = []
+        return self._merged([None if t.word is None else (t.segment, t.word) for t in self.tokens])
+
+    def sentences(self) -> list[Word]:
+        """Sentences, each with the sum of its tokens' scores. Order kept.
+
+        A special token, and any other that stands for no text, is an item of its own, as in `words()`, so the scores of
+        the list add up exactly as the tokens' do. A sentence ends as `pellucid.sentences` says.
+        """
+        return self._merged(sentence_of_each(self.tokens, self.text))
+
+    def spans(self, spans: Sequence[tuple[int, int] | tuple[int, int, int]]) -> list[Word]:
+        """For each span of characters, (start, end) or (segment, start, end), the sum of the scores of its tokens.
+
+        A token belongs to the span that it shares most characters with, and to the first of several that it shares as
+        many with. Special tokens, and tokens in none of the spans, belong to none: what they contribute is
+        `e.scores.sum() - sum(s.score for s in found)`. Raises InputError for spans that overlap or leave the text.
+
+        Examples:
+            >>> e = Explanation(
+            ...     text="good film", tokens=(Token("good", 1, (0, 4)), Token("film", 2, (5, 9))),
+            ...     scores=np.array([1.5, 0.25]), target=Target("positive"), method="m", baseline="mask",
+            ...     output=2.0, baseline_output=0.25, delta=0.0)
+            >>> [(s.text, s.score, s.tokens) for s in e.spans([(0, 4), (4, 9)])]
+            [('good', 1.5, (0,)), (' film', 0.25, (1,))]
+        """
+        wanted = [self._checked_span(span) for span in spans]
+        order = sorted(wanted)
+        for (s, a, b), (t, c, d) in pairwise(order):
+            if s == t and c < b:
+                raise InputError(f"Found spans that overlap, ({a}, {b}) and ({c}, {d}); expected disjoint spans.")
+        groups: list[list[int]] = [[] for _ in wanted]
         for i, token in enumerate(self.tokens):
-            last = self.tokens[groups[-1][-1]] if groups else None
-            if last is not None and token.word is not None and (last.word, last.segment) == (token.word, token.segment):
-                groups[-1].append(i)
-            else:
-                groups.append([i])
-        return [self._word(tuple(group)) for group in groups]
+            if token.special or token.span is None:
+                continue
+            start, end = token.span
+            segment = 0 if isinstance(self.text, str) else token.segment
+            shared = [min(b, end) - max(a, start) if s == segment else 0 for s, a, b in wanted]
+            if max(shared, default=0) > 0:
+                groups[shared.index(max(shared))].append(i)
+        return [
+            Word(self.segment_text(s)[a:b], float(self.scores[group].sum()), (a, b), False, s, tuple(group))
+            for (s, a, b), group in zip(wanted, groups, strict=True)
+        ]
 
     def top(self, k: int = 5) -> list[Word]:
         """The k words with the largest scores in size, largest first; special tokens left out."""
@@ -189,6 +197,16 @@ class Explanation:
         token = self.tokens[i]
         return shown(token.text, self.segment_text(token.segment)[slice(*token.span)] if token.span else "")
 
+    def _merged(self, keys: Sequence[tuple[int, int] | None]) -> list[Word]:
+        """Neighbouring tokens of one key merged by summing; a token without a key stays alone."""
+        groups: list[list[int]] = []
+        for i, key in enumerate(keys):
+            if groups and key is not None and keys[groups[-1][-1]] == key:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return [self._word(tuple(group)) for group in groups]
+
     def _word(self, group: tuple[int, ...]) -> Word:
         pieces = [self.tokens[i] for i in group]
         spans = [p.span for p in pieces if p.span is not None]
@@ -198,11 +216,23 @@ class Explanation:
         score = float(self.scores[list(group)].sum())
         return Word(text or shown(first.text), score, span, first.special, first.segment, group)
 
+    def _checked_span(self, span: Sequence[int]) -> tuple[int, int, int]:
+        """(segment, start, end). Raises InputError."""
+        texts = (self.text,) if isinstance(self.text, str) else self.text
+        segment, start, end = span if len(span) == 3 else (0, *span) if len(span) == 2 else (-1, -1, -1)
+        if not 0 <= segment < len(texts) or not 0 <= start < end <= len(texts[segment]):
+            sizes = " and ".join(str(len(text)) for text in texts)
+            raise InputError(
+                f"Found the span {tuple(span)!r:.60}; expected (start, end) or (segment, start, end), with start "
+                f"before end, in characters of a text ({sizes} long)."
+            )
+        return segment, start, end
+
     # ------------------------------------------------------------------------------------------------ as data
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain Python values only; `from_dict` makes the Explanation again."""
-        data = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        data = {f.name: as_plain(getattr(self, f.name)) for f in fields(self)}
         data["relative_delta"] = self.relative_delta
         return {"schema_version": SCHEMA_VERSION, **data}
 
@@ -211,7 +241,7 @@ class Explanation:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Explanation:
+    def from_dict(cls, data: Meta) -> Explanation:
         """The Explanation that `to_dict` described. Raises InputError on another schema version or a missing field."""
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -221,11 +251,11 @@ class Explanation:
             )
         if "explanations" in data:
             raise InputError("Found a document of several explanations; expected one. Use Explanations.from_dict.")
-        given = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        given: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         try:
-            given["tokens"] = tuple(Token(**{**t, "span": _pair(t["span"])}) for t in given["tokens"])
-            given["target"] = Target(**{**given["target"], "index": _pair(given["target"]["index"])})
-            given["text"] = _pair(given["text"])
+            given["tokens"] = tuple(Token(**{**t, "span": as_tuple(t["span"])}) for t in given["tokens"])
+            given["target"] = Target(**{**given["target"], "index": as_tuple(given["target"]["index"])})
+            given["text"] = as_tuple(given["text"])
             return cls(**given)
         except InputError:
             raise
@@ -235,65 +265,66 @@ class Explanation:
     @classmethod
     def from_json(cls, text: str) -> Explanation:
         """The Explanation that `to_json` wrote."""
-        return cls.from_dict(_read(text))
+        return cls.from_dict(read_json(text))
 
     def to_frame(self) -> pd.DataFrame:
-        """A pandas frame, one row per token: token, id, start, end, special, word, segment, score. Its `attrs` hold the
-        notes."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MissingExtra(
-                "to_frame() needs pandas: pip install 'pellucid[plots]', or pip install pandas"
-            ) from error
-        rows = [
-            {
-                "token": t.text,
-                "id": t.id,
-                "start": None if t.span is None else t.span[0],
-                "end": None if t.span is None else t.span[1],
-                "special": t.special,
-                "word": t.word,
-                "segment": t.segment,
-                "score": score,
-            }
-            for t, score in zip(self.tokens, self.scores, strict=True)
-        ]
-        frame = pd.DataFrame(rows)
-        frame = frame.astype({"start": "Int64", "end": "Int64", "word": "Int64"})
-        frame.attrs["notes"] = list(self.notes)
-        return frame
+        """A pandas frame, one row per token: token, id, start, end, special, word, segment, score; then what is
+        the same for all: text, target, method, model, prediction, probability, label. Its `attrs` hold the notes."""
+        from .tables import to_frame
+
+        return to_frame([self], numbered=False)
 
     # ----------------------------------------------------------------------------------------------- for people
+
+    def view(self, include: Sequence[str] = ()) -> View:
+        """What a person is shown, as data that JSON holds. include: "heads", "attentions" (large) where wanted.
+
+        Examples:
+            >>> e = Explanation(
+            ...     text="good", tokens=(Token("good", 1, (0, 4)),), scores=np.array([1.5]), target=Target("positive"),
+            ...     method="m", baseline="mask", output=2.0, baseline_output=0.5, delta=0.0)
+            >>> [(t.name, t.written) for t in e.view().explanations[0].sum.terms]
+            [('baseline', '0.500'), ('contributions', '+1.500'), ('residual', '0'), ('output', '2.000')]
+        """
+        return build_view([self], include)
+
+    def show(self) -> None:
+        """Prints what the command line shows, with colour where the terminal has it."""
+        from .render.terminal import show
+
+        show(self)
 
     def to_html(self) -> str:
         """One page that stands alone: no network, no script, every outside string escaped."""
         from .render.html import page
 
-        return page([self])
+        return page(self.view())
 
-    def plot(self, kind: str = "words") -> Any:
+    def plot(self, kind: str = "words") -> Figure:
         """A matplotlib Figure: "words" (a bar per word), "waterfall" (from baseline to output), "layers" or "image"
         (the patches of an image as a heat map). Needs [plots]."""
         from .render.plots import plot
 
-        return plot(self, kind)
+        return plot(self.view(), kind)
 
     def save(self, path: str | Path) -> Path:
         """Writes .json, .html, .csv, .svg, .png or .pdf by suffix: the whole file, or nothing."""
-        from .render.files import save
+        return Explanations((self,)).save(path)
 
-        return save([self], Path(path))
+    def __rich__(self) -> RenderableType:
+        from .render.terminal import draw
 
-    def __rich__(self) -> Any:
-        from .render.terminal import view
+        return draw(self.view())
 
-        return view(self)
+    def __str__(self) -> str:
+        from .render.terminal import as_text
+
+        return as_text(self)
 
     def _repr_html_(self) -> str:
         from .render.html import fragment
 
-        return fragment([self])
+        return fragment(self.view())
 
     def __repr__(self) -> str:
         best = ", ".join(f"{w.text!r}: {w.score:+.3g}" for w in self.top(3))
@@ -312,7 +343,11 @@ class Explanations(Sequence[Explanation]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, i: Any) -> Any:
+    @overload
+    def __getitem__(self, i: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, i: slice) -> Explanations: ...
+    def __getitem__(self, i: int | slice) -> Explanation | Explanations:
         return Explanations(self.items[i]) if isinstance(i, slice) else self.items[i]
 
     def __iter__(self) -> Iterator[Explanation]:
@@ -326,7 +361,7 @@ class Explanations(Sequence[Explanation]):
             )
         return np.stack([e.scores for e in self.items])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """`{"schema_version": …, "explanations": [ … ]}`, the document that the command line writes."""
         return {"schema_version": SCHEMA_VERSION, "explanations": [e.to_dict() for e in self.items]}
 
@@ -335,52 +370,162 @@ class Explanations(Sequence[Explanation]):
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Explanations:
+    def from_dict(cls, data: Meta) -> Explanations:
         """What `to_dict` described; a document of one Explanation is read too. Raises InputError."""
         if "explanations" not in data:
             return cls((Explanation.from_dict(data),))
         if data.get("error"):
             raise InputError(f"Found the report of an error, {data['error']}; expected explanations.")
         each = data["explanations"]
-        if not isinstance(each, list) or not all(isinstance(e, Mapping) for e in each):
+        if not isinstance(each, list) or not all(isinstance(e, Mapping) for e in cast("list[object]", each)):
             raise InputError("This is not a document of Pellucid explanations. Expected what to_dict() writes.")
-        return cls(tuple(map(Explanation.from_dict, each)))
+        return cls(tuple(map(Explanation.from_dict, cast("list[Meta]", each))))
 
     @classmethod
     def from_json(cls, text: str) -> Explanations:
         """What `to_json`, `save` and the command line's --json write."""
-        return cls.from_dict(_read(text))
+        return cls.from_dict(read_json(text))
 
-    def plot(self, kind: str = "words") -> Any:
+    def document(self, indent: int | None = None) -> str:
+        """The JSON that is saved: as `Explanation.to_json` for one explanation, and as `to_json` for several."""
+        return self.items[0].to_json(indent) if len(self.items) == 1 else self.to_json(indent)
+
+    def to_csv(self) -> str:
+        """One CSV document, one row per token; the columns are those of `to_frame`, and the notes."""
+        from .tables import to_csv
+
+        return to_csv(self.items)
+
+    def to_frame(self) -> pd.DataFrame:
+        """As `Explanation.to_frame`, of all of them; the first column, `explanation`, is their number, from 0."""
+        from .tables import to_frame
+
+        return to_frame(self.items, numbered=True)
+
+    def view(self, include: Sequence[str] = ()) -> View:
+        """As `Explanation.view`, of all of them, with what differs between them and what is common."""
+        return build_view(self.items, include)
+
+    def show(self) -> None:
+        """As `Explanation.show`, one under the other; where there are many of one input, a line for each."""
+        from .render.terminal import show
+
+        show(self)
+
+    def plot(self, kind: str = "words") -> Figure:
         """As `Explanation.plot`, one under the other in one Figure."""
-        from .render.plots import stacked
+        from .render.plots import plot
 
-        return stacked(list(self.items), kind)
+        return plot(self.view(), kind)
 
     def to_html(self) -> str:
         """As `Explanation.to_html`, all of them on one page."""
         from .render.html import page
 
-        return page(list(self.items))
+        return page(self.view())
 
     def save(self, path: str | Path) -> Path:
         """As `Explanation.save`, all of them in one file."""
         from .render.files import save
 
-        return save(list(self.items), Path(path))
+        return save(self, Path(path))
 
-    def __rich__(self) -> Any:
-        from .render.terminal import views
+    def __rich__(self) -> RenderableType:
+        from .render.terminal import draw
 
-        return views(list(self.items))
+        return draw(self.view())
+
+    def __str__(self) -> str:
+        from .render.terminal import as_text
+
+        return as_text(self)
 
     def _repr_html_(self) -> str:
         from .render.html import fragment
 
-        return fragment(list(self.items))
+        return fragment(self.view())
 
     def __repr__(self) -> str:
         return f"Explanations([{', '.join(map(repr, self.items))}])"
+
+
+class Failed(Protocol):
+    """What stands in a list of answers in the place of an input that could not be explained."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
+class Answers(list["Explanation | Explanations | Failed"]):
+    """The answers to a list of inputs: a list in every way, shown as a table.
+
+    Each item is what its input alone would get, an Explanation or Explanations.
+
+    Examples:
+        >>> Answers() == [], type(Answers()[:1]).__name__
+        (True, 'Answers')
+    """
+
+    SHOWN: ClassVar[int] = 20
+    """How many inputs the table shows; it counts the others."""
+
+    @overload
+    def __getitem__(self, i: SupportsIndex, /) -> Explanation | Explanations | Failed: ...
+    @overload
+    def __getitem__(self, i: slice, /) -> Answers: ...
+    def __getitem__(self, i: SupportsIndex | slice, /) -> Explanation | Explanations | Failed | Answers:
+        return Answers(super().__getitem__(i)) if isinstance(i, slice) else super().__getitem__(i)
+
+    def copy(self) -> Answers:
+        """A copy that holds the same answers."""
+        return Answers(self)
+
+    def view(self) -> AnswersView:
+        """The table as data: text, prediction, probability, target, strongest words and status of the first inputs."""
+        rows = [row for i, answer in enumerate(list(self[: self.SHOWN])) for row in _rows_of(i, answer)]
+        return AnswersView(tuple(rows), len(self), max(0, len(self) - self.SHOWN))
+
+    def to_frame(self) -> pd.DataFrame:
+        """As `Explanations.to_frame`, of all answers; those that failed have no rows, and the column `explanation`
+        numbers the explanations that are left."""
+        from .tables import to_frame
+
+        return to_frame([e for answer in self for e in _explanations_of(answer)], numbered=True)
+
+    def show(self) -> None:
+        """Prints the table."""
+        from .render.terminal import show
+
+        show(self)
+
+    def __rich__(self) -> RenderableType:
+        from .render.terminal import draw_answers
+
+        return draw_answers(self.view())
+
+    def __str__(self) -> str:
+        from .render.terminal import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from .render.html import answers_fragment
+
+        return answers_fragment(self.view())
+
+
+def _explanations_of(answer: Explanation | Explanations | Failed) -> Iterable[Explanation]:
+    return (answer,) if isinstance(answer, Explanation) else answer if isinstance(answer, Explanations) else ()
+
+
+def _rows_of(number: int, answer: Explanation | Explanations | Failed) -> list[AnswerRow]:
+    if isinstance(answer, (Explanation, Explanations)):
+        return answer_rows(number, list(_explanations_of(answer)))
+    return [AnswerRow(number, "", "", "", "", (), 0.0, f"{answer.type}: {answer.message}")]
 
 
 def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
@@ -391,13 +536,12 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
         for e in explanations
     ]
     errors = [e.error for e in explanations if e.error is not None]  # their mean bounds that of dependent estimates
-    mean = lambda found: None if found[0] is None else np.mean(found, axis=0)
-    parts = None if first.parts is None else {k: mean([(e.parts or {})[k] for e in explanations]) for k in first.parts}
+    parts = first.parts and {k: np.mean([(e.parts or {})[k] for e in explanations], axis=0) for k in first.parts}
     return replace(
         first,
-        scores=mean([e.scores for e in explanations]),
-        layers=mean([e.layers for e in explanations]),
-        heads=mean([e.heads for e in explanations]),
+        scores=_mean([e.scores for e in explanations]),
+        layers=_mean([e.layers for e in explanations]),
+        heads=_mean([e.heads for e in explanations]),
         parts=parts,
         status=combined(e.status for e in explanations),
         notes=tuple(dict.fromkeys(note for e in explanations for note in e.notes)),
@@ -410,7 +554,12 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
     )
 
 
-def _average_parts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _mean(found: Sequence[Array | None]) -> Array | None:
+    there = [values for values in found if values is not None]
+    return np.mean(there, axis=0) if there else None
+
+
+def _average_parts(each: Sequence[Meta]) -> dict[str, Any]:
     """What `meta` says of parts whose scores are averaged."""
     if not each:
         return {}
@@ -418,45 +567,3 @@ def _average_parts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = ", ".join(told["baseline"] for told in each)
     status, passes = combined(told["status"] for told in each), sum(told["passes"] for told in each)
     return {"parts": {"baseline": names, **mean, "status": status, "passes": passes}}
-
-
-def _frozen(values: Any) -> Array:
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (Token, Target)):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"This is not JSON ({error}); expected what to_json() writes.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"Found a JSON {type(data).__name__}; expected the object that to_json() writes.")
-    return data
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return np.array_equal(a, b, equal_nan=True)
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
-    return _plain(a) == _plain(b)
-
-
-def _pair(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a reader must know of an answer, in short sentences; none where there is nothing to say.
+"""Notes: short sentences on what a reader of an explanation must know; none where there is nothing to say.
 
 `NOTES` is a table of functions, each of which looks at one thing that an Explanation, its input and its model hold.
 """
@@ -31,13 +31,15 @@ class Held:
 
 
 def unknown_pieces(held: Held) -> str | None:
+    """How many tokens stand for text that the vocabulary lacks."""
     own = [t for t in held.e.tokens if not t.special]
     n = sum(t.id == held.unknown for t in own) if held.unknown is not None else 0
     return f"{n} of {len(own)} pieces {_are(n)} unknown to this model." if n else None
 
 
 def not_read(held: Held) -> str | None:
-    """Truncated, or outside the one window that answers: their text is grey, not without influence."""
+    """How many tokens the model did not read, because the text was truncated or they are outside the one window that
+    gives the answer. Their text is drawn in grey: they have no score, which is not a score of 0."""
     parts = held.e.unread
     inside = lambda t: t.span and any(s == t.segment and a <= t.span[0] and t.span[1] <= b for s, a, b in parts)
     n = held.cut + (sum(bool(inside(t)) for t in held.e.tokens if not t.special) if parts else 0)
@@ -46,6 +48,7 @@ def not_read(held: Held) -> str | None:
 
 
 def in_windows(held: Held) -> str | None:
+    """That a long text was read in overlapping windows, whose outputs are averaged."""
     told = held.e.meta.get("windows")
     if not told or held.e.unread:
         return None
@@ -54,6 +57,7 @@ def in_windows(held: Held) -> str | None:
 
 
 def rounded_on_a_cpu(held: Held) -> str | None:
+    """That half precision on a CPU is slow, and how large its rounding is."""
     meta = held.e.meta
     kind = next((k for k in (meta.get("autocast"), meta.get("dtype")) if k in ("float16", "bfloat16")), None)
     if kind is None or meta.get("device") != "cpu":
@@ -63,6 +67,7 @@ def rounded_on_a_cpu(held: Held) -> str | None:
 
 
 def cancelling(held: Held) -> str | None:
+    """That positive and negative scores nearly cancel, so that their sum is small beside their size."""
     e, size = held.e, float(np.abs(held.e.scores).sum())
     if not e.adds_up or not size or size < CANCELLING * abs(e.change):
         return None
@@ -78,13 +83,13 @@ NOTES: Sequence[Callable[[Held], str | None]] = (unknown_pieces, not_read, in_wi
 
 
 def noted(e: Explanation, unknown: int | None, cut: int) -> Explanation:
-    """The same Explanation with its notes, those that it has already after those of the table."""
+    """The Explanation with the notes that `NOTES` finds, before those that it has already. unknown, cut: see `Held`."""
     found = [said for note in NOTES if (said := note(Held(e, unknown, cut))) is not None]
     return replace(e, notes=(*found, *e.notes)) if found else e
 
 
 def as_probable(target: str, baseline: str) -> str:
-    """The note on a baseline that the explained class is at least as probable on as on the input."""
+    """The note for a baseline on which the explained class is at least as probable as on the input."""
     return f"The model gives {target!r} as high a probability on the baseline ({baseline}) as on the input."
 
 

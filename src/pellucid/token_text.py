@@ -1,4 +1,4 @@
-"""A token as its tokenizer writes it → as a person reads it: `Ġthe` and `▁the` → ` the`, `Ċ` → the end of a line.
+"""Tokens as a person reads them, from what the tokenizer writes: ` the` for `Ġthe` and `▁the`, a line feed for `Ċ`.
 
 A byte-level tokenizer (GPT-2) writes each byte as a character, a space as Ġ; a SentencePiece one writes a space as ▁,
 and a byte that it has no piece for as <0x0A>.
@@ -37,14 +37,14 @@ def readable(piece: str, stands_for: str = "") -> str:
 
 
 def shown(piece: str, stands_for: str = "") -> str:
-    """As `readable`, in a list or a heading: without the space before a word, and a sign for white space that is all
-    there is."""
+    """The text of a token in a list or a heading: `readable` without the space before a word; a token that is only
+    white space is shown as signs."""
     text = readable(piece, stands_for)
     return text.strip() or "".join(SIGNS.get(c, c) for c in text) or piece
 
 
 def _bytes_of(piece: str, elsewhere: bool) -> bytes | None:
-    """The bytes that a piece is written for; None where it is written as it is read.
+    """The bytes that a byte-level tokenizer's piece stands for; None for a piece that is already the text itself.
 
     A word of Latin letters, such as "café", is made of the characters that bytes are written with, but is no UTF-8 as
     bytes: it is taken as it is, unless the text has other characters in its place (elsewhere).

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -130,7 +132,7 @@ def method(name: str, options: Options, shared: bool = False) -> tuple[Method, O
     if not isinstance(name, str):
         raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
     if name not in METHODS:
-        raise UnknownMethod(f"Found method={name!r}; expected one of {', '.join(METHODS)}.")
+        raise UnknownMethod(f"Found method={name!r}; {_meant(name)} one of {', '.join(METHODS)}.")
     takes = METHODS[name].options
     known = {o for m in METHODS.values() for o in m.options} if shared else set(takes)
     unknown = [o for o in options if o not in known and "options" not in takes]
@@ -140,6 +142,45 @@ def method(name: str, options: Options, shared: bool = False) -> tuple[Method, O
     given = {k: v for k, v in options.items() if k in takes or ("options" in takes and not shared)}
     _check_kinds(name, given)
     return METHODS[name], given
+
+
+ABBREVIATIONS = {
+    "ig": "integrated_gradients",
+    "intgrad": "integrated_gradients",
+    "eg": "expected_gradients",
+    "ixg": "input_x_gradient",
+    "gxi": "input_x_gradient",
+    "gradient_x_input": "input_x_gradient",
+    "grad": "saliency",
+    "gradient": "saliency",
+    "gradients": "saliency",
+    "vanilla_gradient": "saliency",
+    "sg": "smoothgrad",
+    "loo": "occlusion",
+    "leave_one_out": "occlusion",
+    "erasure": "occlusion",
+    "ablation": "feature_ablation",
+    "shap": "shapley",
+    "shapley_values": "shapley",
+    "shapley_value_sampling": "shapley",
+    "owen": "partition_shap",
+    "ks": "kernel_shap",
+    "dl": "deeplift",
+    "rescale": "deeplift",
+    "lrp": "deeplift",
+    "dlshap": "deep_shap",
+    "deeplift_shap": "deep_shap",
+}
+"""What the field calls a method, and the row of METHODS that it is, or is closest to."""
+
+
+def _meant(name: str) -> str:
+    """How the error goes on: "did you mean …? Expected" for an abbreviation or a near miss, else "expected"."""
+    written = re.sub(r"[\s-]+", "_", str(name).strip().lower())
+    joined = {known.replace("_", ""): known for known in METHODS}
+    near = difflib.get_close_matches(written.replace("_", ""), joined, n=1, cutoff=0.7)
+    found = ABBREVIATIONS.get(written) or (joined[near[0]] if near else None)
+    return f"did you mean {found!r}? Expected" if found else "expected"
 
 
 def _check_kinds(name: str, given: Options) -> None:

@@ -1,1 +1,1 @@
-"""An Explanation → what a person reads: `terminal`, `html`, `plots`, and the `files` that hold them."""
+"""A View drawn for a person: in the `terminal`, as `html`, as `plots`, and the `files` that hold them."""

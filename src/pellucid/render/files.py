@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from ..errors import InputError
-from ..explanation import SCHEMA_VERSION, Explanation
+from ..view import View
 
-COLUMNS = ("explanation", "token", "id", "start", "end", "special", "word", "segment", "score", "notes")
+
+class Saved(Protocol):
+    """Explanations that are saved: their own data as JSON and rows of tokens, and the View that is drawn of them."""
+
+    def __len__(self) -> int: ...
+    def document(self, indent: int | None = None) -> str: ...
+    def to_csv(self) -> str: ...
+    def view(self, include: Sequence[str] = ()) -> View: ...
+
+
 MOST_PIXELS = 60_000  # matplotlib draws no image taller than 65 536
 
 
-def save(explanations: Sequence[Explanation], path: Path) -> Path:
+def save(explanations: Saved, path: Path) -> Path:
     """Writes .json, .html, .csv, .svg, .png or .pdf; returns the path. An old file stays till the new one is whole."""
     path = Path(path)
     write, target = checked(path)
-    if not explanations:
+    if not len(explanations):
         raise InputError("Found no explanations; expected at least one to save.")
     _replace(target, write(explanations))
     return path
 
 
-def checked(path: Path) -> tuple[Callable[[Sequence[Explanation]], bytes], Path]:
+def checked(path: Path) -> tuple[Callable[[Saved], bytes], Path]:
     """What writes a file of this name, and where, links followed. Raises InputError."""
     write = WRITERS.get(path.suffix.lower())
     if write is None:
@@ -43,39 +51,17 @@ def checked(path: Path) -> tuple[Callable[[Sequence[Explanation]], bytes], Path]
     return write, target
 
 
-def to_json(explanations: Sequence[Explanation]) -> bytes:
-    """One explanation as `to_json` writes it; several as `Explanations.to_dict` puts them."""
-    if len(explanations) == 1:
-        return explanations[0].to_json(indent=1).encode("utf-8")
-    document = {"schema_version": SCHEMA_VERSION, "explanations": [e.to_dict() for e in explanations]}
-    return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8")
-
-
-def to_html(explanations: Sequence[Explanation]) -> bytes:
-    """As `html.page`."""
+def _html(explanations: Saved) -> bytes:
     from .html import page
 
-    return page(explanations).encode("utf-8")
+    return page(explanations.view()).encode("utf-8")
 
 
-def to_csv(explanations: Sequence[Explanation]) -> bytes:
-    """One row per token, with the notes on its explanation. Nothing for None; numbers at full precision."""
-    out = io.StringIO(newline="")
-    rows = csv.writer(out)
-    rows.writerow(COLUMNS)
-    for number, e in enumerate(explanations):
-        notes = " ".join(e.notes)
-        for t, score in zip(e.tokens, e.scores, strict=True):
-            start, end = t.span or (None, None)
-            rows.writerow([number, t.text, t.id, start, end, t.special, t.word, t.segment, repr(float(score)), notes])
-    return out.getvalue().encode("utf-8")
+def _image(kind: str, undated: dict[str, None]) -> Callable[[Saved], bytes]:
+    def write(explanations: Saved) -> bytes:
+        from .plots import plot, unwarned
 
-
-def _image(kind: str, undated: dict[str, None]) -> Callable[[Sequence[Explanation]], bytes]:
-    def write(explanations: Sequence[Explanation]) -> bytes:
-        from .plots import stacked, unwarned
-
-        figure, out = stacked(explanations), io.BytesIO()
+        figure, out = plot(explanations.view()), io.BytesIO()
         dpi = min(200.0, MOST_PIXELS / figure.get_figheight())
         with unwarned():
             figure.savefig(out, format=kind, dpi=dpi, metadata=undated)
@@ -84,10 +70,10 @@ def _image(kind: str, undated: dict[str, None]) -> Callable[[Sequence[Explanatio
     return write
 
 
-WRITERS: dict[str, Callable[[Sequence[Explanation]], bytes]] = {
-    ".json": to_json,
-    ".html": to_html,
-    ".csv": to_csv,
+WRITERS: dict[str, Callable[[Saved], bytes]] = {
+    ".json": lambda explanations: explanations.document(indent=1).encode("utf-8"),
+    ".html": _html,
+    ".csv": lambda explanations: explanations.to_csv().encode("utf-8"),
     ".svg": _image("svg", {"Date": None}),
     ".png": _image("png", {}),
     ".pdf": _image("pdf", {"CreationDate": None}),

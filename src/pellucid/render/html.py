@@ -1,4 +1,5 @@
-"""Explanations → one HTML document, or a fragment for a notebook: HTML and CSS alone, nothing fetched, nothing run.
+# pyright: strict
+"""A View → one HTML document, or a fragment for a notebook: HTML and CSS alone, nothing fetched, nothing run.
 
 Every string from outside goes through `_esc`. The passage's text content is the user's text, character for character:
 what is added to it (values, special tokens) stands in attributes and is drawn by the style sheet.
@@ -10,29 +11,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
-from ..explanation import Explanation, Word
+from ..number_text import plus_minus, signed
+from ..passages import Run
+from ..view import AnswersView, ExplanationView, Fact, Item, View
 from .colour import DARK, FAINT, LIGHT, Theme, background, ink_on, strength
-from .facts import (
-    about,
-    at_layers,
-    decimals,
-    differing,
-    equation,
-    how,
-    is_complete,
-    label,
-    part_sums,
-    percent,
-    plain,
-    plus_minus,
-    proof,
-    repeats,
-    signed,
-    span_of,
-    strongest,
-    verdict,
-)
-from .passage import Run, passages, peak
+from .facts import NUMBERS, drawn, label, pieces_of, ranked, reach, short
 
 TOP = 10
 LEGEND = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -43,21 +26,44 @@ _SYSTEM_DARK = '.pellucid:not([data-jp-theme-light="true"] *, .vscode-light *)'
 _NOTEBOOK_DARK = '.pellucid:is([data-jp-theme-light="false"] *, .vscode-dark *, html[theme="dark"] *)'
 
 
-def page(explanations: Sequence[Explanation]) -> str:
+def page(view: View) -> str:
     """A whole document that stands alone."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_esc(_title(explanations))}</title>\n<style>\n{style()}</style>\n</head>\n"
-        f'<body class="pellucid page">\n<main>\n{_body(explanations, linked=True)}</main>\n</body>\n</html>\n'
+        f"<title>{_esc(_title(view))}</title>\n<style>\n{style()}</style>\n</head>\n"
+        f'<body class="pellucid page">\n<main>\n{_body(view, linked=True)}</main>\n</body>\n</html>\n'
     )
 
 
-def fragment(explanations: Sequence[Explanation]) -> str:
+def fragment(view: View) -> str:
     """The same in a box for a notebook: its style reaches nothing outside, and the notebook's nothing inside."""
-    return f'<div class="pellucid card">\n<style>\n{style()}</style>\n{_body(explanations, linked=False)}</div>\n'
+    return _card(_body(view, linked=False))
+
+
+def answers_fragment(view: AnswersView) -> str:
+    """A table of answers in a box for a notebook, a row for each, and how many more there are."""
+    heads = ("", "text", "prediction", "probability", "target", "strongest words", "status")
+    rows = [
+        (
+            str(row.number),
+            _bdi(short(row.text)),
+            _bdi(row.prediction),
+            _esc(row.probability),
+            _bdi(row.target),
+            _words(row.words),
+            _esc(row.status),
+        )
+        for row in view.rows
+    ]
+    rest = f'<p class="eyebrow">… and {view.rest} more of {view.total}</p>' if view.rest else ""
+    return _card(_table(heads, rows, numbers=(0, 3)) + rest)
+
+
+def _card(content: str) -> str:
+    return f'<div class="pellucid card">\n<style>\n{style()}</style>\n{content}</div>\n'
 
 
 def style() -> str:
@@ -84,96 +90,84 @@ def _dark(selector: str) -> str:
 # ------------------------------------------------------------------------------------------------------- the parts
 
 
-def _body(explanations: Sequence[Explanation], linked: bool) -> str:
-    contents = _contents(explanations, linked) if len(explanations) > 1 else ""
-    return contents + "".join(_article(e, i, linked) for i, e in enumerate(explanations, 1))
+def _body(view: View, linked: bool) -> str:
+    contents = _contents(view, linked) if len(view.explanations) > 1 else ""
+    return contents + "".join(_article(v, i, linked) for i, v in enumerate(view.explanations, 1))
 
 
-def _title(explanations: Sequence[Explanation]) -> str:
-    if len(explanations) != 1:
-        return f"{len(explanations)} explanations – Pellucid"
-    return f"{_headline(explanations[0])} – Pellucid"
+def _title(view: View) -> str:
+    if len(view.explanations) != 1:
+        return f"{len(view.explanations)} explanations – Pellucid"
+    return f"{view.explanations[0].headline} – Pellucid"
 
 
-def _headline(e: Explanation) -> str:
-    return e.prediction if e.prediction is not None else e.target.name
-
-
-def _contents(explanations: Sequence[Explanation], linked: bool) -> str:
-    differ, common = differing(explanations)
-    texts = ["".join([e.text] if isinstance(e.text, str) else e.text[:1]) for e in explanations]
+def _contents(view: View, linked: bool) -> str:
+    texts = [v.passages[0].text if v.passages else "" for v in view.explanations]
     several = len(set(texts)) > 1
-    heads = ("", *(("text",) if several else ()), "prediction", "target", *differ)
+    heads = ("", *(("text",) if several else ()), "prediction", "target", *view.differing)
     heads += ("strongest word", "output", "relative delta")
     rows = [
         (
             f'<a href="#e{i}">{i}</a>' if linked else str(i),
-            *((f"<bdi>{_esc(_short(text))}</bdi>",) if several else ()),
-            _esc("" if e.prediction is None else e.prediction),
-            _esc(about(e)[0][1]),
-            *(_esc(dict(how(e)).get(name, "")) for name in differ),
-            "".join(f"<bdi>{_esc(label(w.text))}</bdi> {signed(w.score, decimals(peak(e)))}" for w in e.top(1)),
-            plain(e.output, decimals(e.output)),
-            f"{e.relative_delta:.2g}",
+            *((_bdi(short(text)),) if several else ()),
+            _esc(v.prediction or ""),
+            _esc(v.facts[0].value),
+            *map(_esc, own),
+            _words(ranked(v, 1)),
+            v.output_written,
+            f"{v.sum.relative_delta:.2g}",
         )
-        for i, (e, text) in enumerate(zip(explanations, texts, strict=True), 1)
+        for i, (v, own, text) in enumerate(zip(view.explanations, view.own, texts, strict=True), 1)
     ]
-    numbers = [k for k, name in enumerate(heads) if name in ("passes", "output", "relative delta")]
-    heading = f'<p class="title" role="heading" aria-level="1">{len(explanations)} explanations</p>'
-    return (
-        f'<nav class="contents" aria-label="Contents">{heading}{_facts(common)}{_table(heads, rows, numbers)}</nav>\n'
-    )
+    numbers = [k for k, name in enumerate(heads) if name in NUMBERS]
+    heading = f'<p class="title" role="heading" aria-level="1">{len(view.explanations)} explanations</p>'
+    facts = _facts(view.common)
+    return f'<nav class="contents" aria-label="Contents">{heading}{facts}{_table(heads, rows, numbers)}</nav>\n'
 
 
-def _short(text: str) -> str:
-    """The beginning of a text, as one line."""
-    line = label(" ".join(text[:200].split()))
-    return line if len(line) <= 40 else f"{line[:39]}…"
-
-
-def _article(e: Explanation, number: int, linked: bool) -> str:
+def _article(v: ExplanationView, number: int, linked: bool) -> str:
     anchor = f' id="e{number}"' if linked else ""
     return (
-        f"<article{anchor}>\n{_header(e)}{_texts(e)}{_legend(e)}"
-        f"{_ranking(e)}{_layers(e)}{_sum(e)}{_tokens(e)}{_about(e)}</article>\n"
+        f"<article{anchor}>\n{_header(v)}{_texts(v)}{_legend(v)}"
+        f"{_ranking(v)}{_layers(v)}{_sum(v)}{_tokens(v)}{_about(v)}</article>\n"
     )
 
 
-def _header(e: Explanation) -> str:
-    chance = "" if e.probability is None else f' <span class="chance">{_esc(percent(e.probability))}</span>'
-    kind = "Explained" if e.prediction is None else "Prediction"
+def _header(v: ExplanationView) -> str:
+    chance = "" if v.probability is None else f' <span class="chance">{_esc(v.probability_written)}</span>'
+    kind = "Explained" if v.prediction is None else "Prediction"
+    true = [Fact("label", v.label)] if v.label is not None else []
     return (
         f'<header><p class="eyebrow">{kind}</p>'
-        f'<p class="title" role="heading" aria-level="2"><bdi>{_esc(_headline(e))}</bdi>{chance}</p>'
-        f"{_facts(about(e))}</header>\n"
+        f'<p class="title" role="heading" aria-level="2">{_bdi(v.headline)}{chance}</p>'
+        f"{_facts([*v.facts, *true])}</header>\n"
     )
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    items = "".join(f"<div><dt>{_esc(k)}</dt><dd><bdi>{_esc(v)}</bdi></dd></div>" for k, v in facts)
+def _facts(facts: Iterable[Fact]) -> str:
+    items = "".join(f"<div><dt>{_esc(f.name)}</dt><dd>{_bdi(f.value)}</dd></div>" for f in facts)
     return f'<dl class="facts">{items}</dl>'
 
 
-def _texts(e: Explanation) -> str:
-    every, top = passages(e), peak(e)
-    names = [f"Text {i}" for i in range(1, len(every) + 1)] if len(every) > 1 else [""]
-    return "".join(
-        (f'<p class="eyebrow">{name}</p>' if name else "")
-        + f'<div class="passage" dir="auto" lang="">{"".join(_run(e, run, top) for run in runs)}</div>\n'
-        for name, runs in zip(names, every, strict=True)
-    )
+def _texts(v: ExplanationView) -> str:
+    found = ""
+    for passage in v.passages:
+        runs = "".join(_run(v, run) for run in drawn(passage.words, v.peak))
+        name = f'<p class="eyebrow">{_esc(passage.role.capitalize())}</p>' if len(v.passages) > 1 else ""
+        found += f'{name}<div class="passage" dir="auto" lang="">{runs}</div>\n'
+    return found
 
 
-def _run(e: Explanation, run: Run, top: float) -> str:
+def _run(v: ExplanationView, run: Run) -> str:
     if run.unread:
         return f'<span class="unread" title="not read">{_esc(run.text)}</span>'
-    if not run.words:
+    if not run.tokens:
         return _esc(run.text)
-    t = strength(run.score, top)
-    title = _note(e, run, decimals(top))
+    t = strength(run.score, v.peak)
+    title = _described(v, run)
     seen = abs(t) >= FAINT
     kind = f"word{'' if run.text else ' special'}{' tint' if seen else ''}{' negative' if seen and t < 0 else ''}"
-    token = "" if run.text else f' data-token="{_esc(label(run.words[0].text))}"'
+    token = "" if run.text else f' data-token="{_esc(label(run.label))}"'
     focus = f' tabindex="0" style="{_tint(t)}"' if seen else ""
     spoken = _esc(title.replace("\n", "; "))
     return (
@@ -182,12 +176,11 @@ def _run(e: Explanation, run: Run, top: float) -> str:
     )
 
 
-def _note(e: Explanation, run: Run, places: int) -> str:
+def _described(v: ExplanationView, run: Run) -> str:
     """A word and its score; under it its pieces, where it has several."""
-    tokens = [i for w in run.words for i in w.tokens]
-    error = plus_minus(e, tokens, places)
-    lines = [f"{label(run.text or run.words[0].text)}  {signed(run.score, places)}{error and f' {error}'}"]
-    pieces = [f"{label(e.shown(i))}  {signed(float(e.scores[i]), places)}" for i in tokens]
+    error = plus_minus(run.error, v.places)
+    lines = [f"{label(run.label)}  {signed(run.score, v.places)}{error and f' {error}'}"]
+    pieces = [f"{label(t.text)}  {signed(t.score, v.places)}" for t in pieces_of(v, run)]
     return "\n".join(lines + (pieces if len(pieces) > 1 else []))
 
 
@@ -197,11 +190,9 @@ def _tint(t: float) -> str:
     return f"--l:{light};--li:{ink_on(light)};--d:{dark};--di:{ink_on(dark)}"
 
 
-def _legend(e: Explanation) -> str:
-    top = peak(e)
-    places = decimals(top)
+def _legend(v: ExplanationView) -> str:
     swatches = "".join(f'<span class="tint" style="{_tint(t)}"></span>' for t in LEGEND)
-    ends = (f"{signed(-top, places)} lowers the output", "0", f"{signed(top, places)} raises it")
+    ends = (f"{signed(-v.peak, v.places)} lowers the output", "0", f"{signed(v.peak, v.places)} raises it")
     return (
         f'<div class="legend" role="img" aria-label="Colour scale: {_esc(", ".join(ends))}">'
         f'<div class="swatches">{swatches}</div>'
@@ -209,42 +200,38 @@ def _legend(e: Explanation) -> str:
     )
 
 
-def _ranking(e: Explanation) -> str:
-    words, again, places = e.top(TOP), repeats(e), decimals(peak(e))
-    low, high = span_of(words)
-    top = max((abs(w.score) for w in words), default=0.0)
-    unit = max(low, high) / top if top else 0.0
-    rows = "".join(_bar(w, again.get(w.tokens), low, unit, places, plus_minus(e, w.tokens, places)) for w in words)
-    kind = "bars" if e.error is None else "bars estimated"
+def _ranking(v: ExplanationView) -> str:
+    words = ranked(v, TOP)
+    low, _, unit = reach(words)
+    rows = "".join(_bar(w, low, unit) for w in words)
+    kind = "bars" if all(t.error is None for t in v.tokens) else "bars estimated"
     return f'<p class="eyebrow">Strongest words</p>\n<ol class="{kind}">{rows}</ol>\n' if words else ""
 
 
-def _bar(word: Word, repeat: int | None, low: float, unit: float, places: int, error: str) -> str:
+def _bar(word: Item, low: float, unit: float) -> str:
     width = abs(word.score) * unit
     left = low - width if word.score < 0 else low
-    which = "" if repeat is None else f" <small>{repeat}</small>"
+    which = "" if word.repeat is None else f" <small>{word.repeat}</small>"
     sign = "negative" if word.score < 0 else "positive"
     place = f"left:{left:.2%};width:{width:.2%}"
+    error = f"<small>{_esc(word.error_written)}</small>" if word.error_written else ""
     return (
-        f'<li><span class="name"><bdi>{_esc(label(word.text))}</bdi>{which}</span>'
+        f'<li><span class="name">{_bdi(label(word.text))}{which}</span>'
         f'<span class="track" aria-hidden="true"><span class="bar {sign}" style="{place}"></span>'
         f'<span class="axis" style="left:{low:.2%}"></span></span>'
-        f"{_number(word.score, signed(word.score, places))}{error and f'<small>{_esc(error)}</small>'}</li>"
+        f"{_number(word.score, word.written)}{error}</li>"
     )
 
 
-def _layers(e: Explanation) -> str:
+def _layers(v: ExplanationView) -> str:
     """What counted most at the output of each layer."""
-    places = decimals(peak(e))
-    rows = [(str(i), _strongest(at), signed(at.delta, places)) for i, at in enumerate(at_layers(e), 1)]
+    rows = [(str(layer.number), _words(layer.strongest), layer.written) for layer in v.layers]
     table = _table(("layer", "strongest words", "residual"), rows, numbers=(2,))
     return f'<p class="eyebrow">Layer by layer</p>\n{table}\n' if rows else ""
 
 
-def _strongest(e: Explanation) -> str:
-    places = decimals(peak(e))
-    words = (f"<bdi>{_esc(label(w.text))}</bdi> {signed(w.score, places)}" for w in strongest(e, special=True))
-    return " &ensp; ".join(words)
+def _words(words: Iterable[Item]) -> str:
+    return " &ensp; ".join(f"{_bdi(label(w.text))} {w.written}" for w in words)
 
 
 def _number(value: float, shown: str) -> str:
@@ -252,40 +239,40 @@ def _number(value: float, shown: str) -> str:
     return f'<data value="{value!r}" title="{value!r}">{shown}</data>'
 
 
-def _sum(e: Explanation) -> str:
-    terms = [f'<span class="term">{_number(t.value, t.shown)} <span>{t.name}</span></span>' for t in equation(e)]
+def _sum(v: ExplanationView) -> str:
+    terms = [f'<span class="term">{_number(t.value, t.written)} <span>{t.name}</span></span>' for t in v.sum.terms]
     signs = ("", *(f'<span class="sign"> {sign} </span>' for sign in "++="))
     line = "".join(f'<span class="step">{sign}{term}</span>' for sign, term in zip(signs, terms, strict=True))
-    kind = "verdict" if is_complete(e) else "verdict caution"
+    kind = "verdict" if v.sum.complete else "verdict caution"
     return (
         f'<p class="eyebrow">The sum</p>\n<p class="sum">{line}</p>\n'
-        f'<p class="{kind}">{_esc(verdict(e))}</p>\n{_notes(e)}{_facts(proof(e))}\n{_parts(e)}'
+        f'<p class="{kind}">{_esc(v.sum.verdict)}</p>\n{_notes(v)}{_facts(v.proof)}\n{_parts(v)}'
     )
 
 
-def _notes(e: Explanation) -> str:
-    items = "".join(f"<li>{_esc(note)}</li>" for note in e.notes)
+def _notes(v: ExplanationView) -> str:
+    items = "".join(f"<li>{_esc(note)}</li>" for note in v.notes)
     return f'<ul class="notes">{items}</ul>\n' if items else ""
 
 
-def _parts(e: Explanation) -> str:
-    told = part_sums(e)
+def _parts(v: ExplanationView) -> str:
+    told = v.parts.sentence if v.parts else ""
     return f'<p class="eyebrow">Parts of the embedding</p>\n<p class="verdict">{_esc(told)}</p>\n' if told else ""
 
 
-def _tokens(e: Explanation) -> str:
-    heads = ["#", "token", "id", "characters", "score"] + ([] if e.error is None else ["±"])
-    errors = [] if e.error is None else [(repr(float(s)),) for s in e.error]
+def _tokens(v: ExplanationView) -> str:
+    estimated = any(t.error is not None for t in v.tokens)
+    heads = ["#", "token", "id", "characters", "score"] + (["±"] if estimated else [])
     rows = [
-        (str(i), f"<bdi>{_esc(label(e.shown(i)))}</bdi>", str(t.id), "–".join(map(str, t.span or ())), repr(float(s)))
-        for i, (t, s) in enumerate(zip(e.tokens, e.scores, strict=True))
+        (str(i), _bdi(label(t.text)), str(t.id), "–".join(map(str, t.span or ())), repr(t.score))
+        + ((repr(t.error),) if estimated else ())
+        for i, t in enumerate(v.tokens)
     ]
-    rows = [row + more for row, more in zip(rows, errors or [()] * len(rows), strict=True)]
     return _details(f"All {len(rows)} tokens", _table(heads, rows, numbers=(0, 2, 3, 4, 5)))
 
 
-def _about(e: Explanation) -> str:
-    rows = [(_esc(str(k)), f"<bdi>{_esc(str(v))}</bdi>") for k, v in e.meta.items()]
+def _about(v: ExplanationView) -> str:
+    rows = [(_esc(name), _bdi(str(value))) for name, value in v.meta.items()]
     return _details("How it was made", _table(("what", "value"), rows)) if rows else ""
 
 
@@ -306,3 +293,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequenc
 def _esc(text: str) -> str:
     """Text from outside, as text: nothing in it is markup. What UTF-8 cannot hold becomes a question mark."""
     return escape(text.encode("utf-8", "replace").decode("utf-8"), quote=True)
+
+
+def _bdi(text: str) -> str:
+    """Text from outside, whose direction does not reach what stands around it."""
+    return f"<bdi>{_esc(text)}</bdi>"

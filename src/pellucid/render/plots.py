@@ -1,25 +1,26 @@
-"""An Explanation → a matplotlib Figure: its words, its sum as steps, or its layers. No pyplot, no global state."""
+"""A View → a matplotlib Figure: its words, its sum as steps, or its layers. No pyplot, no global state."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtra
-from ..explanation import Explanation
+from ..number_text import decimals, plain, signed
+from ..view import ExplanationView, View
 from .colour import LIGHT, background
-from .facts import about, decimals, label, names, percent, plain, signed
-from .passage import peak
+from .facts import label, name, ranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Matrix: TypeAlias = NDArray[np.float64]
 TOP = 12
 STEPS = 8
 NAMED = 60  # a heat map names its tokens up to this many
@@ -31,14 +32,9 @@ FAMILIES = (
 )
 
 
-def plot(e: Explanation, kind: str = "words") -> Figure:
-    """One Figure: "words" (a bar per word), "waterfall" (from baseline to output), "layers" (layers × tokens) or
-    "image" (rows × columns of patches)."""
-    return stacked([e], kind)
-
-
-def stacked(explanations: Sequence[Explanation], kind: str = "words") -> Figure:
-    """One Figure of several, one under the other."""
+def plot(view: View, kind: str = "words") -> Figure:
+    """One Figure, its explanations one under the other: "words" (a bar per word), "waterfall" (from baseline to
+    output), "layers" (layers × tokens) or "image" (rows × columns of patches)."""
     if kind not in KINDS:
         raise InputError(f"Found kind={kind!r}; expected one of {', '.join(map(repr, KINDS))}.")
     try:
@@ -47,12 +43,12 @@ def stacked(explanations: Sequence[Explanation], kind: str = "words") -> Figure:
     except ImportError as error:
         raise MissingExtra("plot() needs matplotlib: pip install 'pellucid[plots]'") from error
     draw, height = KINDS[kind]
-    heights = [height(e) for e in explanations]
+    heights = [height(v) for v in view.explanations]
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
     figure = Figure(figsize=(WIDTH, sum(heights)), layout=layout, facecolor="white")
-    grid = figure.subplots(len(explanations), 1, squeeze=False, height_ratios=heights)
-    for axes, e in zip(grid[:, 0], explanations, strict=True):
-        draw(axes, e)
+    grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
+    for axes, v in zip(grid[:, 0], view.explanations, strict=True):
+        draw(axes, v)
     return figure
 
 
@@ -68,22 +64,23 @@ def unwarned() -> Iterator[None]:
 # ----------------------------------------------------------------------------------------------------- the four kinds
 
 
-def _words(axes: Axes, e: Explanation) -> None:
-    words, places = e.top(TOP), decimals(peak(e))
+def _words(axes: Axes, v: ExplanationView) -> None:
+    words = ranked(v, TOP)
     scores = [w.score for w in words]
     axes.barh(range(len(words)), scores, height=0.62, color=[_sign_colour(s) for s in scores])
     axes.axvline(0, color=LIGHT.muted, linewidth=0.8)
-    _rows(axes, names(e, words))
-    for row, score in enumerate(scores):
-        _number(axes, score, row, signed(score, places), left=score < 0)
-    _title(axes, e)
+    _rows(axes, [name(w) for w in words])
+    for row, w in enumerate(words):
+        _number(axes, w.score, row, w.written, left=w.score < 0)
+    _title(axes, v)
     axes.set_xticks([])
 
 
-def _waterfall(axes: Axes, e: Explanation) -> None:
-    steps = _steps(e)
-    places = decimals(max(abs(e.output), abs(e.baseline_output), peak(e)))
-    at = e.baseline_output
+def _waterfall(axes: Axes, v: ExplanationView) -> None:
+    steps = _steps(v)
+    baseline, _, _, output = (term.value for term in v.sum.terms)
+    places = decimals(max(abs(output), abs(baseline), v.peak))
+    at = baseline
     for row, (_, change) in enumerate(steps, 1):
         axes.barh(row, change, left=at, height=0.62, color=_sign_colour(change))
         axes.plot([at, at], [row - 1, row + 0.31], color=LIGHT.muted, linewidth=0.7)
@@ -91,39 +88,40 @@ def _waterfall(axes: Axes, e: Explanation) -> None:
         at += change
     last = len(steps) + 1
     axes.plot([at, at], [last - 1, last], color=LIGHT.muted, linewidth=0.7)
-    for row, value in ((0, e.baseline_output), (last, e.output)):
+    for row, value in ((0, baseline), (last, output)):
         axes.plot([value], [row], "o", color=LIGHT.ink, markersize=5)
         _number(axes, value, row, plain(value, places), left=False)
-    _rows(axes, ["baseline", *(name for name, _ in steps), "output"])
-    _title(axes, e)
+    _rows(axes, ["baseline", *(step for step, _ in steps), "output"])
+    _title(axes, v)
     axes.tick_params(axis="x", colors=LIGHT.muted, labelsize=8, length=0)
     axes.grid(axis="x", color=LIGHT.line, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _steps(e: Explanation) -> list[tuple[str, float]]:
+def _steps(v: ExplanationView) -> list[tuple[str, float]]:
     """The strongest words, what the others come to, and the residual: from baseline to output, nothing left out."""
-    named = e.top(STEPS)
-    others = len(e.words()) - len(named)
-    rest = float(e.scores.sum()) - sum(w.score for w in named)
-    steps = list(zip(names(e, named), (w.score for w in named), strict=True))
-    return steps + ([(f"{others} others", rest)] if others else []) + [("residual", e.delta)]
+    named = ranked(v, STEPS)
+    others = len(v.words) - len(named)
+    _, contributions, residual, _ = (term.value for term in v.sum.terms)
+    rest = contributions - sum(w.score for w in named)
+    steps = [(name(w), w.score) for w in named]
+    return steps + ([(f"{others} others", rest)] if others else []) + [("residual", residual)]
 
 
-def _layers(axes: Axes, e: Explanation) -> None:
+def _layers(axes: Axes, v: ExplanationView) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    _heat(axes, _layer_scores(e), "auto")
-    tokens = [_short(e.shown(i), 16) for i in range(len(e.tokens))] if len(e.tokens) <= NAMED else []
+    _heat(axes, _layer_scores(v), "auto")
+    tokens = [_short(t.text, 16) for t in v.tokens] if len(v.tokens) <= NAMED else []
     axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, color=LIGHT.ink, parse_math=False, **_font())
     axes.set_ylabel("layer", color=LIGHT.muted)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(lambda row, _: f"{row + 1:.0f}")  # numbered as in the terminal and on the page
     axes.tick_params(colors=LIGHT.muted, length=0, labelsize=8)
-    _title(axes, e)
+    _title(axes, v)
 
 
-def _heat(axes: Axes, values: Any, aspect: Any) -> None:
+def _heat(axes: Axes, values: Matrix, aspect: Literal["auto", "equal"]) -> None:
     """A matrix of scores, white at 0, with its scale beside it."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -136,35 +134,33 @@ def _heat(axes: Axes, values: Any, aspect: Any) -> None:
     bar.ax.tick_params(colors=LIGHT.muted, labelsize=8, length=0)
 
 
-def _image(axes: Axes, e: Explanation) -> None:
-    _heat(axes, patches(e), "equal")
+def _image(axes: Axes, v: ExplanationView) -> None:
+    _heat(axes, patches(v), "equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    _title(axes, e)
+    _title(axes, v)
 
 
-def patches(e: Explanation) -> Any:
-    """The scores as rows × columns of an image's patches, whose tokens are named "row,column". Raises InputError."""
-    places = [re.fullmatch(r"(\d+),(\d+)", t.text) for t in e.tokens]
-    if not all(places):
+def patches(v: ExplanationView) -> Matrix:
+    """The scores as rows × columns of an image's patches. Raises InputError."""
+    if v.grid is None:
         raise InputError(
             "This explanation is not of an image; expected patches, tokens such as '0,3'. Use plot('words')."
         )
-    rows, columns = (1 + max(int(p[k]) for p in places if p) for k in (1, 2))
-    return e.scores.reshape(rows, columns)
+    return np.array([t.score for t in v.tokens]).reshape(v.grid)
 
 
-def _layer_scores(e: Explanation) -> Any:
-    if e.layers is None:
+def _layer_scores(v: ExplanationView) -> Matrix:
+    if not v.layers:
         raise InputError("This explanation has no layers; expected layers × tokens. Explain with detail=('layers',).")
-    return e.layers
+    return np.array([layer.scores for layer in v.layers])
 
 
-KINDS: dict[str, tuple[Callable[[Any, Explanation], None], Callable[[Explanation], float]]] = {
-    "words": (_words, lambda e: 1.0 + 0.3 * max(1, len(e.top(TOP)))),
-    "waterfall": (_waterfall, lambda e: 1.3 + 0.3 * (len(_steps(e)) + 2)),
-    "layers": (_layers, lambda e: 2.0 + 0.25 * len(_layer_scores(e))),
-    "image": (_image, lambda e: 1.0 + 5.5 * len(patches(e)) / len(patches(e)[0])),
+KINDS: dict[str, tuple[Callable[[Axes, ExplanationView], None], Callable[[ExplanationView], float]]] = {
+    "words": (_words, lambda v: 1.0 + 0.3 * max(1, len(ranked(v, TOP)))),
+    "waterfall": (_waterfall, lambda v: 1.3 + 0.3 * (len(_steps(v)) + 2)),
+    "layers": (_layers, lambda v: 2.0 + 0.25 * len(_layer_scores(v))),
+    "image": (_image, lambda v: 1.0 + 5.5 * len(patches(v)) / len(patches(v)[0])),
 }
 
 
@@ -193,10 +189,10 @@ def _number(axes: Axes, x: float, row: float, text: str, left: bool) -> None:
     )
 
 
-def _title(axes: Axes, e: Explanation) -> None:
-    chance = "" if e.probability is None else f"  {percent(e.probability)}"
-    head = f"{_short(e.prediction)}{chance}" if e.prediction is not None else _short(e.target.name)
-    under = _short("  ·  ".join(f"{name} {_short(value)}" for name, value in about(e)), 110)
+def _title(axes: Axes, v: ExplanationView) -> None:
+    chance = "" if v.probability is None else f"  {v.probability_written}"
+    head = f"{_short(v.headline)}{chance if v.prediction is not None else ''}"
+    under = _short("  ·  ".join(f"{fact.name} {_short(fact.value)}" for fact in v.facts), 110)
     axes.set_title(head, loc="left", pad=22, fontsize=13, color=LIGHT.ink, parse_math=False, **_font())
     line = axes.annotate(
         under,

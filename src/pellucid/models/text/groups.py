@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Sequence
 
 from ...errors import InputError
+from ...sentences import sentence_of_each
 from ...token_text import shown
 from ...types import Groups
 from .encoding import Encoding
-
-_SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’»)\]]*\s+)|(?:[。！？]+[」』”’）]*)|\n+""")
 
 
 def grouped(spec: Groups, encoding: Encoding) -> list[int]:
@@ -23,7 +21,7 @@ def grouped(spec: Groups, encoding: Encoding) -> list[int]:
     if spec == "word":
         return _numbered([None if t.special else (t.segment, t.word) for t in encoding.tokens])
     if spec == "sentence":
-        return _numbered(_sentences(encoding))
+        return _numbered(sentence_of_each(encoding.tokens, encoding.text))
     lists = spec(encoding.tokens) if callable(spec) else spec
     if isinstance(lists, str) or not isinstance(lists, Sequence):
         raise InputError(
@@ -37,19 +35,6 @@ def _numbered(keys: Sequence[Hashable]) -> list[int]:
     """Equal keys as one number, from 0 in their order; −1 for None."""
     number: dict[Hashable, int] = {}
     return [-1 if key is None else number.setdefault(key, len(number)) for key in keys]
-
-
-def _sentences(encoding: Encoding) -> list[tuple[int, int] | None]:
-    """The segment and the sentence of each token; None for special tokens.
-
-    A sentence ends at . ! ? or … before white space, at 。！？, and at the end of a line.
-    """
-    parts = (encoding.text,) if isinstance(encoding.text, str) else encoding.text
-    ends = [[m.end() for m in _SENTENCE_END.finditer(part)] for part in parts]
-    return [
-        None if t.special or t.span is None else (t.segment, sum(end <= t.span[0] for end in ends[t.segment]))
-        for t in encoding.tokens
-    ]
 
 
 def _from_lists(lists: Sequence[object], encoding: Encoding) -> list[int]:

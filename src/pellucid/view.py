@@ -1,0 +1,283 @@
+# pyright: strict
+"""A `View`: everything that a person is shown of one or several explanations, as data.
+
+The terminal, the page, the plots and an interactive viewer draw a View and compute nothing of their own. Strings that
+come from outside (texts, tokens, labels, names) stand in it as they are: whoever draws them escapes them. Scores are
+never normalised; `peak` is what full colour means.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeAlias, cast
+
+from .passages import Passage
+from .tokens import Meta, Target
+
+VIEW_SCHEMA_VERSION = 1
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name and a value to be read beside it, such as "baseline" and "mask"."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Term:
+    """One number of the sum: its name, its value, and how it is written."""
+
+    name: str
+    value: float
+    written: str
+
+
+@dataclass(frozen=True)
+class Sum:
+    """`baseline + contributions + residual = output`, written so that the written numbers add up.
+
+    terms: those four. verdict: one sentence on whether the sum holds. complete: whether the contributions are the
+    change in the output, up to the tolerances that methods stop at. promised: whether the method promises that.
+    """
+
+    terms: tuple[Term, ...]
+    verdict: str
+    complete: bool
+    promised: bool
+    relative_delta: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an answer is worth: the word of its status, a message that holds the remedy, how the scores were obtained,
+    whether the method promises a sum, and whether the sum holds (None: the residual says)."""
+
+    name: str
+    message: str
+    obtained: str
+    promises: bool | None
+    holds: bool | None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token: as a person reads it (`text`), as its tokenizer writes it (`written`), and its score.
+
+    word, sentence: the index of the item in `ExplanationView.words` and `.sentences` that the token is a part of.
+    """
+
+    text: str
+    written: str
+    id: int
+    span: tuple[int, int] | None
+    special: bool
+    segment: int
+    word: int
+    sentence: int
+    score: float
+    error: float | None
+
+
+@dataclass(frozen=True)
+class Item:
+    """A word or a sentence with its score.
+
+    repeat: which one it is (1, 2, …) where it stands in the text more than once. written, error_written: the score and
+    its estimated error, to the decimal places of the explanation. tokens: the indices of its tokens.
+    """
+
+    text: str
+    repeat: int | None
+    score: float
+    written: str
+    error: float | None
+    error_written: str
+    span: tuple[int, int] | None
+    segment: int
+    special: bool
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The scores at the output of one layer, which are complete by themselves.
+
+    number: from 1. delta: the residual. peak: the largest |score| of a word. strongest: the few words that count most;
+    special tokens are among them, because the layers move what words contribute into such tokens.
+    """
+
+    number: int
+    scores: tuple[float, ...]
+    delta: float
+    written: str
+    peak: float
+    strongest: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of the embedding (word, position, token type), a second answer with a baseline of its own.
+
+    scores: of each part, one per token. sums: of those. sentence: the sum in words; empty where nothing is known of it.
+    """
+
+    scores: Mapping[str, tuple[float, ...]]
+    sums: Mapping[str, float]
+    baseline: str | None
+    output: float | None
+    baseline_output: float | None
+    delta: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ExplanationView:
+    """What a person is shown of one explanation.
+
+    headline: the prediction, or what was explained where there is none. label: the true label. place: the token that
+    the target was read from, in words. facts: what was explained and how. proof: how far the sum can be trusted and
+    what it cost. words, sentences: in the order of the text. ranking: the indices of the words that are not special,
+    strongest first; strongest: the few that count most. peak: the largest |score| of a word, which full colour means;
+    peaks: the same of tokens, words and sentences. places: the decimal places of scores. grid: rows and columns of an
+    image's patches, row by row as the tokens are. heads, attentions: None unless they were asked for.
+    """
+
+    headline: str
+    prediction: str | None
+    probability: float | None
+    probability_written: str
+    label: str | None
+    target: Target
+    place: str
+    method: str
+    baseline: str
+    model: str
+    task: str
+    output: float
+    output_written: str
+    facts: tuple[Fact, ...]
+    proof: tuple[Fact, ...]
+    passes: int
+    status: Standing
+    notes: tuple[str, ...]
+    passages: tuple[Passage, ...]
+    tokens: tuple[Piece, ...]
+    words: tuple[Item, ...]
+    sentences: tuple[Item, ...]
+    ranking: tuple[int, ...]
+    strongest: tuple[int, ...]
+    peak: float
+    peaks: Mapping[str, float]
+    places: int
+    sum: Sum
+    layers: tuple[Layer, ...]
+    parts: Parts | None
+    measures: Mapping[str, Json]
+    grid: tuple[int, int] | None
+    heads: Json
+    attentions: Json
+    meta: Meta
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Which tokens each token of a continuation comes from: rows (generated tokens) × columns (all tokens).
+
+    rows: the position of the explained token, for each explanation. columns: the indices of the tokens. scores: None
+    where the column's token was not yet there when the row's was generated. first: the column at which the
+    continuation begins. peak: the largest |score|.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    first: int
+    scores: tuple[tuple[float | None, ...], ...]
+    peak: float
+
+
+@dataclass(frozen=True)
+class SharedNote:
+    """A note, and the numbers (from 1) of the explanations that it is of; none where it is of all."""
+
+    text: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a person is shown of one or several explanations.
+
+    common: what is the same for all of them. differing: the names of what is not; each row of `own` has the values of
+    one explanation, in that order. same_input: whether all are of one input. notes: each note once.
+
+    Examples:
+        >>> View((), (), (), (), False, (), None).to_json()[:21]
+        '{"schema_version": 1,'
+    """
+
+    explanations: tuple[ExplanationView, ...]
+    common: tuple[Fact, ...]
+    differing: tuple[str, ...]
+    own: tuple[tuple[str, ...], ...]
+    same_input: bool
+    notes: tuple[SharedNote, ...]
+    generation: Generation | None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Plain values that JSON holds; a number that is not finite is None."""
+        return {"schema_version": VIEW_SCHEMA_VERSION, **{f.name: as_json(getattr(self, f.name)) for f in fields(self)}}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """One JSON document."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """One line of a table of answers: the number of the input, what was decided, what was explained, and why."""
+
+    number: int
+    text: str
+    prediction: str
+    probability: str
+    target: str
+    words: tuple[Item, ...]
+    peak: float
+    status: str
+
+
+@dataclass(frozen=True)
+class AnswersView:
+    """The first answers to a list of inputs as the rows of a table. total: how many there are; rest: how many inputs
+    are left out."""
+
+    rows: tuple[AnswerRow, ...]
+    total: int
+    rest: int
+
+
+def as_json(value: object) -> Json:
+    """A dataclass, mapping, sequence, array or value as plain values; what JSON has no kind for becomes its `str`."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return as_json(value.tolist())  # type: ignore[attr-defined]
+    if isinstance(value, Mapping):
+        return {str(k): as_json(v) for k, v in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, Sequence):
+        return [as_json(v) for v in cast("Sequence[object]", value)]
+    named = getattr(value, "__dataclass_fields__", None)
+    return str(value) if named is None else {name: as_json(getattr(value, name)) for name in named}

@@ -1,0 +1,292 @@
+# pyright: strict
+"""From explanations to a `View`: the one place that derives rankings, sums, layers and what differs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
+from .passages import passages
+from .public_names import model_name
+from .tokens import Array, Explained, Word
+from .view import (
+    AnswerRow,
+    ExplanationView,
+    Fact,
+    Generation,
+    Item,
+    Json,
+    Layer,
+    Parts,
+    Piece,
+    SharedNote,
+    Standing,
+    Sum,
+    Term,
+    View,
+    as_json,
+)
+
+FLOAT_PRECISION = 1e-5
+"""A relative delta that float32 alone leaves."""
+COARSE = 0.05
+"""A relative delta that a method which promises a sum should not leave."""
+STRONGEST = 4
+LARGE = ("heads", "attentions")
+"""What is in a View only where it is asked for: arrays of layers × heads × tokens × tokens."""
+GENERATE = ("text-generation", "text2text-generation")
+
+
+def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -> View:
+    """The View of one or several explanations. include: which of `LARGE` are put in."""
+    each = tuple(_explanation(e, include) for e in explanations)
+    told = [{f.name: f.value for f in how(v)} for v in each]
+    names = list(dict.fromkeys(name for row in told for name in row))
+    common = [n for n in names if len({row.get(n, "") for row in told}) == 1]
+    differing = tuple(n for n in names if n not in common)
+    first = explanations[0] if explanations else None
+    return View(
+        each,
+        tuple(Fact(n, told[0].get(n, "")) for n in common),
+        differing,
+        tuple(tuple(row.get(n, "") for n in differing) for row in told),
+        first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations),
+        _shared_notes(explanations),
+        _generation(explanations),
+    )
+
+
+def how(v: ExplanationView) -> list[Fact]:
+    """How an explanation was made and what it is worth, without the numbers that are always its own."""
+    return [*v.facts[1:], Fact("passes", str(v.passes)), Fact("status", v.status.name)]
+
+
+def answer_rows(number: int, explanations: Sequence[Explained]) -> list[AnswerRow]:
+    """The rows of a table for the answer to one input, one for each explanation."""
+    rows: list[AnswerRow] = []
+    for e in explanations:
+        v = _explanation(e, ())
+        words = tuple(v.words[i] for i in v.strongest)
+        texts = [e.text] if isinstance(e.text, str) else e.text
+        told = (" ⏎ ".join(texts), v.prediction or "", v.probability_written, v.facts[0].value)
+        rows.append(AnswerRow(number, *told, words, v.peak, v.status.name))
+    return rows
+
+
+# ----------------------------------------------------------------------------------------------------- one explanation
+
+
+def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
+    words, sentences, name = e.words(), e.sentences(), model_name(e.meta)
+    peak, place = _peak(words, [w.score for w in words]), _place(e)
+    places = decimals(peak)
+    items = _items(words, e, e.scores, places)
+    facts = [Fact("target", e.target.name + place), Fact("method", e.method), Fact("baseline", e.baseline)]
+    pieces = _pieces(e, words, sentences)
+    own = [t for t in pieces if not t.special] or pieces
+    return ExplanationView(
+        headline=e.prediction if e.prediction is not None else e.target.name,
+        prediction=e.prediction,
+        probability=e.probability,
+        probability_written="" if e.probability is None else percent(e.probability),
+        label=None if e.label is None else e.label if isinstance(e.label, str) else " ".join(x or "–" for x in e.label),
+        target=e.target,
+        place=place.removeprefix(" at "),
+        method=e.method,
+        baseline=e.baseline,
+        model=name,
+        task=str(e.meta.get("task") or ""),
+        output=e.output,
+        output_written=plain(e.output, decimals(e.output)),
+        facts=(*facts, *([Fact("model", name)] if name else [])),
+        proof=_proof(e),
+        passes=e.passes,
+        status=Standing(str(e.status), e.status.message, e.status.obtained, e.status.promises, e.status.holds),
+        notes=tuple(e.notes),
+        passages=passages(e),
+        tokens=pieces,
+        words=items,
+        sentences=_items(sentences, e, e.scores, places),
+        ranking=_ranking(items),
+        strongest=tuple(i for i in _ranking(items) if items[i].score)[:STRONGEST],
+        peak=peak,
+        peaks={
+            "tokens": max((abs(t.score) for t in own), default=0.0),
+            "words": peak,
+            "sentences": _peak(sentences, [s.score for s in sentences]),
+        },
+        places=places,
+        sum=_sum(e),
+        layers=_layers(e, words),
+        parts=_parts(e),
+        measures={name: as_json(values) for name, values in (e.measures or {}).items()},
+        grid=_grid(e),
+        heads=_asked(e.heads, "heads" in include),
+        attentions=_asked(e.attentions, "attentions" in include),
+        meta={**e.meta, "model": name} if "model" in e.meta else dict(e.meta),
+    )
+
+
+def _asked(values: Array | None, asked: bool) -> Json:
+    return as_json(values) if asked else None
+
+
+def _place(e: Explained) -> str:
+    """Where the target was read from: ` at film (token 3)`; empty where it was read from no token."""
+    at = e.target.position
+    if at is None:
+        return ""
+    token = e.shown(at) if at < len(e.tokens) else ""
+    return f" at token {at}" if token in ("", e.target.name) else f" at {token} (token {at})"
+
+
+def _proof(e: Explained) -> tuple[Fact, ...]:
+    found = [("relative delta", f"{e.relative_delta:.2g}"), ("passes", str(e.passes)), ("status", str(e.status))]
+    if e.error is not None:
+        size, whole = float(np.linalg.norm(e.error)), float(np.linalg.norm(e.scores))
+        found.append(("estimated error", f"{100 * size / whole:.2g}% of the scores" if whole else f"{size:.2g}"))
+    return tuple(Fact(name, value) for name, value in found)
+
+
+def _pieces(e: Explained, words: Sequence[Word], sentences: Sequence[Word]) -> tuple[Piece, ...]:
+    word_of, sentence_of = ({i: k for k, unit in enumerate(units) for i in unit.tokens} for units in (words, sentences))
+    return tuple(
+        Piece(
+            text=e.shown(i),
+            written=t.text,
+            id=t.id,
+            span=t.span,
+            special=t.special,
+            segment=t.segment,
+            word=word_of[i],
+            sentence=sentence_of[i],
+            score=float(e.scores[i]),
+            error=None if e.error is None else float(e.error[i]),
+        )
+        for i, t in enumerate(e.tokens)
+    )
+
+
+def _peak(units: Sequence[Word], scores: Sequence[float]) -> float:
+    """The largest |score|; special tokens count only where there is nothing else."""
+    own = [abs(s) for unit, s in zip(units, scores, strict=True) if not unit.special]
+    return max(own or map(abs, scores), default=0.0)
+
+
+def _items(units: Sequence[Word], e: Explained, scores: Array, places: int) -> tuple[Item, ...]:
+    """The units with the sums of these scores. e.error: only where the scores are the explanation's own."""
+    counts: dict[str, int] = {}
+    for unit in units:
+        counts[unit.text] = counts.get(unit.text, 0) + 1
+    seen: dict[str, int] = {}
+    found: list[Item] = []
+    for unit in units:
+        seen[unit.text] = seen.get(unit.text, 0) + 1
+        score = unit.score if scores is e.scores else float(scores[list(unit.tokens)].sum())
+        error = None if e.error is None or scores is not e.scores else float(e.error[list(unit.tokens)].sum())
+        repeat = seen[unit.text] if counts[unit.text] > 1 else None
+        told = (signed(score, places), error, plus_minus(error, places))
+        found.append(Item(unit.text, repeat, score, *told, unit.span, unit.segment, unit.special, unit.tokens))
+    return tuple(found)
+
+
+def _ranking(items: Sequence[Item], special: bool = False) -> tuple[int, ...]:
+    own = [i for i, item in enumerate(items) if special or not item.special]
+    return tuple(sorted(own, key=lambda i: -abs(items[i].score)))
+
+
+def _sum(e: Explained) -> Sum:
+    base, rest, left, out = e.baseline_output, float(e.scores.sum()), e.delta, e.output
+    places = places_that_add_up((base, rest, left), out)
+    terms = (
+        Term("baseline", base, plain(base, places)),
+        Term("contributions", rest, signed(rest, places)),
+        Term("residual", left, signed(left, places)),
+        Term("output", out, plain(out, places)),
+    )
+    return Sum(terms, _verdict(e), e.adds_up and e.relative_delta < COARSE, e.adds_up, e.relative_delta)
+
+
+def _verdict(e: Explained) -> str:
+    if not e.adds_up:
+        return f"{e.method} does not promise that its scores add up: the residual is what they leave unexplained."
+    if e.relative_delta >= COARSE:
+        of = "the change in the output" if e.change else "their own size"
+        return f"The contributions do not add up yet: the residual is {percent(e.relative_delta)} of {of}."
+    close = "to floating-point precision" if e.relative_delta < FLOAT_PRECISION else "up to the residual"
+    return f"The contributions add up to the change in the output, {close}."
+
+
+def _layers(e: Explained, words: Sequence[Word]) -> tuple[Layer, ...]:
+    if e.layers is None or e.layer_deltas is None:
+        return ()
+    found: list[Layer] = []
+    for number, (scores, delta) in enumerate(zip(e.layers, e.layer_deltas, strict=True), 1):
+        sums = [float(scores[list(w.tokens)].sum()) for w in words]
+        peak = _peak(words, sums)
+        items = _items(words, e, scores, decimals(peak))
+        best = tuple(items[i] for i in _ranking(items, special=True) if items[i].score)[:STRONGEST]
+        own = tuple(map(float, scores))
+        found.append(Layer(number, own, float(delta), signed(float(delta), decimals(peak)), peak, best))
+    return tuple(found)
+
+
+def _parts(e: Explained) -> Parts | None:
+    if not e.parts:
+        return None
+    scores = {name: tuple(map(float, values)) for name, values in e.parts.items()}
+    sums = {name: float(values.sum()) for name, values in e.parts.items()}
+    told = e.meta.get("parts")
+    if not told:
+        return Parts(scores, sums, None, None, None, None, "")
+    base, out = float(told["baseline_output"]), float(told["output"])
+    places = decimals(max([abs(out), abs(base), *map(abs, sums.values())]))
+    terms = " ".join(f"{signed(value, places)} {name}" for name, value in sums.items())
+    sentence = (
+        f"{plain(base, places)} baseline {terms} = {plain(out, places)} output; "
+        f"their own baseline is {told['baseline']}"
+    )
+    return Parts(scores, sums, str(told["baseline"]), out, base, float(told["delta"]), sentence)
+
+
+def _grid(e: Explained) -> tuple[int, int] | None:
+    """Rows and columns of an image's patches, whose tokens are named "row,column"."""
+    found = [re.fullmatch(r"(\d+),(\d+)", t.text) for t in e.tokens]
+    patches = [(int(m[1]), int(m[2])) for m in found if m]
+    if not patches or len(patches) < len(found):
+        return None
+    rows, columns = 1 + max(r for r, _ in patches), 1 + max(c for _, c in patches)
+    return (rows, columns) if rows * columns == len(patches) else None
+
+
+# ----------------------------------------------------------------------------------------------- several explanations
+
+
+def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:
+    of: dict[str, list[int]] = {}
+    for number, e in enumerate(explanations, 1):
+        for note in dict.fromkeys(e.notes):
+            of.setdefault(note, []).append(number)
+    return tuple(SharedNote(note, () if len(n) == len(explanations) else tuple(n)) for note, n in of.items())
+
+
+def _generation(explanations: Sequence[Explained]) -> Generation | None:
+    """None unless every explanation is of one token of the continuation of the same input."""
+    first = explanations[0] if explanations else None
+    if first is None or any(e.meta.get("task") not in GENERATE or e.tokens != first.tokens for e in explanations):
+        return None
+    rows = [e.target.position for e in explanations]
+    if any(at is None or not 0 <= at < len(first.tokens) for at in rows):
+        return None
+    at_row = [at for at in rows if at is not None]
+    start = first.tokens[at_row[0]].segment
+    begins = next(i for i, t in enumerate(first.tokens) if t.segment == start)
+    scores = tuple(
+        tuple(float(s) if column < at else None for column, s in enumerate(e.scores))
+        for e, at in zip(explanations, at_row, strict=True)
+    )
+    peak = max((abs(s) for row in scores for s in row if s is not None), default=0.0)
+    return Generation(tuple(at_row), tuple(range(len(first.tokens))), begins, scores, peak)
