@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pellucid.numerics.quadrature.fixed import QUADRATURES, interpolatory, lagrange
 from torch import Tensor
 
 import pellucid
 from pellucid import Model, attribute
 from pellucid.engine import passes
 from pellucid.numerics.quadrature.composite import Composite, cubic, step
+from pellucid.numerics.quadrature.fixed import QUADRATURES, interpolatory, lagrange
 from pellucid.numerics.quadrature.interpolation import Stretch, leja, stretch_for
 from pellucid.numerics.quadrature.points import Points
 
