@@ -57,7 +57,8 @@ class Half:
         return found
 
     def __call__(self, *g: Tensor | None) -> Tensor | tuple[Tensor | None, ...] | None:
-        return _twice(self.whole, cast(Grads, g), self._which)
+        found = _twice(self.whole, cast(Grads, g), self._which)
+        return found if len(found) > 1 else found[0]
 
     @property
     def metadata(self) -> dict[str, Any]:
