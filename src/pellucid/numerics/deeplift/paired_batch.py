@@ -58,7 +58,8 @@ class Half:
 
     def __call__(self, *g: Tensor | None) -> Tensor | tuple[Tensor | None, ...] | None:
         found = _twice(self.whole, cast(Grads, g), self._which)
-        return found if len(found) > 1 else found[0]
+        first, *others = found
+        return found if others else first
 
     @property
     def metadata(self) -> dict[str, Any]:
