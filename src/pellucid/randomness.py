@@ -1,4 +1,8 @@
-"""Random draws in a forward pass: each pass begins with one state of torch's generators, which is kept as it was."""
+"""Random draws in a forward pass: every pass begins with the same state of torch's generators, and leaves it unchanged.
+
+So a function that draws random numbers in evaluation mode draws the same ones in each pass, and its answers can be
+compared.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ NOTE = (
 
 
 class RandomDraws(GraphError):
-    """Several rows have to go one at a time, because each pass draws random numbers, and cannot as they are."""
+    """The rows of a batch have to run one at a time, because each pass draws random numbers, and cannot as they are."""
 
 
 def _states(device: torch.device) -> tuple[Tensor, ...]:
@@ -38,7 +42,7 @@ def _restore(states: Sequence[Tensor], device: torch.device) -> None:
 
 
 def kept(run: Callable[[], T], device: torch.device) -> tuple[T, bool]:
-    """What `run` returns, and whether it drew random numbers; torch's generators are afterwards as they were."""
+    """The result of `run`, and whether it drew random numbers. Torch's generators are afterwards as they were."""
     before, drew = _states(device), True
     try:
         found = run()
@@ -51,7 +55,7 @@ def kept(run: Callable[[], T], device: torch.device) -> tuple[T, bool]:
 
 @contextmanager
 def rewound(device: torch.device) -> Iterator[None]:
-    """What is drawn inside leaves torch's generators as they were."""
+    """Puts torch's generators back at the end to the state that they had before."""
     before = _states(device)
     try:
         yield
@@ -61,15 +65,18 @@ def rewound(device: torch.device) -> Iterator[None]:
 
 @dataclass
 class Draws:
-    """Whether a function has been found to draw random numbers: `found` is set by the first pass that does. mixes:
-    whether the rows of a batch are known to influence each other; they go one at a time then as well."""
+    """What has been found about the rows of a function: whether they have to run one at a time.
+
+    found: the function draws random numbers; set by the first pass that does.
+    mixes: the rows of a batch are known to influence each other.
+    """
 
     found: bool = False
     mixes: bool = False
 
     @property
     def apart(self) -> bool:
-        """Whether rows go one at a time."""
+        """Whether rows run one at a time."""
         return self.found or self.mixes
 
     def passed(
@@ -80,10 +87,13 @@ class Draws:
         device: torch.device,
         apart: Callable[[], bool],
     ) -> Outputs:
-        """What `whole` returns of `rows` rows. Where it draws, what `one` returns of each row by itself, put together:
-        so each begins with the same state, as if it had been alone.
+        """The result of `whole`, a pass of all rows; or those of `one` for each row, put together, where rows run one
+        at a time.
 
-        apart: whether a row by itself is what it would be alone. Raises RandomDraws where it is not.
+        So each row begins with the same state of torch's generators, as if it had been alone.
+
+        rows: how many there are. apart: whether each row, run by itself, is what it would be alone. Raises RandomDraws
+        where not.
         """
         if not self.apart or rows == 1:
             out, drew = kept(whole, device)
@@ -100,7 +110,7 @@ class Draws:
 
 
 def joined(each: Sequence[Outputs]) -> Outputs:
-    """The outputs of several rows as those of one batch: tensors of a nest are put below each other.
+    """The outputs of several single rows as those of one batch: the tensors of a nest are concatenated.
 
     Raises RandomDraws where their shapes differ.
     """

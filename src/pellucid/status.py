@@ -1,8 +1,8 @@
-"""What an answer is worth, in one word of a closed set: how its scores were obtained, and whether they add up.
+"""The status of an answer: a word from a closed set that says how the scores were obtained, and whether they add up.
 
-Three things are kept apart. How the scores were obtained: by a closed form, a fixed rule, to a tolerance, or from a
-sample. Whether the method promises that they add up to the change in the output. Whether they did. Each member of
-`Status` is one combination of the three that can occur, and its message says what to do about it.
+Three things are kept apart: how the scores were obtained (by a closed form, a fixed rule, to a tolerance, or from a
+sample), whether the method promises that they add up to the change in the output, and whether they did. Each member of
+`Status` is a combination of the three that can occur, and its message says what to do about it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ EXACT_WITHIN_HALF = 1e-5
 
 
 class Status(StrEnum):
-    """One of a closed set of words, each with a `message` that holds the remedy.
+    """How an answer was obtained and whether it adds up: a word, with a `message` that says what to do.
 
-    obtained: "closed form", "fixed rule", "tolerance" or "sample". promises: whether the scores were to add up; None
-    where the method alone says so (`Explanation.adds_up`). holds: whether they did; None where nothing was promised,
-    or where the residual itself is the answer to that.
+    obtained: "closed form", "fixed rule", "tolerance" or "sample".
+    promises: whether the method promises that the scores add up; None where it depends on the method
+        (`Explanation.adds_up`).
+    holds: whether they did add up; None where nothing was promised, or where the residual itself tells.
 
     Examples:
         >>> Status("exact") is Status.EXACT, Status.EXACT == "exact"
@@ -117,7 +118,7 @@ _WORTH = (
 
 
 def combined(statuses: Iterable[Status | str]) -> Status:
-    """The status of an answer that is made of several (rows, windows, baselines): the least that one of them is worth.
+    """The status of an answer that is made of several answers (rows, windows, baselines): the one that claims least.
 
     Examples:
         >>> combined(["exact", "sampled", "converged"])
@@ -127,11 +128,17 @@ def combined(statuses: Iterable[Status | str]) -> Status:
 
 
 def graded(delta: float, change: float, size: float, largest: float, precision: str, rounding: float) -> Status:
-    """The status of an answer in closed form that promises to add up, by its residual.
+    """The status of an answer in closed form whose scores should add up, by its residual: exact, rounded or inexact.
 
-    delta: the residual. change: the change in the output. size: Σ|scores|, which the residual is compared with where
-    the output did not change. largest: the largest number that was added up. precision: the name of the type that
-    the numbers were computed in; rounding: how far off a sum in it may be, relative to `largest`.
+    delta: the residual. change: the change in the output.
+    size: Σ|scores|, which the residual is compared with where the output did not change.
+    largest: the largest number that was added up.
+    precision: the name of the type that the numbers were computed in, such as "float32".
+    rounding: how far off a sum in that precision may be, relative to `largest`.
+
+    Examples:
+        >>> graded(1e-7, 1.0, 1.0, 1.0, "float32", 3e-4)
+        <Status.EXACT: 'exact'>
     """
     scale = abs(change) or size
     if abs(delta) <= EXACT_WITHIN.get(precision, EXACT_WITHIN_HALF) * scale:

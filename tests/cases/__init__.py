@@ -1,5 +1,7 @@
-"""Every operation that a rule is known for, as a function to be checked: CASES[name] = (f, shapes of its inputs,
-whether they must be positive). The tests of the rules run them; scripts/operations.py lists them."""
+"""The test cases of operations: CASES[name] = (a function, the shapes of its inputs, whether these are positive).
+
+Each rule of DeepLIFT is met by at least one case.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""y = φ(x), value by value, of one argument or of two."""
+"""Cases of functions of one value or of two, applied element by element."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HIDDEN = torch.full((4, 6), -torch.inf).triu(1)
 
 
 def xielu(x: Tensor) -> Tensor:
-    """In pieces that meet at 0 (Huang & Schlag 2025, 2411.13010)."""
+    """The xIELU activation, written in two pieces that meet at 0 (Huang & Schlag 2025, 2411.13010)."""
     return torch.where(x > 0, 0.8 * x * x + 0.5 * x, (torch.expm1(torch.min(x, B[0] * 0 - 1e-6)) - x) * 0.8 + 0.5 * x)
 
 

@@ -1,4 +1,4 @@
-"""Pooling, interpolation, padding and sampling."""
+"""Cases of pooling, interpolation, padding and sampling."""
 
 from __future__ import annotations
 

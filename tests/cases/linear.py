@@ -1,4 +1,4 @@
-"""Linear operations: sums, shapes, choices by fixed indices, Fourier transforms."""
+"""Cases of linear operations: sums, changes of shape, selections by fixed indices, Fourier transforms."""
 
 from __future__ import annotations
 

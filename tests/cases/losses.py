@@ -1,4 +1,4 @@
-"""Losses, and distances between two inputs."""
+"""Cases of losses, and of distances between two inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules of torch.nn that hide several operations."""
+"""Cases of modules of torch.nn that run several operations inside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 
 def module(net: nn.Module, call: Callable[[nn.Module, Tensor], Any] = lambda net, a: net(a)) -> Callable[[Tensor], Any]:
-    """The module in eval mode and float64, with parameters large enough to leave the linear range."""
+    """A module in evaluation mode and float64, with parameters large enough to leave the range in which it is nearly
+    linear."""
     generator = torch.Generator().manual_seed(0)
     net = net.double().eval()
     for p in net.parameters():

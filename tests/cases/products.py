@@ -1,4 +1,4 @@
-"""Products, quotients, and what is linear in each of several inputs."""
+"""Cases of products and quotients, and of operations that are linear in each of several inputs."""
 
 from __future__ import annotations
 

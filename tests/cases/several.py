@@ -1,4 +1,4 @@
-"""Operations that mix several values: softmax, attention, norms, statistics, extremes."""
+"""Cases of operations that combine several elements: softmax, attention, norms, statistics, extremes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A Problem as a cooperative game: its groups are the players, and f with the others removed is a coalition's value."""
+"""Evaluates a Problem with groups of its elements removed, for methods such as Shapley values and occlusion.
+
+The Problem is played as a cooperative game: its groups are the players, and the value of a coalition, a set of players
+that are present, is f with all other groups removed.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,15 @@ from .passes import value_at_x
 
 @dataclass(frozen=True)
 class Game:
-    """A Problem with its targets fixed, played for one of them.
+    """A Problem as a game about one of its targets.
 
-    selects, k: all targets, and which of them this game is about.
+    problem: the Problem, its targets fixed. selects: all of its targets. k: the number of the target of this game.
     outputs, output: f at x, and the target's value there (rows,).
-    groups: one per input, (rows, …): which player of its row a position belongs to; −1 for none.
-    players: how many each row has.
-    known: each target's value (targets,) by (row, packed coalition): a coalition is evaluated once, whoever asks.
-    asked: those that this game has asked for.
+    groups: for each input (rows, …), the player that a position belongs to; −1 where it belongs to none.
+    players: how many players each row has.
+    known: the value of each target (targets,) by (row, packed coalition), shared by the games of all targets, so that
+        no coalition is evaluated twice.
+    asked: the (row, packed coalition) that this game has asked for.
     """
 
     problem: Problem
@@ -46,7 +51,7 @@ class Game:
 
 
 def games_of(problem: Problem) -> tuple[Game, ...]:
-    """A game for each target, from one pass at x; what one of them asks for is known to all."""
+    """One game for each target, from one forward pass at x. They share the values of coalitions."""
     outputs, selects, y = value_at_x(problem)
     groups = problem.groups if problem.groups is not None else _each_element(problem)
     most = torch.stack([by_row(g).amax(1) for g in groups]).amax(0) + 1
@@ -60,9 +65,9 @@ def games_of(problem: Problem) -> tuple[Game, ...]:
 
 
 def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
-    """The values (m,) of each row's coalitions (m, players of the row); those of all rows are packed together.
+    """The values (coalitions,) of each row's coalitions (coalitions, players), evaluated together for all rows.
 
-    What is known or asked twice is not evaluated again. Raises NonFiniteOutput, OutOfMemory.
+    A coalition whose value is known is not evaluated again. Raises NonFiniteOutput, OutOfMemory.
     """
     keys = {row: _packed(coalitions) for row, coalitions in asked.items()}
     new: dict[tuple[int, bytes], np.ndarray] = {}
@@ -78,9 +83,10 @@ def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
 def attribution(
     game: Game, scores: Sequence[Values], status: Sequence[Status], errors: Sequence[Values | None] | None = None
 ) -> Attribution:
-    """Each row's scores of its players as an Attribution: a score is spread evenly over its group's elements.
+    """Makes an Attribution of each row's scores of its players: a score is spread evenly over the elements of its
+    group.
 
-    status: one per row. errors: standard errors of the scores, None where a row has none.
+    status: one for each row. errors: the standard errors of each row's scores; None for a row without.
     """
     y0 = values(game, {row: np.zeros((1, n), dtype=bool) for row, n in enumerate(game.players)})
     passes = game.passes()
@@ -124,7 +130,7 @@ def _packed(coalitions: Bool[np.ndarray, "coalitions players"]) -> list[bytes]:
 
 
 def _evaluated(game: Game, new: Mapping[tuple[int, bytes], np.ndarray]) -> Values:
-    """The targets' values (…, targets) for each (row, …) and its coalition. No gradient is kept, nor can be taken."""
+    """The value of each target (coalitions, targets), for each (row, packed coalition) in `new`. Gradients are off."""
     device = game.problem.x[0].device
     rows = torch.tensor([row for row, _ in new], dtype=torch.long, device=device)
     table = np.zeros((len(new), max(game.players)), dtype=bool)
@@ -173,8 +179,11 @@ def _outputs(
 
 
 def _first_removed(game: Game, rows: Int[Tensor, " n"], present: Bool[Tensor, "n players"]) -> Int[Tensor, " n"] | None:
-    """(n,) the first position that is not at x, or 0 where it is among the first eighth, which is not worth sharing;
-    None where nothing can be shared."""
+    """(n,) the first position that is removed, from which on f has to be computed again; None where f cannot share the
+    rest.
+
+    0 where it is among the first eighth of the positions, so that too little would be shared.
+    """
     if game.problem.resumed is None or game.problem.draws.apart or not len(rows):
         return None
     removed = ~_kept(game, 0, rows, present)
@@ -186,7 +195,8 @@ def _first_removed(game: Game, rows: Int[Tensor, " n"], present: Bool[Tensor, "n
 
 
 def _kept(game: Game, k: int, rows: Int[Tensor, " n"], present: Bool[Tensor, "n players"]) -> Bool[Tensor, "n ..."]:
-    """The positions (n, …) of input k that stay: a present player's, and those of none, but not padding."""
+    """(n, …) true for the positions of input k that stay: those of present players and those of no player, without
+    padding."""
     g = game.groups[k][rows]
     kept = present.gather(1, by_row(g).clamp(min=0)).view(g.shape) | (g < 0)
     mask = game.problem.mask
@@ -194,7 +204,8 @@ def _kept(game: Game, k: int, rows: Int[Tensor, " n"], present: Bool[Tensor, "n 
 
 
 def _spread(game: Game, scores: Sequence[Values]) -> Tensors:
-    """Like `groups`, float64 on the CPU: each element's part of its group's score."""
+    """The score of each element in float64 on the CPU, in the shapes of the groups: its group's score, divided
+    evenly."""
     table = torch.zeros(len(scores), max(game.players), dtype=torch.float64)
     for row, each in enumerate(scores):
         table[row, : len(each)] = torch.from_numpy(each)

@@ -1,4 +1,8 @@
-"""Places inside a model where a value is read or put in: the only hooks of the project, always removed."""
+"""Reads values inside a model, or puts others in, by hooks on its modules: the only hooks of the project, always
+removed.
+
+Around that it borrows the model: in evaluation mode and uncompiled inside, and in all as it was afterwards.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +26,22 @@ Kept: TypeAlias = dict[Any, Any]
 
 
 class OtherIds(UnsupportedModel):
-    """The embedding module embeds something else than the input's own ids, or several things: look-ups are followed
-    then (`lookups`), so that a user sees this only where they cannot be."""
+    """The embedding module does not embed the input's own ids once, so its output cannot stand for the input.
+
+    It embeds other ids, or several things. The project then follows the model's look-ups instead; a user sees this
+    error only where they cannot be followed.
+    """
 
 
 @contextmanager
 def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
-    """The model in evaluation mode, and afterwards as it was. One thread at a time: modes and hooks are shared.
+    """Puts the model into evaluation mode inside, and afterwards back to what it was. One thread at a time.
 
-    What a model changes in itself is put back too, in every attribute of a module and in every dict of these: a BigBird
-    leaves its sparse attention for good at the first short text, by exchanging modules and a name; a model that returns
-    its hidden states hooks into itself. eager: what torch.compile has compiled runs uncompiled, because compiled code
-    does not notice hooks.
+    What a model changes in itself is put back too, in every attribute of a module and in every dict among these: a
+    BigBird leaves its sparse attention for good at the first short text, by exchanging modules and a name; a model that
+    returns its hidden states hooks into itself.
+
+    eager: what torch.compile has compiled runs uncompiled inside, because compiled code does not notice hooks.
     """
     with _LOCK, torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
         modules = list(net.modules())
@@ -51,8 +59,11 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
 
 
 def _contents(modules: Sequence[nn.Module]) -> tuple[list[tuple[Kept, Kept]], list[Kept]]:
-    """The attributes of each module and each dict among them (its parameters, children, hooks, and what else it keeps),
-    with a copy; and those dicts that are empty, which are most."""
+    """For the attributes of each module and each dict among them (parameters, children, hooks): the dict and a copy of
+    it.
+
+    Dicts that are empty, as most are, come in a list of their own, without a copy.
+    """
     own = [vars(m) for m in modules]
     dicts = [value for found in own for value in found.values() if isinstance(value, dict)]
     return [(found, found.copy()) for found in (*own, *filter(None, dicts))], [found for found in dicts if not found]
@@ -65,15 +76,18 @@ def _put_back(found: Kept, before: Kept) -> None:
 
 
 def _uncompiled() -> AbstractContextManager[object]:
-    """Nothing that the user compiled runs compiled inside."""
+    """A context in which nothing that the user compiled runs compiled."""
     dynamo = sys.modules.get("torch._dynamo")  # not there, nothing is compiled: it takes a second to import
     return nullcontext() if dynamo is None else torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
 def compiled(layers: Mapping[nn.Module, TorchFunction]) -> Iterator[None]:
-    """These layers run as compiled, where no graph is wanted and nothing hooks into them: compiled code neither records
-    what rules need, nor notices a hook that comes later. Raises UnsupportedModel where they cannot be compiled."""
+    """Lets these layers run compiled inside, if no gradient is on and no hook is set on them.
+
+    layers: for each layer its compiled call. Compiled code neither records what rules need, nor notices a hook that is
+    set later. Raises UnsupportedModel where the compiler fails.
+    """
     hooked = (m for layer in layers for m in layer.modules() if m._forward_hooks or m._forward_pre_hooks)
     if not layers or torch.is_grad_enabled() or next(hooked, None) is not None:
         yield
@@ -99,12 +113,14 @@ def compiled(layers: Mapping[nn.Module, TorchFunction]) -> Iterator[None]:
 
 @contextmanager
 def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: int = 1) -> Iterator[None]:
-    """`module` returns `value` (rows, tokens, hidden) where it embeds `ids` (rows, tokens), in one call only, from 1:
-    an encoder and a decoder may share an embedding.
+    """Lets an embedding module return `value` (rows, tokens, hidden) where it is called on `ids` (rows, tokens).
 
-    A model may embed its ids turned over (XLNet: tokens first), padded on the right (Longformer, BigBird), or an image
-    as a map: the value is turned over too, and beyond it the module's own output stays. What it returns is a copy,
-    so that the model may go on in place (CTRL).
+    call: the call in which it does, from 1; an encoder and a decoder may share an embedding.
+
+    A model may embed its ids transposed (XLNet: tokens first), padded on the right (Longformer, BigBird), or an image
+    as a
+    map: the value is transposed too, and beyond it the module's own output stays. The module returns a copy, so that
+    the model may change it in place (CTRL).
     """
     calls = 0
 
@@ -139,7 +155,8 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
 
 
 def as_tokens(output: Tensor) -> Tensor:
-    """A map (rows, channels, height, width) as one vector per place (rows, height · width, channels); else as it is."""
+    """A map (rows, channels, height, width) as one vector per place (rows, height · width, channels); else
+    unchanged."""
     return output.flatten(2).mT if output.ndim == 4 else output
 
 
@@ -148,8 +165,11 @@ def _are_ids(t: Value) -> bool:
 
 
 def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Value, strict: bool) -> Tensor | None:
-    """`value` as the module's output for the ids it was given, which may be `ids` turned over or padded; None where
-    they are others. strict: for a module whose output is known to be that of the ids it is given."""
+    """`value` in the layout of the module's output, for the ids that the module was given; None where these are other
+    ids.
+
+    The given ids may be `ids` transposed or padded. strict: the module is known to embed the ids that it is given.
+    """
     if not isinstance(output, Tensor):
         return None
     if output.ndim == 4 and value.shape[1:] == as_tokens(output).shape[1:]:
@@ -167,8 +187,11 @@ def _fitted(value: Tensor, ids: Tensor | None, given: Tensor | None, output: Val
 
 @contextmanager
 def padded(net: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
-    """`batch` with the model's own padding id wherever its mask says padding: some classifiers look for the last token
-    that is not padding. A model that names no such id (GPT-2) is lent one that no row uses, for this pass only."""
+    """`batch` with the model's own padding id wherever the padding mask says padding.
+
+    Some classifiers look for the last token that is not padding. A model without a padding id (GPT-2) is lent one that
+    no row uses, for this pass only.
+    """
     config: Value = getattr(net, "config", None)
     ids, mask = batch.get("input_ids"), batch.get("attention_mask")
     if (
@@ -196,8 +219,10 @@ def read(
     after: Callable[[int, Value], Value] | None,
     before: Callable[[int, Args], None] | None = None,
 ) -> Iterator[None]:
-    """Calls `after(i, output)`, and `before(i, args)`, around each call of `modules[i]`. What `after` returns, if
-    anything, is the module's output from there on."""
+    """Calls `after(i, output)`, and `before(i, args)`, around each call of `modules[i]`.
+
+    What `after` returns, if anything, takes the place of the module's output.
+    """
     number = {m: i for i, m in reversed(list(enumerate(modules)))}
     enter: Value = lambda m, args: before and before(number[m], args)
     leave: Value = lambda m, args, output: after and after(number[m], output)
@@ -215,7 +240,7 @@ class _Reached(BaseException):
 
 
 def output_of(module: nn.Module, run: Callable[[], object]) -> Tensor:
-    """What `module` returns in its first call during `run`, which goes no further."""
+    """The output of a module's first call during `run`, which goes no further."""
     found: list[Value] = []
 
     def hook(_module: nn.Module, _args: Value, output: Value) -> None:
@@ -242,8 +267,10 @@ def output_of(module: nn.Module, run: Callable[[], object]) -> Tensor:
 def outputs_of(
     modules: Sequence[nn.Module], run: Callable[[], object], until: int | None = None
 ) -> list[tuple[int, Value]]:
-    """What each call of these modules returns during `run`, in order, with the number of the module. until: the run
-    goes no further than the call of this number, from 0."""
+    """The output of each call of these modules during `run`, in order, with the number of the module.
+
+    until: the number of the call, from 0, after which the run stops; None for all.
+    """
     found: list[tuple[int, Value]] = []
 
     def after(i: int, output: Value) -> None:
@@ -257,7 +284,8 @@ def outputs_of(
 
 
 def first_that(net: nn.Module, accept: Callable[[Value], bool], run: Callable[[], object]) -> nn.Module | None:
-    """The first module of `net` whose output is accepted during `run`, which goes no further; None where none is."""
+    """The first module of `net` whose output `accept` returns true for during `run`, which goes no further; None for
+    none."""
     found: list[nn.Module] = []
 
     def hook(module: nn.Module, _args: Value, output: Value) -> None:

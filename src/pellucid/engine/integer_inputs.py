@@ -1,11 +1,12 @@
-"""Integer inputs of any PyTorch function, followed through the look-ups that read them.
+"""Explains a function with integer inputs, such as category or token ids, by following the look-ups that read them.
 
-    f(numbers, categories) = h(numbers, e₁, e₂, …)    eₖ the k-th look-up, table(categories) or any other
+    f(numbers, ids) = h(numbers, e₁, e₂, …)    eₖ: what the k-th look-up returns, such as table[ids]
 
-A Problem for `h` has the look-ups as inputs: x is what they return on x's categories, x0 what they return on the
-baseline's. `h` is `f` run on x's categories, with other values in the place of what its look-ups return; so nothing of
-`f` is replaced. Each look-up's scores go to the categories that it was made of. That `h` is `f`, at x and at x0, is
-checked: where `f` reads its categories in another way as well (`if ids[0] > 3`), an error says so.
+Integers have no gradient, but what a look-up returns has one. So the Problem that a method solves is about h: its
+inputs are the look-ups, x is what they return on the ids of x, and x0 what they return on the ids of the baseline. To
+evaluate h, f runs on the ids of x, and other values are put in the place of what its look-ups return; nothing of f is
+replaced. Each look-up's scores go to the ids that it was made of. That h equals f at x and at x0 is checked: where f
+reads its ids in another way as well (`if ids[0] > 3`), an error says so.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from .memory import batched
 
 @dataclass(frozen=True)
 class Followed:
-    """A Problem whose integer inputs have been replaced by look-ups.
+    """A Problem about the look-ups of a function, and the way back to its integer inputs.
 
-    problem: its inputs are the float inputs, and then the look-ups. x: the inputs as the user gave them, a row for each
-    answer. found: for each look-up which of its numbers are made of which categories (`origins.places`).
-    ends: `f` on x's and on the baseline's own categories, (rows,) each. others: what else reads the categories.
+    problem: its inputs are the float inputs of f, and then the look-ups.
+    x: the inputs as the user gave them, one row for each answer.
+    found: for each look-up, which of its numbers are made of which ids (`origins.places`).
+    ends: f on the ids of x and on those of the baseline, (rows,) each.
+    others: the calls that read the ids in another way than by a look-up.
     """
 
     problem: Problem
@@ -42,8 +45,12 @@ class Followed:
     others: tuple[str, ...]
 
     def given_back(self, answer: Attribution) -> Attribution:
-        """The same answer with values like the user's inputs: each category has the sum of what its look-ups have, or,
-        where scores are sizes, the size of them all. Raises GraphMismatch where the answer is not about `f`."""
+        """The answer of a method, with values like the user's inputs. Raises GraphMismatch where the answer is not
+        about f.
+
+        An id gets the sum of the values of its look-ups; where values are sizes (`reduction="norm"`), the size of them
+        all.
+        """
         values = self._merged(_several(answer.values), answer.reduction)
         self._check(answer, values)
         error = answer.error
@@ -58,7 +65,7 @@ class Followed:
         return replace(answer, values=values, delta=delta, error=error, passes=answer.passes + 2)
 
     def _merged(self, values: Tensors, reduction: str) -> Tensors:
-        """Values like the Problem's inputs as values like the user's."""
+        """Values like the inputs of the Problem, as values like the user's inputs."""
         categories = [t for t in self.x if not t.is_floating_point()]
         sizes = [flat(t).shape[1] for t in categories]
         floats = iter(values[: len(self.x) - len(categories)])
@@ -75,7 +82,7 @@ class Followed:
         return tuple(next(floats if t.is_floating_point() else ints) for t in self.x)
 
     def _check(self, answer: Attribution, values: Tensors) -> None:
-        """Raises GraphMismatch where the outputs are not those of `f` on the categories themselves."""
+        """Raises GraphMismatch where the answer's outputs are not those of f on the ids themselves."""
         told = answer.output.double(), answer.baseline_output.double()
         scale = torch.stack([*(t.abs() for t in told), _total(tuple(v.abs() for v in values))]).amax(0)
         within = min(256 * torch.finfo(answer.output.dtype).eps, _COARSE) * scale
@@ -97,10 +104,12 @@ _COARSE = 0.02
 
 
 def followed(problem: Problem, rows_first: Callable[[Function], Function]) -> Followed:
-    """The same question, with the look-ups by its integer inputs in their place.
+    """The Problem about the look-ups that f makes by its integer inputs.
 
-    problem: `f` takes the inputs, integers among them, and the args. rows_first: makes of such a function one whose
-    outputs have rows. Raises InputError where nothing could be followed, GraphMismatch.
+    problem: the Problem about f, whose inputs are integers or both integers and floats.
+    rows_first: makes a function of one row return its outputs with rows first.
+
+    Raises InputError where f looks nothing up, and GraphMismatch where its look-ups differ from pass to pass.
     """
     every = torch.arange(problem.rows, device=problem.x[0].device)
     firsts = problem.firsts()
@@ -175,7 +184,7 @@ def _run(
     rows_first: Callable[[Function], Function],
     plan: Plan | None = None,
 ) -> tuple[Lookups, Outputs]:
-    """`f` at x, and the look-ups of its (first) pass."""
+    """The outputs of f at x, and the look-ups of its (first) pass."""
     modes: list[Lookups] = []
 
     def seen(*given: Outputs) -> Outputs:
@@ -191,7 +200,7 @@ def _run(
 
 
 def _read(f: Function, x: Tensors, args: Arguments, plan: Plan) -> list[Tensor]:
-    """The look-ups of `f` at x, of which no more is run than they need."""
+    """What the look-ups of f return at x. f runs no further than the last of them."""
     mode = Lookups([t for t in x if not t.is_floating_point()], (), plan, stop=True)
     if plan.values:
         with suppress(Enough), mode:
@@ -205,7 +214,8 @@ def _looking_up(
     layouts: Mapping[int, Layout],
     rows_first: Callable[[Function], Function],
 ) -> Problem:
-    """A Problem whose `f` takes the float inputs, the look-ups that `layouts` names, the integers, and the args."""
+    """The Problem whose function takes the float inputs, the look-ups in `layouts`, the integer inputs, and the
+    args."""
     is_float = [t.is_floating_point() for t in problem.x]
     numbers, of_lookups = sum(is_float), len(layouts)
 
@@ -226,7 +236,7 @@ def _looking_up(
 
 
 def _check_any(x: Tensors, plan: Plan) -> None:
-    """Raises InputError where there is nothing to explain."""
+    """Raises InputError where nothing can be explained: f has no float inputs and makes no look-ups."""
     if plan.values or any(t.is_floating_point() for t in x):
         return
     how = f" It is read by {', '.join(plan.others[:3])}." if plan.others else ""
@@ -242,5 +252,5 @@ def _several(values: Tensor | Tensors) -> Tensors:
 
 
 def _total(values: Sequence[Tensor]) -> Tensor:
-    """(rows,)."""
+    """The sum of each row's values (rows,)."""
     return torch.stack([flat(v).double().sum(1) for v in values]).sum(0)

@@ -20,7 +20,7 @@ _BATCH = 1 << 19
 
 
 def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterator[T]:
-    """`evaluate` over n evaluations, cut into equal batches; where memory runs out, a batch is halved and tried again.
+    """Yields `evaluate(slice)` over n evaluations, cut into equal batches; where memory runs out, a batch is halved.
 
     Raises OutOfMemory where even one evaluation does not fit.
     """
@@ -56,7 +56,7 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 
 def too_large(shape: tuple[int, ...], device: torch.device) -> OutOfMemory:
-    """The error where one row does not fit."""
+    """Makes the error that is raised where a single row does not fit."""
     return OutOfMemory(
         f"One row of shape {shape} does not fit into the memory of {device}; expected room for one forward and "
         "backward pass. Use a shorter text, a smaller dtype, or another device."

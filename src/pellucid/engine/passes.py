@@ -1,4 +1,4 @@
-"""Evaluations of a Problem, packed: any number of (row, point) pairs, as many to a batch as is fast and fits."""
+"""Forward and backward passes of a Problem, packed into batches: at x, at x0, at both, and at points between them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Scalars: TypeAlias = tuple[Float[Tensor, " rows"], ...]
 
 
 def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Scalars]:
-    """`f(x)` at each input, the targets it fixes, and each target's value (rows,)."""
+    """The outputs of f at each input, the targets that they fix, and each target's value (rows,)."""
     with torch.no_grad(), Steady():
         x, rows = _inputs(problem)
         outputs = problem.outputs(x, rows)
@@ -33,7 +33,7 @@ def value_at_x(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Scalars]:
 
 
 def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Scalars:
-    """Each target's value at the baseline (rows,)."""
+    """The value of each target at the baseline (rows,)."""
     every = torch.arange(problem.rows, device=problem.x0[0].device)
 
     def evaluate(i: slice) -> Tensors:
@@ -46,7 +46,8 @@ def value_at_x0(problem: Problem, selects: Sequence[Select]) -> Scalars:
 
 
 def values_at_ends(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Scalars, Scalars]:
-    """`value_at_x`, and `value_at_x0` of its targets: in one pass where a batch holds both, and each row its own x."""
+    """As `value_at_x`, and then the values at the baseline. One pass holds both, where it fits and each row has its own
+    x."""
     if problem.source is not None or problem.draws.apart or 2 * problem.rows > batch_size(problem):
         outputs, selects, y = value_at_x(problem)
         return outputs, selects, y, value_at_x0(problem, selects)
@@ -64,10 +65,10 @@ def values_at_ends(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Scala
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One forward pass at n points and a backward pass for each of T targets.
+    """The result of one forward pass at n points and of a backward pass for each target.
 
-    y: (T, n). gradients: ∂y/∂x, one per input, (T, n, …). seen: the tensors that were watched, (n, …), detached.
-    inside: ∂y/∂seen, (T, n, …).
+    y: the targets' values. gradients: ∂y/∂x, one per input. seen: the tensors inside f that were asked for, (points,
+    …), detached. inside: ∂y/∂seen.
     """
 
     y: Float[Tensor, "targets points"]
@@ -78,7 +79,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Start:
-    """The first pass: `f(x)`, the targets it fixes, what was found there, and the operations it ran."""
+    """The result of the pass at x: f's outputs, the targets that they fix, values and gradients, and the operations
+    that ran."""
 
     outputs: Outputs
     selects: tuple[Select, ...]
@@ -105,7 +107,7 @@ def gradient_at(
     x: tuple[Float[Tensor, "points ..."], ...],
     rows: Int[Tensor, " points"],
 ) -> Evaluation:
-    """The targets and their gradients at points `x` (n, …), where `x[i]` belongs to row `rows[i]`."""
+    """The targets and their gradients at points x (points, …), where x[i] belongs to row rows[i]."""
     leaves = _leaves(x)
     with forward_pass(leaves, {}), problem.watching() as seen:
         outputs = problem.outputs(leaves, rows)
@@ -116,7 +118,10 @@ def gradient_at(
 def along_path(
     problem: Problem, selects: Sequence[Select], rows: Int[Tensor, " points"], t: Float[Tensor, " points"]
 ) -> Iterator[tuple[slice, Evaluation]]:
-    """The targets and their gradients at x0 + t·(x − x0), for any (row, t) pairs (n,), batch by batch."""
+    """The targets and their gradients at x0 + t·(x − x0), batch by batch, with the slice of the points in each batch.
+
+    rows, t: the row and the place of each point.
+    """
 
     def evaluate(i: slice) -> tuple[slice, Evaluation]:
         points = tuple(
@@ -129,13 +134,13 @@ def along_path(
 
 
 def _inputs(problem: Problem) -> tuple[Tensors, Tensor | None]:
-    """Each input once, and the first row that is about it; None where every row is about its own."""
+    """Each input once, and the first row that is about it; None for the rows where each row has an input of its own."""
     rows = problem.firsts()
     return problem.x if rows is None else tuple(t[rows] for t in problem.x), rows
 
 
 def _of_rows(found: Evaluation, rows: Tensor | None) -> Evaluation:
-    """What was found at each input, for every row that is about it."""
+    """An evaluation at each input, as one for each row: rows that share an input share its values."""
     return Evaluation(
         found.y[:, rows],
         tuple(g[:, rows] for g in found.gradients),
@@ -149,7 +154,7 @@ def _leaves(x: Tensors) -> Tensors:
 
 
 def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Evaluation:
-    """One backward pass per target, through one graph."""
+    """One backward pass per target, through the graph of one forward pass."""
     of = (*leaves, *(s.value for s in seen))
     with keeping():
         grads = [

@@ -1,4 +1,8 @@
-"""Where a score stands: at a position where the Problem has positions, else at an element of the input."""
+"""Sums of gradient × difference over what belongs to one score: over the hidden dimension of a token, or over nothing.
+
+Where a Problem has a mask, a score belongs to a position (a token), and its numbers after the positions are summed.
+Elsewhere each element of the input has a score of its own. Either is called a unit.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,9 @@ def unit_scores(
     gradients: tuple[Float[Tensor, "targets points ..."], ...],
     differences: tuple[Float[Tensor, "points ..."], ...],
 ) -> Float[Tensor, "targets points units"]:
-    """gradient × difference (targets, n, units) in float64, summed over what comes after the positions.
+    """gradient × difference, summed for each unit, in float64.
 
-    gradients: one per input, (targets, n, …). differences: one per input, (n, …).
+    gradients, differences: one for each input.
     """
     dims = _dims(problem)
     parts = [
@@ -27,7 +31,8 @@ def unit_scores(
 
 
 def unit_values(problem: Problem, total: Float[Tensor, "rows units"]) -> tuple[Float[Tensor, "rows ..."], ...]:
-    """Each unit's number (rows, units) in the shapes of its inputs, as far as they were not summed."""
+    """The number of each unit (rows, units), in the shapes of the inputs, as far as their dimensions were not
+    summed."""
     dims = _dims(problem)
     shapes = [t.shape[1:dims] if 0 < dims < t.ndim else t.shape[1:] for t in problem.x]
     parts = total.split([s.numel() for s in shapes], 1)
@@ -38,5 +43,5 @@ def unit_values(problem: Problem, total: Float[Tensor, "rows units"]) -> tuple[F
 
 
 def _dims(problem: Problem) -> int:
-    """How many leading dimensions a unit's place has; 0 where every element is a unit."""
+    """How many leading dimensions of an input name a unit; 0 where every element is a unit."""
     return 0 if problem.mask is None else problem.mask.ndim

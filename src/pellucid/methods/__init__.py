@@ -1,4 +1,8 @@
-"""The METHODS table: a method is a row here, and a function from a Problem to an Attribution for each target of it."""
+"""The table METHODS: each method that explains a Problem, by its name.
+
+A method is a function from a Problem to one Attribution for each of its targets. To add one, write such a function and
+a row here, or from outside call `pellucid.extend.method`.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +35,13 @@ Options: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Method:
-    """solve: the method; adds_up: whether its scores sum to the change in the output; summary: one line for people.
+    """One row of METHODS.
 
+    solve: `(problem, **options) -> attributions`.
+    adds_up: whether its scores sum to the change in the output.
+    summary: one line for people.
     groups: whether it removes groups of positions, and so takes `groups` and baseline="delete".
-    passes_inside: whether it passes the tensors inside the model, and so tells what those contribute.
+    passes_inside: whether it passes the tensors inside the model, and so tells what layers contribute.
     distribution: whether several baselines are a sample that it compares every input with; else it is asked once for
         each of them.
     """
@@ -55,9 +62,10 @@ class Method:
 def smoothgrad(
     problem: Problem, of: str = "saliency", n_samples: int = 25, noise: float = 0.15, seed: int = 0, **options: object
 ) -> Attributions:
-    """Another method's values, averaged over noisy copies of the input (Smilkov et al. 2017, 1706.03825).
+    """The values of another method, averaged over noisy copies of the input (Smilkov et al. 2017, 1706.03825).
 
-    of: a gradient method of METHODS; it takes `options`. noise: σ relative to the range of the row's embeddings.
+    of: the averaged method: "saliency", "input_x_gradient" or "integrated_gradients". `options` are its options.
+    n_samples: how many copies. noise: σ of the noise, relative to the range of the row's embeddings.
     """
     if n_samples < 1 or noise < 0:
         raise InputError(
@@ -125,9 +133,10 @@ METHODS = {name: replace(row, solve=noting(row.solve)) for name, row in METHODS.
 
 
 def method(name: str, options: Options, shared: bool = False) -> tuple[Method, Options]:
-    """The row of METHODS, and those of `options` that are for it. Raises UnknownMethod.
+    """The row of METHODS of this name, and those of `options` that the method takes. Raises UnknownMethod, InputError.
 
-    shared: the options are for several methods, so one that this method lacks is not for it, if another has it.
+    shared: the options are for several methods at once. One that this method lacks is left out, if another method has
+        it.
     """
     if not isinstance(name, str):
         raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
@@ -184,7 +193,7 @@ def _meant(name: str) -> str:
 
 
 def _check_kinds(name: str, given: Options) -> None:
-    """Raises InputError for an option of another kind than the method's signature says."""
+    """Raises InputError for an option whose value is not of a kind that the method's signature names."""
     signature = inspect.signature(METHODS[name].solve).parameters
     for option, value in given.items():
         said = signature[option].annotation if option in signature else inspect.Parameter.empty

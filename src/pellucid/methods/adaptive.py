@@ -1,9 +1,10 @@
-"""Integrated gradients to a tolerance: a row gets points until its answer is good enough, and stops by itself.
+"""Integrated gradients to a tolerance: each row is evaluated at more points, until its own estimated error is small
+enough.
 
-A row begins with one polynomial through its points (`numerics.quadrature.interpolation`), which needs the fewest for
-the smooth peak that transformers have. A composite rule (`numerics.quadrature.composite`), which converges for any
-function, takes the row over where it makes more of the same points. Rows with the same rule and the same number of
-points are a batch, and the points that all batches ask for are evaluated together.
+A row begins with one polynomial through its points (`numerics.quadrature.interpolation`), which needs the fewest points
+for the smooth peak that transformers have. A composite rule (`numerics.quadrature.composite`), which converges for any
+function, takes over where it makes more of the same points. Rows with the same rule and the same number of points form
+a batch, and the points that all batches ask for are evaluated together.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ _SETTLED = 41
 
 @dataclass(frozen=True)
 class _Goal:
-    """When a row has its answer. change (rows, targets): f(x) − f(x0). rounding: how far off a sum is in the precision
-    that the network computes in, relative to what is added up."""
+    """What a row has to reach.
+
+    tol: the tolerance. change: f(x) − f(x0). rounding: the relative error of a sum in the precision of the network.
+    """
 
     tol: float
     change: Float[np.ndarray, "rows targets"]
@@ -48,8 +51,9 @@ class _Goal:
         return cls(tol, change, min(1000 * eps, 0.01))
 
     def reached(self, rule: Rule, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, "rows targets"]:
-        """Which targets of these rows have their answer: the estimated error is within the tolerance of the scores, and
-        the residual within that of the change, or of Σ|scores| where the change is no more than rounding."""
+        """Which targets of these rows are done: their estimated error is within the tolerance of the scores, and their
+        residual within that of the change, or of Σ|scores| where the change is no more than rounding.
+        """
         change, size = np.abs(self.change[rows]), np.abs(rule.total).sum(-1)
         scale = np.where(change > self.rounding * size, change, size)
         small = _size(rule.error) <= self.tol * _size(rule.total)
@@ -58,7 +62,7 @@ class _Goal:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Rows, by their numbers, and the rule that leads them."""
+    """Some rows, by their numbers, and the quadrature rule that estimates their integrals."""
 
     rows: Index
     rule: Rule
@@ -67,8 +71,11 @@ class _Batch:
         return self if which.all() else _Batch(self.rows[which], self.rule.only(which.nonzero()[0]))
 
     def divided(self, table: Table, goal: _Goal) -> list[_Batch]:
-        """By the rule that leads from here on. The composite one where it has the answer or a tenth of the error, or
-        where the polynomial has all the points it can take."""
+        """The batch, divided by the rule that goes on.
+
+        The composite rule takes a row over where it is done or has a tenth of the error, or where the polynomial may
+        not take more points.
+        """
         n = self.rule.points.n
         if not isinstance(self.rule, Interpolation) or n < _SETTLED:
             return [self]
@@ -80,8 +87,11 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _End:
-    """What a row ended with. total, error (targets, units). within (targets,): which targets have their answer. inside:
-    what each tensor that was watched contributed, (targets, …)."""
+    """The result of a row: its scores and their errors, which targets are within the tolerance, and how many passes it
+    took.
+
+    inside: the contributions of each tensor inside f that was asked for, (targets, …).
+    """
 
     total: Float[np.ndarray, "targets units"]
     error: Float[np.ndarray, "targets units"]
@@ -91,7 +101,7 @@ class _End:
 
 
 def to_tolerance(problem: Problem, tol: float, max_passes: int) -> Attributions:
-    """As `integrated_gradients`."""
+    """The method `integrated_gradients`, where no number of steps is given. The parameters are the same."""
     begin = start(problem)
     table, caution = (step, 6.0) if begin.operations & KINKED else (cubic, 1.0)
     sweep = _Sweep(problem, begin)
@@ -121,13 +131,13 @@ def _size(values: Array) -> Array:
 
 
 def _every(which: Mask) -> Mask:
-    """Rows (rows,) of which all targets are so."""
+    """(rows,) true for the rows in which it is true of all targets."""
     return np.asarray(which.all(1))
 
 
 @dataclass
 class _Kept:
-    """What was seen inside at each point of a row, in the order of its points; nothing where nothing is watched."""
+    """The values and gradients of the tensors inside f at each point of a row, in the order of the points."""
 
     values: list[Tensors] = field(default_factory=list)
     grads: list[Tensors] = field(default_factory=list)
@@ -138,7 +148,7 @@ class _Kept:
 
 
 class _Sweep:
-    """Evaluates a Problem along its path, and keeps what was seen inside until a row's end."""
+    """Evaluates a Problem along its path, and keeps the values of the tensors inside f until a row is done."""
 
     def __init__(self, problem: Problem, begin: Start):
         self.problem, self.begin = problem, begin
@@ -146,14 +156,14 @@ class _Sweep:
         self.kept = [_Kept() for _ in range(problem.rows)]
 
     def first(self) -> Points:
-        """Both ends, x first, and the points between them from which a Stretch is found."""
+        """Both ends of each row, x first, and the few points between them that every row begins with."""
         rows = np.arange(self.problem.rows)
         y, scores = self._table(self.begin.at_x, torch.from_numpy(rows).to(self.problem.x[0].device))
         at_x = Points(np.ones((len(rows), 1)), scores[:, None], y[:, None])
         return at_x.joined(*self.at([rows], [np.tile([0.0, *PILOT], (len(rows), 1))]))
 
     def at(self, rows: Sequence[Index], t: Sequence[Array]) -> list[Points]:
-        """Each batch of rows at its points (rows, n), all of them packed together."""
+        """The evaluations of each batch of rows at its points t (rows, points), all of them packed together."""
         device = self.problem.x[0].device
         if not rows:
             return []
@@ -168,7 +178,7 @@ class _Sweep:
     def _table(
         self, found: Evaluation, rows: Int[Tensor, " points"]
     ) -> tuple[Float[np.ndarray, "points targets"], Float[np.ndarray, "points targets units"]]:
-        """The targets (n, targets) and their integrands (n, targets, units) at n points."""
+        """The targets and their integrands at each point."""
         if found.seen:
             for i, r in enumerate(rows.tolist()):
                 self.kept[r].add(found, i)
@@ -176,7 +186,7 @@ class _Sweep:
         return found.y.double().T.cpu().numpy(), scores.transpose(0, 1).cpu().numpy()
 
     def ended(self, batch: _Batch, i: int, enough: Mask) -> _End:
-        """The end of the batch's row i, its conductance included."""
+        """The result of row i of the batch."""
         rule, kept = batch.rule, self.kept[batch.rows[i]]
         inside = []
         for k, seen in enumerate(self.begin.at_x.seen):
@@ -189,7 +199,7 @@ class _Sweep:
 
 
 def _answers(problem: Problem, begin: Start, y0: Array, ends: Sequence[_End]) -> Attributions:
-    """One for each target."""
+    """The Attribution of each target."""
     y, passes = begin.at_x.y, tuple(e.passes for e in ends)
     kinds = [s.kind for s in begin.at_x.seen]
     inside = [torch.stack(rows, 1) for rows in zip(*(e.inside for e in ends), strict=True)]  # (targets, rows, …)

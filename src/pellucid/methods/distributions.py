@@ -1,10 +1,11 @@
-"""Methods over a distribution of baselines: rows of a Problem that share an input (`Problem.source`) are its sample.
+"""Methods that compare an input with a sample of baselines: GradientSHAP, expected gradients and DeepSHAP.
 
     E over x0, α of  (x − x0)·∂f/∂x(x0 + α·(x − x0)),   α uniform in [0, 1]
 
-is the mean of integrated gradients over the baselines, and sums to f(x) − E f(x0) (Erion et al. 2021, 1906.10670).
-Scores drawn carry their standard error. Draws depend on the seed and on how many baselines there are, never on the
-inputs beside one. An Attribution has one row for each input, in which `baseline_output` is the mean.
+is the mean of integrated gradients over the baselines, and sums to f(x) − E f(x0) (Erion et al. 2021, 1906.10670). The
+rows of a Problem that share an input (`Problem.source`) are the sample of that input. An Attribution has one row for
+each input, in which `baseline_output` is the mean. Scores from random draws carry their standard error. Draws depend on
+the seed and on the number of baselines, never on the other inputs of a batch.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ Pick = Callable[[int], NDArray[np.int64]]
 
 
 def gradient_shap(problem: Problem, n_samples: int = 100, noise: float = 0.0, seed: int = 0) -> Attributions:
-    """Each sample a random baseline and a random place on the way from it (Lundberg & Lee 2017, 1705.07874).
+    """The mean of gradient × difference at random baselines and random points (Lundberg & Lee 2017, 1705.07874).
 
-    n_samples: so many for each input. noise: σ of Gaussian noise on the input, relative to the range of its values;
-    Captum's `stdevs` are absolute.
+    n_samples: how many pairs of a baseline and a point between it and the input are drawn for each input.
+    noise: σ of Gaussian noise on the input, relative to the range of its values; Captum's `stdevs` are absolute.
     """
     if noise < 0:
         raise InputError(f"gradient_shap got noise={noise!r}; expected 0 or more.")
@@ -43,16 +44,17 @@ def gradient_shap(problem: Problem, n_samples: int = 100, noise: float = 0.0, se
 
 
 def expected_gradients(problem: Problem, n_samples: int = 100, seed: int = 0) -> Attributions:
-    """Expected gradients (Erion et al. 2021, 1906.10670): as `gradient_shap`, but the baselines take turns.
+    """As `gradient_shap`, but the baselines take turns (Erion et al. 2021, 1906.10670).
 
-    n_samples: so many for each input, shared evenly by its baselines.
+    n_samples: how many points for each input, shared evenly by its baselines.
     """
     turns = lambda baselines: np.resize(np.random.default_rng([seed, 0]).permutation(baselines), n_samples)
     return _sampled("expected_gradients", problem, n_samples, turns, 0.0, seed)
 
 
 def deep_shap(problem: Problem) -> Attributions:
-    """DeepLIFT averaged over the baselines (Lundberg & Lee 2017, 1705.07874): exact, f(x) − mean f(x0) is their sum."""
+    """DeepLIFT averaged over the baselines (Lundberg & Lee 2017, 1705.07874). The scores sum to f(x) − mean f(x0),
+    exactly."""
     outputs, selects, y = value_at_x(problem)
     fixed, every, sample = problem.fixed(*selects), torch.arange(problem.rows, device=y[0].device), _Sample.of(problem)
     parts = list(batched(problem, problem.rows, lambda i: deeplift(fixed.taken(every[i]))))

@@ -1,4 +1,7 @@
-"""Methods that look at the gradient at the input. Their scores do not add up; the residual says by how much."""
+"""The methods saliency and input × gradient, which look at the gradient at the input only.
+
+Their scores do not add up to the change in the output; the residual says by how much.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def input_x_gradient(problem: Problem) -> Attributions:
 
 
 def _of_gradient(problem: Problem, score: Callable[[Tensor, Tensor, Tensor], Tensor], reduction: str) -> Attributions:
-    """`score(gradient, x, x0)`, from the gradient at x."""
+    """A method whose values are `score(gradient, x, x0)`, with the gradient at x."""
     first = start(problem)
     y0 = value_at_x0(problem, first.selects)
     return tuple(
@@ -47,10 +50,10 @@ def _of_gradient(problem: Problem, score: Callable[[Tensor, Tensor, Tensor], Ten
 def noisy(
     problem: Problem, rows: Int[Tensor, " points"], draws: Int[Tensor, " points"], noise: float, seed: int
 ) -> tuple[Float[Tensor, "points ..."], ...]:
-    """x of `rows` (n,) with Gaussian noise, (n, …): σ is `noise` times the range of a row's own values.
+    """The inputs of `rows` with Gaussian noise, whose σ is `noise` times the range of a row's own values.
 
-    Draw `draws[i]` (n,) of a row is the same noise whatever its batch mates and padding: the generator is seeded by
-    (seed, draw), and its numbers fill the positions from the first.
+    draws: the number of the noise that each point gets. A draw of a row is the same noise whatever else is in the
+    batch: the generator is seeded by (seed, draw), and its numbers fill the positions from the first.
     """
     result = []
     numbers, which = draws.unique(return_inverse=True)

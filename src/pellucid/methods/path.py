@@ -1,7 +1,7 @@
-"""Integrated gradients, to a tolerance or by a fixed rule (Sundararajan et al. 2017, 1703.01365).
+"""The method integrated gradients, to a tolerance or by a fixed rule (Sundararajan et al. 2017, 1703.01365).
 
-A tensor h inside the model takes part with its conductance ∫ ∂f/∂h · dh/dt dt (Dhamdhere et al. 2018, 1805.12233): the
-same sweep passes all of them.
+A tensor h inside the model takes part with its conductance, ∫ ∂f/∂h · dh/dt dt (Dhamdhere et al. 2018, 1805.12233),
+computed from the same passes.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def integrated_gradients(
 
 
 def _fixed(problem: Problem, n_steps: int, rule: str) -> Attributions:
+    """Integrated gradients by a fixed number of points."""
     if n_steps < 1 or rule not in QUADRATURES:
         raise InputError(
             f"integrated_gradients got n_steps={n_steps!r}, rule={rule!r}; expected n_steps of at least 1 and a rule "
@@ -81,7 +82,10 @@ def _fixed(problem: Problem, n_steps: int, rule: str) -> Attributions:
 
 
 class _Steps:
-    """Σ ∂f/∂h(tₖ)·(h(tₖ₊₁) − h(tₖ)) of each row and each h, batch by batch: only the last point is remembered."""
+    """The sums Σ ∂f/∂h(tₖ)·(h(tₖ₊₁) − h(tₖ)) of each row and each tensor h inside f, added up batch by batch.
+
+    Only the last point of a batch is kept, for the first step of the next batch.
+    """
 
     def __init__(self, rows: int):
         self.rows, self.kinds, self.total, self.last = rows, [], [], None

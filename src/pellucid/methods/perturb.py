@@ -1,8 +1,8 @@
-"""Methods that ask the model again with some groups of positions replaced or deleted; no gradient is needed.
+"""Methods that evaluate the model with some groups of tokens replaced or deleted, such as Shapley values; no gradients.
 
-A group is one token unless `groups` says otherwise; its players are those of a cooperative game (`coalitions.py`).
-Sampled scores carry their standard error, and every row stops by itself. Draws depend on the seed and on how many
-groups a row has, never on the rows beside it.
+A group is one token unless `groups` says otherwise. The groups of a row are the players of a cooperative game
+(`engine/coalitions.py`). Sampled scores carry their standard error, and each row stops by itself. Draws depend on the
+seed and on how many groups a row has, never on the other rows of a batch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _FIRST = 8
 
 
 def per_target(play: Callable[..., Attribution]) -> Callable[..., Attributions]:
-    """A method for one game as a method for a Problem: one game for each of its targets, sharing every evaluation."""
+    """Makes a method for one game into a method for a Problem: it plays one game for each target, sharing every
+    evaluation."""
 
     @wraps(play)
     def method(problem: Problem, *args: object, **options: object) -> Attributions:
@@ -43,10 +44,12 @@ def per_target(play: Callable[..., Attribution]) -> Callable[..., Attributions]:
 def occlusion(game: Game, width: int = 1) -> Attribution:
     """f(x) − f(x without the group): leave one out (Zeiler & Fergus 2014, 1311.2901; Li et al. 2016, 1612.08220).
 
-    width: so many neighbouring groups are removed together, at every place; a group's score is the mean over the
-    places where it is removed. Sequential integrated gradients (Enguehard 2023, 2305.15853), which replace one word at
-    a time along a path of its own, equal leave-one-out in the output that is explained, by completeness: summed over a
-    word, the integral *is* f(x) − f(x without the word), which costs one pass here.
+    width: how many neighbouring groups are removed together, at every place. A group's score is then the mean over the
+        places where it is removed.
+
+    Sequential integrated gradients (Enguehard 2023, 2305.15853), which replace one word at a time along a path of its
+    own, equal leave-one-out in the output that is explained: summed over a word, their integral is f(x) − f(x without
+    the word), by completeness, and that costs one pass here.
     """
     fewest = min(game.players)
     if not isinstance(width, int) or not 1 <= width <= max(fewest, 1):
@@ -185,7 +188,13 @@ def _completed(
     n_samples: int | None,
     seed: int,
 ) -> Attribution:
-    """The rows without scores sampled: rounds of pairs of orders for all of them, until each is done by itself."""
+    """Makes the Attribution of a game in which some rows have their scores, and the others are sampled here.
+
+    All rows without scores draw pairs of orders, round by round, until each row is done by itself.
+
+    scores: the exact scores of the rows that have them. draw: `(players, seed) -> random orders`. The others are the
+    parameters of the method, and its name.
+    """
     rows = [row for row in range(len(game.players)) if row not in scores]
     for row in rows:
         if n_samples is None and max_passes < (least := 4 * (game.players[row] - 1) + 2):
@@ -227,7 +236,7 @@ def _completed(
 
 
 def _exact_budget(n: int, max_passes: int, n_samples: int | None) -> int:
-    """How many evaluations the exact answer may take: no more than the sample that was asked for would."""
+    """How many evaluations an exact answer may take: no more than the sample that was asked for would take."""
     return max_passes if n_samples is None else min(max_passes, n_samples * (n - 1) + 2)
 
 
@@ -244,13 +253,13 @@ def _check(name: str, tol: float, max_passes: int, n_samples: int | None) -> Non
 
 
 def _neighbours(n: int, width: int) -> np.ndarray:
-    """(places, n): true for the neighbours that are removed at a place."""
+    """(places, groups) true for the neighbouring groups that are removed at a place."""
     offset = np.arange(n)[None, :] - np.arange(n - width + 1)[:, None]
     return (offset >= 0) & (offset < width)
 
 
 def _with_ends(coalitions: np.ndarray) -> np.ndarray:
-    """With the coalitions of nobody and of all in front."""
+    """The coalitions, with that of no player and that of all players in front."""
     ends = np.zeros((2, coalitions.shape[1]), dtype=bool)
     ends[1] = True
     return np.concatenate([ends, coalitions])
@@ -261,7 +270,7 @@ def _status(design: surrogates.Design, exact: Status) -> Status:
 
 
 def _fingerprint(problem: Problem, row: int) -> int:
-    """A number made of a text's token ids; 0 where a row has none. Padding is left out."""
+    """A number computed from a text's token ids without padding; 0 for a row that has none."""
     found = 0
     for args in problem.args:
         inputs = getattr(args, "inputs", args)

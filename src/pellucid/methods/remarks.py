@@ -1,4 +1,4 @@
-"""What a reader must know of an answer, whichever method gave it: that passes draw at random, that a path is cut."""
+"""Adds notes to the answers of a method: that the function draws random numbers, or that a path carries no gradient."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..randomness import NOTE
 from ..status import Status
 
 _OFF, _STEPS = 0.01, 20
-"""The residual, relative to the change in the output, and the steps from which on a fixed rule is looked into: with
-fewer of them it is off by itself, and two passes more would count."""
+"""A fixed rule whose residual is above this part of the change in the output is looked into, if it took so many steps:
+with fewer it is inexact by itself, and two more passes would count."""
 _PLACES = 3
-"""Places that a note names, at most."""
+"""How many places a note names, at most."""
 
 
 def noting(solve: Callable[..., Attributions]) -> Callable[..., Attributions]:
-    """The method, with notes on its answers. Further passes are made only where scores that are to add up do not."""
+    """The method with notes on its answers. It runs further passes only where scores that should add up do not."""
 
     @wraps(solve)
     def noted(problem: Problem, **options: object) -> Attributions:
@@ -39,7 +39,7 @@ def noting(solve: Callable[..., Attributions]) -> Callable[..., Attributions]:
 
 
 def _is_off(answer: Attribution) -> bool:
-    """Whether the scores were to add up, do not, and a cut path could be why."""
+    """Whether the scores of an answer should add up, do not, and a path without a gradient could be the reason."""
     statuses = answer.row_status or (answer.status,)
     if any(s in (Status.INEXACT, Status.TOLERANCE_NOT_MET) for s in statuses):
         return True
@@ -49,7 +49,7 @@ def _is_off(answer: Attribution) -> bool:
 
 
 def _why(problem: Problem, answers: Attributions) -> list[str]:
-    """Where values go on without a gradient, if the forward pass, run again, lets it be known."""
+    """Notes on the places where values go on without a gradient, found by running the forward pass once more."""
 
     def run(at: Tensors) -> Outputs:
         leaves = tuple(t.detach().requires_grad_() for t in at)

@@ -1,10 +1,11 @@
-"""Cooperative games: what each of n players is worth, from the values of coalitions of them. Formulas only, float64.
+"""Shapley and Owen values: the share of each of n players in what they win together, from the values of coalitions.
 
 A coalition is a row of n bools, true for the players present; `v` of it is a number. The Shapley value is
 
     φᵢ = Σ_{S ∌ i} |S|!·(n−|S|−1)!/n! · (v(S ∪ i) − v(S))             (Shapley 1953)
 
-the mean over all orders of the players of what each adds on entering. Σφ = v(all) − v(none): efficiency.
+the mean over all orders of the players of what each adds on entering. Σφ = v(all) − v(none): efficiency. Formulas only,
+in float64.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Orders = NDArray[np.int64]
 
 
 def every_coalition(n: int) -> Bool[np.ndarray, "coalitions players"]:
-    """All coalitions (2ⁿ, n): player i is in the k-th where bit i of k is set."""
+    """All 2ⁿ coalitions: player i is in coalition k where bit i of the number k is set."""
     return (np.arange(1 << n)[:, None] >> np.arange(n)) & 1 == 1
 
 
@@ -64,12 +65,14 @@ def hierarchy_orders(n: int, seed: int) -> Iterator[Int[np.ndarray, " players"]]
 
 
 def with_reverses(drawn: Int[np.ndarray, "orders players"]) -> Int[np.ndarray, "orders_and_reverses players"]:
-    """(k, n) → (2k, n): after every order its reverse, whose error tends to be opposite (Mitchell et al. 2022)."""
+    """Each order and its reverse, next to each other. The errors of the two tend to be opposite (Mitchell et al.
+    2022)."""
     return np.stack([drawn, drawn[:, ::-1]], 1).reshape(-1, drawn.shape[1])
 
 
 def entering(drawn: Int[np.ndarray, "orders players"]) -> Bool[np.ndarray, "orders places players"]:
-    """(k, n) orders → (k, n + 1, n): nobody, then one player more at a time, until all are present."""
+    """The coalitions of each order as its players enter: first nobody, then one player more at a time, until all are
+    present."""
     place = np.argsort(drawn, 1)
     return place[:, None, :] < np.arange(drawn.shape[1] + 1)[None, :, None]
 
@@ -77,7 +80,7 @@ def entering(drawn: Int[np.ndarray, "orders players"]) -> Bool[np.ndarray, "orde
 def added(
     drawn: Int[np.ndarray, "orders players"], v: Float[np.ndarray, "orders places"]
 ) -> Float[np.ndarray, "orders players"]:
-    """(k, n): what each player added on entering, from the values (k, n + 1) of `entering(drawn)`."""
+    """What each player added on entering, from the values of the coalitions of `entering(drawn)`."""
     result = np.empty(drawn.shape)
     np.put_along_axis(result, drawn, np.diff(v, axis=1), 1)
     return result
@@ -86,7 +89,7 @@ def added(
 def mean_and_error(
     samples: Float[np.ndarray, "samples players"],
 ) -> tuple[Float[np.ndarray, " players"], Float[np.ndarray, " players"]]:
-    """The mean (n,) of independent samples (k, n), and its standard error."""
+    """The mean of independent samples, and its standard error."""
     return samples.mean(0), samples.std(0, ddof=1) / np.sqrt(len(samples))
 
 
@@ -94,12 +97,13 @@ def mean_and_error(
 
 
 def halfway(first: int, last: int) -> int:
-    """Where the block of players first … last−1 is cut: neighbours stay together, halves differ by one at most."""
+    """Where a block of players, from `first` to `last` − 1, is cut in two, so that the halves differ by one player at
+    most."""
     return (first + last + 1) // 2
 
 
 def owen_contexts(n: int) -> tuple[Bool[np.ndarray, "contexts players"], Int[np.ndarray, " contexts"]]:
-    """What may be present when a player enters: coalitions (m, n), and whose they are (m,).
+    """The coalitions that a player may find on entering, with the number of that player.
 
     The hierarchy halves the players again and again. When a player enters, at each split above it the other half is
     present as a whole or not at all, so a player d splits deep has 2^d contexts, all equally likely.
@@ -123,7 +127,7 @@ def owen_contexts(n: int) -> tuple[Bool[np.ndarray, "contexts players"], Int[np.
 
 
 def owen_size(n: int) -> int:
-    """How many contexts `owen_contexts(n)` has: about n²."""
+    """The number of contexts in `owen_contexts(n)`, about n²."""
     return 1 if n == 1 else 2 * (owen_size(n // 2) + owen_size(n - n // 2))
 
 
@@ -132,8 +136,8 @@ def owen(
     v_with: Float[np.ndarray, " contexts"],
     v_without: Float[np.ndarray, " contexts"],
 ) -> Float[np.ndarray, " players"]:
-    """The Owen values (n,), exact, for that hierarchy: Owen 1977; over nested blocks, Winter 1989.
+    """The Owen values, exact, for the hierarchy of `owen_contexts` (Owen 1977; over nested blocks, Winter 1989).
 
-    players: as from `owen_contexts`. v_with, v_without (m,): the values of its contexts with the player and without.
+    players: as from `owen_contexts`. v_with, v_without: the values of its contexts with the player and without.
     """
     return np.bincount(players, v_with - v_without) / np.bincount(players)

@@ -1,7 +1,8 @@
-"""A linear model fitted to a game: KernelSHAP and LIME. Formulas only, float64.
+"""KernelSHAP and LIME: linear models of how a coalition's value depends on which players are present.
 
-Both choose coalitions z, ask for v(z), and solve a weighted least squares problem  min Σ w(z)·(v(z) − φ₀ − φ·z)².
-They differ in the weights: KernelSHAP's make φ the Shapley values; LIME's favour coalitions close to the whole.
+Both choose coalitions z, ask for v(z), and solve a weighted least squares problem  min Σ w(z)·(v(z) − φ₀ − φ·z)². They
+differ in the weights: KernelSHAP's make φ the Shapley values, and LIME's favour coalitions close to the whole. Formulas
+only, in float64.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from .shapley import every_coalition
 
 @dataclass(frozen=True)
 class Design:
-    """coalitions (m, n), their weights (m,), and from which on they were drawn at random, `per_draw` at a time."""
+    """The coalitions of a regression and their weights.
+
+    drawn_from: the number of the first coalition that was drawn at random; those before it were chosen.
+    per_draw: how many coalitions belong to one draw.
+    """
 
     coalitions: Bool[np.ndarray, "coalitions players"]
     weights: Float[np.ndarray, " coalitions"]
@@ -27,7 +32,7 @@ class Design:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing was left to chance."""
+        """Whether no coalition was drawn at random."""
         return self.drawn_from == len(self.coalitions)
 
 
@@ -72,7 +77,8 @@ def kernel_shap_design(n: int, n_samples: int, seed: int) -> Design:
 def kernel_shap(
     design: Design, v: Float[np.ndarray, " coalitions"], v_none: float, v_all: float
 ) -> tuple[Float[np.ndarray, " players"], Float[np.ndarray, " players"] | None]:
-    """The minimum (n,) subject to Σφ = v_all − v_none, by its Lagrangian, and its standard error (None where exact).
+    """The Shapley values by weighted least squares with Σφ = v_all − v_none, and their standard error (None where
+    exact).
 
     With A = Zᵀ·W·Z and M = A⁻¹ − A⁻¹·1·1ᵀ·A⁻¹/(1ᵀ·A⁻¹·1): φ = M·Zᵀ·W·(v − v_none) + A⁻¹·1·(v_all − v_none)/(1ᵀ·A⁻¹·1).
     The error is the sandwich M·Cov·M over the pairs that were drawn.
@@ -89,7 +95,7 @@ def kernel_shap(
 
 
 def _of_size(n: int, s: int) -> Bool[np.ndarray, "coalitions players"]:
-    """Every coalition of s players, and of n − s."""
+    """All coalitions of s players, and all of n − s."""
     chosen = np.array(list(combinations(range(n), s)))
     z = np.zeros((len(chosen), n), dtype=bool)
     np.put_along_axis(z, chosen, True, 1)
@@ -99,7 +105,7 @@ def _of_size(n: int, s: int) -> Bool[np.ndarray, "coalitions players"]:
 def _random_of_sizes(
     n: int, sizes: Int[np.ndarray, " coalitions"], random: np.random.Generator
 ) -> Bool[np.ndarray, "coalitions players"]:
-    """Uniform among the coalitions of each size (m,)."""
+    """Random coalitions of the given sizes, uniform among all of a size."""
     place = np.argsort(random.random((len(sizes), n)), 1)
     return place < sizes[:, None]
 
@@ -128,7 +134,7 @@ def lime_design(n: int, n_samples: int, kernel_width: float, seed: int) -> Desig
 def lime(
     design: Design, v: Float[np.ndarray, " coalitions"], ridge: float
 ) -> tuple[Float[np.ndarray, " players"], Float[np.ndarray, " players"] | None]:
-    """The slopes (n,) of a weighted ridge regression whose intercept is free, and their standard error."""
+    """The slopes of a weighted ridge regression with a free intercept, and their standard error (None where exact)."""
     z = np.concatenate([np.ones((len(v), 1)), design.coalitions], 1).astype(np.float64)
     penalty = ridge * np.eye(z.shape[1])
     penalty[0, 0] = 0

@@ -1,4 +1,4 @@
-"""What attention takes the softmax of."""
+"""The logits of attention: what its softmax is taken of."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ def attention_logits(
     enable_gqa: bool,
     never: float,
 ) -> Float[Tensor, "... queries keys"]:
-    """The logits (…, queries, keys) of `scaled_dot_product_attention` with these arguments; `never` where the mask
-    hides a key, and nothing below it."""
+    """The logits (…, queries, keys) of `scaled_dot_product_attention` with these arguments.
+
+    never: the logit of a key that the mask hides; no logit is below it.
+    """
     if enable_gqa:
         k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
     z = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)

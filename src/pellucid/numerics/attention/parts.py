@@ -1,4 +1,4 @@
-"""Attention laid open: its probabilities, values and output projection, whichever way a model computes it."""
+"""Records the parts of each attention in a forward pass: probabilities, values and output projection."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from .logits import attention_logits
 
 @dataclass
 class Attention:
-    """One call. probabilities: (rows, heads, queries, keys). values: (rows, heads, keys, size), None where they were
-    not seen. weight: (heads · size, hidden), of the linear map that takes all heads' outputs next to each other; None
-    likewise."""
+    """The parts of one call of attention.
+
+    probabilities: the attention probabilities.
+    values: what the probabilities weigh; None where it was not seen.
+    weight: the linear map from the joined outputs of all heads, heads · size, to the hidden dimension; None where not
+        seen.
+    """
 
     probabilities: Float[Tensor, "rows heads queries keys"]
     values: Float[Tensor, "rows heads keys size"] | None = None
@@ -26,7 +30,7 @@ class Attention:
 
     @property
     def projection(self) -> Float[Tensor, "heads size hidden"] | None:
-        """What carries each head's output to the hidden dimension, (heads, size, hidden)."""
+        """The linear map from each head's output to the hidden dimension; None where a part of it was not seen."""
         if self.weight is None or self.values is None:
             return None
         return self.weight.unflatten(0, (self.values.shape[1], self.values.shape[-1]))

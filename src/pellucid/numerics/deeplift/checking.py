@@ -1,4 +1,9 @@
-"""Checks of a rule that need no other rule to be right: for the tests here, and for whoever adds an operation."""
+"""Checks that a DeepLIFT rule is right: its multipliers add up, and tend to the gradient for a baseline close to the
+input.
+
+Neither check needs another rule to be right. They serve the tests of this project, and whoever adds a rule
+(`pellucid.extend`).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,17 @@ def multipliers(
     g: Tensor,
     rules: Mapping[str, Rule] = RULES,
 ) -> list[Tensor]:
-    """The multipliers of `x` for `Σ g·(f(x) − f(x0))`, by one walk."""
+    """The multipliers of the inputs x for the change `Σ g·(f(x) − f(x0))`, by one walk.
+
+    f: a function of the inputs, made of operations that have rules. g: the weights, like f(x). rules: the table of
+        rules.
+
+    Examples:
+        >>> square = lambda x: x * x
+        >>> x, x0 = torch.tensor([3.0]), torch.tensor([1.0])
+        >>> multipliers(square, (x,), (x0,), torch.ones(1))  # Δy/Δx = (9 − 1)/(3 − 1)
+        [tensor([4.])]
+    """
     x = tuple(t.detach().requires_grad_() for t in x)
     x0 = tuple(t.detach().requires_grad_() for t in x0)
     with forward_pass(x, NOTED):
@@ -30,7 +45,10 @@ def multipliers(
 
 
 def summation_error(f: Callable[..., Tensor], x: tuple[Tensor, ...], x0: tuple[Tensor, ...], seed: int = 0) -> float:
-    """|Σ m·Δx − Σ g·Δf| for a random g, relative to the size of its terms: 0 up to rounding if the rule is exact.
+    """|Σ m·Δx − Σ g·Δf| for random weights g, relative to the size of its terms: 0 up to rounding if the rules are
+    exact.
+
+    f: a function of the inputs. x, x0: the input and the baseline. seed: of the weights.
 
     Examples:
         >>> summation_error(torch.tanh, (torch.tensor([3.0]).double(),), (torch.tensor([-1.0]).double(),)) < 1e-15
@@ -45,7 +63,15 @@ def summation_error(f: Callable[..., Tensor], x: tuple[Tensor, ...], x0: tuple[T
 
 
 def limit_error(f: Callable[..., Tensor], x: tuple[Tensor, ...], step: float = 1e-5, seed: int = 0) -> float:
-    """How far the multipliers for a baseline `step` away are from the gradient, relative to it: of order `step`."""
+    """The relative difference between the multipliers and the gradient, for a baseline `step` away: of the order of
+    `step`.
+
+    f: a function of the inputs. x: the input, in float64. seed: of the weights and of the direction of the baseline.
+
+    Examples:
+        >>> limit_error(torch.tanh, (torch.tensor([0.3]).double(),)) < 1e-4
+        True
+    """
     generator = torch.Generator().manual_seed(seed)
     x0 = tuple(t + step * torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in x)
     leaves = tuple(t.detach().requires_grad_() for t in x)

@@ -1,4 +1,4 @@
-"""What a recording writes on an autograd node, under these names in its metadata."""
+"""The names under which a recording of the forward pass leaves notes in the metadata of an autograd node."""
 
 INPUT = "pellucid_input"
 """The input of an operation whose node keeps only its result, and the version it had."""

@@ -1,4 +1,5 @@
-"""The names of operations: of autograd nodes, and of the torch functions that make them."""
+"""The names of operations, sorted by what rules need to know of them: autograd's names, and those of torch
+functions."""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ class Half:
         return found
 
     def __call__(self, *g: Tensor | None) -> Tensor | tuple[Tensor | None, ...] | None:
-        return _twice(self.whole, cast(Grads, g), self._which)
+        found = _twice(self.whole, cast(Grads, g), self._which)
+        first, *others = found
+        return found if others else first
 
     @property
     def metadata(self) -> dict[str, Any]:

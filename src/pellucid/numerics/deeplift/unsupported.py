@@ -1,4 +1,5 @@
-"""Operations that hide what was computed, and what to do where a forward pass has one."""
+"""Operations that no rule and no gradient can cross, such as checkpointed or quantised layers, and what to do about
+them."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def checked(operations: frozenset[str]) -> frozenset[str]:
 
 @contextmanager
 def keeping() -> Iterator[None]:
-    """Raises UnsupportedOperation where what a graph saved is to be recomputed inside, and cannot be."""
+    """Raises UnsupportedOperation where a walk inside meets a saved tensor that checkpointing recomputes, and
+    cannot."""
     try:
         yield
     except RuntimeError as error:

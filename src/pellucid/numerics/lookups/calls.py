@@ -1,8 +1,9 @@
-"""Look-ups: where a function turns integers that it is given into floats, `table(ids)`, `weight[ids]`, `ids.float()`.
+"""Finds the look-ups of a function, where it turns integer inputs into floats: `table(ids)`, `weight[ids]`,
+`ids.float()`.
 
-An integer has no gradient, but what a look-up returns has one. Run on x's ids and on the baseline's, a function makes
-the same look-ups, and the values that they return on both sides are inputs like any other. `Lookups` is a mode around
-one pass that finds them, reads their values, or puts other values in their place.
+An integer has no gradient, but what a look-up returns has one. Run on the ids of the input and on those of the
+baseline, a function makes the same look-ups, and the values that they return on both sides are inputs like any other.
+`Lookups` is a mode around one pass that finds the look-ups, reads their values, or puts other values in their place.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from ..torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 
 @dataclass(frozen=True)
 class Call:
-    """A call that was given integers made of the input's ids. values: how many look-ups it is: its result, where that
-    is a float made of ids alone; its integers as floats, where it combines them with other floats (`h * mask`); none
-    where integers come out. in_place: whether its result is its first argument, changed.
+    """A call of a torch function with integers that were made of the input's ids.
+
+    values: how many look-ups the call is. A call that returns floats made of ids alone is one look-up, its result. One
+        that combines ids with other floats (`h * mask`) is a look-up for each of its integers, as floats. One that
+        returns integers is none.
+    operands: whether the look-ups are its integers, as floats.
+    in_place: whether its result is its first argument, changed.
     """
 
     name: str
@@ -36,7 +41,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls of a pass that were given ids, in order, and those that read ids in another way than by a look-up."""
+    """The calls of a pass that were given ids, in order, and the names of those that read ids in another way than by a
+    look-up."""
 
     calls: tuple[Call, ...]
     others: tuple[str, ...]
@@ -48,14 +54,18 @@ class Plan:
 
 
 class Enough(BaseException):
-    """All look-ups have been read: the rest of the pass is of no interest."""
+    """Raised to end a pass after the last look-up."""
 
 
 class Lookups(TorchFunctionMode):
-    """Around one pass of a function on `ids`: finds its look-ups, and reads them or puts others in their place.
+    """A mode around one pass of a function, which finds its look-ups, reads their values, or puts other values in their
+    place.
 
-    carried: the float inputs. plan: of an earlier pass, None to make one. given: for each look-up the value that it is
-    to return, None for its own. stop: raise Enough after the last look-up. read: the look-ups' own values.
+    ids: the integer inputs. carried: the float inputs.
+    plan: the calls of an earlier pass; None to find them.
+    given: for each look-up the value that it returns in this pass; None for its own.
+    stop: whether to raise Enough after the last look-up.
+    After the pass, `read` holds the look-ups' own values.
     """
 
     def __init__(
@@ -80,7 +90,7 @@ class Lookups(TorchFunctionMode):
             self._note(self.floats, t)
 
     def found(self) -> Plan:
-        """What the pass did. Raises GraphMismatch where an earlier one did more."""
+        """The plan of the pass. Raises GraphMismatch where an earlier pass made more calls."""
         if self.plan is not None and len(self.calls) != len(self.plan.calls):
             raise _differs(self.plan.calls[len(self.calls)].name, None)
         return self.plan or Plan(tuple(self.calls), tuple(dict.fromkeys(self.others)))
@@ -104,7 +114,7 @@ class Lookups(TorchFunctionMode):
         return self._found(func, name, args, kwargs, ids) if self.plan is None else self._again(func, args, kwargs, ids)
 
     def _found(self, func: TorchFunction, name: str, args: Args, kwargs: Kwargs, ids: list[Tensor]) -> Value:
-        """A call of the first pass."""
+        """Runs a call of the first pass, and finds out what kind of look-up it is."""
         both = [t for t in _tensors((args, kwargs)) if _place(t) in self.floats and _place(t) not in self.written]
         given = [i.clone() for i in ids]
         operands = bool(both) and name.strip("_") in _ARITHMETIC
@@ -137,7 +147,7 @@ class Lookups(TorchFunctionMode):
         return out
 
     def _again(self, func: TorchFunction, args: Args, kwargs: Kwargs, ids: list[Tensor]) -> Value:
-        """A call of a later pass."""
+        """Runs a call of a later pass, with the values that are given for its look-ups."""
         assert self.plan is not None
         name, k = name_of(func), len(self.calls)
         call = self.plan.calls[k] if k < len(self.plan.calls) else None
@@ -251,7 +261,7 @@ def _tensors(tree: Value) -> Iterator[Tensor]:
 
 
 def _swapped(tree: Value, new: dict[int, Tensor]) -> Value:
-    """With other tensors in the place of some."""
+    """A nest of arguments in which other tensors stand in the place of some, by their id()."""
     if isinstance(tree, Tensor):
         return new.get(id(tree), tree)
     if isinstance(tree, (tuple, list)):
@@ -260,12 +270,12 @@ def _swapped(tree: Value, new: dict[int, Tensor]) -> Value:
 
 
 def _result(name: str, args: Args, out: Value) -> Value:
-    """What a call made, or changed."""
+    """The tensor that a call made, or changed."""
     return args[0] if name == "__setitem__" else out
 
 
 def _dtype(args: Args, kwargs: Kwargs) -> torch.dtype:
-    """Of a result that is made of floats and integers."""
+    """The type of a result that is made of floats and integers: that of the first float."""
     return next(t.dtype for t in _tensors((args, kwargs)) if t.is_floating_point())
 
 
@@ -274,7 +284,7 @@ def _place(t: Tensor) -> int:
 
 
 def _named(name: str) -> str:
-    """A call, and the line of the user's that made it."""
+    """The name of a call, and the line of the user's code that made it."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and any(part in frame.f_code.co_filename for part in ("/torch/", "numerics/lookups")):
         frame = frame.f_back

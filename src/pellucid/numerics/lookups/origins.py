@@ -1,8 +1,8 @@
-"""Which integers each number of a look-up was made of: found by changing one of them, and not assumed.
+"""Finds which integers each number in a look-up was made of, by changing one integer at a time; nothing is assumed.
 
-A model may shift its ids, clamp them, turn them round, look several columns up in one table, or count them; and its
-rows may stand in any dimension of what it looks up. One integer of the input is changed, and the numbers that then
-change in the look-ups are its own. A number that depends on several belongs to all of them, evenly.
+A model may shift its ids, clamp them, reverse them, look several columns up in one table, or count them; and its rows
+may stand in any dimension of what it looks up. One integer of the input is changed, and the numbers that then change in
+the look-ups were made of it. A number that depends on several integers belongs to all of them, evenly.
 """
 
 from __future__ import annotations
@@ -21,30 +21,37 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the rows of a batch stand in a look-up's value: in dimension `dim`, alone or with others; there first
-    (row 0's, row 1's, …) or last (everyone's first, everyone's second, …)."""
+    """Where the rows of a batch stand in the value of a look-up.
+
+    dim: in which dimension. shared: whether they share the dimension with something else.
+    first: for a shared dimension, whether all of row 0 comes before all of row 1; else the first of each row comes
+        first.
+    """
 
     dim: int
     shared: bool
     first: bool = True
 
     def by_row(self, t: Shaped[Tensor, ...], rows: int) -> Shaped[Tensor, "rows ..."]:
-        """(rows, …)."""
+        """The look-up with rows first (rows, …)."""
         if not self.shared:
             return t.movedim(self.dim, 0)
         sizes = (rows, -1) if self.first else (-1, rows)
         return t.unflatten(self.dim, sizes).movedim(self.dim + (not self.first), 0)
 
     def back(self, t: Tensor) -> Tensor:
-        """As the function has it."""
+        """A look-up with rows first, laid out as the function has it."""
         if not self.shared:
             return t.movedim(0, self.dim)
         return t.movedim(0, self.dim + (not self.first)).flatten(self.dim, self.dim + 1)
 
 
 def layout(alone: Tensor, rows: int, others: Tensor, more: int) -> Layout:
-    """Where the rows are in a look-up that returned `alone` for a batch of rows, and `others` for a batch of more rows
-    that begins with them. Raises InputError."""
+    """Finds where the rows stand in a look-up, from its values for two batches of different size. Raises InputError.
+
+    alone: the value for a batch of `rows` rows. others: the value for a batch of `more` rows that begins with the same
+        rows.
+    """
     a, b = alone.shape, others.shape
     grown = [d for d in range(len(a)) if len(a) == len(b) and a[d] != b[d]]
     if len(grown) != 1 or b[grown[0]] * rows != more * a[grown[0]] or a[grown[0]] % rows:
@@ -69,13 +76,15 @@ _AT_ONCE = 1 << 22
 
 
 def places(read: Read, x: Tensors, x0: Tensors, at_x: Sequence[Tensor], at_x0: Sequence[Tensor]) -> list[Tensor]:
-    """For each look-up the triples (row, element, position): this number of it is made of this id of the row.
+    """For each look-up, the triples (row, element, position): the number at this position was made of this id of the
+    row.
 
-    An id is changed by itself, to the baseline's, and where that is the same to another, and what then changes in a
-    look-up is its own. What no id changes alone, because it depends on several at once, is looked for from the baseline
-    as well. Of a vector that an id changes in part, it has the rest too, where that is nobody's.
+    One id at a time is changed to the baseline's id, or to another id where both are the same, and the numbers that
+    change in a look-up were made of it. A number that no single id changes, because it depends on several at once, is
+    looked for from the baseline as well. The other numbers of a vector that an id changes in part are that id's too,
+    where they are no other id's.
 
-    x, x0: ids (rows, …). at_x, at_x0: the look-ups there, (rows, …) each. Elements are numbered through all inputs,
+    x, x0: ids (rows, …). at_x, at_x0: the look-ups there, (rows, …) each. Elements are numbered through all inputs, and
     positions through a look-up's row.
     """
     found = [_changed(read, x, x0, at_x), _neighbours(read, x, x0, at_x)]
@@ -89,8 +98,12 @@ def places(read: Read, x: Tensors, x0: Tensors, at_x: Sequence[Tensor], at_x0: S
 def shared(
     values: Sequence[Shaped[Tensor, "rows ..."]], found: Sequence[Int[Tensor, "_ 3"]], elements: int
 ) -> Float[Tensor, "rows elements"]:
-    """What the numbers of look-ups (rows, …) have, given to the ids that they are made of, evenly where they are
-    several: (rows, elements) in float64. What is made of none goes to the ids of its row that are nobody's."""
+    """The values of look-ups, given to the ids that the look-ups were made of: evenly where there are several.
+
+    What was made of no id goes to the ids of its row that own nothing.
+
+    values: those of each look-up. found: for each look-up the triples of `places`. elements: how many ids a row has.
+    """
     rows = len(values[0])
     total = torch.zeros(rows, elements, dtype=torch.float64, device=values[0].device)
     idle = torch.ones_like(total)
@@ -107,12 +120,12 @@ def shared(
 
 
 def flat(t: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "rows numbers"]:
-    """(rows, …) → (rows, numbers)."""
+    """The numbers of each row in one dimension: (rows, …) → (rows, numbers)."""
     return t.unsqueeze(-1).flatten(1)
 
 
 def _changed(read: Read, x: Tensors, other: Tensors, at: Sequence[Tensor]) -> list[Tensor]:
-    """The triples of what changes in each look-up as one id of x, where the other differs, becomes the other's."""
+    """The triples of what changes in each look-up when one id of x becomes the id that `other` has there."""
     pairs = torch.cat([flat(a) != flat(b) for a, b in zip(x, other, strict=True)], 1).nonzero()
     found: list[list[Tensor]] = [[pairs.new_zeros(0, 3)] for _ in at]
     for chunk in pairs.split(max(1, _AT_ONCE // max(1, sum(flat(a).shape[1] for a in at)))):
@@ -128,7 +141,7 @@ def _changed(read: Read, x: Tensors, other: Tensors, at: Sequence[Tensor]) -> li
 def _one_changed(
     x: Tensors, other: Tensors, rows: Int[Tensor, " points"], element: Int[Tensor, " points"]
 ) -> tuple[Shaped[Tensor, "points ..."], ...]:
-    """x of the rows (n,), with the other's id at one element (n,) of each."""
+    """x of some rows (points,), with the id that `other` has at one element of each."""
     found, start = [], 0
     for a, b in zip(x, other, strict=True):
         ids, n = flat(a)[rows].clone(), flat(a).shape[1]
@@ -140,8 +153,8 @@ def _one_changed(
 
 
 def _neighbours(read: Read, x: Tensors, x0: Tensors, at: Sequence[Tensor]) -> list[Tensor]:
-    """As `_changed`, for ids that are the baseline's, which become another of their column, or its neighbour where the
-    column has no other."""
+    """As `_changed`, for ids that are the same in x and x0: each becomes another id of its column, or the next
+    number."""
     others, nearest = [], []
     for a, b in zip(x, x0, strict=True):
         low, high = (end.to(a.dtype) for end in torch.cat([a, b]).long().aminmax(dim=0, keepdim=True))
@@ -158,15 +171,17 @@ def _neighbours(read: Read, x: Tensors, x0: Tensors, at: Sequence[Tensor]) -> li
 
 
 def _owned(triples: Int[Tensor, "triples 3"], at: Shaped[Tensor, "rows ..."]) -> Bool[Tensor, "rows numbers"]:
-    """(rows, positions): whether a number is made of some id."""
+    """(rows, numbers) true for the numbers of a look-up that were made of some id."""
     own = torch.zeros(flat(at).shape, dtype=torch.bool, device=at.device)
     own[triples[:, 0], triples[:, 2]] = True
     return own
 
 
 def _whole_vectors(triples: Int[Tensor, "triples 3"], at: Shaped[Tensor, "rows ..."]) -> Int[Tensor, "more 3"]:
-    """With the numbers that are nobody's, of each vector (the last dimension), for the id that has the others; where
-    vectors are no id's alone, nothing more."""
+    """The triples, with more for numbers that no id owns: they go to the id that owns the rest of their vector.
+
+    A vector is what the last dimension holds. Where a vector belongs to several ids, no triples are added.
+    """
     size = at.shape[-1] if at.ndim > 1 else 1
     row, element, position = triples.T
     vectors = torch.stack([row, position // size, element], 1).unique(dim=0)

@@ -1,17 +1,19 @@
-"""A composite rule: any points, cut into gaps, and more points where a gap is in doubt.
+"""A quadrature rule for functions of any smoothness: gaps between points, and more points in the gaps with large
+errors.
 
     ∫₀¹ g(t) dt = Σ over gaps of h·ḡ,   the mean ḡ over a gap being Σₖ weightsₖ·g(tₖ) over the points next to it
 
-Every point that was ever evaluated takes part, so the rule converges for functions of any smoothness, at a cost in
-proportion to their number. g is the integrand of each score, and its sum over the scores is the derivative of a
-function y known at the same points: what a rule leaves of y's change over a gap is an error that is known, not
-estimated. A table of means is embedded: it says of each gap what the mean is, and how far off it may be.
+Every point that was evaluated takes part, so the rule converges for functions of any smoothness, at a cost in
+proportion to the number of points. g is the integrand of each score, and its sum over the scores is the derivative of a
+function y that is known at the same points. So the part of y's change over a gap that the rule does not explain is a
+known error, and not an estimate. A table of means is embedded: it gives the mean of each gap, and an estimate of that
+mean's error.
 
 - `cubic`, for smooth functions: the cubic through the four nearest points, of order 4 (Gill and Miller, Comput. J. 15,
-  1972); in doubt by its difference from the trapezoid.
-- `step`, for functions with kinks, whose gradient jumps: g as at the gap's left end up to some place, from there on as
-  at its right end. y's change tells the place, which makes a gap with one jump exact for any number of scores. Two
-  jumps in a gap cannot be told from one, so it is in doubt by half of the jump.
+  1972). The estimated error is its difference from the trapezoid.
+- `step`, for functions with kinks, whose gradient jumps: g has its value at the gap's left end up to some place, and
+  from there on its value at the right end. y's change tells the place, which makes a gap with one jump exact for any
+  number of scores. Two jumps in a gap cannot be told from one, so the estimated error is half of the jump.
 
 New points go to the gaps whose error is largest.
 """
@@ -45,10 +47,10 @@ _NARROW = 2.0**-40
 
 @dataclass(frozen=True)
 class Means:
-    """The mean of g over each gap from the points next to it.
+    """The mean of the integrand g over each gap, as a weighted sum over the points next to the gap.
 
-    near (gaps, k): which points, in order. weights, doubt (rows, gaps, targets, k): Σₖ weightsₖ·g(tₖ) is the mean, and
-    Σₖ doubtₖ·g(tₖ) how far off it may be.
+    near: which points, by their numbers in order. weights: Σₖ weightsₖ·g(tₖ) is the mean. doubt: Σₖ doubtₖ·g(tₖ) is the
+    estimated error of the mean.
     """
 
     near: Int[np.ndarray, "gaps k"]
@@ -65,7 +67,7 @@ def step(
     slope: Float[np.ndarray, "rows points targets"],
     y: Float[np.ndarray, "rows points targets"],
 ) -> Means:
-    """One jump in each gap, at the place that y's change tells."""
+    """The table of means for functions with kinks: one jump of g in each gap, at the place that y's change tells."""
     i = np.arange(t.shape[1] - 1)
     mean = np.diff(y, axis=1) / np.maximum(np.diff(t, axis=1), 1e-300)[..., None]
     jump = slope[:, :-1] - slope[:, 1:]
@@ -79,9 +81,10 @@ def cubic(
     slope: Float[np.ndarray, "rows points targets"],
     y: Float[np.ndarray, "rows points targets"],
 ) -> Means:
-    """The cubic through four points, the gap's ends and their neighbours, which two Gauss points integrate exactly.
+    """The table of means for smooth functions: the cubic through the gap's ends and their neighbours, integrated
+    exactly.
 
-    Where the points are spaced so unevenly that its weights grow, and rounding with them, the mean is the trapezoid's.
+    Where the points are spaced so unevenly that its weights, and rounding with them, grow, the mean is the trapezoid's.
     """
     i = np.arange(t.shape[1] - 1)
     near = np.clip(i - 1, 0, t.shape[1] - 4)[:, None] + np.arange(4)
@@ -97,9 +100,9 @@ def cubic(
 
 @dataclass(frozen=True)
 class Composite:
-    """A rule (`points.Rule`).
+    """The composite rule for each row of a batch (`points.Rule`).
 
-    gaps (rows, gaps): the error of each gap, relative to the norm of the scores.
+    gaps: the error of each gap, relative to the norm of the scores.
     """
 
     points: Points
@@ -129,7 +132,8 @@ class Composite:
         return min(most, self.points.n // _GROWTH)
 
     def more(self, n: int) -> Float[np.ndarray, "rows new"]:
-        """To each gap as many as its error is worth, as parties win seats by their votes (D'Hondt)."""
+        """The new points: each gap gets as many as its error is worth, as parties win seats by their votes
+        (D'Hondt)."""
         rows, gaps = self.gaps.shape
         quotients = (self.gaps[..., None] / np.arange(1, _PARTS)).reshape(rows, -1)
         won = np.zeros_like(quotients)
@@ -142,7 +146,7 @@ class Composite:
     def paired(
         self, row: int, target: int, gradients: Float[Tensor, "points ..."], values: Float[Tensor, "points ..."]
     ) -> tuple[Float[Tensor, "pairs ..."], Float[Tensor, "pairs ..."]]:
-        """The mean gradient of each gap, and what the tensor changed over it."""
+        """The mean gradient over each gap, and the change of the tensor over the gap."""
         order = torch.from_numpy(np.argsort(self.points.t[row], kind="stable")).to(values.device)
         weights = torch.from_numpy(self.means.weights[row, :, target].copy()).to(values)
         near = order[torch.from_numpy(self.means.near).to(values.device)]

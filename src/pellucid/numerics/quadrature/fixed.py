@@ -1,4 +1,5 @@
-"""Quadrature on [0, 1] by fixed rules, tables of nodes and weights; and the weights of any nodes."""
+"""Fixed quadrature rules on [0, 1], such as Gauss–Legendre, as tables of nodes and weights; and the weights of any
+nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Quadrature:
-    """∫₀¹ h(t) dt ≈ Σ weights·h(nodes); the weights sum to 1."""
+    """A fixed rule, ∫₀¹ h(t) dt ≈ Σ weights·h(nodes). The weights sum to 1."""
 
     name: str
     nodes: Float[np.ndarray, " points"]
@@ -25,21 +26,21 @@ class Quadrature:
 
 @cache
 def gauss_legendre(n: int) -> Quadrature:
-    """Exact for polynomials up to degree 2n − 1 (Golub & Welsch 1969)."""
+    """The nodes that are exact for polynomials up to degree 2n − 1 (Golub & Welsch 1969)."""
     nodes, weights = np.polynomial.legendre.leggauss(n)
     return Quadrature("gauss_legendre", (nodes + 1) / 2, weights / 2)
 
 
 @cache
 def clenshaw_curtis(n: int) -> Quadrature:
-    """The extrema of a Chebyshev polynomial, ends included; 2n − 1 points contain these n (Clenshaw & Curtis 1960)."""
+    """The extrema of a Chebyshev polynomial, ends included. 2n − 1 points contain these n (Clenshaw & Curtis 1960)."""
     nodes = np.array([0.5]) if n == 1 else (1 - np.cos(np.pi * np.arange(n) / (n - 1))) / 2
     return Quadrature("clenshaw_curtis", nodes, interpolatory(nodes))
 
 
 @cache
 def trapezoid(n: int) -> Quadrature:
-    """n equally spaced points, the ends included and halved."""
+    """n equally spaced points, ends included; the ends have half the weight."""
     weights = np.full(n, 1.0)
     weights[[0, -1]] = 0.5
     return Quadrature("trapezoid", np.linspace(0, 1, n), weights / weights.sum())
@@ -79,7 +80,7 @@ def interpolatory(u: Float[np.ndarray, "*batch points"], most: float = 2.0) -> F
 def lagrange(
     nodes: Float[np.ndarray, "*batch points"], at: Float[np.ndarray, "*batch at"]
 ) -> Float[np.ndarray, "*batch at points"]:
-    """The polynomials that are 1 at one of the nodes (…, n) and 0 at the others, at points (…, m): (…, m, n)."""
+    """The values at points `at` of the polynomials that are 1 at one of the nodes and 0 at the others."""
     own = np.eye(nodes.shape[-1], dtype=bool)
     nodes = nodes[..., None, :]
     apart = np.where(own, 1, nodes.swapaxes(-1, -2) - nodes)  # xⱼ − xₗ

@@ -1,10 +1,12 @@
-"""One polynomial through all points of a row, in a variable in which the integrand is easy to follow.
+"""A quadrature rule for smooth functions: one polynomial through all points, in a variable that spreads out a narrow
+peak.
 
 The gradient along a path is often large in one narrow place: layer norm turns the direction of an embedding over a
-short stretch between its baseline and itself. A polynomial needs many points to follow that, so the rule first changes
-the variable, t = c + s·sinh(a + (b − a)·u), which spreads the stretch out around its centre c with width s (Johnston
-and Elliott, Int. J. Numer. Meth. Engng 62, 2005). Then it adds Leja points in u, each where the product of the
-distances to those already there is largest: any number of points is a good set, and contains all earlier ones.
+short part of the path between its baseline and itself. A polynomial needs many points to follow that, so the rule first
+changes the variable, t = c + s·sinh(a + (b − a)·u), which spreads the peak out around its centre c with width s
+(Johnston and Elliott, Int. J. Numer. Meth. Engng 62, 2005). Then it adds Leja points in u, each where the product of
+the distances to
+the points before it is largest: any number of points is a good set, and contains all smaller ones.
 
 Everything is computed for all rows at once, in a time that the number of points bounds: `MOST`.
 """
@@ -37,9 +39,10 @@ _CANDIDATES = (1 - np.cos(np.pi * np.arange(201) / 200)) / 2
 
 @dataclass(frozen=True)
 class Stretch:
-    """The change of variable t = c + s·sinh(a + (b − a)·u) of [0, 1] onto itself, slow around c over a width s.
+    """The change of variable t = c + s·sinh(a + (b − a)·u), which maps [0, 1] onto itself and is slow around c over a
+    width s.
 
-    centre, width (rows, 1): those of each row.
+    centre, width: c and s of each row.
     """
 
     centre: Float[np.ndarray, "rows 1"]
@@ -64,11 +67,13 @@ class Stretch:
 
 
 def stretch_for(t: Float[np.ndarray, "rows points"], size: Float[np.ndarray, "rows points"]) -> Stretch:
-    """A Stretch for each row around the largest of `size` at the points `t`, both (rows, n), t in order: the peak
-    A/((t − c)² + w²) through three neighbours.
+    """The Stretch for each row around its largest integrand: the peak A/((t − c)² + w²) through three neighbouring
+    points.
 
-    1/size is then a parabola, whose vertex is c and whose value there gives w. Both are rounded, so that the last
-    digits of a batch do not move the points of a row.
+    t: the points, in order. size: the size of the integrand at each.
+
+    1/size is a parabola, whose vertex is c and whose value there gives w. Both are rounded, so that the last digits of
+    a batch do not move the points of a row.
     """
     i = np.clip(np.argmax(size, 1), 1, t.shape[1] - 2)[:, None]
     floor = 1e-300 + 1e-12 * size.max(1, keepdims=True)
@@ -86,7 +91,7 @@ def stretch_for(t: Float[np.ndarray, "rows points"], size: Float[np.ndarray, "ro
 
 
 def leja(u: Float[np.ndarray, "rows points"], n: int) -> Float[np.ndarray, "rows new"]:
-    """The next n points (rows, n) after `u`, each where the product of the distances to all before it is largest."""
+    """The next n points after `u`, each where the product of the distances to all points before it is largest."""
     rows = np.arange(len(u))
     product = np.log(np.abs(_CANDIDATES[:, None] - u[:, None]) + 1e-300).sum(-1)  # (rows, candidates)
     found = []
@@ -97,9 +102,9 @@ def leja(u: Float[np.ndarray, "rows points"], n: int) -> Float[np.ndarray, "rows
 
 
 def stieltjes(u: Float[np.ndarray, " points"]) -> Float[np.ndarray, "points points"]:
-    """A (n, n) with  ∫₀¹ p dq ≈ Σⱼₖ Aⱼₖ·p(uⱼ)·q(uₖ)  for two functions known at the same nodes.
+    """The matrix A with  ∫₀¹ p dq ≈ Σⱼₖ Aⱼₖ·p(uⱼ)·q(uₖ)  for two functions p and q that are known at the same nodes.
 
-    Both are their least-squares polynomials of the highest degree that n Leja points determine well.
+    Both are replaced by their least-squares polynomials of the highest degree that n Leja points determine well.
     """
     degree = max(1, min(len(u) - 1, int(0.8 * len(u))))
     fit = np.linalg.pinv(legendre.legvander(2 * u - 1, degree))
@@ -111,12 +116,15 @@ def stieltjes(u: Float[np.ndarray, " points"]) -> Float[np.ndarray, "points poin
 
 @dataclass(frozen=True)
 class Interpolation:
-    """A rule (`points.Rule`): the interpolatory one after a Stretch around the largest integrand seen.
+    """The interpolatory rule for each row of a batch (`points.Rule`), after a Stretch around the largest integrand
+    seen.
 
-    The error is what the last points changed in the integral, continued as a geometric series where they changed hardly
-    less than the points before them did; or a twentieth of what they were off the interpolation's expectation,
-    whichever is larger: that catches a peak which all other points had missed. caution: what it is multiplied by.
-    moved (rows, targets): by how much the last points changed the integral.
+    The error is the larger of two. One is the change of the integral by the last points, continued as a geometric
+    series where they changed it hardly less than the points before them did. The other is a twentieth of the difference
+    between the
+    last integrands and what the polynomial expected of them: that catches a peak which all other points had missed.
+
+    caution: a factor of the error. moved: by how much the last points changed the integral.
     """
 
     points: Points
@@ -128,7 +136,7 @@ class Interpolation:
 
     @classmethod
     def through(cls, points: Points, caution: float) -> Interpolation:
-        """Through a row's first points; no error is known yet."""
+        """The rule through the first points of each row, of which no error is known yet."""
         unknown = np.full(points.scores[:, 0].shape, np.inf)
         return cls(points, *_integral(points), unknown, np.zeros(unknown.shape[:2]), caution)
 
@@ -169,13 +177,13 @@ class Interpolation:
         return self.stretch.u(self.points.t)
 
     def _expected(self, t: Float[np.ndarray, "rows new"]) -> Float[np.ndarray, "rows new targets units"]:
-        """What the interpolation expects of the integrand at other points."""
+        """The integrand at other points, as the polynomial expects it."""
         table = lagrange(self.u, self.stretch.u(t)) * self.stretch.dt(self.u)[:, None]
         return np.einsum("rmn,rntu->rmtu", table, self.points.scores, optimize=True)
 
 
 def _integral(points: Points) -> tuple[Stretch, Float[np.ndarray, "rows targets units"]]:
-    """The variable that suits the points, and the integral (rows, targets, units) in it."""
+    """The Stretch that suits the points, and the integral in its variable."""
     order = np.argsort(points.t, 1)
     size = np.sqrt(np.einsum("rntu,rntu->rn", points.scores, points.scores))
     stretch = stretch_for(*(np.take_along_axis(v, order, 1) for v in (points.t, size)))

@@ -1,4 +1,4 @@
-"""Where a batch of rows has been evaluated along the path, and what was found there.
+"""The evaluated points of a batch of rows, and what every quadrature rule that adds points has in common.
 
 Integrated gradients of a row are ∫₀¹ g(t) dt, where g(t) are the integrands of its scores, and their sum over the
 scores is dy/dt. A *rule* is an estimate of that integral from any set of points: it has the `points` that it is made
@@ -20,8 +20,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Points:
-    """t (rows, n): the points, in the order of their evaluation. scores (rows, n, targets, units): the integrands.
-    y (rows, n, targets): the targets' values."""
+    """The points t at which rows were evaluated, in the order of their evaluation, and the results.
+
+    scores: the integrand of each score. y: the targets' values.
+    """
 
     t: Float[np.ndarray, "rows points"]
     scores: Float[np.ndarray, "rows points targets units"]
@@ -32,7 +34,7 @@ class Points:
         return self.t.shape[1]
 
     def joined(self, new: Points) -> Points:
-        """With n more points of each row."""
+        """These points, and then the new points of each row."""
         both = zip((self.t, self.scores, self.y), (new.t, new.scores, new.y), strict=True)
         return Points(*(np.concatenate(pair, 1) for pair in both))
 
@@ -40,7 +42,7 @@ class Points:
         return Points(self.t[rows], self.scores[rows], self.y[rows])
 
     def sorted(self) -> Points:
-        """The same points from 0 to 1."""
+        """The same points in order, from 0 to 1."""
         order = np.argsort(self.t, 1, kind="stable")
         rows = np.arange(len(order))[:, None]
         return Points(self.t[rows, order], self.scores[rows, order], self.y[rows, order])
@@ -60,24 +62,26 @@ class Rule(Protocol):
     def error(self) -> Float[np.ndarray, "rows targets units"]: ...
 
     def grown(self, new: Points) -> Rule:
-        """With n more points of each row."""
+        """The rule with more points of each row."""
         ...
 
     def only(self, rows: NDArray[np.int64]) -> Rule:
-        """These rows."""
+        """The rule of these rows, by their numbers in the batch."""
         ...
 
     def wants(self, most: int) -> int:
-        """How many points of each row it takes next, of `most` that there may be; 0 where those are too few."""
+        """How many points each row takes next; 0 where `most`, which may be added, are too few."""
         ...
 
     def more(self, n: int) -> Float[np.ndarray, "rows new"]:
-        """The next n points (rows, n)."""
+        """The next n points of each row."""
         ...
 
     def paired(
         self, row: int, target: int, gradients: Float[Tensor, "points ..."], values: Float[Tensor, "points ..."]
     ) -> tuple[Float[Tensor, "pairs ..."], Float[Tensor, "pairs ..."]]:
-        """Two tensors (m, …) whose product, summed over m, is ∫ gradient·dh for a tensor h of which the gradients and
-        the values are known at the row's points (n, …)."""
+        """Two tensors (pairs, …) whose product, summed over the pairs, is ∫ gradient·dh for a tensor h inside f.
+
+        gradients, values: the gradient at h and the value of h at each of the row's points.
+        """
         ...

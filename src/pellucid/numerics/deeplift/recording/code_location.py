@@ -1,4 +1,4 @@
-"""Where in a model's own code a call is made."""
+"""Finds the line of a model's own code, and the module, that a call was made from; error messages name it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def place_of(frame: FrameType | None) -> str:
 
 
 def module_of(frame: FrameType | None) -> nn.Module | None:
-    """The innermost module whose method is running at `frame`, PyTorch's own included."""
+    """The innermost module whose method is running at `frame`, PyTorch's own modules included; None where there is
+    none."""
     while frame is not None and not isinstance(frame.f_locals.get("self"), nn.Module):
         frame = frame.f_back
     return None if frame is None else frame.f_locals["self"]

@@ -1,4 +1,8 @@
-"""Conditions: the value that a comparison was made of, noted on the node of the `where` that the comparison decides."""
+"""Notes on the node of a `where` the value that its condition compares, as x in `where(x > 0, a, b)`.
+
+The rule of `where` (`rules/where.py`) needs that value where the condition is another for the input than for the
+baseline.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +29,18 @@ Compared = dict[int, tuple[Tensor, Tensor]]
 
 
 def remember(compared: Compared, condition: Value, args: Args) -> None:
-    """Notes which value a comparison was of."""
+    """Notes the value that a comparison with constants was made of, by the comparison's result."""
     fed = [a for a in args if isinstance(a, Tensor) and a.requires_grad]
     if isinstance(condition, Tensor) and len(fed) == 1 and fed[0].shape == condition.shape:
         compared[id(condition)] = condition, fed[0]
 
 
 def note_choice(compared: Compared, out: Value, args: Args) -> None:
-    """Notes on the node of a call of `where` or `masked_fill` the value that decided, and the two that it chose from:
-    first what a true condition takes."""
+    """Notes on the node of a call of `where` or `masked_fill` the value that its condition compares, and the two
+    values.
+
+    Of the two values, the one that a true condition takes comes first.
+    """
     known = [compared[id(a)] for a in args if id(a) in compared]
     values = [a for a in args if not (isinstance(a, Tensor) and a.dtype == torch.bool)]
     node: Node | None = getattr(out, "grad_fn", None)

@@ -1,4 +1,4 @@
-"""Where a value that depends on the input goes on without a gradient: `detach`, `.data`, `no_grad`, `.item()`."""
+"""Finds where a value that depends on the input loses its gradient: at a `detach`, `.data`, `no_grad` or `.item()`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ _SHAPED = ("_like", "new_")
 
 
 class Cut(NamedTuple):
-    """A value without a gradient, what made it, and where; and whether that was asked for, as by `detach`, or is what
-    the operation does to every value, as a comparison or a cast to integers."""
+    """A value without a gradient that was made of one with a gradient.
+
+    how: the call that made it. place: where in the model's code.
+    asked: whether the code asked for it, as by `detach`; false for operations whose result never has a gradient, such
+        as a comparison or a cast to integers.
+    """
 
     how: str
     place: str
@@ -31,10 +35,9 @@ class Cut(NamedTuple):
 
 
 class Cutting(TorchFunctionMode):
-    """Collects the places of a forward pass where a value with a gradient becomes one without.
+    """Collects the cuts of a forward pass.
 
-    A tensor that requires a gradient is one that depends on the input: inside `recording.forward_pass` nothing else
-    does.
+    A tensor that requires a gradient is one that depends on the input: inside `recorder.forward_pass` no other does.
     """
 
     def __init__(self) -> None:
@@ -72,9 +75,12 @@ def _tensors(values: Value) -> list[Tensor]:
 
 
 def cuts(*passes: Callable[[], Value]) -> tuple[list[Cut], Value]:
-    """The cuts of the first of two passes whose values differ from those of the second, those that were asked for if
-    there are any, of each place one; and what the first pass returned. Where the two do not cut at the same places, all
-    cuts of the first."""
+    """The cuts of the first of two forward passes whose values differ from those of the second, and the first pass's
+    result.
+
+    Of each place one cut is returned; and only cuts that the code asked for, if there are any. Where the two passes do
+    not cut at the same places, all cuts of the first count.
+    """
     found, returned = [], []
     for run in passes:
         with torch.enable_grad(), Cutting() as mode:

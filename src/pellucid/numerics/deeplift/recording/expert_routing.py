@@ -1,4 +1,4 @@
-"""Where a mixture of experts sends the input to other experts than the baseline."""
+"""Finds out whether a mixture of experts sends the input to other experts than the baseline, to say so in an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RANKS = frozenset({"topk", "argmax", "argsort", "sort", "max"})
 
 
 class _Routing(TorchFunctionMode):
-    """Collects what is chosen by rank inside modules that have experts: the place, and the indices."""
+    """Collects the indices that are chosen by rank (topk, argmax, …) inside modules with experts, and the place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,10 @@ class _Routing(TorchFunctionMode):
 
 
 def routed_apart(error: GraphMismatch, *passes: Callable[[], Value]) -> GraphMismatch:
-    """The same error; where a mixture of experts is why, one that says so. passes: the two forward passes."""
+    """The error, replaced by one that names the mixture of experts where that is the reason for it.
+
+    passes: run the forward pass at the input, and at the baseline.
+    """
     found = []
     for run in passes:
         with torch.enable_grad(), _Routing() as mode:

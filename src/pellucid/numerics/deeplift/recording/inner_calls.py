@@ -1,4 +1,7 @@
-"""Calls that run several operations out of sight: what happens inside is seen from below, and noted on their nodes."""
+"""Records torch functions that run several operations inside, such as an LSTM, where Python sees a single call.
+
+The inner operations are seen one level below, by a `TorchDispatchMode`, and noted on their nodes.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,16 @@ _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 
 def hides(name: str, args: Args, kwargs: Kwargs) -> bool:
-    """Whether the call of a torch function runs others that need notes."""
+    """Whether a call of a torch function runs inner operations whose nodes need notes."""
     circular = lambda a: isinstance(a, str) and a == "circular"
     return name in HIDING and (name != "pad" or any(map(circular, (*args, *kwargs.values()))))
 
 
 def run_seen(name: str, call: TorchFunction, args: Args, kwargs: Kwargs, noted: Mapping[str, str]) -> Value:
-    """The call's result, with the notes that its parts need."""
+    """The result of the call, with notes on the nodes of its inner operations.
+
+    noted: as in `recorder.Recording`.
+    """
     with _unfused(name), _Below(noted) as seen:
         out = call(*args, **kwargs)
     for source, result, node_name in seen.inputs:
@@ -44,8 +50,10 @@ def run_seen(name: str, call: TorchFunction, args: Args, kwargs: Kwargs, noted: 
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """Σ x1·x2/(max(‖x1‖, ε)·max(‖x2‖, ε)), operation by operation as PyTorch has it; its own call sets the bound ε
-    where autograd does not see it."""
+    """Σ x1·x2/(max(‖x1‖, ε)·max(‖x2‖, ε)), by operations that autograd sees.
+
+    PyTorch's own function sets the bound ε where autograd does not see it.
+    """
     kind = torch.promote_types(x1.dtype, x2.dtype)
     both = [t.to(kind) for t in torch.broadcast_tensors(x1, x2)]
     a, b = (t / torch.linalg.vector_norm(t, 2, dim, True).clamp_min(eps) for t in both)
@@ -83,7 +91,7 @@ class _Below(TorchDispatchMode):
 
 @contextmanager
 def _unfused(name: str) -> Iterator[None]:
-    """Fused recurrent kernels, which would be one node without parts, are off inside, and afterwards as they were."""
+    """Switches fused recurrent kernels off inside, each of which would be one node without parts."""
     backends = (torch.backends.mkldnn, torch.backends.cudnn) if name in _RECURRENT else ()
     before = [backend.enabled for backend in backends]
     try:
@@ -96,7 +104,7 @@ def _unfused(name: str) -> Iterator[None]:
 
 
 def _name_copies(out: Value) -> None:
-    """The nodes of in-place operations on views, below `out` and without a name, are copies."""
+    """Notes that the in-place operations on views below `out`, whose calls were not seen, are copies."""
     stack = [node_of(t) for t in (out if isinstance(out, tuple) else (out,)) if isinstance(t, Tensor)]
     while stack:
         node = stack.pop()

@@ -1,4 +1,4 @@
-"""Running a forward pass unmodified, and writing down on its autograd nodes what autograd does not keep."""
+"""Runs a forward pass unmodified, and notes on its autograd nodes what rules need and autograd does not keep."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from .training_calls import TRAINING, refuse
 
 
 class Recording(TorchFunctionMode):
-    """Runs a forward pass unmodified, and writes down what autograd does not keep.
+    """Runs a forward pass unmodified, and notes on its autograd nodes what rules need and autograd does not keep.
 
     Autograd saves only the *result* of ReLU, tanh, softmax and others, and their rules need the input: it is noted on
-    the node. `noted` maps the name of such a torch function to the node it makes. Parameters among the arguments are
-    passed on detached, so that no graph is ever built for them, and no flag of theirs is touched. Of float64 inputs a
-    model's casts down to float32 (rotary embeddings, RMS norms) stay in float64: they would round the proof away.
+    the node. Parameters among the arguments are passed on detached, so that no graph is built for them, and no flag of
+    theirs is touched. If the inputs are float64, a model's casts down to float32 (rotary embeddings, RMS norms) stay in
+    float64, because they would round the proof away.
+
+    inputs: the leaves of the forward pass. noted: for each torch function whose input is noted, the name of its node.
     """
 
     def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
@@ -113,7 +115,7 @@ _SPECIAL = frozenset().union(
 
 @cache
 def _of(func: TorchFunction) -> tuple[str, bool, bool]:
-    """A torch function's name, whether it works in place, and whether nothing needs to be known of its calls."""
+    """The name of a torch function, whether it works in place, and whether a call of it needs no attention."""
     name = name_of(func)
     in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
     return name, in_place, not in_place and name not in _SPECIAL
@@ -138,7 +140,7 @@ def _note_output(out: Tensor, name: str) -> None:
 
 
 def _note_call(target: Tensor, name: str, args: Args, kwargs: Kwargs) -> None:
-    """On a view, the node hides which operation it holds: note the call, on the node of the tensor that is viewed."""
+    """Notes the call of an in-place operation on a view, whose node does not tell which operation it holds."""
     node = node_of(target)
     if node is not None and node.name() != SLICES and target._is_view():
         node = node.next_functions[0][0]
@@ -149,8 +151,11 @@ def _note_call(target: Tensor, name: str, args: Args, kwargs: Kwargs) -> None:
 
 
 def _overwritten(name: str, target: Value, args: Args, kwargs: Kwargs) -> Value:
-    """For a function of one tensor that overwrites a view: the function, the tensor that is viewed, as it is before the
-    call, and the places of the view in it. None for any other call."""
+    """For an in-place function of a single view: the function, the viewed tensor before the call, and the view's places
+    in it.
+
+    None for any other call.
+    """
     more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
     apply = getattr(Tensor, name.rstrip("_"), None) or getattr(torch.nn.functional, name.rstrip("_"), None)
     alone = not any(isinstance(a, Tensor) for a in (*args[1:], *more.values()))
@@ -182,7 +187,7 @@ def _note_logits(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> None:
-    """Where no fused kernel took the call, attention ran as parts, and its softmax hides inside: note the logits."""
+    """Notes the logits of a call of attention that no fused kernel took, on the node of the softmax inside."""
     node = node_of(out)
     while node is not None and node.name() not in ("SafeSoftmaxBackward0", "SoftmaxBackward0"):
         if "Attention" in node.name() or not node.next_functions:
@@ -205,14 +210,17 @@ def _keep_freed_memory() -> None:
 
 @contextmanager
 def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator[None]:
-    """Everything run inside is differentiable with respect to `inputs`, and to nothing else."""
+    """A context in which everything is differentiable with respect to `inputs`, and to nothing else, and is recorded.
+
+    noted: as in `Recording`.
+    """
     _keep_freed_memory()
     with torch.enable_grad(), Recording(inputs, noted):
         yield
 
 
 class _Locating(TorchFunctionMode):
-    """Looks for the place that made, or first used, a node of some name."""
+    """Looks for the place in the code that made, or first used, a node of some name."""
 
     def __init__(self, operation: str):
         super().__init__()
@@ -229,7 +237,8 @@ class _Locating(TorchFunctionMode):
 
 
 def located(error: UnsupportedOperation, forward: Callable[[], object]) -> UnsupportedOperation:
-    """The same error, with the module that its operation ran in, where `forward`, run again, lets it be known."""
+    """The error, with the module that its operation ran in, where `forward`, which runs the pass again, lets it be
+    found."""
     with torch.enable_grad(), _Locating(error.operation) as mode:
         forward()
     return UnsupportedOperation(f"{error} It ran in {mode.found}.", error.operation) if mode.found else error

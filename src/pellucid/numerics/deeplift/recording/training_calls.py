@@ -1,4 +1,4 @@
-"""Calls that a model makes in training mode only: no two passes are the same, or the rows of a batch are mixed."""
+"""Refuses calls that differ in training mode, such as dropout and batch norm: no two passes would be the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _given(args: Args, kwargs: Kwargs, place: int, name: str, default: Value) ->
 
 
 def _drops(p: int, training: int) -> Call:
-    """A call with a rate of dropout and a flag at these places, which is on where it is not given."""
+    """The check of a call of dropout, for the places of its rate and of its flag, which is on where it is not given."""
     return lambda args, kwargs: bool(
         _given(args, kwargs, training, "training", True)
         and (_given(args, kwargs, p, "p", 0.5) if "dropout_p" not in kwargs else kwargs["dropout_p"])
@@ -30,14 +30,22 @@ def _drops(p: int, training: int) -> Call:
 
 
 def _recurrent(args: Args, kwargs: Kwargs) -> bool:
-    """(input, hx, weights, has_biases, layers, dropout, training, …), or of a packed sequence one place later."""
+    """Whether a recurrent network drops units: a call with both a rate of dropout and the flag.
+
+    The arguments are (input, hx, weights, has_biases, layers, dropout, training, …), or of a packed sequence one place
+    later.
+    """
     first = 5 if len(args) > 3 and isinstance(args[3], bool) else 6
     return len(args) > first + 1 and bool(args[first] and args[first + 1])
 
 
 def _of_batch(args: Args, kwargs: Kwargs) -> bool:
-    """(input, running mean, running variance, weight, bias, training, …). One row without running statistics is none:
-    so convolutions standardise their weights (BiT)."""
+    """Whether a batch norm uses the statistics of the batch.
+
+    The arguments are (input, running mean, running variance, weight, bias, training, …). One row without running
+    statistics
+    does not count: so convolutions standardise their weights (BiT).
+    """
     rows = len(_given(args, kwargs, 0, "input", ()))
     keeps = _given(args, kwargs, 1, "running_mean", None) is not None
     return bool(_given(args, kwargs, 5, "training", False)) and (rows > 1 or keeps)
@@ -63,7 +71,8 @@ def refuse(name: str, args: Args, kwargs: Kwargs) -> None:
 
 
 def _remedy(name: str, args: Args, kwargs: Kwargs, frame: FrameType | None) -> str:
-    """What to do about a call: its module is in training mode, or the call itself asks for it."""
+    """What to do about a call in training mode: set its module to evaluation mode, or change the call, which asks for
+    it."""
     module, place = module_of(frame), place_of(frame)
     at = f" in {place}" if place else ""
     if module is not None and module.training:
