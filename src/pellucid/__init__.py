@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from .explanation import Explanation, Explanations, Target, Token, Word
     from .methods import METHODS
     from .models import Model, load
+    from .outcome import Failure
     from .problem import Attribution, Problem
+    from .request import Request
 
 __version__ = "0.1.0"
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from ._outcomes import Meter, Run, Tell, check_unicode
 from .errors import InputError, UnknownMethod
+from .explanation import Answers
 from .methods import METHODS
 from .models import Model
 from .models.inside import layers
@@ -27,7 +28,7 @@ _FIRST_CHUNK = 32  # small, and doubled from there: the first answers come soon
 
 
 @overload
-def explain(model: Model, inputs: list[Any], **options: Any) -> list[Any]: ...
+def explain(model: Model, inputs: list[Any], **options: Any) -> Answers: ...
 @overload
 def explain(model: Model, inputs: Input, **options: Any) -> Any: ...
 @overload
@@ -50,7 +51,7 @@ def explain(
     progress: Tell | None = None,
     errors: str = "raise",
     **options: Any,
-) -> Outcome | list[Outcome] | Iterator[Outcome]:
+) -> Outcome | Answers | Iterator[Outcome]:
     """Which tokens made the model's output what it is.
 
     model: from `load` or `Model`.
@@ -81,8 +82,8 @@ def explain(
     options: the method's own, as `pellucid methods` lists them.
 
     Returns an Explanation; Explanations for several targets or methods, and for a task that has several by itself (the
-    start and end of an answer, the tokens of a continuation); a list of these for a list of inputs,
-    an iterator for an iterator.
+    start and end of an answer, the tokens of a continuation); for a list of inputs Answers, a list of these that is
+    shown as a table; for an iterator an iterator.
     Raises a PellucidError that says what to do; the model is left as it was, whatever happens.
 
     Examples:
@@ -123,7 +124,7 @@ def explain(
     run = Run.of(model, request, errors, Meter(progress, total))
     if streamed:
         return _streamed(run, _one_by_one(inputs, form))
-    return run.outcomes([inputs])[0] if batch is None else run.outcomes(batch)
+    return run.outcomes([inputs])[0] if batch is None else Answers(run.outcomes(batch))
 
 
 def _request(
