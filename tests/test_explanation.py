@@ -153,13 +153,15 @@ def test_sentences_add_up(bundled: Model) -> None:
 
 def test_spans_and_what_is_in_none_add_up(bundled: Model) -> None:
     e = pellucid.explain(bundled, ("a good film", "a dull plot"), target="positive")
-    film, dull, empty = e.spans([(2, 11), (1, 2, 6), (1, 1, 2)])
+    film, dull, empty = e.spans([(0, 2, 11), (1, 2, 6), (1, 1, 2)])
     own = lambda segment, words: sum(w.score for w in e.words() if w.segment == segment and w.text in words)
     assert (film.text, dull.text, empty.text, empty.tokens) == ("good film", "dull", " ", ())
     assert film.score == pytest.approx(own(0, {"good", "film"})) and dull.score == pytest.approx(own(1, {"dull"}))
     left = e.scores.sum() - sum(s.score for s in (film, dull, empty))
     rest = set(range(len(e.tokens))) - {*film.tokens, *dull.tokens}
     assert left == pytest.approx(sum(float(e.scores[i]) for i in rest), abs=1e-12)
+    with pytest.raises(InputError, match=r"\(segment, start, end\)"):
+        e.spans([(2, 11)])  # of which of the two texts?
 
 
 def test_a_token_goes_to_the_span_that_has_most_of_it() -> None:

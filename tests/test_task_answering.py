@@ -240,7 +240,7 @@ def test_the_command_line_shows_both_ends(tmp_path: Path, monkeypatch: pytest.Mo
     for e in (first, last):
         place = e.target.position
         assert f"target {e.target.name} at {e.tokens[place].text} (token {place})" in shown.output
-    assert shown.output.count(f"{first.prediction}  ") == 2 and "text 2" in shown.output
+    assert shown.output.count(f"{first.prediction}  ") == 2 and "context" in shown.output
     document = json.loads(CliRunner().invoke(app, [*asked, "--target", "the team", "--json"]).stdout)
     assert [e["target"]["name"] for e in document["explanations"]] == ["start", "end"]
 

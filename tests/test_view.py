@@ -72,11 +72,13 @@ def test_a_generation_is_a_matrix_without_what_was_not_yet_there() -> None:
     base = explained(("ab", "cde"), tokens=tokens, scores=np.zeros(5), meta={"task": "text-generation"})
     rows = [np.array([1.0, -2, 0, 0, 0]), np.array([0.5, 0, 3, 0, 0]), np.array([0.1, 0, 0, 4, 0])]
     es = Explanations(tuple(replace(base, scores=s, target=Target("x", 1, position=2 + i)) for i, s in enumerate(rows)))
-    found = json.loads(es.view().to_json())["generation"]
+    (found,) = json.loads(es.view().to_json())["generations"]
     assert found["scores"] == [[1, -2, None, None, None], [0.5, 0, 3, None, None], [0.1, 0, 0, 4, None]]
-    assert (found["rows"], found["columns"], found["first"], found["peak"]) == ([2, 3, 4], [0, 1, 2, 3, 4], 2, 4)
-    other = Explanations((es[0], replace(es[1], meta={"task": "question-answering"})))
-    assert other.view().generation is None and explained("good").view().generation is None
+    assert (found["rows"], found["explanations"], found["first"], found["peak"]) == ([2, 3, 4], [0, 1, 2], 2, 4)
+    assert explained("good").view().generations == ()
+    again = tuple(replace(e, method="occlusion") for e in es)
+    both = Explanations(tuple(e for pair in zip(es, again, strict=True) for e in pair)).view().generations
+    assert [(g.method, g.explanations) for g in both] == [("deeplift", (0, 2, 4)), ("occlusion", (1, 3, 5))]
 
 
 def test_what_differs_and_what_is_common() -> None:

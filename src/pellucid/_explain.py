@@ -166,7 +166,7 @@ def _input(inputs: Any, form: Form) -> Any:
     if not isinstance(inputs, Iterable) and hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):
         return (inputs[i] for i in range(len(inputs)))
     to_dict, names = getattr(inputs, "to_dict", None), getattr(inputs, "index", None)
-    if to_dict and getattr(inputs, "ndim", 0) == 1 and all(isinstance(name, str) for name in names or [0]):
+    if to_dict and getattr(inputs, "ndim", 0) == 1 and names is not None and all(isinstance(n, str) for n in names):
         row = to_dict()
         return row if form.layout(row)[0] else inputs
     return inputs

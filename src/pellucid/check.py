@@ -10,7 +10,7 @@ import numpy as np
 
 from ._explain import explain
 from .errors import PellucidError, UnsupportedOperation
-from .explanation import Explanation, Explanations
+from .explanation import Explanation, explanations_of
 from .models import Model
 from .numerics.deeplift.lockstep import LEAF, operations
 from .numerics.deeplift.operation_names import ATTENTION
@@ -197,10 +197,10 @@ def _operations_of(model: Model, items: Sequence[Any]) -> tuple[Operation, ...]:
 def _measure(model: Model, items: Sequence[Any]) -> tuple[Probe, ...]:
     options: dict[str, Any] = {"truncate": True, "max_new_tokens": 3}
     twice = [*items, *items]  # not every model is given texts of different length together
-    together = [_all(answer) for answer in explain(model, twice, **options)]
+    together = [list(explanations_of(answer)) for answer in explain(model, twice, **options)]
     probes = []
     for item, *batched in zip(items, together[: len(items)], together[len(items) :], strict=True):
-        alone = _all(explain(model, item, **options))
+        alone = list(explanations_of(explain(model, item, **options)))
         model.ways.clear()  # so that it is measured again whether the embeddings are looked up as it is assumed
         with model.borrowed():
             (encoding,) = model.encode([item], True, 3)
@@ -230,10 +230,6 @@ def _apart(alone: Sequence[Explanation], *others: Sequence[Explanation]) -> floa
     top = max(float(np.abs(a.scores).max()) for a in alone) or 1.0
     pairs = [pair for other in others for pair in zip(alone, other, strict=True)]
     return max(float(np.abs(a.scores - b.scores).max()) for a, b in pairs) / top
-
-
-def _all(answer: Explanation | Explanations) -> list[Explanation]:
-    return list(answer) if isinstance(answer, Explanations) else [answer]
 
 
 def _plain(value: Any) -> Any:

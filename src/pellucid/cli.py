@@ -16,7 +16,7 @@ from .errors import InputError, PellucidError
 from .public_names import model_name
 
 if TYPE_CHECKING:
-    from .explanation import Explanation, Explanations
+    from .explanation import Answers
     from .models import Model
     from .types import Progress
 
@@ -125,20 +125,19 @@ def explain(
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = _load(model, task, device, quiet=as_json)
-        from .explanation import Explanations
+        from .explanation import Explanations, explanations_of
 
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
             answers = _explain(
                 loaded, inputs, method, target, baseline, options, layers, truncate, progress, groups, output
             )
-        flat = [e for answer in answers for e in (answer if isinstance(answer, Explanations) else [answer])]
-        found = Explanations(tuple(flat))
+        found = Explanations(tuple(e for answer in answers for e in explanations_of(answer)))
     if as_json:
         print_json(found.to_dict())
     elif path is not None:
         typer.echo(f"wrote {found.save(path)}", err=True)
     else:
-        show(found if len(flat) > 1 else flat[0])
+        show(found if len(found) > 1 else found[0])
 
 
 @app.command()
@@ -206,7 +205,7 @@ def _explain(
     progress: Callable[[Progress], None] | None,
     groups: str | None,
     output: str | None,
-) -> list[Explanation | Explanations]:
+) -> Answers:
     from ._explain import explain as run
 
     return run(

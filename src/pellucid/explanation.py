@@ -219,7 +219,8 @@ class Explanation:
     def _checked_span(self, span: Sequence[int]) -> tuple[int, int, int]:
         """(segment, start, end). Raises InputError."""
         texts = (self.text,) if isinstance(self.text, str) else self.text
-        segment, start, end = span if len(span) == 3 else (0, *span) if len(span) == 2 else (-1, -1, -1)
+        alone = len(span) == 2 and len(texts) == 1
+        segment, start, end = span if len(span) == 3 else (0, *span) if alone else (-1, -1, -1)
         if not 0 <= segment < len(texts) or not 0 <= start < end <= len(texts[segment]):
             sizes = " and ".join(str(len(text)) for text in texts)
             raise InputError(
@@ -494,7 +495,7 @@ class Answers(list["Explanation | Explanations | Failed"]):
         numbers the explanations that are left."""
         from .tables import to_frame
 
-        return to_frame([e for answer in self for e in _explanations_of(answer)], numbered=True)
+        return to_frame([e for answer in self for e in explanations_of(answer)], numbered=True)
 
     def show(self) -> None:
         """Prints the table."""
@@ -518,13 +519,13 @@ class Answers(list["Explanation | Explanations | Failed"]):
         return answers_fragment(self.view())
 
 
-def _explanations_of(answer: Explanation | Explanations | Failed) -> Iterable[Explanation]:
+def explanations_of(answer: Explanation | Explanations | Failed) -> Iterable[Explanation]:
     return (answer,) if isinstance(answer, Explanation) else answer if isinstance(answer, Explanations) else ()
 
 
 def _rows_of(number: int, answer: Explanation | Explanations | Failed) -> list[AnswerRow]:
     if isinstance(answer, (Explanation, Explanations)):
-        return answer_rows(number, list(_explanations_of(answer)))
+        return answer_rows(number, list(explanations_of(answer)))
     return [AnswerRow(number, "", "", "", "", (), 0.0, f"{answer.type}: {answer.message}")]
 
 

@@ -190,13 +190,15 @@ class ExplanationView:
 class Generation:
     """Which tokens each token of a continuation comes from: rows (generated tokens) × columns (all tokens).
 
-    rows: the position of the explained token, for each explanation. columns: the indices of the tokens. scores: None
-    where the column's token was not yet there when the row's was generated. first: the column at which the
-    continuation begins. peak: the largest |score|.
+    method, baseline: those of all rows. explanations: the number of each row's explanation, from 0. rows: the position
+    of each row's token. first: the column at which the continuation begins. scores: None where the column's token was
+    not yet there when the row's was generated. peak: the largest |score|.
     """
 
+    method: str
+    baseline: str
+    explanations: tuple[int, ...]
     rows: tuple[int, ...]
-    columns: tuple[int, ...]
     first: int
     scores: tuple[tuple[float | None, ...], ...]
     peak: float
@@ -215,10 +217,11 @@ class View:
     """What a person is shown of one or several explanations.
 
     common: what is the same for all of them. differing: the names of what is not; each row of `own` has the values of
-    one explanation, in that order. same_input: whether all are of one input. notes: each note once.
+    one explanation, in that order. same_input: whether all are of one input. notes: each note once. generations: for
+    each method and baseline, those of the explanations that are of generated tokens.
 
     Examples:
-        >>> View((), (), (), (), False, (), None).to_json()[:21]
+        >>> View((), (), (), (), False, (), ()).to_json()[:21]
         '{"schema_version": 1,'
     """
 
@@ -228,7 +231,7 @@ class View:
     own: tuple[tuple[str, ...], ...]
     same_input: bool
     notes: tuple[SharedNote, ...]
-    generation: Generation | None
+    generations: tuple[Generation, ...]
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values that JSON holds; a number that is not finite is None."""

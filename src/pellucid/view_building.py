@@ -11,7 +11,7 @@ import numpy as np
 from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
 from .passages import passages
 from .public_names import model_name
-from .tokens import Array, Explained, Word
+from .tokens import Array, Explained, Token, Word
 from .view import (
     AnswerRow,
     ExplanationView,
@@ -55,7 +55,7 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
         tuple(tuple(row.get(n, "") for n in differing) for row in told),
         first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations),
         _shared_notes(explanations),
-        _generation(explanations),
+        _generations(explanations),
     )
 
 
@@ -273,20 +273,20 @@ def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:
     return tuple(SharedNote(note, () if len(n) == len(explanations) else tuple(n)) for note, n in of.items())
 
 
-def _generation(explanations: Sequence[Explained]) -> Generation | None:
-    """None unless every explanation is of one token of the continuation of the same input."""
-    first = explanations[0] if explanations else None
-    if first is None or any(e.meta.get("task") not in GENERATE or e.tokens != first.tokens for e in explanations):
-        return None
-    rows = [e.target.position for e in explanations]
-    if any(at is None or not 0 <= at < len(first.tokens) for at in rows):
-        return None
-    at_row = [at for at in rows if at is not None]
-    start = first.tokens[at_row[0]].segment
-    begins = next(i for i, t in enumerate(first.tokens) if t.segment == start)
-    scores = tuple(
-        tuple(float(s) if column < at else None for column, s in enumerate(e.scores))
-        for e, at in zip(explanations, at_row, strict=True)
-    )
-    peak = max((abs(s) for row in scores for s in row if s is not None), default=0.0)
-    return Generation(tuple(at_row), tuple(range(len(first.tokens))), begins, scores, peak)
+def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
+    """One matrix for each method and baseline by which generated tokens of one text are explained."""
+    rows: dict[tuple[str, str, tuple[Token, ...]], list[tuple[int, int]]] = {}
+    for i, e in enumerate(explanations):
+        at = e.target.position
+        if e.meta.get("task") in GENERATE and at is not None and 0 <= at < len(e.tokens):
+            rows.setdefault((e.method, e.baseline, e.tokens), []).append((i, at))
+    found: list[Generation] = []
+    for (method, baseline, tokens), own in rows.items():
+        begins = next(k for k, t in enumerate(tokens) if t.segment == tokens[own[0][1]].segment)
+        scores = tuple(
+            tuple(float(s) if k < at else None for k, s in enumerate(explanations[i].scores)) for i, at in own
+        )
+        peak = max((abs(s) for row in scores for s in row if s is not None), default=0.0)
+        each, positions = zip(*own, strict=True)
+        found.append(Generation(method, baseline, each, positions, begins, scores, peak))
+    return tuple(found)

@@ -16,8 +16,11 @@ from ..errors import InputError, PellucidError
 from ..problem import Attribution, Found, Function, Outputs, Problem, Tensors
 from .memory import out_of_memory
 
-WITHIN = 1e3
-"""Two outputs of one row differ by more than rounding where they differ by more than so many times the precision."""
+WITHIN = 1e-4
+"""Two outputs of one row that differ by less, relative to their size, differ by rounding: a function of float64 numbers
+may compute a part of them in float32."""
+WITHIN_HALF = 0.05
+"""The same of outputs in half precision."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def mixed(problem: Problem, answer: Attribution) -> float:
             y, own = alone(x), found[-1:].double()
             off = float((y - own).abs().max()) / (float(own.abs().max()) or 1.0)
             off = off if off == off else 1.0
-            if off > WITHIN * torch.finfo(found.dtype).eps and torch.equal(y.nan_to_num(), alone(x).nan_to_num()):
+            within = WITHIN if torch.finfo(found.dtype).eps < 1e-4 else WITHIN_HALF
+            if off > within and torch.equal(y.nan_to_num(), alone(x).nan_to_num()):
                 furthest = max(furthest, off)
         except InputError:
             return 0.0
