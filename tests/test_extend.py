@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 import pellucid
+from pellucid.attribution import Attributions
 from pellucid.errors import InputError, UnsupportedOperation
 from pellucid.numerics.deeplift.lockstep import LEAF, Step
 from pellucid.numerics.deeplift.nodes import Node
 from pellucid.numerics.deeplift.rules.table import RULES
-from pellucid.problem import Attributions, Problem
+from pellucid.problem import Problem
 
 
 class Swap(torch.autograd.Function):

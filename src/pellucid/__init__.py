@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from . import extend
     from ._attribute import attribute
     from ._explain import explain
+    from .attribution import Attribution
     from .errors import PellucidError
     from .explanation import Explanation, Explanations, Target, Token, Word
     from .methods import METHODS
     from .models import Model, load
     from .outcome import Failure
-    from .problem import Attribution, Problem
+    from .problem import Problem
     from .request import Request
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Attribution": "problem",
+    "Attribution": "attribution",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Failure": "outcome",

@@ -13,19 +13,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from .attribution import Attribution, Attributions
 from .engine.hooks import OtherIds
 from .engine.memory import out_of_memory, too_large
 from .errors import NonFiniteOutput, UnsupportedModel
 from .explanation import Explanation, average
 from .methods import METHODS, Method
 from .models import Model, baseline_probability
-from .models.baselines import name_of
+from .models.baselines import Spec, name_of
 from .models.batching import together
 from .models.inside import layers
 from .models.tasks import Goal
 from .models.text.encoding import Encoding
 from .notes import as_probable
-from .problem import Attribution, Attributions, Problem, Select
+from .problem import Outputs, Problem, Select
 from .randomness import RandomDraws
 from .request import Request
 
@@ -59,11 +60,11 @@ class _Asked:
     def method(self) -> Method:
         return METHODS[self.request.methods[0]]
 
-    def goals(self, outputs: Any) -> list[list[Goal]]:
+    def goals(self, outputs: Outputs) -> list[list[Goal]]:
         """The goals of each target, from the model's outputs at the input."""
         return [self.model.goals(self.batch, t, self.request.output, outputs) for t in self.request.targets]
 
-    def problem(self, baseline: Any, detail: frozenset[str], aims: _Aims) -> Problem:
+    def problem(self, baseline: Spec, detail: frozenset[str], aims: _Aims) -> Problem:
         """The batch against one baseline."""
         r = self.request
         more = {"groups": r.groups, "output": r.output, "at": r.at, "detail": detail, "removes": self.method.groups}
@@ -81,7 +82,7 @@ class _Aims:
     asked: _Asked
     each: list[list[Goal]] = field(default_factory=list)
 
-    def __call__(self, outputs: Any) -> tuple[Select, ...]:
+    def __call__(self, outputs: Outputs) -> tuple[Select, ...]:
         self.each = self.asked.goals(outputs)
         return tuple(goal.select for mine in self.each for goal in mine)
 
@@ -219,7 +220,7 @@ def _as_probable(
     goals: Sequence[Sequence[Goal]],
     problem: Problem,
     answers: Sequence[Attribution],
-    kept: Mapping[int, Any],
+    kept: Mapping[int, Outputs],
 ) -> list[list[bool]]:
     """As `baseline_probability.as_probable`, for the goals of each target; a sample of baselines is no one baseline."""
     found: list[list[bool]] = []
@@ -233,7 +234,7 @@ def _as_probable(
     return found
 
 
-def _in_parts(asked: _Asked, given: Sequence[Any]) -> list[list[dict[str, Any]]]:
+def _in_parts(asked: _Asked, given: Sequence[Spec]) -> list[list[dict[str, Any]]]:
     """The same Request with the parts of the embedding as inputs of their own: another answer, because positions and
     token types have a baseline too. For each goal and row the parts' scores, and what they add up to."""
     aims = _Aims(asked)

@@ -7,13 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .attribution import Attribution
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
 from .engine.rows import mixed, not_rowwise
 from .engine.targets import OutputTarget
 from .errors import InputError
 from .methods import METHODS, Method, Options
 from .methods import method as find_method
-from .problem import Arguments, Attribution, Function, Problem, Tensors
+from .problem import Arguments, Function, Problem, Tensors
 
 
 @torch.inference_mode(False)

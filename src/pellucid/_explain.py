@@ -32,10 +32,10 @@ def explain(model: Model, inputs: list[Any], **options: Any) -> Answers: ...
 @overload
 def explain(model: Model, inputs: Input, **options: Any) -> Any: ...
 @overload
-def explain(model: Model, inputs: Iterable[Any], **options: Any) -> Iterator[Any]: ...
+def explain(model: Model, inputs: Iterable[object], **options: Any) -> Iterator[Any]: ...
 def explain(
     model: Model,
-    inputs: Input | list[Any] | Iterable[Any],
+    inputs: Input | list[Any] | Iterable[object],
     method: str | Sequence[str] = "deeplift",
     target: Target | Sequence[Target] = None,
     baseline: Baseline | list[Baseline] = "mask",
@@ -50,7 +50,7 @@ def explain(
     stride: int | None = None,
     progress: Tell | None = None,
     errors: str = "raise",
-    **options: Any,
+    **options: object,
 ) -> Outcome | Answers | Iterator[Outcome]:
     """Which tokens made the model's output what it is.
 
@@ -172,7 +172,7 @@ def _input(inputs: Any, form: Form) -> Any:
     return inputs
 
 
-def _one_by_one(inputs: Iterable[Any], form: Form) -> Iterator[Any]:
+def _one_by_one(inputs: Iterable[object], form: Form) -> Iterator[object]:
     """The inputs of a stream, those of its batches one after the other."""
     collated = isinstance(inputs, DataLoader) and inputs.collate_fn is default_collate and inputs.batch_size is not None
     for item in inputs:
@@ -197,7 +197,7 @@ def _streams(inputs: Any) -> bool:
     return True
 
 
-def _streamed(run: Run, inputs: Iterator[Any]) -> Iterator[Outcome]:
+def _streamed(run: Run, inputs: Iterator[object]) -> Iterator[Outcome]:
     """The outcomes, in order. Between two chunks the model is as it was, so that a consumer may stop."""
     size, before = _FIRST_CHUNK, 0
     while items := list(islice(inputs, size)):
@@ -217,7 +217,7 @@ def _own(value: Any) -> Any:
     return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" else value
 
 
-def _check_kinds(truncate: Any, max_new_tokens: Any, at: Any, details: frozenset[str]) -> None:
+def _check_kinds(truncate: object, max_new_tokens: object, at: object, details: frozenset[str]) -> None:
     """Raises InputError for an argument of another kind than `explain` says."""
     several = isinstance(at, (list, tuple))
     names = [isinstance(name, str) and name for name in (at if several else [at])]

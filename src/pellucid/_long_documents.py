@@ -27,6 +27,7 @@ from .models.batching import groups as batches
 from .models.tasks import TASKS
 from .models.text.encoding import Encoding, left_out
 from .models.text.windows import Window, Windows, cut
+from .problem import Outputs
 from .request import Request
 from .status import combined
 
@@ -118,7 +119,7 @@ def _best(model: Model, document: Encoding, request: Request, windows: Sequence[
 
 
 def _values(
-    model: Model, target: Any, request: Request, windows: Sequence[Window], outputs: Sequence[Any]
+    model: Model, target: Any, request: Request, windows: Sequence[Window], outputs: Sequence[Outputs]
 ) -> list[float | None]:
     """What a target's value is in each window; None where the window does not have it. Raises UnknownTarget."""
     if isinstance(target, int) or (isinstance(target, Mapping) and "position" in target):

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ._answer import Goals
 from ._long_documents import explained
@@ -124,14 +124,14 @@ class Run:
         cut = windows.windows_of(model, request.window, request.stride)
         return cls(model, request, requests, cut, errors, meter or Meter(None, None))
 
-    def outcomes(self, items: list[Any]) -> list[Outcome]:
+    def outcomes(self, items: Sequence[object]) -> list[Outcome]:
         """One for each input, in order. Raises the first error unless errors are returned."""
         found, error = self.tried(items)
         if error is not None:
             raise error
         return found
 
-    def tried(self, items: list[Any], first: int = 0) -> tuple[list[Outcome], Exception | None]:
+    def tried(self, items: Sequence[object], first: int = 0) -> tuple[list[Outcome], Exception | None]:
         """One outcome for each input, in order, and the error to raise, if any. first: the number of the first of them
         among all inputs."""
         failed = _Failed(first, alone=len(items) == 1 and self.errors == "raise", returned=self.errors == "return")
@@ -155,7 +155,7 @@ class Run:
         each = [self._outcome(found[i]) if i in found else failed.failure(i) for i in range(len(items))]
         return each, failed.first_error()
 
-    def _encoded(self, items: list[Any]) -> list[Encoding]:
+    def _encoded(self, items: Sequence[object]) -> list[Encoding]:
         check_unicode(items, "Input")
         asked = self.request
         return self.model.encode(items, asked.truncate, asked.max_new_tokens, any_length=self.windows is not None)
@@ -230,13 +230,13 @@ def _finished(model: Model, e: Explanation, encoding: Encoding) -> Explanation:
     return noted(e, model.unknown, encoding.cut)
 
 
-def _usual(method: Method, baselines: Sequence[Any]) -> dict[str, Any]:
+def _usual(method: Method, baselines: Sequence[object]) -> dict[str, int]:
     """The options of a method that a baseline brings, where the user does not say."""
     segments = max((b.segments for b in baselines if isinstance(b, Filler)), default=1)
     return {"segments": segments} if segments > 1 and "segments" in method.options else {}
 
 
-def check_unicode(items: Sequence[Any], what: str) -> None:
+def check_unicode(items: Sequence[object], what: str) -> None:
     """Raises InputError for half of a surrogate pair, which UTF-8 cannot hold and no tokenizer reads."""
     for i, item in enumerate(items):
         for text in _strings(item):
@@ -249,7 +249,7 @@ def check_unicode(items: Sequence[Any], what: str) -> None:
                 ) from error
 
 
-def _strings(item: Any) -> Iterator[str]:
+def _strings(item: object) -> Iterator[str]:
     if isinstance(item, str):
         yield item
     elif isinstance(item, (list, tuple, Mapping)):
@@ -257,7 +257,7 @@ def _strings(item: Any) -> Iterator[str]:
             yield from _strings(part)
 
 
-def _check_removal(methods: Sequence[tuple[str, Method]], baselines: Sequence[Any], groups: Any) -> None:
+def _check_removal(methods: Sequence[tuple[str, Method]], baselines: Sequence[object], groups: object) -> None:
     """Raises InputError where groups or baseline="delete" are asked of a method that removes nothing."""
     remove = ", ".join(name for name, row in METHODS.items() if row.groups)
     without = [name for name, row in methods if not row.groups]

@@ -65,13 +65,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from .attribution import Attributions, solved
 from .engine.passes import value_at_x, value_at_x0
 from .errors import InputError
 from .methods import METHODS, Method, noting
 from .numerics.deeplift.checking import limit_error, multipliers, summation_error
 from .numerics.deeplift.lockstep import LEAF, Rule
 from .numerics.deeplift.rules.table import RULES
-from .problem import Attributions, solved
 from .status import Status
 
 if TYPE_CHECKING:

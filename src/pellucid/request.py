@@ -56,7 +56,7 @@ class Request:
         return {"schema_version": SCHEMA_VERSION, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Request:
+    def from_dict(cls, data: Mapping[str, object]) -> Request:
         """The Request that `to_dict` described. Raises InputError where a function was in it, or on another version."""
         if data.get("schema_version") != SCHEMA_VERSION:
             raise InputError(
@@ -84,7 +84,7 @@ class Request:
     def __hash__(self) -> int:
         return int(self.digest[:15], 16)
 
-    def __reduce__(self) -> tuple[Callable[..., Request], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Request], tuple[object, ...]]:
         values = [getattr(self, f.name) for f in fields(self)]
         return Request, tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
 
@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _code(function: Any) -> dict[str, str]:
+def _code(function: object) -> dict[str, str]:
     """The digest of a function's compiled code: its instructions, constants and names."""
     code = getattr(function, "__code__", None)
     if code is None:

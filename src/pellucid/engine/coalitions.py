@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..attribution import Attribution, solved, with_status
 from ..numerics.shapley import Coalitions, Values
-from ..problem import Attribution, Outputs, Problem, Select, Tensors, by_row, solved, with_status
+from ..problem import Outputs, Problem, Select, Tensors, by_row
 from ..status import Status, combined
 from .memory import batched
 from .passes import value_at_x

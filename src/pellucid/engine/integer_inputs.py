@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..attribution import Attribution
 from ..errors import GraphMismatch, InputError
 from ..numerics.deeplift.recording.training_calls import Steady
 from ..numerics.lookups.calls import Enough, Lookups, Plan
 from ..numerics.lookups.origins import Layout, flat, layout, places, shared
-from ..problem import Arguments, Attribution, Function, Outputs, Problem, Tensors
+from ..problem import Arguments, Function, Outputs, Problem, Tensors
 from ..randomness import kept
 from .memory import batched
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..attribution import Attribution
 from ..errors import InputError, PellucidError
-from ..problem import Attribution, Found, Function, Outputs, Problem, Tensors
+from ..problem import Found, Function, Outputs, Problem, Tensors
 from .memory import out_of_memory
 
 WITHIN = 1e-4

@@ -17,10 +17,11 @@ from typing import Any, TypeAlias
 
 import torch
 
+from ..attribution import Attributions, solved
 from ..engine.memory import batched
 from ..engine.passes import value_at_x
 from ..errors import InputError, UnknownMethod
-from ..problem import Attributions, Problem, solved
+from ..problem import Problem
 from ..status import Status
 from .deeplift import deeplift
 from .distributions import deep_shap, expected_gradients, gradient_shap

@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..attribution import Attribution, Attributions, contributed, solved
 from ..engine.passes import Evaluation, Start, along_path, start
 from ..engine.token_sums import unit_scores, unit_values
 from ..numerics.deeplift.operation_names import KINKED
 from ..numerics.quadrature.composite import Composite, Table, cubic, step
 from ..numerics.quadrature.interpolation import MOST, PILOT, Interpolation
 from ..numerics.quadrature.points import Array, Points, Rule
-from ..problem import Attribution, Attributions, Problem, Tensors, contributed, solved
+from ..problem import Problem, Tensors
 from ..status import Status, combined
 
 Index = NDArray[np.int64]

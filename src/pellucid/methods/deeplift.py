@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..attribution import Attributions, contributed, solved
 from ..engine.memory import batch_size
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
@@ -23,20 +24,7 @@ from ..numerics.deeplift.recording.expert_routing import routed_apart
 from ..numerics.deeplift.recording.recorder import forward_pass, located
 from ..numerics.deeplift.rules.table import NOTED, RULES
 from ..numerics.deeplift.unsupported import keeping
-from ..problem import (
-    Attributions,
-    Outputs,
-    Place,
-    Problem,
-    Seen,
-    Select,
-    Tensors,
-    attached,
-    contributed,
-    detached,
-    picked,
-    solved,
-)
+from ..problem import Outputs, Place, Problem, Seen, Select, Tensors, attached, detached, picked
 from ..randomness import RandomDraws
 from ..status import Status
 

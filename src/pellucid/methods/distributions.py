@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..attribution import Attributions, solved
 from ..engine.memory import batched
 from ..engine.passes import gradient_at, value_at_x, value_at_x0
 from ..engine.token_sums import unit_scores, unit_values
 from ..errors import InputError
-from ..problem import Attributions, Problem, Tensors, solved
+from ..problem import Problem, Tensors
 from ..status import Status
 from .deeplift import deeplift
 from .gradient import noisy

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..attribution import Attributions, solved
 from ..engine.passes import start, value_at_x0
-from ..problem import Attributions, Problem, by_row, solved
+from ..problem import Problem, by_row
 from ..status import Status
 
 

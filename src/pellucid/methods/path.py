@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..attribution import Attributions, contributed, solved
 from ..engine.passes import Evaluation, along_path, values_at_ends
 from ..engine.token_sums import unit_scores, unit_values
 from ..errors import InputError
 from ..numerics.quadrature.fixed import QUADRATURES
 from ..numerics.quadrature.interpolation import LEAST
-from ..problem import Attributions, Problem, contributed, solved
+from ..problem import Problem
 from ..status import Status
 from .adaptive import to_tolerance
 

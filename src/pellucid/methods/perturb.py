@@ -15,12 +15,13 @@ from itertools import islice
 import numpy as np
 import torch
 
+from ..attribution import Attribution, Attributions
 from ..engine.coalitions import Game, attribution, games_of, values
 from ..errors import InputError
 from ..numerics import shapley as formulas
 from ..numerics import surrogates
 from ..numerics.shapley import Orders, Values
-from ..problem import Attribution, Attributions, Problem
+from ..problem import Problem
 from ..status import Status
 
 _EXACT = 12

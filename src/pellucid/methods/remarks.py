@@ -8,10 +8,11 @@ from functools import wraps
 
 import torch
 
+from ..attribution import Attribution, Attributions
 from ..errors import PellucidError
 from ..numerics.deeplift.recording.cut_paths import cuts
 from ..numerics.deeplift.recording.recorder import forward_pass
-from ..problem import Attribution, Attributions, Outputs, Problem, Tensors
+from ..problem import Outputs, Problem, Tensors
 from ..randomness import NOTE
 from ..status import Status
 

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import torch
 
-from ..problem import Attribution, Problem, by_row, detached, mapped, picked
+from ..attribution import Attribution
+from ..problem import Problem, by_row, detached, mapped, picked
 from ..types import Target
 from .net import Outputs
 from .tasks import Goal

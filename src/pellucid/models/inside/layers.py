@@ -10,10 +10,11 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from ...attribution import Attribution
 from ...engine import hooks
 from ...errors import InputError, UnsupportedModel
 from ...numerics.attention.parts import Attention
-from ...problem import Attribution, Problem, Seen
+from ...problem import Problem, Seen
 from ...status import Status
 from ..batch import Batch
 from ..net import Outputs

@@ -1,0 +1,124 @@
+"""An Attribution: the answer to a Problem for one of its targets, with its residual and what that residual is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .errors import NonFiniteOutput
+from .problem import Outputs, Seen, Tensors, by_row, detached
+from .status import Status, combined, graded
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The answer to a Problem, for one of its targets.
+
+    values: like x: what each element contributed to `output - baseline_output`. Where the Problem has a mask they may
+        be
+        summed over the dimensions after the positions: (rows, positions).
+    output, baseline_output: (rows,) the target's value at x and at x0.
+    delta: (rows,) the residual, `output - baseline_output - sum(values)`.
+    passes: how many times one row went through the model.
+    status: how the answer was obtained, and whether it adds up.
+    reduction: "sum" where the values of a token add up to its score, "norm" where only their size has a meaning.
+    outputs: what f returned at x, detached.
+    error: where values are estimated, their absolute error: (rows, positions) for texts, and else like the values of
+        one input. The norm of a row is the estimated error of the row's vector of scores.
+    inside: for each tensor inside f that was asked for, its kind and what its elements contributed, in the first
+        `Seen.dims` dimensions.
+    row_passes, row_status: the passes and the status of each row, where rows differ. `passes` is then the largest of
+        them, and `status` the one that claims least.
+    notes: short sentences about what a reader must know.
+    """
+
+    values: Float[Tensor, "rows ..."] | tuple[Float[Tensor, "rows ..."], ...]
+    output: Float[Tensor, " rows"]
+    baseline_output: Float[Tensor, " rows"]
+    delta: Float[Tensor, " rows"]
+    passes: int
+    status: Status
+    reduction: str = "sum"
+    outputs: Outputs = None
+    error: Tensor | Tensors | None = None
+    row_passes: tuple[int, ...] | None = None
+    row_status: tuple[Status, ...] | None = None
+    inside: tuple[tuple[str, Tensor], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+Attributions = tuple[Attribution, ...]
+"""One for each target of a Problem."""
+
+
+def solved(
+    values: Tensors,
+    output: Tensor,
+    baseline_output: Tensor,
+    *,
+    passes: int,
+    status: Status,
+    outputs: Outputs,
+    reduction: str = "sum",
+    inside: tuple[tuple[str, Tensor], ...] = (),
+) -> Attribution:
+    """Makes an Attribution and its residual, which is summed in float64 so that the sum adds no rounding of its own.
+
+    status: how the values were obtained. `Status.EXACT` is a claim: it stays only for rows whose residual is no more
+        than rounding of the change in the output (`status.graded`).
+    The other parameters are the fields of an Attribution.
+
+    Raises NonFiniteOutput where a value is NaN or infinite: an infinite gradient, or a model that computes NaN for
+    padding.
+    """
+    if not all(torch.isfinite(v).all() for v in values):
+        raise NonFiniteOutput(
+            "The model's output is finite, but its gradient is NaN or infinite somewhere, so no attribution exists. "
+            "Look for 0/0, sqrt(0) or a softmax with everything masked in its forward pass, or use another baseline; "
+            "in float16, which overflows, use bfloat16 or float32."
+        )
+    total = torch.stack([by_row(v.double()).sum(1) for v in values]).sum(0)
+    output, baseline_output = output.detach(), baseline_output.detach()
+    delta = output.double() - baseline_output.double() - total
+    answer = Attribution(
+        values,
+        output,
+        baseline_output,
+        delta,
+        passes,
+        status,
+        reduction,
+        detached(outputs),
+        inside=inside,
+    )
+    return with_status(answer, [status] * len(delta))
+
+
+def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
+    """The same answer with the claimed status of each row; "exact" stays only where the row's residual confirms it."""
+    statuses = list(claimed)
+    if Status.EXACT in statuses:
+        y, y0 = answer.output.double(), answer.baseline_output.double()
+        values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
+        size = torch.stack([by_row(v).double().abs().sum(1) for v in values]).sum(0)
+        largest = torch.maximum(torch.maximum(y.abs(), y0.abs()), size)
+        dtype = max((v.dtype for v in (*values, answer.output)), key=lambda d: torch.finfo(d).eps)
+        precision, rounding = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps ** 0.5
+        rows = zip(statuses, *(t.tolist() for t in (answer.delta, y - y0, size, largest)), strict=True)
+        statuses = [
+            graded(delta, change, much, most, precision, rounding) if s is Status.EXACT else s
+            for s, delta, change, much, most in rows
+        ]
+    differ = len(set(statuses)) > 1
+    return replace(answer, status=combined(statuses), row_status=tuple(statuses) if differ else None)
+
+
+def contributed(m: Tensor, change: Tensor, seen: Seen) -> Tensor:
+    """m·change, both like `seen.value`, summed over the dimensions after the first `seen.dims`; in float64."""
+    if seen.value.ndim == seen.dims:
+        return (m * change).double()
+    return torch.linalg.vecdot(m.flatten(seen.dims), change.flatten(seen.dims)).double()
