@@ -1,3 +1,4 @@
+# pyright: strict
 """Every error that Pellucid raises on purpose. Each message says what was found, what was expected and what to do.
 
 PellucidError

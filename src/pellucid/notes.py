@@ -1,3 +1,4 @@
+# pyright: strict
 """Notes: short sentences on what a reader of an explanation must know; none where there is nothing to say.
 
 `NOTES` is a table of functions, each of which looks at one thing that an Explanation, its input and its model hold.
@@ -41,8 +42,9 @@ def not_read(held: Held) -> str | None:
     """How many tokens the model did not read, because the text was truncated or they are outside the one window that
     gives the answer. Their text is drawn in grey: they have no score, which is not a score of 0."""
     parts = held.e.unread
-    inside = lambda t: t.span and any(s == t.segment and a <= t.span[0] and t.span[1] <= b for s, a, b in parts)
-    n = held.cut + (sum(bool(inside(t)) for t in held.e.tokens if not t.special) if parts else 0)
+    spans = [(t.segment, *t.span) for t in held.e.tokens if t.span is not None and not t.special]
+    inside = [any(s == own and a <= start and end <= b for s, a, b in parts) for own, start, end in spans]
+    n = held.cut + sum(inside)
     why = " for this answer, which one window gives" if not held.cut else ""
     return f"{n} token{'s' if n > 1 else ''} {'were' if n > 1 else 'was'} not read{why}." if n else None
 

@@ -1,3 +1,4 @@
+# pyright: strict
 """What becomes of one input among many: an answer, or the reason why there is none."""
 
 from __future__ import annotations

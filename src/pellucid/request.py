@@ -1,19 +1,23 @@
+# pyright: strict
 """What is asked of a model, as data: the method, the targets, the baselines, and how long texts are read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 
 from .errors import InputError
 
 SCHEMA_VERSION = 1
+
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+"""What JSON can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class Request:
     """
 
     methods: tuple[str, ...] = ("deeplift",)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     targets: tuple[Any, ...] = (None,)
     baselines: tuple[Any, ...] = ("mask",)
     detail: frozenset[str] = frozenset()
@@ -66,11 +70,12 @@ class Request:
         names = [f.name for f in fields(cls)]
         if unknown := data.keys() - {"schema_version", *names}:
             raise InputError(f"Found {sorted(unknown)} in a request; expected what to_dict() writes: {names}.")
-        given = {name: _read(data[name]) for name in names if name in data}
+        given: dict[str, Any] = {name: _read(data[name]) for name in names if name in data}
         for name in ("methods", "targets", "baselines"):
             given[name] = tuple(given.get(name, getattr(cls, name)))
         given["detail"] = frozenset(given.get("detail", ()))
-        given["at"] = tuple(at) if isinstance(at := given.get("at"), list) else at
+        at = given.get("at")
+        given["at"] = tuple(cast(list[str], at)) if isinstance(at, list) else at
         return cls(**given)
 
     @property
@@ -85,30 +90,39 @@ class Request:
         return int(self.digest[:15], 16)
 
     def __reduce__(self) -> tuple[Callable[..., Request], tuple[object, ...]]:
-        values = [getattr(self, f.name) for f in fields(self)]
-        return Request, tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
+        return Request, tuple(
+            dict(self.options) if f.name == "options" else getattr(self, f.name) for f in fields(self)
+        )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Plain:
     """A value of a request as JSON can hold it."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in cast(Mapping[object, object], value).items()}
     if isinstance(value, (set, frozenset)):
-        return sorted(map(_plain, value))
+        return sorted(map(str, cast(Iterable[object], value)))
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "tolist"):  # a tensor, or an array or a number of NumPy's
-        return (
-            {"array": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")} if value.ndim else value.item()
-        )
+        return [_plain(v) for v in cast(Iterable[object], value)]
+    if isinstance(value, _Array):  # a tensor, or an array or a number of NumPy's
+        dtype = str(value.dtype).removeprefix("torch.")
+        return {"array": _plain(value.tolist()), "dtype": dtype} if value.ndim else _plain(value.tolist())
     if callable(value):
-        return {
-            "function": f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}",
-            **_code(value),
-        }
+        name = getattr(value, "__qualname__", type(value).__name__)
+        return {"function": f"{getattr(value, '__module__', '')}.{name}", **_code(value)}
     return str(value)
+
+
+@runtime_checkable
+class _Array(Protocol):
+    """A tensor of PyTorch's, or an array or a number of NumPy's."""
+
+    @property
+    def dtype(self) -> object: ...
+    @property
+    def ndim(self) -> int: ...
+    def tolist(self) -> object: ...
 
 
 def _code(function: object) -> dict[str, str]:
@@ -120,17 +134,18 @@ def _code(function: object) -> dict[str, str]:
     return {"code": hashlib.sha256(repr((code.co_code, constants, code.co_names)).encode()).hexdigest()[:16]}
 
 
-def _read(value: Any) -> Any:
+def _read(value: object) -> Any:
+    """A value as it was before `_plain`; an array is one of NumPy's. Raises InputError for a function."""
     if isinstance(value, list):
-        return [_read(v) for v in value]
+        return [_read(v) for v in cast(Iterable[object], value)]
     if not isinstance(value, Mapping):
         return value
-    if "array" in value:
-        known = value["dtype"] if value["dtype"] != "bfloat16" else "float32"
-        return np.array(value["array"], dtype=known)
-    if "function" in value:
+    told = cast(Mapping[str, Any], value)
+    if "array" in told:
+        return np.array(told["array"], dtype="float32" if told["dtype"] == "bfloat16" else str(told["dtype"]))
+    if "function" in told:
         raise InputError(
-            f"Found the function {value['function']!r} in a request; expected names and numbers, since a function "
+            f"Found the function {told['function']!r} in a request; expected names and numbers, since a function "
             "cannot be read back. Ask again with the function itself."
         )
-    return {k: _read(v) for k, v in value.items()}
+    return {k: _read(v) for k, v in told.items()}

@@ -1,3 +1,4 @@
+# pyright: strict
 """The types of what users pass to Pellucid: inputs, targets, baselines, groups; and what a progress function is told.
 
 Importing this module loads no torch.
