@@ -102,7 +102,8 @@ def _plain(value: object) -> Plain:
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in cast(Mapping[object, object], value).items()}
     if isinstance(value, (set, frozenset)):
-        return sorted(map(str, cast(Iterable[object], value)))
+        names: list[Plain] = [*sorted(map(str, cast(Iterable[object], value)))]
+        return names
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in cast(Iterable[object], value)]
     if isinstance(value, _Array):  # a tensor, or an array or a number of NumPy's
