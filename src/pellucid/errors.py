@@ -22,6 +22,33 @@ WITHOUT_GRADIENT = "a method that needs no gradient, such as method='shapley' or
 """The advice of errors about masks, indices or experts that differ between the passes on input and baseline."""
 
 
+def quoted(value: object, limit: int = 60) -> str:
+    """A value as a message quotes it: its repr, of which an ellipsis stands for what is beyond `limit` characters.
+
+    Examples:
+        >>> print(quoted("a long text", 10), quoted("short"), quoted([1, 2, 3, 4], 8))
+        'a long …' 'short' [1, 2, …
+    """
+    written = repr(value)
+    if len(written) <= limit or not isinstance(value, str):
+        return shortened(written, limit)
+    kept = value[: limit - 3]
+    while len(written := repr(f"{kept}…")) > limit and kept:  # an escaped character takes several
+        kept = kept[:-1]
+    return written
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text as a message repeats it, such as another library's error: an ellipsis stands for what is beyond `limit`
+    characters.
+
+    Examples:
+        >>> shortened("a long text", 7), shortened("short", 7)
+        ('a long…', 'short')
+    """
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 class PellucidError(Exception):
     """The root of the tree: catch this to catch every error that Pellucid raises on purpose."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, cast, 
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, quoted
 from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
 from .sentences import sentence_of_each
 from .status import Status, combined
@@ -223,7 +223,7 @@ class Explanation:
         if not 0 <= segment < len(texts) or not 0 <= start < end <= len(texts[segment]):
             sizes = " and ".join(str(len(text)) for text in texts)
             raise InputError(
-                f"Found the span {tuple(span)!r:.60}; expected (start, end) or (segment, start, end), with start "
+                f"Found the span {quoted(tuple(span))}; expected (start, end) or (segment, start, end), with start "
                 f"before end, in characters of a text ({sizes} long)."
             )
         return segment, start, end

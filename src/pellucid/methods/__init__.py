@@ -19,7 +19,7 @@ import torch
 
 from ..engine.memory import batched
 from ..engine.passes import value_at_x
-from ..errors import InputError, UnknownMethod
+from ..errors import InputError, UnknownMethod, quoted
 from ..problem import Attributions, Problem, solved
 from ..status import Status
 from .deeplift import deeplift
@@ -139,7 +139,7 @@ def method(name: str, options: Options, shared: bool = False) -> tuple[Method, O
         it.
     """
     if not isinstance(name, str):
-        raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
+        raise UnknownMethod(f"Found method={quoted(name)}; expected the name of one: {', '.join(METHODS)}.")
     if name not in METHODS:
         raise UnknownMethod(f"Found method={name!r}; {_meant(name)} one of {', '.join(METHODS)}.")
     takes = METHODS[name].options
@@ -201,7 +201,7 @@ def _check_kinds(name: str, given: Options) -> None:
         kinds = [] if said is inspect.Parameter.empty else kinds
         if all(kind in KINDS for kind in kinds) and not any(KINDS[kind][1](value) for kind in kinds or ["any"]):
             expected = " or ".join(KINDS[kind][0] for kind in kinds)
-            raise InputError(f"{name} got {option}={value!r:.60}; expected {expected}.")
+            raise InputError(f"{name} got {option}={quoted(value)}; expected {expected}.")
         if option == "seed" and value < 0:
             raise InputError(f"{name} got seed={value!r}; expected 0 or more.")
 

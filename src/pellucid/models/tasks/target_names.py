@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ...errors import UnknownTarget
+from ...errors import UnknownTarget, quoted
 from ...explanation import Token
 
 Specification: TypeAlias = Mapping[str, Any]
@@ -54,7 +54,7 @@ def only_keys(spec: Specification, allowed: Sequence[str]) -> Specification:
     """A target that is a mapping, as a dict. Raises UnknownTarget where it has another key than those allowed."""
     if unknown := [key for key in spec if key not in allowed]:
         raise UnknownTarget(
-            f"Found {', '.join(map(repr, unknown))} in target={spec!r:.80}; expected only "
+            f"Found {', '.join(map(repr, unknown))} in target={quoted(spec, 80)}; expected only "
             f"{', '.join(map(repr, allowed))}."
         )
     return dict(spec)
@@ -66,19 +66,19 @@ def occurrence(text: str, words: object, number: object = 0) -> tuple[int, int]:
     Where they stand as words of their own, only those places count: "it" is not looked for in "with".
     """
     if not isinstance(words, str) or not words.strip():
-        raise UnknownTarget(f"Found {words!r:.40} to look for in the text; expected some words of it.")
+        raise UnknownTarget(f"Found {quoted(words, 40)} to look for in the text; expected some words of it.")
     words = words.strip()
     places = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text)]
     places = places or [m.span() for m in re.finditer(re.escape(words), text)]
     if not places:
         raise UnknownTarget(
-            f"Found no {words!r:.60} in {text!r:.60}; expected words of the text, written as they are there. "
+            f"Found no {quoted(words)} in {quoted(text)}; expected words of the text, written as they are there. "
             "Characters can be named instead: target={'span': (start, end)}."
         )
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(places):
         raise UnknownTarget(
-            f"Found occurrence={number!r} of {words!r:.60}, which stands in {text!r:.60} {len(places)} times; expected "
-            f"a number from 0 to {len(places) - 1}."
+            f"Found occurrence={number!r} of {quoted(words)}, which stands in {quoted(text)} {len(places)} times; "
+            f"expected a number from 0 to {len(places) - 1}."
         )
     return places[number]
 
@@ -99,7 +99,7 @@ def covering(tokens: Sequence[Token], text: str, span: object, segment: int) -> 
     ]
     if not found:
         raise UnknownTarget(
-            f"No token stands for the characters {start} to {end}, {text[start:end]!r:.60}: they are "
+            f"No token stands for the characters {start} to {end}, {quoted(text[start:end])}: they are "
             "white space, or were cut off (truncate). Name others."
         )
     return found

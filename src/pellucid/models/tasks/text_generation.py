@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError, TextTooLong, UnsupportedModel
+from ...errors import InputError, TextTooLong, UnsupportedModel, quoted
 from ...explanation import Token
 from .. import key_value_cache
 from ..net import Net
@@ -165,7 +165,7 @@ def _prompt_and_continuations(item: Item) -> tuple[object, str | None, str | Non
         texts = all(t is None or isinstance(t, str) for t in (text, versus)) and (text is not None or versus is None)
         if known and texts and (start == "messages" or isinstance(item[start], str)):
             return item[start], text, versus
-    raise InputError(f"Found {item!r:.80} as an input; expected {_FORM}.")
+    raise InputError(f"Found {quoted(item, 80)} as an input; expected {_FORM}.")
 
 
 def _with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparation) -> Encoding:

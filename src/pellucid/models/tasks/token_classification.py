@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...errors import UnknownTarget
+from ...errors import UnknownTarget, quoted
 from ...explanation import Target, Token
 from ...problem import Select
 from ...types import Target as TargetSpec
@@ -115,16 +115,16 @@ def _places(target: TargetSpec, encoding: Encoding, names: tuple[str, ...], chan
         ]
         if not found:
             raise UnknownTarget(
-                f"The model predicts no {target} in {encoding.text!r:.60}; expected a label that it predicts there, "
+                f"The model predicts no {target} in {quoted(encoding.text)}; expected a label that it predicts there, "
                 f"or a word and a label: target={{'word': …, 'label': {target!r}}}."
             )
         return found
     spec = {"word": target} if isinstance(target, str) else {"position": target} if isinstance(target, int) else target
     if not isinstance(spec, Mapping) or len({"word", "span", "position"} & set(spec)) != 1:
         raise UnknownTarget(
-            f"Found target={target!r:.80}; expected None (every entity that is predicted), a label, a word or several "
-            "of the text, a token's number, or a mapping with one of 'word' (and 'occurrence'), 'span': (start, end) "
-            "in characters and 'position', and with 'label' for another label than the one predicted."
+            f"Found target={quoted(target, 80)}; expected None (every entity that is predicted), a label, a word or "
+            "several of the text, a token's number, or a mapping with one of 'word' (and 'occurrence'), 'span': "
+            "(start, end) in characters and 'position', and with 'label' for another label than the one predicted."
         )
     token = _token(only_keys(spec, ("word", "occurrence", "span", "segment", "position", "label")), encoding)
     if spec.get("label") is None:
