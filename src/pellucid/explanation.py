@@ -496,6 +496,18 @@ class Answers(list["Explanation | Explanations | Failed"]):
 
         return to_frame([e for answer in self for e in _explanations_of(answer)], numbered=True)
 
+    def explanations(self) -> Explanations:
+        """All explanations as one sequence, without the inputs that failed."""
+        return Explanations(tuple(e for answer in self for e in _explanations_of(answer)))
+
+    def to_html(self) -> str:
+        """As `Explanations.to_html`, of all answers that did not fail."""
+        return self.explanations().to_html()
+
+    def save(self, path: str | Path) -> Path:
+        """As `Explanations.save`, of all answers that did not fail."""
+        return self.explanations().save(path)
+
     def show(self) -> None:
         """Prints the table."""
         from .render.terminal import show

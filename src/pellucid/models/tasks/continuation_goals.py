@@ -59,7 +59,7 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     if isinstance(spec, Mapping) and "token" in spec and set(spec) <= {"token", "position"}:
         return _candidates(asked, logits[0], spec["token"], spec.get("position", 0))
     if isinstance(spec, str) and spec:
-        same = [[k for k, t in enumerate(c.tokens) if spec in (t.text, c.name(k), c.name(k).strip())] for c in rows]
+        same = [[k for k, t in enumerate(c.tokens) if spec in c.names(k)] for c in rows]
         if any(same):
             return _tokens(asked, logits[0], same)
         if " - " in spec:

@@ -24,7 +24,7 @@ from ..text.encoding import Encoding
 from ..text.inputs import Form, Given, Ids
 from ..text.reader import Reader
 from ..text.tokenizing import Item, text_and_pair
-from .target_names import Specification, covering, occurrence, only_keys, token_at
+from .target_names import Specification, contrasts, covering, occurrence, only_keys, token_at
 from .task import Asked, Goal, Prediction, Task, at, by_function, check_output, field, finite_logits, one_sequence
 
 LONGEST = 30
@@ -148,6 +148,13 @@ def _span(spec: Specification, encoding: Encoding, predicted: tuple[int, int]) -
     if "position" in spec:
         token = token_at(encoding.tokens, spec["position"])
         return token, token
+    if "answer" in spec and isinstance(spec["answer"], str) and spec["answer"].strip() not in text:
+        for both in contrasts(spec["answer"]):
+            if all(answer.strip() and answer.strip() in text for answer in both):
+                raise UnknownTarget(
+                    f"Found target={quoted(spec['answer'])}, a contrast of two answers; expected one. Ask for both, "
+                    f"target={list(both)!r}, and subtract their scores: the difference adds up to that of the outputs."
+                )
     if "answer" in spec or "span" in spec:
         span = spec["span"] if "span" in spec else occurrence(text, spec["answer"], spec.get("occurrence", 0))
         tokens = covering(encoding.tokens, text, span, CONTEXT)

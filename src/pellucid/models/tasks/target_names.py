@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ...errors import UnknownTarget, quoted
+from ...errors import UnknownTarget, expected, nearest, quoted
 from ...explanation import Token
 
 Specification: TypeAlias = Mapping[str, Any]
@@ -32,9 +32,21 @@ def label_index(spec: object, labels: tuple[str, ...]) -> tuple[int, int | None]
         if spec.strip().isdigit() and int(spec) < len(labels):
             return int(spec), None
     raise UnknownTarget(
-        f"Found target={spec!r}; expected one of the labels {', '.join(map(repr, labels))}, an index from 0 to "
+        f"Found target={spec!r}; {expected(label_meant(spec, labels))} one of the labels "
+        f"{', '.join(map(repr, labels))}, an index from 0 to "
         f"{len(labels) - 1}, a contrast such as '{labels[-1]} - {labels[0]}', or a function of the logits."
     )
+
+
+def label_meant(spec: object, labels: Sequence[str]) -> str | None:
+    """What a target probably means that names no label: a label, or a contrast of two, that is written much like it."""
+    if not isinstance(spec, str):
+        return None
+    for both in contrasts(spec):
+        near = [nearest(name, labels) for name in both]
+        if all(near):
+            return " - ".join(filter(None, near))
+    return None if " - " in spec else nearest(spec, labels)
 
 
 def label_named(name: str, labels: tuple[str, ...]) -> int | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...errors import InputError, UnknownTarget, UnsupportedModel, quoted
+from ...errors import InputError, UnknownTarget, UnsupportedModel, expected, quoted
 from ...explanation import Target
 from ...types import Target as TargetSpec
 from ..batching import groups
@@ -26,7 +26,7 @@ from ..text.labels import true_label
 from ..text.reader import Reader
 from ..text.tokenizing import Item
 from .shortened_texts import closing_up
-from .target_names import label_named
+from .target_names import label_meant, label_named
 from .task import Asked, Goal, Preparation, Task, check_output, finite_logits
 from .text_classification import run_classes
 
@@ -90,8 +90,9 @@ def aimed(encoding: Encoding, target: TargetSpec) -> Encoding:
     if isinstance(target, str) and (one := label_named(target, labels)) is not None:
         return _of_label(asked, one)
     raise UnknownTarget(
-        f"Found target={quoted(target)}; expected None (the most probable label), one of the labels "
-        f"{', '.join(map(repr, labels))}, or its number. For several labels give a list of them."
+        f"Found target={quoted(target)}; {expected(label_meant(target, labels))} None (the most probable "
+        f"label), one of the labels {', '.join(map(repr, labels))}, or its number. For several labels "
+        "give a list of them."
     )
 
 
