@@ -492,21 +492,19 @@ class Answers(list["Explanation | Explanations | Failed"]):
     def to_frame(self) -> pd.DataFrame:
         """As `Explanations.to_frame`, of all answers; those that failed have no rows, and the column `explanation`
         numbers the explanations that are left."""
-        from .tables import to_frame
+        return self._joined().to_frame()
 
-        return to_frame([e for answer in self for e in _explanations_of(answer)], numbered=True)
-
-    def explanations(self) -> Explanations:
+    def _joined(self) -> Explanations:
         """All explanations as one sequence, without the inputs that failed."""
         return Explanations(tuple(e for answer in self for e in _explanations_of(answer)))
 
     def to_html(self) -> str:
         """As `Explanations.to_html`, of all answers that did not fail."""
-        return self.explanations().to_html()
+        return self._joined().to_html()
 
     def save(self, path: str | Path) -> Path:
         """As `Explanations.save`, of all answers that did not fail."""
-        return self.explanations().save(path)
+        return self._joined().save(path)
 
     def show(self) -> None:
         """Prints the table."""
