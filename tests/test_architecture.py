@@ -52,6 +52,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "models/inside": [
         "layers",
         "attention_measures",
+        "own_sequences",
     ],
     "models/tasks": [
         "image_classification multiple_choice zero_shot_classification",

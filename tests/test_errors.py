@@ -295,3 +295,18 @@ def test_a_context_without_gradients_changes_nothing(bundled: Model, method: str
     e = pellucid.explain(bundled, "a good film", method=method)
     with context():
         assert np.array_equal(pellucid.explain(bundled, "a good film", method=method).scores, e.scores)
+
+
+def test_a_quote_that_is_cut_says_so(bundled: Model) -> None:
+    long = "an ordinary film " * 10
+    with pytest.raises(errors.InputError) as caught:
+        pellucid.explain(bundled, "a good film", method="occlusion", groups=long)
+    found = re.search(r"groups=('.*?')", str(caught.value))
+    assert found is not None and found[1] == repr(long[:57] + "…") and len(found[1]) == 60
+    assert errors.quoted("\n" * 60, 20) == repr("\n" * 8 + "…")  # by what is shown: an escaped character takes two
+    assert errors.quoted("x" * 58) == repr("x" * 58) and errors.quoted(["x" * 58]) == repr(["x" * 58])[:59] + "…"
+
+
+def test_no_message_cuts_what_it_quotes_by_a_format() -> None:
+    root = Path(pellucid.__file__).parent
+    assert [p.name for p in root.rglob("*.py") if re.search(r"(![rs]|\w|\)):\.\d+\}", p.read_text("utf-8"))] == []

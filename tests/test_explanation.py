@@ -191,7 +191,7 @@ def test_print_shows_what_the_terminal_shows(bundled: Model, capsys: pytest.Capt
     assert "residual" in str(e) and max(map(len, str(e).splitlines())) <= 100
 
 
-def test_answers_are_a_list_that_displays_as_a_table(bundled: Model) -> None:
+def test_answers_are_a_list_that_displays_as_a_table(bundled: Model, tmp_path: Path) -> None:
     class Failure:
         index, type, message = 1, "TextTooLong", "600 tokens"
 
@@ -209,6 +209,13 @@ def test_answers_are_a_list_that_displays_as_a_table(bundled: Model) -> None:
     many = Answers([e] * 23)
     assert str(many).count("a good film") == 20 and "… and 3 more of 23" in str(many)
     assert "… and 3 more of 23" in many._repr_html_()
+    answers.save(tmp_path / "answers.json")
+    assert list(Explanations.from_json((tmp_path / "answers.json").read_text("utf-8"))) == [e, *several]
+    answers.save(tmp_path / "answers.html")
+    page = (tmp_path / "answers.html").read_text("utf-8")
+    assert page == answers.to_html() == Explanations((e, *several)).to_html() and "a good film" in html
+    with pytest.raises(InputError, match="Found no explanations"):
+        Answers([Failure()]).save(tmp_path / "none.json")
     pytest.importorskip("pandas")
     frame = answers.to_frame()
     assert len(frame) == len(e.tokens) + sum(len(x.tokens) for x in several)

@@ -183,6 +183,7 @@ def test_what_is_wrong_with_a_target_is_said() -> None:
     m = made()
     cases: list[tuple[Any, str]] = [
         ("Rome", "no 'Rome' in 'The team"),
+        ("team - The", "target=['team', 'The'], and subtract"),
         ({"answer": "the", "occurrence": 7}, "occurrence=7 of 'the'"),
         ({"answer": "team", "where": 1}, "'where'"),
         ({"answer": "team", "span": (0, 3)}, "expected None or 'start' or 'end'"),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 import pellucid
 from families import model, tokenizer
@@ -364,3 +366,35 @@ def test_truncation_keeps_the_beginning() -> None:
     es = pellucid.explain(m, ("the film", " was" * 70), truncate=True)
     assert len(es[0].tokens) == 5 and len(es) == 3
     assert len(pellucid.explain(m, "the film")) == 3
+
+
+def spacing() -> Model:
+    """A generator whose tokenizer has a word with the space before it, and another token for the word without."""
+    words = "[UNK] the Ġfilm Ġwas Ġnot Ġgood good Ġ".split()
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    names = ["input_ids", "attention_mask"]
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]", model_input_names=names)
+    return Model(net("GPT2"), fast)
+
+
+def test_a_token_is_named_with_the_space_before_it_or_without() -> None:
+    everything = pellucid.explain(spacing(), ("the film was", " not good"))
+    for spelled in ("not", " not", "Ġnot"):
+        e = pellucid.explain(spacing(), ("the film was", " not good"), target=spelled)
+        assert e.target == everything[0].target
+
+
+def test_a_continuation_without_the_space_that_belongs_before_it_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log-probabilities in the note are those that transformers gives the two spellings."""
+    m, far = spacing(), "pellucid.models.tasks.text_generation.FAR"
+    plain = logits(m, "the film was").log_softmax(-1)[-1]
+    bare, spaced = (plain[m.tokenizer.convert_tokens_to_ids(token)].item() for token in ("good", "Ġgood"))
+    ratio = float(np.exp(spaced - bare))
+    monkeypatch.setattr(far, ratio / 2)
+    said = " ".join(pellucid.explain(m, ("the film was", "good")).notes)
+    assert f"log-probability of {bare:.2f}; with one, ' good', it would be {spaced:.2f}." in said
+    for pair in (("the film was", " good"), ("the film was ", "good")):
+        assert "without a space" not in " ".join(pellucid.explain(m, pair).notes)
+    monkeypatch.setattr(far, ratio * 2)
+    assert "without a space" not in " ".join(pellucid.explain(m, ("the film was", "good")).notes)

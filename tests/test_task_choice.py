@@ -141,3 +141,22 @@ def test_errors_say_what_to_do(item: Any, says: str) -> None:
 def test_an_unknown_choice() -> None:
     with pytest.raises(UnknownTarget, match="'bad'"):
         pellucid.explain(Model(chooser("Bert"), tokenizer()), ITEM, target="wonderful")
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_attention_is_within_each_choice(side: str) -> None:
+    """Against the attentions that transformers returns for each choice by itself, without padding."""
+    family = "XLNet" if side == "left" else "Bert"
+    net = chooser(family)
+    e = pellucid.explain(Model(net, tokenizer(side=side)), ITEM, detail=("attentions", "rollout"))
+    at = 0
+    for choice in ITEM["choices"]:
+        ids = {k: v.unsqueeze(0) for k, v in tokenizer()(ITEM["prompt"], choice, return_tensors="pt").items()}
+        with torch.no_grad():
+            own = torch.cat(net(**ids, output_attentions=True).attentions)
+        place = slice(at, at + own.shape[-1])
+        np.testing.assert_allclose(e.attentions[..., place, place], own, atol=1e-5)
+        at = place.stop
+        assert not e.attentions[..., place, at:].any() and not e.attentions[..., at:, place].any()
+    assert at == len(e.tokens)
+    np.testing.assert_allclose(e.attentions.sum(-1), 1, atol=1e-5)

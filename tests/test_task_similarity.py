@@ -172,3 +172,42 @@ def test_takes_over_no_other_architecture() -> None:
             return self.embed(input_ids).mean(1)
 
     assert Model(SentimentModel(), tokenizer()).does.name == "text-classification"
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_is_within_each_text_and_zero_between(attention: str, side: str) -> None:
+    """Against the attentions that transformers returns for each text by itself."""
+    m = Model(encoder("Bert", attention), tokenizer(side=side))
+    alone = Model(encoder("Bert", "eager"), tokenizer())
+    details = ("attentions", "norms", "rollout", "attention_x_gradient")
+    for pair, e in zip(PAIRS, pellucid.explain(m, list(PAIRS), detail=details), strict=True):
+        each = [tokenizer()(text, return_tensors="pt") for text in pair]
+        with torch.no_grad():
+            own = [torch.cat(alone.model(**ids, output_attentions=True).attentions) for ids in each]
+        n = own[0].shape[-1]
+        assert e.attentions.shape[-1] == len(e.tokens)
+        np.testing.assert_allclose(e.attentions[..., :n, :n], own[0], atol=1e-5)
+        np.testing.assert_allclose(e.attentions[..., n:, n:], own[1], atol=1e-5)
+        between = ("norm_af", "norm_sum_af", "rollout", "attention_x_gradient")
+        for matrix in (e.attentions, *(e.measures[name] for name in between)):
+            assert not matrix[..., :n, n:].any() and not matrix[..., n:, :n].any()
+            assert matrix[..., :n, :n].any() and matrix[..., n:, n:].any()
+        assert e.measures["norm_f"].shape[-1] == len(e.tokens)
+        weighed = e.attentions * e.measures["norm_f"][:, :, None]
+        np.testing.assert_allclose(e.measures["norm_af"], weighed, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"detail": "heads"}, "detail='heads'"),
+        ({"detail": ("layers", "heads")}, "detail='heads', detail='layers'"),
+        ({"detail": "layers", "at": ["encoder.layer.1"]}, "detail='layers', at"),
+        ({"at": "encoder.layer.1"}, "Found at for"),
+    ],
+)
+def test_what_needs_one_sequence_says_so(asked: Any, found: str) -> None:
+    m = Model(encoder("Bert"), tokenizer())
+    with pytest.raises(InputError, match=f"{found}.*several sequences, here 2.*Leave"):
+        pellucid.explain(m, PAIRS[0], **asked)

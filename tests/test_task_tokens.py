@@ -209,6 +209,9 @@ def test_what_is_wrong_is_said() -> None:
     cases: list[tuple[Any, str]] = [
         ("Rome", "no 'Rome' in 'Paris visited"),
         ("I-PER", "predicts no I-PER"),
+        ("B-PER - B-LOC", "a word too, because each word has labels of its own"),
+        ("B-PER - B-LOC", "{'word': …, 'label': 'B-PER - B-LOC'}"),
+        ("b per", "did you mean 'B-PER'? Expected a label among"),
         ({"word": "Paris", "occurrence": 2}, "a number from 0 to 1"),
         ({"word": "Paris", "label": "B-ORG"}, "'B-PER'"),
         ({"word": "Paris", "span": (0, 3)}, "expected None (every entity"),

@@ -169,7 +169,7 @@ def _answered(
     if several:
         goals = [replace(g, select=lambda out, which, of=g.select: of(out, which // len(given))) for g in goals]
     solved = problem if several else alone
-    inside = layers.fields(model, solved, detail, answers, goals)
+    inside = layers.fields(model.pipeline, solved, detail, answers, goals)
     parts = _in_parts(asked, given) if "parts" in detail else [[{}] * len(rows)] * len(goals)
     meta = {**_meta(asked), "seconds": (time.perf_counter() - start) / len(rows)}
     own = cast(Tensor, solved.tokens).cpu()
@@ -239,7 +239,7 @@ def _in_parts(asked: _Asked, given: Sequence[Spec]) -> list[list[dict[str, Any]]
     token types have a baseline too. For each goal and row the parts' scores, and what they add up to."""
     aims = _Aims(asked)
     problem = _compared([asked.problem(baseline, frozenset({"parts"}), aims) for baseline in given])
-    return [layers.in_parts(asked.model, problem, answer) for answer in asked.solved(problem)]
+    return [layers.in_parts(asked.model.pipeline, problem, answer) for answer in asked.solved(problem)]
 
 
 def _parts_told(found: Mapping[str, Any], baseline: str) -> dict[str, Any]:

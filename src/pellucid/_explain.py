@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from ._outcomes import Meter, Run, Tell, check_unicode
-from .errors import InputError, UnknownMethod
+from .errors import InputError, UnknownMethod, quoted
 from .explanation import Answers
 from .methods import METHODS
 from .models import Model
@@ -112,9 +112,9 @@ def explain(
         stride=stride,
     )
     if errors not in ("raise", "return"):
-        raise InputError(f"Found errors={errors!r:.60}; expected 'raise' or 'return'.")
+        raise InputError(f"Found errors={quoted(errors)}; expected 'raise' or 'return'.")
     if progress is not None and not callable(progress):
-        raise InputError(f"Found progress={progress!r:.60}; expected a function that takes a types.Progress.")
+        raise InputError(f"Found progress={quoted(progress)}; expected a function that takes a types.Progress.")
     form = model.does.form
     inputs = _input(inputs, form)
     streamed = _streams(inputs)
@@ -147,7 +147,7 @@ def _request(
         raise InputError("Found an empty list of methods, targets or baselines; expected at least one of each.")
     for name in methods:
         if not isinstance(name, str):
-            raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
+            raise UnknownMethod(f"Found method={quoted(name)}; expected the name of one: {', '.join(METHODS)}.")
     check_unicode(baselines, "Baseline")
     return Request(
         methods=methods,
@@ -227,9 +227,9 @@ def _check_kinds(truncate: object, max_new_tokens: object, at: object, details: 
         ("at", at, at is None or (names and all(names)), "a module's name, or a list of names"),
     ):
         if not fits:
-            raise InputError(f"Found {name}={value!r:.60}; expected {expected}.")
+            raise InputError(f"Found {name}={quoted(value)}; expected {expected}.")
     if several and not details & {"layers", "heads"}:
-        raise InputError(f"Found at={at!r:.60}, the modules that detail='layers' reads, without it; expected both.")
+        raise InputError(f"Found at={quoted(at)}, the modules that detail='layers' reads, without it; expected both.")
 
 
 def _check_one_input_groups(request: Request, inputs: int | None) -> None:

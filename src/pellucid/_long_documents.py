@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ._answer import Answers, batch_explained
-from .errors import InputError, UnknownTarget
+from .errors import InputError, UnknownTarget, quoted
 from .explanation import Explanation
 from .models import Model
 from .models.batching import groups as batches
@@ -124,7 +124,7 @@ def _values(
     """What a target's value is in each window; None where the window does not have it. Raises UnknownTarget."""
     if isinstance(target, int) or (isinstance(target, Mapping) and "position" in target):
         raise UnknownTarget(
-            f"Found target={target!r:.60}, a token's number, which is another token in each window; expected the "
+            f"Found target={quoted(target)}, a token's number, which is another token in each window; expected the "
             "text of an answer or its span in the context."
         )
     one_side = isinstance(target, str) and target in ("start", "end")  # of the answer that is best as a whole

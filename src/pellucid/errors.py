@@ -19,8 +19,65 @@ PellucidError
 └── MissingExtra              an optional dependency is not installed
 """
 
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
 WITHOUT_GRADIENT = "a method that needs no gradient, such as method='shapley' or method='partition_shap'"
 """The advice of errors about masks, indices or experts that differ between the passes on input and baseline."""
+
+
+def quoted(value: object, limit: int = 60) -> str:
+    """A value as a message quotes it: its repr, of which an ellipsis stands for what is beyond `limit` characters.
+
+    Examples:
+        >>> print(quoted("a long text", 10), quoted("short"), quoted([1, 2, 3, 4], 8))
+        'a long …' 'short' [1, 2, …
+    """
+    written = repr(value)
+    if len(written) <= limit or not isinstance(value, str):
+        return shortened(written, limit)
+    kept = value[: limit - 3]
+    while len(written := repr(f"{kept}…")) > limit and kept:  # an escaped character takes several
+        kept = kept[:-1]
+    return written
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of the known names that a name is most like, whatever its letters' case, spaces, hyphens and underscores;
+    None where none is near. What differs by a number alone is another name, no misspelling.
+
+    Examples:
+        >>> nearest("b per", ["O", "B-PER", "I-PER"]), nearest("postive", ["negative", "positive"])
+        ('B-PER', 'positive')
+        >>> nearest("LABEL_7", ["LABEL_0", "LABEL_1"]), nearest("happy", ["negative", "positive"])
+        (None, None)
+    """
+    plain = lambda text: re.sub(r"[\s_-]+", "", text.lower())
+    letters = lambda text: re.sub(r"\d+", "0", text)
+    written, names = plain(name), {plain(other): other for other in known}
+    near = difflib.get_close_matches(
+        written, [n for n in names if letters(n) != letters(written) or n == written], 1, 0.7
+    )
+    return names[near[0]] if near else None
+
+
+def expected(meant: str | None) -> str:
+    """How an error goes on before what was expected. meant: what was probably meant, if known."""
+    return f"did you mean {meant!r}? Expected" if meant else "expected"
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text as a message repeats it, such as another library's error: an ellipsis stands for what is beyond `limit`
+    characters.
+
+    Examples:
+        >>> shortened("a long text", 7), shortened("short", 7)
+        ('a long…', 'short')
+    """
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 class PellucidError(Exception):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, cast, 
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, quoted
 from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
 from .sentences import sentence_of_each
 from .status import Status, combined
@@ -224,7 +224,7 @@ class Explanation:
         if not 0 <= segment < len(texts) or not 0 <= start < end <= len(texts[segment]):
             sizes = " and ".join(str(len(text)) for text in texts)
             raise InputError(
-                f"Found the span {tuple(span)!r:.60}; expected (start, end) or (segment, start, end), with start "
+                f"Found the span {quoted(tuple(span))}; expected (start, end) or (segment, start, end), with start "
                 f"before end, in characters of a text ({sizes} long)."
             )
         return segment, start, end
@@ -493,9 +493,19 @@ class Answers(list["Explanation | Explanations | Failed"]):
     def to_frame(self) -> pd.DataFrame:
         """As `Explanations.to_frame`, of all answers; those that failed have no rows, and the column `explanation`
         numbers the explanations that are left."""
-        from .tables import to_frame
+        return self._joined().to_frame()
 
-        return to_frame([e for answer in self for e in explanations_of(answer)], numbered=True)
+    def _joined(self) -> Explanations:
+        """All explanations as one sequence, without the inputs that failed."""
+        return Explanations(tuple(e for answer in self for e in explanations_of(answer)))
+
+    def to_html(self) -> str:
+        """As `Explanations.to_html`, of all answers that did not fail."""
+        return self._joined().to_html()
+
+    def save(self, path: str | Path) -> Path:
+        """As `Explanations.save`, of all answers that did not fail."""
+        return self._joined().save(path)
 
     def show(self) -> None:
         """Prints the table."""

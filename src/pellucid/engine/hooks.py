@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..errors import UnsupportedModel
+from ..errors import UnsupportedModel, shortened
 from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value
 
 _LOCK = threading.RLock()
@@ -102,8 +102,9 @@ def compiled(layers: Mapping[nn.Module, TorchFunction]) -> Iterator[None]:
 
         if not isinstance(error, TorchDynamoException):
             raise
+        said = shortened(str(error).strip().splitlines()[0], 200)
         raise UnsupportedModel(
-            f"torch.compile failed on the layers of this model ({str(error).strip().splitlines()[0]:.200}); expected a "
+            f"torch.compile failed on the layers of this model ({said}); expected a "
             "working compiler. Leave out compile=True: the answers are the same."
         ) from error
     finally:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..attribution import Attribution
-from ..errors import InputError, PellucidError
+from ..errors import InputError, PellucidError, shortened
 from ..problem import Found, Function, Outputs, Problem, Tensors
 from .memory import out_of_memory
 
@@ -45,7 +45,7 @@ class AnyCount:
         except (RuntimeError, ValueError) as error:
             if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
                 raise
-            raise self._tied(n, f"{type(error).__name__}: {str(error).strip()[:120]}") from error
+            raise self._tied(n, f"{type(error).__name__}: {shortened(str(error).strip(), 120)}") from error
         followed = isinstance(out, Tensor) and (out.requires_grad or not torch.is_grad_enabled())
         if followed and out.ndim and out.shape[0] == self.rows:
             raise self._tied(n, f"it returned the shape {tuple(out.shape)}")

@@ -6,7 +6,6 @@ a row here, or from outside call `pellucid.extend.method`.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -20,7 +19,7 @@ import torch
 from ..attribution import Attributions, solved
 from ..engine.memory import batched
 from ..engine.passes import value_at_x
-from ..errors import InputError, UnknownMethod
+from ..errors import InputError, UnknownMethod, expected, nearest, quoted
 from ..problem import Problem
 from ..status import Status
 from .deeplift import deeplift
@@ -140,9 +139,9 @@ def method(name: str, options: Options, shared: bool = False) -> tuple[Method, O
         it.
     """
     if not isinstance(name, str):
-        raise UnknownMethod(f"Found method={name!r:.60}; expected the name of one: {', '.join(METHODS)}.")
+        raise UnknownMethod(f"Found method={quoted(name)}; expected the name of one: {', '.join(METHODS)}.")
     if name not in METHODS:
-        raise UnknownMethod(f"Found method={name!r}; {_meant(name)} one of {', '.join(METHODS)}.")
+        raise UnknownMethod(f"Found method={name!r}; {expected(_meant(name))} one of {', '.join(METHODS)}.")
     takes = METHODS[name].options
     known = {o for m in METHODS.values() for o in m.options} if shared else set(takes)
     unknown = [o for o in options if o not in known and "options" not in takes]
@@ -184,13 +183,9 @@ ABBREVIATIONS = {
 """What the field calls a method, and the row of METHODS that it is, or is closest to."""
 
 
-def _meant(name: str) -> str:
-    """How the error goes on: "did you mean …? Expected" for an abbreviation or a near miss, else "expected"."""
-    written = re.sub(r"[\s-]+", "_", str(name).strip().lower())
-    joined = {known.replace("_", ""): known for known in METHODS}
-    near = difflib.get_close_matches(written.replace("_", ""), joined, n=1, cutoff=0.7)
-    found = ABBREVIATIONS.get(written) or (joined[near[0]] if near else None)
-    return f"did you mean {found!r}? Expected" if found else "expected"
+def _meant(name: str) -> str | None:
+    """The method that a name probably means: what it is short for, or what is written much like it."""
+    return ABBREVIATIONS.get(re.sub(r"[\s-]+", "_", name.strip().lower())) or nearest(name, METHODS)
 
 
 def _check_kinds(name: str, given: Options) -> None:
@@ -201,8 +196,8 @@ def _check_kinds(name: str, given: Options) -> None:
         kinds = (said if isinstance(said, str) else inspect.formatannotation(said)).split(" | ")
         kinds = [] if said is inspect.Parameter.empty else kinds
         if all(kind in KINDS for kind in kinds) and not any(KINDS[kind][1](value) for kind in kinds or ["any"]):
-            expected = " or ".join(KINDS[kind][0] for kind in kinds)
-            raise InputError(f"{name} got {option}={value!r:.60}; expected {expected}.")
+            wanted = " or ".join(KINDS[kind][0] for kind in kinds)
+            raise InputError(f"{name} got {option}={quoted(value)}; expected {wanted}.")
         if option == "seed" and value < 0:
             raise InputError(f"{name} got seed={value!r}; expected 0 or more.")
 

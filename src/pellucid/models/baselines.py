@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..errors import UnknownBaseline
+from ..errors import UnknownBaseline, quoted
 from .text.filler import Filler, token_id
 from .text.tokenizer import Tokenizer, special_id
 
@@ -132,7 +132,7 @@ def _from_text(spec: str, ids: Tensor, kept: Tensor, tokenizer: Tokenizer) -> Te
     other = next((i for i, n in enumerate(own.tolist()) if n != len(words)), None)
     if other is not None:
         raise UnknownBaseline(
-            f"Found baseline={spec!r:.60}, which is no name (mask, pad, zero, mean, filler) and no single token of "
+            f"Found baseline={quoted(spec)}, which is no name (mask, pad, zero, mean, filler) and no single token of "
             f"this vocabulary; as a text it has {len(words)} tokens, where an input has {int(own[other])}. Expected "
             "as many in every input."
         )

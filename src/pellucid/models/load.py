@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..errors import MissingExtra, ModelNotFound, UnsupportedModel
+from ..errors import MissingExtra, ModelNotFound, UnsupportedModel, shortened
 from .devices import device_named
 from .model import Model
 from .tasks import TASKS, task_named, task_of
@@ -83,13 +83,13 @@ def _explained(source: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtra(
-            f"Loading {source!r} needs a package that is not installed: {str(error).strip()[:300]} An image processor "
-            "needs Pillow: pip install 'pellucid[images]'."
+            f"Loading {source!r} needs a package that is not installed: {shortened(str(error).strip(), 300)} An "
+            "image processor needs Pillow: pip install 'pellucid[images]'."
         ) from error
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, (ModelNotFound, UnsupportedModel)):
             raise
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        reason = shortened(str(error).strip().splitlines()[0], 300) if str(error).strip() else type(error).__name__
         raise ModelNotFound(
             f"Could not load a model from {source!r}: {reason} Expected a directory, or a hub name, with config.json, "
             "model.safetensors and a tokenizer; weights in other formats are not read."

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, UnsupportedModel
+from ..errors import InputError, UnsupportedModel, quoted
 from ..problem import Problem
 from ..types import Groups, Target
 from . import problems
@@ -75,7 +75,9 @@ class Model:
                 "For a checkpoint's name or path, use pellucid.load()."
             )
         if not callable(self.tokenizer):
-            raise UnsupportedModel(f"Found {self.tokenizer!r:.60} as the tokenizer; expected a transformers tokenizer.")
+            raise UnsupportedModel(
+                f"Found {quoted(self.tokenizer)} as the tokenizer; expected a transformers tokenizer."
+            )
         one_device(self.model)
         _ = self.runner  # its parts must be found now, not in the middle of an explanation
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine import hooks
-from ..errors import PellucidError, UnsupportedModel
+from ..errors import PellucidError, UnsupportedModel, shortened
 from ..problem import Found
 from .devices import autocast
 from .net import Outputs
@@ -93,9 +93,9 @@ class Runner:
             tensors = ", ".join(name for name, value in given.items() if isinstance(value, Tensor))
             other = "" if dtype == torch.float32 else f" Not every model runs in {dtype}: load it in torch.float32."
             raise UnsupportedModel(
-                f"{type(net).__name__}.forward refused {tensors}: {said:.300}. Expected a model that takes what its "
-                f"tokenizer makes. For {self.task} give the checkpoint's own tokenizer and a model with that head; of "
-                f"an encoder and a decoder without a head the encoder, model.get_encoder().{other}"
+                f"{type(net).__name__}.forward refused {tensors}: {shortened(said, 300)}. Expected a model that takes "
+                f"what its tokenizer makes. For {self.task} give the checkpoint's own tokenizer and a model with that "
+                f"head; of an encoder and a decoder without a head the encoder, model.get_encoder().{other}"
             ) from error
 
     def embeddings_of(self, module: nn.Embedding, ids: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import InputError, UnsupportedModel
+from ..errors import InputError, UnsupportedModel, quoted
+
+SHOWN = 6
+"""How many names of modules an error lists: the first ones and the last."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,24 @@ def module_named(net: nn.Module, name: str) -> nn.Module:
     try:
         return net.get_submodule(name)
     except AttributeError as error:
-        near = [n for n, _ in net.named_modules() if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1] and n]
         raise InputError(
-            f"Found at={name!r}; the model has no module of that name. Expected one of model.model.named_modules()"
-            + (f", such as {', '.join(map(repr, near[:3]))}." if near else ".")
+            f"Found at={quoted(name)}; the model has no module of that name. Expected one of "
+            f"model.model.named_modules(), such as {', '.join(map(repr, _near(net, name)))}."
         ) from error
+
+
+def _near(net: nn.Module, name: str) -> list[str]:
+    """The names of modules that a user may have meant: those beside a name that ends in a number too high, each other
+    number there; else names with the same end, else names that are written much alike, else the layers."""
+    names = [n for n, _ in net.named_modules() if n]
+    above, _, last = name.rpartition(".")
+    beside = [n for n in names if n.rpartition(".")[0] == above] if last.isdigit() else []
+    same_end = [n for n in names if n.rpartition(".")[2] == last and not last.isdigit()]
+    near = beside or same_end or difflib.get_close_matches(name, names, SHOWN, 0.6)
+    if not near:
+        stack = next((n for n, m in net.named_modules() if isinstance(m, nn.ModuleList) and len(m)), "")
+        near = [n for n in names if n.rpartition(".")[0] == stack]
+    return near if len(near) <= SHOWN else [*near[: SHOWN - 1], near[-1]]
 
 
 def reading_side(net: nn.Module) -> nn.Module:

@@ -17,11 +17,12 @@ from ...numerics.attention.parts import Attention
 from ...problem import Problem, Seen
 from ...status import Status
 from ..batch import Batch
-from ..net import Outputs
+from ..net import Net, Outputs
 from ..structure import layer_stack, module_named
 from ..tasks import Goal
 from ..text.collating import Padded
 from .attention_measures import MEASURES, Fields, attending, measured
+from .own_sequences import Layout
 
 CONTRIBUTIONS = {
     "layers": "what each token contributed at the output of each layer: complete, layer by layer",
@@ -47,14 +48,16 @@ def named_details(detail: str | Sequence[str]) -> frozenset[str]:
 class Explained(Protocol):
     """A model whose inside is looked at: a Model, or its pipeline.
 
-    model: the network. embedding: its module whose output is explained. alone: what the task reads from the network on
-    its own ids.
+    model: the network. embedding: its module whose output is explained. runner: what runs the network. alone:
+    what the task reads from the network on its own ids.
     """
 
     @property
     def model(self) -> nn.Module: ...
     @property
     def embedding(self) -> nn.Module: ...
+    @property
+    def runner(self) -> Net: ...
     def alone(self, *sequences: Padded) -> Outputs: ...
 
 
@@ -83,17 +86,18 @@ def watching(
             raise UnsupportedModel(
                 f"Layer {layer} ({type(layers[layer]).__name__}) returned {tuple(h.shape)}, where (rows, {tokens} or "
                 "more tokens, hidden) was expected: this model changes the length of the text on its way, carries "
-                "several streams, or reads the texts of its task one after the other. Leave out 'layers', or name "
-                "modules that return one vector for each token: at=['path.to.layer', …]."
+                "several streams, or has the tokens before the rows. Leave out 'layers', or name modules that return "
+                "that shape, where it has any: at=['path.to.layer', …]."
             )
         seen.append(Seen(kind, h, 2))
 
-    def attended(found: Attention) -> None:
+    def attended(_layer: int, found: Attention) -> None:
         queries, keys = found.probabilities.shape[-2:]
         if queries != keys or keys < tokens:
             raise UnsupportedModel(
                 f"Attention of shape {tuple(found.probabilities.shape)} was found for {tokens} tokens, where every "
-                "token attends to every token: sparse attention has no such matrix. Ask for detail=('layers',)."
+                "token attends to every token: sparse attention, and attention to a shorter text, have no such matrix. "
+                "Leave out 'heads'."
             )
         seen.append(Seen("attention", found.probabilities, 4))
 
@@ -114,11 +118,14 @@ def fields(
     own = cast(Tensor, problem.tokens)
     per_goal = "attention_x_gradient" in detail
     layers = stack(model) if detail & MEASURES.keys() else []
-    measures = [] if per_goal else measured(layers, problem, detail)
+    sequences = [part for part in problem.args if isinstance(part, Padded)]
+    widths = tuple(s.ids.shape[1] for s in sequences) if len(sequences) > 1 else (own.shape[1],)
+    layout = Layout(len(own), widths, model.runner.pads_left)
+    measures = [] if per_goal else measured(layers, problem, detail, layout)
     found = []
     for answer, goal in zip(answers, goals, strict=True):
         if per_goal:
-            measures = measured(layers, problem, detail, goal)
+            measures = measured(layers, problem, detail, layout, goal)
         _check_whole(model, answer)
         rows = zip(own, measures, strict=True)
         found.append([{**_told(answer, i, mine), **more} for i, (mine, more) in enumerate(rows)])
@@ -189,6 +196,13 @@ def deepened(
     at: a module's name: its activations become the input. Names: what "layers" reads. Raises InputError,
     UnsupportedModel.
     """
+    if len(batch.sequences) > 1 and (at is not None or detail & {"layers", "heads"}):
+        asked = [f"detail={name!r}" for name in sorted(detail & {"layers", "heads"})] + ["at"] * (at is not None)
+        raise InputError(
+            f"Found {', '.join(asked)} for a task whose inputs the model reads as several sequences, here "
+            f"{len(batch.sequences)}; expected one sequence, which passes through every layer as a whole. Leave "
+            f"{'it' if len(asked) == 1 else 'them'} out."
+        )
     if isinstance(at, str):
         problem = _at_module(model, problem, batch, module_named(model.model, at), at)
     if "parts" in detail:
@@ -215,7 +229,7 @@ def _at_module(model: Explained, problem: Problem, batch: Batch, module: nn.Modu
     if h.shape[:2] != batch.own.shape:
         raise InputError(
             f"Found at={name!r}, whose output is {tuple(h.shape)}; expected {tuple(batch.own.shape)} + "
-            "(hidden,), an activation for each token."
+            "(hidden,), an activation for each token. Name a module that has them, or leave 'at' out."
         )
 
     def f(h: Tensor, *sequences: Padded) -> Outputs:

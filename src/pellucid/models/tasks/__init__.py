@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...errors import InputError
+from ...errors import InputError, expected, nearest
 from .fill_mask import FILL_MASK
 from .image_classification import IMAGE_CLASSIFICATION
 from .multiple_choice import MULTIPLE_CHOICE
@@ -39,7 +39,7 @@ TASKS: dict[str, Task] = {
 def task_named(name: str) -> Task:
     """Raises InputError where there is none of that name."""
     if name not in TASKS:
-        raise InputError(f"Found task={name!r}; expected one of {', '.join(TASKS)}.")
+        raise InputError(f"Found task={name!r}; {expected(nearest(str(name), TASKS))} one of {', '.join(TASKS)}.")
     return TASKS[name]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...explanation import Token
-from ...token_text import shown
+from ...token_text import readable, shown
 from ..text.collating import Inputs, Padded
 from ..text.encoding import Encoding
 
@@ -78,9 +78,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Continuations:
-    """The continuation of an input, and the one that it is compared with, if any."""
+    """The continuation of an input, and the one that it is compared with, if any. notes: what a reader must know of how
+    they are written."""
 
     parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,13 @@ class Continuation:
         token = self.tokens[k]
         text = self.text[slice(*token.span)] if token.span else ""
         return text if text.strip() else shown(token.text, text)
+
+    def names(self, k: int) -> tuple[str, ...]:
+        """What a reader may call the k-th token: as the tokenizer writes it, and as text, with the space before it or
+        without."""
+        token, name = self.tokens[k], self.name(k)
+        text = self.text[slice(*token.span)] if token.span else ""
+        return token.text, name, name.strip(), readable(token.text, text)
 
     def overlapping(self, start: int, end: int) -> list[int]:
         """The tokens that share characters with [start, end) of the text."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ...errors import InputError, UnknownTarget
+from ...errors import InputError, UnknownTarget, quoted
 from ...explanation import Target
 from ...token_text import shown
 from ..text.decoding import written_as
@@ -59,7 +59,7 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     if isinstance(spec, Mapping) and "token" in spec and set(spec) <= {"token", "position"}:
         return _candidates(asked, logits[0], spec["token"], spec.get("position", 0))
     if isinstance(spec, str) and spec:
-        same = [[k for k, t in enumerate(c.tokens) if spec in (t.text, c.name(k), c.name(k).strip())] for c in rows]
+        same = [[k for k, t in enumerate(c.tokens) if spec in c.names(k)] for c in rows]
         if any(same):
             return _tokens(asked, logits[0], same)
         if " - " in spec:
@@ -71,7 +71,7 @@ def _unknown(spec: object, rows: Sequence[Continuation]) -> UnknownTarget:
     """The error for a target that names nothing in a continuation."""
     names = ", ".join(repr(rows[0].name(k)) for k in range(min(len(rows[0].tokens), 8)))
     return UnknownTarget(
-        f"Found target={spec!r:.80}; expected a token of the continuation ({names}), its index from 0 to "
+        f"Found target={quoted(spec, 80)}; expected a token of the continuation ({names}), its index from 0 to "
         f"{len(rows[0].tokens) - 1}, 'total', 'runner-up', {{'runner-up': 0}}, {{'span': (start, end)}} in its "
         "characters, or {'token': 'a - b', 'position': 0} for tokens that could stand there."
     )
@@ -147,7 +147,7 @@ def _candidate_ids(spec: object, tokenizer: Tokenizer) -> tuple[int, int | None]
             if a is not None and b is not None:
                 return a, b
     raise UnknownTarget(
-        f"Found the candidate {spec!r:.60}; expected one token of the vocabulary, its id, or a contrast of two, "
+        f"Found the candidate {quoted(spec)}; expected one token of the vocabulary, its id, or a contrast of two, "
         "'a - b'. A word of several tokens has no logit of its own: give it as a continuation."
     )
 
@@ -187,12 +187,12 @@ def _word(i: int, tokenizer: Tokenizer) -> str:
 def _span(asked: Asked, rows: Sequence[Continuation], span: object) -> Goal:
     """The goal of the tokens that share characters with a span. Raises UnknownTarget."""
     if not (isinstance(span, (tuple, list)) and len(span) == 2 and all(isinstance(i, int) for i in span)):
-        raise UnknownTarget(f"Found the span {span!r:.60}; expected (start, end) in the continuation's characters.")
+        raise UnknownTarget(f"Found the span {quoted(span)}; expected (start, end) in the continuation's characters.")
     chosen = [c.overlapping(*span) for c in rows]
     if not any(chosen):
         raise UnknownTarget(
-            f"Found the span {tuple(span)}, which no token is in; expected characters of {rows[0].text!r:.60}, from 0 "
-            f"to {len(rows[0].text)}."
+            f"Found the span {tuple(span)}, which no token is in; expected characters of {quoted(rows[0].text)}, from "
+            f"0 to {len(rows[0].text)}."
         )
     return _sum(asked, rows, chosen, [c.text[slice(*span)] for c in rows])
 
@@ -214,7 +214,7 @@ def _versus(asked: Asked, rows: Sequence[Continuation]) -> Goal:
     """log p of a row's continuation less that of the one it is compared with."""
     if asked.target not in (None, "total"):
         raise UnknownTarget(
-            f"Found target={asked.target!r:.60} for an input with 'versus'; expected None: the total log-probability "
+            f"Found target={quoted(asked.target)} for an input with 'versus'; expected None: the total log-probability "
             "of the continuation less that of the other."
         )
     if asked.output == "probability":

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...errors import InputError, UnknownTarget, UnsupportedModel
+from ...errors import InputError, UnknownTarget, UnsupportedModel, quoted, shortened
 from ...explanation import Target
 from ...problem import Select
 from ...token_text import shown
@@ -59,15 +59,16 @@ def with_masks(reader: Reader, items: Sequence[Item], truncate: bool) -> list[En
     for i, encoding in enumerate(reader.encode(items, truncate)):
         if mask not in encoding.ids:
             cut = " (or none is left of it after truncation)" if truncate else ""
+            sign = written_as(reader.tokenizer, mask)
             raise InputError(
-                f"Input {i} ({encoding.text!r:.60}) has no mask{cut}; expected {written_as(reader.tokenizer, mask)!r} "
-                "where a word is to be found, as this tokenizer writes it."
+                f"Input {i} ({quoted(encoding.text)}) has no mask{cut}; expected {sign!r} where a word is to be found, "
+                "as this tokenizer writes it."
             )
         roles = [MASK if i == mask else 0 for i in encoding.ids]
         tokens = tuple(replace(t, special=True, word=None) if t.id == mask else t for t in encoding.tokens)
         if all(t.special for t in tokens):
             raise InputError(
-                f"Input {i} ({encoding.text!r:.60}) has nothing beside its mask; expected a text around it."
+                f"Input {i} ({quoted(encoding.text)}) has nothing beside its mask; expected a text around it."
             )
         found.append(replace(encoding, tokens=tokens, roles=(roles,)))
     return found
@@ -150,7 +151,7 @@ def _pair(tokenizer: Tokenizer, encoding: Encoding, place: int, fill: object, mo
     if isinstance(fill, int) and not isinstance(fill, bool) and 0 <= fill < most:
         return fill, None
     if not isinstance(fill, str) or not fill.strip():
-        raise UnknownTarget(f"Found target={fill!r:.60}; {_WAYS}.")
+        raise UnknownTarget(f"Found target={quoted(fill)}; {_WAYS}.")
     if (one := _candidate(tokenizer, encoding, place, fill)) is not None:
         return one, None
     for first, second in contrasts(fill):
@@ -158,9 +159,10 @@ def _pair(tokenizer: Tokenizer, encoding: Encoding, place: int, fill: object, mo
         if a is not None and b is not None:
             return a, b
     pieces = {w: tokenizer.tokenize(w.strip()) for w in (fill, *(w for both in contrasts(fill) for w in both))}
-    shown = "; ".join(f"{word!r:.40} is {', '.join(map(repr, p)) or 'nothing'}" for word, p in pieces.items())
+    shown = "; ".join(f"{quoted(word, 40)} is {', '.join(map(repr, p)) or 'nothing'}" for word, p in pieces.items())
     raise UnknownTarget(
-        f"Found target={fill!r:.60}, which is not one token of this vocabulary at the mask ({shown:.300}); {_WAYS}."
+        f"Found target={quoted(fill)}, which is not one token of this vocabulary at the mask "
+        f"({shortened(shown, 300)}); {_WAYS}."
     )
 
 

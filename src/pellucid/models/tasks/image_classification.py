@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ...engine import hooks
-from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel
+from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel, quoted, shortened
 from ...explanation import Token
 from ..baselines import Spec
 from ..modality import Embedder, Modality
@@ -84,14 +84,14 @@ def _opened(item: Value, i: int) -> tuple[Image, str]:
                 return file.convert("RGB"), fspath(item)
         except (OSError, UnidentifiedImageError) as error:
             raise InputError(
-                f"Could not read input {i} ({fspath(item)!r:.80}) as an image: {error}. Expected a path of one."
+                f"Could not read input {i} ({quoted(fspath(item), 80)}) as an image: {error}. Expected a path of one."
             ) from error
     if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.size:
         return item if item.ndim == 3 else np.stack([item] * 3, -1), f"image {item.shape[1]}×{item.shape[0]}"
     if not isinstance(item, np.ndarray) and hasattr(item, "convert"):  # a PIL image
         picture = item.convert("RGB")
         return picture, f"image {picture.width}×{picture.height}"
-    what = f"an array {item.shape}" if isinstance(item, np.ndarray) else repr(item)[:80]
+    what = f"an array {item.shape}" if isinstance(item, np.ndarray) else quoted(item, 80)
     raise InputError(
         f"Found {what} as input {i}; expected an image: a PIL image, a NumPy array (height, width, channels), or the "
         "path of an image file."
@@ -104,8 +104,9 @@ def _pixels(processor: Tokenizer, image: Image) -> Tensor:
         pixels = np.asarray(processor(image, return_tensors="np")[PIXELS][0])
     except (TypeError, ValueError, KeyError) as error:
         raise UnsupportedModel(
-            f"The image processor {type(processor).__name__} could not read an image ({error!s:.200}); expected "
-            "one of transformers', such as AutoImageProcessor.from_pretrained(name): pellucid.Model(model, processor)."
+            f"The image processor {type(processor).__name__} could not read an image ({shortened(str(error), 200)}); "
+            "expected one of transformers', such as AutoImageProcessor.from_pretrained(name): "
+            "pellucid.Model(model, processor)."
         ) from error
     if pixels.ndim != 3:
         raise UnsupportedModel(f"The image processor made pixels {pixels.shape}; expected (channels, height, width).")
@@ -202,7 +203,7 @@ def _empty(embedder: Embedder, spec: Spec, sequences: Sequences, owns: Owns, x: 
     if spec == "mean":
         return embedded(pixels.mean((2, 3), keepdim=True).expand_as(pixels))
     raise UnknownBaseline(
-        f"Found baseline={spec!r:.60}; for an image expected 'zero' ('mask' is the same), 'mean', or a tensor of "
+        f"Found baseline={quoted(spec)}; for an image expected 'zero' ('mask' is the same), 'mean', or a tensor of "
         "pixels."
     )
 

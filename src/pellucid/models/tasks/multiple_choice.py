@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ...errors import InputError
+from ...errors import InputError, quoted
 from ..net import Net
 from ..text.collating import Padded
 from ..text.encoding import Encoding, joined
@@ -63,7 +63,7 @@ def _prompt_and_choices(item: Item) -> tuple[str, tuple[str, ...]]:
     offered: Value = given.get("choices")
     listed = isinstance(offered, Sequence) and not isinstance(offered, str)
     if not isinstance(prompt, str) or not listed or not all(isinstance(c, str) for c in offered):
-        raise InputError(f"Found {item!r:.80} as an input; multiple choice expects {_FORM}.")
+        raise InputError(f"Found {quoted(item, 80)} as an input; multiple choice expects {_FORM}.")
     if len(offered) < 2:
         raise InputError(f"Found {len(offered)} choices; expected at least two, or there is nothing to choose.")
     return prompt, tuple(offered)

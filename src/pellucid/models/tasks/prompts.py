@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...errors import InputError
+from ...errors import InputError, quoted
 from ...explanation import Token
 from ..text.inputs import Ids
 from ..text.reader import Reader
@@ -50,7 +50,7 @@ def continuation_tokens(tokenizer: Tokenizer, prompt: Prompt, text: str, segment
         batch = tokenizer([text], add_special_tokens=False, verbose=False)
         tokens, offset = tokens_of(tokenizer, batch, 0, list(batch["input_ids"][0]), text), 0
     if not tokens:
-        raise InputError(f"Found {text!r:.40} as a continuation; expected a text with at least one token.")
+        raise InputError(f"Found {quoted(text, 40)} as a continuation; expected a text with at least one token.")
     return tuple(
         replace(t, segment=segment, span=None if t.span is None else (max(0, t.span[0] - offset), t.span[1] - offset))
         for t in tokens
@@ -69,7 +69,7 @@ def chat_prompt(tokenizer: Tokenizer, messages: object) -> Prompt:
     contents = tuple(m["content"] for m in listed if isinstance(m, Mapping) and isinstance(m.get("content"), str))
     if not listed or len(contents) < len(listed):
         raise InputError(
-            f"Found {messages!r:.80} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}."
+            f"Found {quoted(messages, 80)} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}."
         )
     if not getattr(tokenizer, "chat_template", None):
         raise InputError(
@@ -83,8 +83,8 @@ def chat_prompt(tokenizer: Tokenizer, messages: object) -> Prompt:
         start = written.find(kept, at)
         if start < 0 or not kept:
             raise InputError(
-                f"The chat template does not write message {i} ({content!r:.40}) as it is, so that its tokens could "
-                "not be told from the template's; expected its text, unchanged. Give the whole text as a prompt."
+                f"The chat template does not write message {i} ({quoted(content, 40)}) as it is, so that its tokens "
+                "could not be told from the template's; expected its text, unchanged. Give the whole text as a prompt."
             )
         at = start + len(kept)
         places.append((start, at, start - content.find(kept)))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ...errors import InputError, UnknownTarget, UnsupportedModel
+from ...errors import InputError, UnknownTarget, UnsupportedModel, quoted
 from ...explanation import Target, Token
 from ...problem import Select
 from ...token_text import shown
@@ -24,7 +24,7 @@ from ..text.encoding import Encoding
 from ..text.inputs import Form, Given, Ids
 from ..text.reader import Reader
 from ..text.tokenizing import Item, text_and_pair
-from .target_names import Specification, covering, occurrence, only_keys, token_at
+from .target_names import Specification, contrasts, covering, occurrence, only_keys, token_at
 from .task import Asked, Goal, Prediction, Task, at, by_function, check_output, field, finite_logits, one_sequence
 
 LONGEST = 30
@@ -67,15 +67,15 @@ def read_questions(reader: Reader, items: Sequence[Item], truncate: bool) -> lis
     """A question and its context each; where they are too long together only the context is cut. Raises InputError."""
     for i, item in enumerate(items):
         if not isinstance(item, Ids) and text_and_pair(item)[1] is None:
-            raise InputError(f"Input {i} ({item!r:.60}) is one text; expected {_FORM}.")
+            raise InputError(f"Input {i} ({quoted(item)}) is one text; expected {_FORM}.")
     found = reader.encode(items, "only_second" if truncate else False)
     for i, encoding in enumerate(found):
         if isinstance(encoding.text, str):
-            raise InputError(f"The ids of input {i} are those of one text ({encoding.text!r:.60}); expected {_FORM}.")
+            raise InputError(f"The ids of input {i} are those of one text ({quoted(encoding.text)}); expected {_FORM}.")
         if not any(_is_candidate(t) for t in encoding.tokens):
             raise InputError(
-                f"Nothing of the context of input {i} ({encoding.text[CONTEXT]!r:.40}) is left as a token; expected at "
-                "least one, to be the answer."
+                f"Nothing of the context of input {i} ({quoted(encoding.text[CONTEXT], 40)}) is left as a token; "
+                "expected at least one, to be the answer."
             )
     return found
 
@@ -134,11 +134,11 @@ def _specified(target: TargetSpec) -> Specification:
     if isinstance(target, int):
         return {"position": target}
     if not isinstance(target, Mapping):
-        raise UnknownTarget(f"Found target={target!r:.60}; {_WAYS}.")
+        raise UnknownTarget(f"Found target={quoted(target)}; {_WAYS}.")
     spec = only_keys(target, ("which", "answer", "occurrence", "span", "position", "at"))
     places = [key for key in ("answer", "span", "position", "at") if key in spec]
     if len(places) > 1 or spec.get("which", "start") not in SIDES or spec.get("at", "max") != "max":
-        raise UnknownTarget(f"Found target={target!r:.80}; {_WAYS}.")
+        raise UnknownTarget(f"Found target={quoted(target, 80)}; {_WAYS}.")
     return spec
 
 
@@ -148,6 +148,13 @@ def _span(spec: Specification, encoding: Encoding, predicted: tuple[int, int]) -
     if "position" in spec:
         token = token_at(encoding.tokens, spec["position"])
         return token, token
+    if "answer" in spec and isinstance(spec["answer"], str) and spec["answer"].strip() not in text:
+        for both in contrasts(spec["answer"]):
+            if all(answer.strip() and answer.strip() in text for answer in both):
+                raise UnknownTarget(
+                    f"Found target={quoted(spec['answer'])}, a contrast of two answers; expected one. Ask for both, "
+                    f"target={list(both)!r}, and subtract their scores: the difference adds up to that of the outputs."
+                )
     if "answer" in spec or "span" in spec:
         span = spec["span"] if "span" in spec else occurrence(text, spec["answer"], spec.get("occurrence", 0))
         tokens = covering(encoding.tokens, text, span, CONTEXT)

@@ -18,7 +18,7 @@ from warnings import warn
 import torch
 from torch import Tensor
 
-from ...errors import InputError, UnknownTarget, UnsupportedModel
+from ...errors import InputError, UnknownTarget, UnsupportedModel, quoted, shortened
 from ...explanation import Target
 from ..net import Net
 from ..text.collating import Inputs, Padded
@@ -97,7 +97,7 @@ def _json(name: str, path: str, revision: str | None) -> Any:
         except (OSError, ValueError) as error:
             file = None
             if not isinstance(error, EntryNotFoundError) or isinstance(error, LocalEntryNotFoundError):
-                reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+                reason = shortened(f"{type(error).__name__}: {error}".splitlines()[0], 200)
                 what = f"Could not look for {path} of {name!r}, which says how it pools, so the mean is taken: {reason}"
                 warn(what, stacklevel=2)
     return json.loads(file.read_text("utf-8")) if file is not None and file.is_file() else None
@@ -140,7 +140,7 @@ def read_pairs(reader: Reader, items: Sequence[Item], truncate: bool = False) ->
     for i, item in enumerate(items):
         a, b = text_and_pair(item)
         if b is None:
-            raise InputError(f"Input {i} is one text ({a!r:.40}); expected two to compare: ('a', 'b').")
+            raise InputError(f"Input {i} is one text ({quoted(a, 40)}); expected two to compare: ('a', 'b').")
         texts += [a, b]
     each = reader.encode(texts, truncate)
     return [joined((texts[i], texts[i + 1]), each[i : i + 2], [(0,), (1,)]) for i in range(0, len(each), 2)]
@@ -150,8 +150,8 @@ def cosine_goal(asked: Asked, outputs: Tensor) -> list[Goal]:
     """One goal: the cosine."""
     if asked.target not in (None, "cosine"):
         raise UnknownTarget(
-            f"Found target={asked.target!r:.60}; sentence similarity has one number to explain, the cosine of the two "
-            "embeddings: leave the target out."
+            f"Found target={quoted(asked.target)}; sentence similarity has one number to explain, the cosine of the "
+            "two embeddings: leave the target out."
         )
     if asked.output != "logit":
         raise InputError(f"Found output={asked.output!r}; a cosine has no probability. Leave output out.")

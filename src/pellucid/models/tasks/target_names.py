@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ...errors import UnknownTarget
+from ...errors import UnknownTarget, expected, nearest, quoted
 from ...explanation import Token
 
 Specification: TypeAlias = Mapping[str, Any]
@@ -32,9 +32,21 @@ def label_index(spec: object, labels: tuple[str, ...]) -> tuple[int, int | None]
         if spec.strip().isdigit() and int(spec) < len(labels):
             return int(spec), None
     raise UnknownTarget(
-        f"Found target={spec!r}; expected one of the labels {', '.join(map(repr, labels))}, an index from 0 to "
+        f"Found target={spec!r}; {expected(label_meant(spec, labels))} one of the labels "
+        f"{', '.join(map(repr, labels))}, an index from 0 to "
         f"{len(labels) - 1}, a contrast such as '{labels[-1]} - {labels[0]}', or a function of the logits."
     )
+
+
+def label_meant(spec: object, labels: Sequence[str]) -> str | None:
+    """What a target probably means that names no label: a label, or a contrast of two, that is written much like it."""
+    if not isinstance(spec, str):
+        return None
+    for both in contrasts(spec):
+        near = [nearest(name, labels) for name in both]
+        if all(near):
+            return " - ".join(filter(None, near))
+    return None if " - " in spec else nearest(spec, labels)
 
 
 def label_named(name: str, labels: tuple[str, ...]) -> int | None:
@@ -54,7 +66,7 @@ def only_keys(spec: Specification, allowed: Sequence[str]) -> Specification:
     """A target that is a mapping, as a dict. Raises UnknownTarget where it has another key than those allowed."""
     if unknown := [key for key in spec if key not in allowed]:
         raise UnknownTarget(
-            f"Found {', '.join(map(repr, unknown))} in target={spec!r:.80}; expected only "
+            f"Found {', '.join(map(repr, unknown))} in target={quoted(spec, 80)}; expected only "
             f"{', '.join(map(repr, allowed))}."
         )
     return dict(spec)
@@ -66,19 +78,19 @@ def occurrence(text: str, words: object, number: object = 0) -> tuple[int, int]:
     Where they stand as words of their own, only those places count: "it" is not looked for in "with".
     """
     if not isinstance(words, str) or not words.strip():
-        raise UnknownTarget(f"Found {words!r:.40} to look for in the text; expected some words of it.")
+        raise UnknownTarget(f"Found {quoted(words, 40)} to look for in the text; expected some words of it.")
     words = words.strip()
     places = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text)]
     places = places or [m.span() for m in re.finditer(re.escape(words), text)]
     if not places:
         raise UnknownTarget(
-            f"Found no {words!r:.60} in {text!r:.60}; expected words of the text, written as they are there. "
+            f"Found no {quoted(words)} in {quoted(text)}; expected words of the text, written as they are there. "
             "Characters can be named instead: target={'span': (start, end)}."
         )
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(places):
         raise UnknownTarget(
-            f"Found occurrence={number!r} of {words!r:.60}, which stands in {text!r:.60} {len(places)} times; expected "
-            f"a number from 0 to {len(places) - 1}."
+            f"Found occurrence={number!r} of {quoted(words)}, which stands in {quoted(text)} {len(places)} times; "
+            f"expected a number from 0 to {len(places) - 1}."
         )
     return places[number]
 
@@ -99,7 +111,7 @@ def covering(tokens: Sequence[Token], text: str, span: object, segment: int) -> 
     ]
     if not found:
         raise UnknownTarget(
-            f"No token stands for the characters {start} to {end}, {text[start:end]!r:.60}: they are "
+            f"No token stands for the characters {start} to {end}, {quoted(text[start:end])}: they are "
             "white space, or were cut off (truncate). Name others."
         )
     return found

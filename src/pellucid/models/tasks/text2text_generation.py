@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...engine import hooks
-from ...errors import InputError, TextTooLong, UnknownBaseline, UnsupportedModel
+from ...errors import InputError, TextTooLong, UnknownBaseline, UnsupportedModel, quoted
 from ...explanation import Token
 from ..net import Net
 from ..text.collating import Padded, Sequences
@@ -173,7 +173,7 @@ def _source_and_target(item: Item) -> tuple[str | Ids, str | None]:
         source, target = found
         if target is None or (isinstance(target, str) and target.strip()):
             return source, target
-    raise InputError(f"Found {item!r:.80} as an input; expected {_FORM}.")
+    raise InputError(f"Found {quoted(item, 80)} as an input; expected {_FORM}.")
 
 
 def _with_target(net: Net, reader: Reader, source: Encoding, target: str | None, how: Preparation) -> Encoding:
@@ -226,7 +226,7 @@ def _target(tokenizer: Tokenizer, text: str) -> tuple[Token, ...]:
     tokens = tokens_of(tokenizer, batch, 0, list(batch["input_ids"][0]), text)
     own = [i for i, t in enumerate(tokens) if not t.special]
     if not own:
-        raise InputError(f"Found {text!r:.40} as a target; expected a text with at least one token.")
+        raise InputError(f"Found {quoted(text, 40)} as a target; expected a text with at least one token.")
     return tuple(replace(t, segment=1) for t in tokens[: own[-1] + 1])
 
 

@@ -6,15 +6,17 @@ before its own. What comes after those has no part in them: the scores of later 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError, TextTooLong, UnsupportedModel
+from ...errors import InputError, TextTooLong, UnsupportedModel, quoted
 from ...explanation import Token
 from .. import key_value_cache
+from ..baselines import Spec
 from ..net import Net
 from ..text.collating import Inputs, Owns, Padded, Sequences
 from ..text.encoding import Encoding, left_out
@@ -36,7 +38,7 @@ from .continuation import (
 from .continuation_goals import continuation_goals
 from .generation import continued_text, generated
 from .prompts import Prompt, chat_prompt, continuation_tokens, text_prompt
-from .task import Preparation, Resumed, Task, Without, field, finite_logits
+from .task import HasTokenizer, Preparation, Resumed, Task, Without, field, finite_logits
 
 # ------------------------------------------------------------------------------------------------------ the model's run
 
@@ -165,7 +167,7 @@ def _prompt_and_continuations(item: Item) -> tuple[object, str | None, str | Non
         texts = all(t is None or isinstance(t, str) for t in (text, versus)) and (text is not None or versus is None)
         if known and texts and (start == "messages" or isinstance(item[start], str)):
             return item[start], text, versus
-    raise InputError(f"Found {item!r:.80} as an input; expected {_FORM}.")
+    raise InputError(f"Found {quoted(item, 80)} as an input; expected {_FORM}.")
 
 
 def _with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparation) -> Encoding:
@@ -207,11 +209,46 @@ def _with_continuation(net: Net, reader: Reader, given: Unfinished, how: Prepara
         tuple(sequences),
         (*prompt.tokens, *tokens, *others),
         roles=tuple(roles),
-        extra=Continuations(tuple(parts)),
+        extra=Continuations(tuple(parts), _spelling(net, reader, given)),
         kind=len(sequences),
         unread=unread,
         cut=cut,
     )
+
+
+FAR = 100
+"""How many times as probable a continuation must be with a space before it for a note to say so."""
+
+
+def _spelling(net: Net, reader: Reader, given: Unfinished) -> tuple[str, ...]:
+    """A note for each continuation that the user wrote without a space, where the prompt ends without one, and whose
+    first token would be far more probable with one: " Paris" is one token, "Paris" another."""
+    prompt = given.prompt
+    texts = [t for t in (given.text, given.versus) if t and not t[0].isspace()]
+    if not texts or not prompt.ids or prompt.written[-1:].isspace():
+        return ()
+    pairs = [[continuation_tokens(reader.tokenizer, prompt, t, 0)[0] for t in (text, f" {text}")] for text in texts]
+    if all(a.id == b.id for a, b in pairs):
+        return ()
+    inputs = {n: torch.tensor([v], device=net.device) for n, v in prompt.inputs.items() if net.takes(n)}
+    with torch.no_grad():
+        logits = logits_at(net, inputs, None, torch.tensor([len(prompt.ids) - 1], device=net.device))
+    chances = logits[0, 0].double().log_softmax(-1)
+    found = []
+    for text, (bare, spaced) in zip(texts, pairs, strict=True):
+        less, more = chances[bare.id].item(), chances[spaced.id].item()
+        if more - less > math.log(FAR):
+            found.append(
+                f"{quoted(text, 30)} was read without a space before it, and begins with a log-probability of "
+                f"{less:.2f}; with one, {quoted(f' {text}', 30)}, it would be {more:.2f}."
+            )
+    return tuple(found)
+
+
+def _notes(reader: HasTokenizer, encoding: Encoding, baseline: Spec) -> tuple[str, ...]:
+    """What a reader must know of how the continuation is written, and of a baseline that deletes."""
+    assert isinstance(encoding.extra, Continuations)
+    return (*encoding.extra.notes, *deletion.notes(reader, encoding, baseline))
 
 
 def _sequence(prompt: Prompt, tokens: Sequence[Token]) -> dict[str, list[int]]:
@@ -261,6 +298,6 @@ TEXT_GENERATION = Task(
     output="log-probability",
     without=without_tokens,
     resumed=resumed,
-    notes=deletion.notes,
+    notes=_notes,
     any_side=True,
 )

@@ -17,14 +17,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...errors import UnknownTarget
+from ...errors import UnknownTarget, expected, nearest, quoted
 from ...explanation import Target, Token
 from ...problem import Select
 from ...types import Target as TargetSpec
 from ..text.encoding import Encoding
 from ..text.inputs import TEXT_OR_PAIR, Given
 from ..text.labels import true_label
-from .target_names import Specification, covering, label_index, named_labels, occurrence, only_keys, token_at
+from .target_names import (
+    Specification,
+    contrasts,
+    covering,
+    label_index,
+    label_meant,
+    label_named,
+    named_labels,
+    occurrence,
+    only_keys,
+    token_at,
+)
 from .task import Asked, Goal, Task, at, at_positions, by_function, check_output, finite_logits, one_sequence
 
 OUTSIDE = "O"
@@ -115,16 +126,18 @@ def _places(target: TargetSpec, encoding: Encoding, names: tuple[str, ...], chan
         ]
         if not found:
             raise UnknownTarget(
-                f"The model predicts no {target} in {encoding.text!r:.60}; expected a label that it predicts there, "
+                f"The model predicts no {target} in {quoted(encoding.text)}; expected a label that it predicts there, "
                 f"or a word and a label: target={{'word': …, 'label': {target!r}}}."
             )
         return found
+    if isinstance(target, str) and not any(target.strip() in part for part in _texts(encoding)):
+        _check_no_label(target, names)
     spec = {"word": target} if isinstance(target, str) else {"position": target} if isinstance(target, int) else target
     if not isinstance(spec, Mapping) or len({"word", "span", "position"} & set(spec)) != 1:
         raise UnknownTarget(
-            f"Found target={target!r:.80}; expected None (every entity that is predicted), a label, a word or several "
-            "of the text, a token's number, or a mapping with one of 'word' (and 'occurrence'), 'span': (start, end) "
-            "in characters and 'position', and with 'label' for another label than the one predicted."
+            f"Found target={quoted(target, 80)}; expected None (every entity that is predicted), a label, a word or "
+            "several of the text, a token's number, or a mapping with one of 'word' (and 'occurrence'), 'span': "
+            "(start, end) in characters and 'position', and with 'label' for another label than the one predicted."
         )
     token = _token(only_keys(spec, ("word", "occurrence", "span", "segment", "position", "label")), encoding)
     if spec.get("label") is None:
@@ -132,11 +145,31 @@ def _places(target: TargetSpec, encoding: Encoding, names: tuple[str, ...], chan
     return [Place(token, *label_index(spec["label"], names))]
 
 
+def _texts(encoding: Encoding) -> tuple[str, ...]:
+    """The texts of an input, of which a pair has two."""
+    return (encoding.text,) if isinstance(encoding.text, str) else encoding.text
+
+
+def _check_no_label(target: str, names: tuple[str, ...]) -> None:
+    """Raises UnknownTarget where a target, no word of the text, is a contrast of two labels, or nearly a label."""
+    for both in contrasts(target):
+        if all(label_named(name, names) is not None or nearest(name, names) for name in both):
+            raise UnknownTarget(
+                f"Found target={quoted(target, 80)}; expected a word too, because each word has labels of its own. A "
+                f"contrast of two labels is {{'word': …, 'label': {label_meant(target, names)!r}}}."
+            )
+    if meant := nearest(target, [*names, *(_tag(name)[1] for name in names)]):
+        raise UnknownTarget(
+            f"Found target={quoted(target, 80)}; {expected(meant)} a label among {', '.join(map(repr, names))}, or "
+            "words of the text, written as they are there."
+        )
+
+
 def _token(spec: Specification, encoding: Encoding) -> int:
     """The first token of what is named."""
     if "position" in spec:
         return token_at(encoding.tokens, spec["position"])
-    parts = (encoding.text,) if isinstance(encoding.text, str) else encoding.text
+    parts = _texts(encoding)
     segment = spec.get("segment", 0)
     if segment not in range(len(parts)):
         raise UnknownTarget(f"Found segment={segment!r}; expected the number of a text, from 0 to {len(parts) - 1}.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...errors import InputError, UnknownTarget, UnsupportedModel
+from ...errors import InputError, UnknownTarget, UnsupportedModel, expected, quoted
 from ...explanation import Target
 from ...types import Target as TargetSpec
 from ..batching import groups
@@ -26,7 +26,7 @@ from ..text.labels import true_label
 from ..text.reader import Reader
 from ..text.tokenizing import Item
 from .shortened_texts import closing_up
-from .target_names import label_named
+from .target_names import label_meant, label_named
 from .task import Asked, Goal, Preparation, Task, check_output, finite_logits
 from .text_classification import run_classes
 
@@ -90,8 +90,9 @@ def aimed(encoding: Encoding, target: TargetSpec) -> Encoding:
     if isinstance(target, str) and (one := label_named(target, labels)) is not None:
         return _of_label(asked, one)
     raise UnknownTarget(
-        f"Found target={target!r:.60}; expected None (the most probable label), one of the labels "
-        f"{', '.join(map(repr, labels))}, or its number. For several labels give a list of them."
+        f"Found target={quoted(target)}; {expected(label_meant(target, labels))} None (the most probable "
+        f"label), one of the labels {', '.join(map(repr, labels))}, or its number. For several labels "
+        "give a list of them."
     )
 
 
@@ -129,17 +130,17 @@ def inference_labels(labels: Sequence[str]) -> tuple[int, int]:
 def _given(i: int, item: Item) -> tuple[str, tuple[str, ...], str]:
     """The text, the labels and the template of an input. Raises InputError."""
     if not isinstance(item, Mapping) or not {"text", "labels"} <= set(item) <= {"text", "labels", "template"}:
-        raise InputError(f"Found {item!r:.80} as input {i}; expected {_FORM}.")
+        raise InputError(f"Found {quoted(item, 80)} as input {i}; expected {_FORM}.")
     text, labels, template = item["text"], item["labels"], item.get("template", TEMPLATE)
     words = [text, *labels] if isinstance(labels, (list, tuple)) and labels else [None]
     if not all(isinstance(word, str) and word.strip() for word in words) or len(set(labels)) < len(labels):
         raise InputError(
-            f"Found labels={labels!r:.80} for the text {text!r:.40} of input {i}; expected a text with words, and a "
-            "list of at least one label, each a different word or several."
+            f"Found labels={quoted(labels, 80)} for the text {quoted(text, 40)} of input {i}; expected a text with "
+            "words, and a list of at least one label, each a different word or several."
         )
     if not isinstance(template, str) or template.count("{}") != 1:
         raise InputError(
-            f"Found template={template!r:.60} in input {i}; expected one {{}} in it, such as {TEMPLATE!r}."
+            f"Found template={quoted(template)} in input {i}; expected one {{}} in it, such as {TEMPLATE!r}."
         )
     return text, tuple(labels), template
 

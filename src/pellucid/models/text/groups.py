@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from ...errors import InputError
+from ...errors import InputError, quoted
 from ...sentences import sentence_of_each
 from ...token_text import shown
 from ...types import Groups
@@ -25,8 +25,8 @@ def grouped(spec: Groups, encoding: Encoding) -> list[int]:
     lists = spec(encoding.tokens) if callable(spec) else spec
     if isinstance(lists, str) or not isinstance(lists, Sequence):
         raise InputError(
-            f"Found groups={lists!r:.60}; expected 'token', 'word', 'sentence', a list of lists of token indices such "
-            "as [[1, 2], [3]], or a function from the tokens to such lists."
+            f"Found groups={quoted(lists)}; expected 'token', 'word', 'sentence', a list of lists of token indices "
+            "such as [[1, 2], [3]], or a function from the tokens to such lists."
         )
     return _from_lists(lists, encoding)
 
@@ -42,7 +42,7 @@ def _from_lists(lists: Sequence[object], encoding: Encoding) -> list[int]:
     found = [-1] * len(encoding)
     for number, group in enumerate(lists):
         if not isinstance(group, Sequence) or isinstance(group, str) or not group:
-            raise InputError(f"Found group {number} = {group!r:.60}; expected a list of at least one token index.")
+            raise InputError(f"Found group {number} = {quoted(group)}; expected a list of at least one token index.")
         for i in group:
             if not isinstance(i, int) or isinstance(i, bool) or not 0 <= i < len(encoding):
                 raise InputError(

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, quoted
 from .encoding import Encoding, Values
 from .labels import true_label
 
@@ -160,8 +160,8 @@ def read(item: Value, form: Form, number: int) -> Given:
         return Given(Ids({"input_ids": _ints(item)}))
     if isinstance(item, list):
         raise InputError(
-            f"Found the list {item!r:.80} as input {number}; expected {form.says}. A pair is a tuple, ('a', 'b'), and "
-            "several texts are one list, without lists in it."
+            f"Found the list {quoted(item, 80)} as input {number}; expected {form.says}. A pair is a tuple, ('a', "
+            "'b'), and several texts are one list, without lists in it."
         )
     if not isinstance(item, Mapping):
         return Given(item)
@@ -169,8 +169,8 @@ def read(item: Value, form: Form, number: int) -> Given:
     if left or not columns:
         found = f"the key {', '.join(map(repr, left))} in " if columns else ""
         raise InputError(
-            f"Found {found}{dict(item)!r:.120} as input {number}; expected {form.says}. Known keys: {_known(form)}; "
-            f"and for the true label {', '.join(form.labels[:4])}, …"
+            f"Found {found}{quoted(dict(item), 120)} as input {number}; expected {form.says}. Known keys: "
+            f"{_known(form)}; and for the true label {', '.join(form.labels[:4])}, …"
         )
     parts = {part: item[name] for part, name in columns.items()}
     names = [n for n in form.labels if item.get(n) is not None and n not in columns.values()]
@@ -179,7 +179,7 @@ def read(item: Value, form: Form, number: int) -> Given:
         return Given(_ids(item, parts), label)
     for part, value in parts.items():
         if part not in form.listed and not isinstance(value, str) and form.made is not dict:
-            raise InputError(f"Found {value!r:.60} as {columns[part]!r} of input {number}; expected a text.")
+            raise InputError(f"Found {quoted(value)} as {columns[part]!r} of input {number}; expected a text.")
     return Given(form.made(parts), label, parts)
 
 
@@ -228,7 +228,7 @@ def _ids(item: Record, parts: Record) -> Ids:
     own = [bool(i) for i in inputs.get("attention_mask", [1] * n)]
     if not any(own) or not all(own[own.index(True) : n - own[::-1].index(True)]):
         raise InputError(
-            f"Found the attention mask {[int(i) for i in own]!r:.80}, which hides token ids that are no padding; "
+            f"Found the attention mask {quoted([int(i) for i in own], 80)}, which hides token ids that are no padding; "
             "expected 0 before the first token or after the last one only. Leave the others out."
         )
     inputs = {name: [v for v, mine in zip(values, own, strict=True) if mine] for name, values in inputs.items()}

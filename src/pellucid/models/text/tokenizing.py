@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ...errors import InputError, TextTooLong
+from ...errors import InputError, TextTooLong, quoted
 from ...explanation import Token
 from .decoding import decoded, special_among, spelled_out, stretches
 from .encoding import Encoding, SequenceInputs, left_out
@@ -28,7 +28,7 @@ def text_and_pair(item: Item) -> tuple[str, str | None]:
         return item, None
     if isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return item[0], item[1]
-    raise InputError(f"Found {item!r:.80} as an input; expected {TEXT_OR_PAIR.says}.")
+    raise InputError(f"Found {quoted(item, 80)} as an input; expected {TEXT_OR_PAIR.says}.")
 
 
 def encode(
@@ -47,7 +47,9 @@ def encode(
         empty = next((t for t in (text, pair) if t is not None and not t.strip()), None)
         if empty is not None:
             which = "" if pair is None else " in its first text" if empty is text else " in its second text"
-            raise InputError(f"Input {i} is empty{which} ({empty!r:.40}); expected a text with at least one word.")
+            raise InputError(
+                f"Input {i} is empty{which} ({quoted(empty, 40)}); expected a text with at least one word."
+            )
     found = {i: of_ids(tokenizer, item) for i, item in enumerate(items) if isinstance(item, Ids)}
     for paired in (False, True):
         chosen = [i for i, (_, pair) in texts.items() if (pair is not None) == paired]
@@ -62,7 +64,7 @@ def encode(
         found[i] = _shortened(tokenizer, items[i], found[i], limit or 0, truncate)
     for i, e in found.items():
         if all(t.special for t in e.tokens):
-            raise InputError(f"Input {i} ({e.text!r:.40}) has no tokens of its own; expected a text with a word.")
+            raise InputError(f"Input {i} ({quoted(e.text, 40)}) has no tokens of its own; expected a text with a word.")
     return [found[i] for i in range(len(items))]
 
 
@@ -107,7 +109,7 @@ def of_ids(tokenizer: Tokenizer, given: Ids) -> Encoding:
     ids = given.inputs["input_ids"]
     if not ids or min(ids) < 0 or max(ids) >= len(tokenizer):
         raise InputError(
-            f"Found token ids {ids!r:.80}; expected at least one, each from 0 to {len(tokenizer) - 1}, as this "
+            f"Found token ids {quoted(ids, 80)}; expected at least one, each from 0 to {len(tokenizer) - 1}, as this "
             "tokenizer numbers its tokens."
         )
     inputs = {"attention_mask": [1] * len(ids), **given.inputs}
@@ -127,6 +129,6 @@ def _check_room(tokenizer: Tokenizer, whole: Sequence[str], limit: int) -> None:
     for text, ids in zip(whole, tokenizer(list(whole), add_special_tokens=False)["input_ids"], strict=True):
         if len(ids) + added >= limit:
             raise TextTooLong(
-                f"{text!r:.60} alone has {len(ids)} tokens, and {added} more are added; this model takes {limit}. That "
-                "leaves no room for the text that it goes with. Shorten it: only the other text is cut."
+                f"{quoted(text)} alone has {len(ids)} tokens, and {added} more are added; this model takes {limit}. "
+                "That leaves no room for the text that it goes with. Shorten it: only the other text is cut."
             )
