@@ -31,7 +31,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "engine": [
         "coalitions problem_of",
         "integer_inputs passes rows",
-        "hooks memory targets token_sums",
+        "hooks targets token_sums",
+        "memory",
     ],
     "methods": [
         "distributions path",
@@ -47,7 +48,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "lookups tasks",
         "key_value_cache lookup_calls modality runner",
         "baselines net",
-        "batching devices structure text",
+        "batching devices structure text untrained",
     ],
     "models/inside": [
         "layers",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 
 import pellucid
 from families import model, tokenizer
@@ -87,6 +88,18 @@ def test_a_model_that_is_none() -> None:
         Model("bert-base", tokenizer())  # pyright: ignore
     with pytest.raises(errors.UnsupportedModel, match="tokenizer"):
         Model(model("Bert"), None)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_what_is_no_tokenizer_is_refused_at_once(fast: bool) -> None:
+    """A function of a text, and a tokenizer of the `tokenizers` package, which the error says how to take."""
+    inner = tokenizer()._tokenizer
+    given = inner if fast else lambda text: inner.encode(text).ids
+    with pytest.raises(errors.UnsupportedModel, match=r"all_special_ids.*PreTrainedTokenizerFast\(tokenizer_object=…"):
+        Model(model("Bert"), given)
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    taken = PreTrainedTokenizerFast(tokenizer_object=inner, mask_token="[MASK]", **names)
+    assert pellucid.explain(Model(model("Bert"), taken), "a good film").relative_delta < 1e-4
 
 
 @pytest.mark.parametrize("name", ["/no/such/model", "./nothing", "no-such-model-anywhere", "nobody/nothing"])

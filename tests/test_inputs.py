@@ -253,3 +253,33 @@ def test_ids_out_of_the_vocabulary_and_too_many(bert: Model) -> None:
     long: Any = [2, *[7] * 100, 3]
     e = pellucid.explain(bert, long, truncate=True)
     assert len(e.tokens) == 64 and e.tokens[-1].id == 3 and "38 tokens were not read." in e.notes
+
+
+# ------------------------------------------------------------------------------------------------- no value at all
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), np.float64("nan")])
+@pytest.mark.parametrize(
+    ("item", "place"),
+    [
+        (lambda v: v, "input 1,"),
+        (lambda v: ("a film", v), "part 2 of input 1,"),
+        (lambda v: (v, "a film"), "part 1 of input 1,"),
+        (lambda v: {"sentence": v, "label": 1}, "'sentence' of input 1,"),
+    ],
+)
+def test_what_has_no_value_is_named_with_its_number(bert: Model, nothing: Any, item: Any, place: str) -> None:
+    with pytest.raises(InputError) as caught:
+        pellucid.explain(bert, ["a film", item(nothing)])
+    assert f"Found {nothing!r} as {place}" in str(caught.value).replace(" which", "")
+    good, failure = pellucid.explain(bert, iter(["a film", item(nothing)]), errors="return")
+    assert good.text == "a film" and "input 1" in failure.message
+
+
+def test_a_true_label_without_a_value_is_none(bert: Model) -> None:
+    assert pellucid.explain(bert, {"sentence": "a film", "label": float("nan")}).label is None
+
+
+def test_an_input_of_another_kind_is_named_with_its_number(bert: Model) -> None:
+    with pytest.raises(InputError, match="Found 5 as input 1;"):
+        pellucid.explain(bert, ["a film", 5])

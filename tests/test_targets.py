@@ -17,7 +17,7 @@ import test_task_masked as masked
 import test_task_seq2seq as seq2seq
 import test_task_tokens as tokens
 import test_task_zero_shot as zero_shot
-from families import model, tokenizer
+from families import built, model, tokenizer
 from pellucid import Explanation, Model
 from pellucid.errors import UnknownTarget
 from tiny import tiny
@@ -190,3 +190,42 @@ def test_the_best_window_is_each_targets_own() -> None:
             for a, b in zip(many.meta["windows"], one.meta["windows"], strict=True):
                 assert (a["tokens"], a["value"], a["best"]) == (b["tokens"], pytest.approx(b["value"]), b["best"])
     assert next(together, None) is None
+
+
+# -------------------------------------------------------------------------------------- a function that raises
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (lambda o: o.start_logits[:, 5], "AttributeError: 'dict' object has no attribute 'start_logits'"),
+        (lambda o: o["begin"][:, 5], "KeyError: 'begin'"),
+        (lambda o: o["start"][:, 500], "IndexError: index 500"),
+        (lambda o: o["start"] @ o["end"], "RuntimeError: "),
+    ],
+)
+def test_a_function_that_raises_is_told_what_it_is_given(function: Any, error: str) -> None:
+    net = built("Bert", "BertForQuestionAnswering")
+    m, asked = Model(net, tokenizer()), {"question": "was it ?", "context": "the film was good"}
+    tokens = len(tokenizer()("was it ?", "the film was good")["input_ids"])
+    with pytest.raises(UnknownTarget) as caught:
+        pellucid.explain(m, asked, target=function)
+    said = str(caught.value)
+    assert error in said and "'start', 'end'" in said and f", {tokens})" in said and caught.value.__cause__ is not None
+    e = pellucid.explain(m, asked, target=lambda o: o["start"][:, 5])
+    inputs = tokenizer()("was it ?", "the film was good", return_tensors="pt")
+    with torch.no_grad():
+        assert e.output == pytest.approx(net(**inputs).start_logits[0, 5].item(), abs=1e-4)
+
+
+def test_a_function_that_raises_for_attribute() -> None:
+    with pytest.raises(UnknownTarget, match=r"AttributeError: .*'logits'.*a tensor of shape \(1, 2\)"):
+        pellucid.attribute(lambda x: x, torch.ones(1, 2), target=lambda o: o.logits)
+
+
+def test_no_lack_of_memory_is_taken_for_a_wrong_function() -> None:
+    def full(o: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        pellucid.attribute(lambda x: x, torch.ones(1, 2), target=full)

@@ -204,6 +204,7 @@ def _answered(
                     notes=(
                         *solved.notes,
                         *answer.notes,
+                        *goal.notes,
                         *model.notes(batch[i], request.baselines[b]),
                         *([as_probable(aim.name, names[b])] if even[row] else []),
                     ),

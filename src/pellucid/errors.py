@@ -55,13 +55,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         >>> nearest("LABEL_7", ["LABEL_0", "LABEL_1"]), nearest("happy", ["negative", "positive"])
         (None, None)
     """
-    plain = lambda text: re.sub(r"[\s_-]+", "", text.lower())
-    letters = lambda text: re.sub(r"\d+", "0", text)
-    written, names = plain(name), {plain(other): other for other in known}
-    near = difflib.get_close_matches(
-        written, [n for n in names if letters(n) != letters(written) or n == written], 1, 0.7
-    )
+    written, names = _plain(name), {_plain(other): other for other in known}
+    differ = [n for n in names if n == written or re.sub(r"\d+", "0", n) != re.sub(r"\d+", "0", written)]
+    near = difflib.get_close_matches(written, differ, 1, 0.7)
     return names[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    """A name without what people leave out or change when they write it from memory."""
+    return re.sub(r"[\s_-]+", "", name.lower())
 
 
 def expected(meant: str | None) -> str:

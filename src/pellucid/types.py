@@ -40,14 +40,16 @@ a function `logits (n, classes) -> (n,)`. Some tasks have targets of their own:
 
 - question-answering: `"start"`, `"end"`, the text of an answer, the number of a token, or a mapping: `{"answer": …,
   "occurrence": 0}`, `{"span": (start, end)}` in characters of the context, `{"position": …}`, `{"at": "max"}`. A
-  mapping with `"which": "start"` means one of the two ends.
+  mapping with `"which": "start"` means one of the two ends. A function is given `{"start": logits, "end": logits}`,
+  both (n, tokens): `lambda logits: logits["start"][:, 5]`.
 - token-classification: a label, a word of the text, the number of a token, or a mapping: `{"word": …, "occurrence":
   0}`, `{"span": …}`, `{"position": …}`. A mapping with `"label": "B-LOC - O"` means another label than the predicted.
 - text-generation, text2text-generation: None (each generated token), a token, its number, `"total"` or `{"span": …}` in
   characters of the continuation. These are log-probabilities. `{"token": "a - b", "position": 0}` contrasts two tokens
   that could stand at a place. `"runner-up"`, or `{"runner-up": 0}` for one of the tokens, contrasts a token with the
   most probable other token at its place: log p(token) − log p(runner-up).
-- fill-mask: a word, an index, a contrast, or `{"fill": …, "mask": 0}` for one mask of several.
+- fill-mask: a word, an index, a contrast, or `{"fill": …, "mask": 0}` for one mask of several. A function is given the
+  logits (n, masks, vocabulary).
 - zero-shot-classification: one of the labels."""
 
 Baseline: TypeAlias = Union[str, "Tensor"]

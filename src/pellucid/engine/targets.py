@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UnknownTarget
+from ..errors import PellucidError, UnknownTarget
 from ..problem import Outputs, Select
+from .memory import out_of_memory
 
 Index: TypeAlias = int | tuple[int, ...]
 OutputTarget: TypeAlias = (
@@ -33,7 +34,7 @@ def select_of(target: OutputTarget, outputs: Outputs, rows: int) -> Select:
     Raises UnknownTarget where the target names no scalar of each row.
     """
     if callable(target):
-        return lambda out, which: _scalars(target(out), len(which))
+        return lambda out, which: _scalars(returned_by(target, out), len(which))
     if not isinstance(outputs, Tensor):
         raise UnknownTarget(
             f"The function returned a {type(outputs).__name__}; expected a tensor. Return one, or pass a target "
@@ -50,6 +51,42 @@ def select_of(target: OutputTarget, outputs: Outputs, rows: int) -> Select:
     return lambda out, which: out[
         (torch.arange(len(which), device=out.device), *(i.to(out.device)[which] for i in index))
     ]
+
+
+def returned_by(target: Callable[[Outputs], Tensor], outputs: Outputs) -> Tensor:
+    """What a user's target function returns for outputs. Raises UnknownTarget where the function raises."""
+    try:
+        return target(outputs)
+    except _OF_A_FUNCTION as error:
+        if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
+            raise
+        raise UnknownTarget(
+            f"The target function raised {type(error).__name__}: {str(error).strip():.200}. It is given "
+            f"{_named(outputs)} of shape {shapes_of(outputs)}; expected a function of these that returns one scalar "
+            "per row."
+        ) from error
+
+
+_OF_A_FUNCTION = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError, RuntimeError),
+)
+"""What a function raises that does not fit its input."""
+
+
+def shapes_of(outputs: Outputs) -> Any:
+    """The shape of each tensor in a nest, for a message."""
+    if isinstance(outputs, Mapping):
+        return {name: shapes_of(value) for name, value in outputs.items()}
+    if isinstance(outputs, Tensor):
+        return tuple(outputs.shape)
+    return [shapes_of(value) for value in outputs] if isinstance(outputs, (tuple, list)) else type(outputs).__name__
+
+
+def _named(outputs: Outputs) -> str:
+    """What kind of thing outputs are, and by which keys they are found, for a message."""
+    if isinstance(outputs, Mapping):
+        return f"a {type(outputs).__name__} with the keys {', '.join(map(repr, outputs))},"
+    return "a tensor" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
 
 
 def _scalars(y: Outputs, n: int) -> Tensor:

@@ -88,8 +88,8 @@ def as_probable(
     Only of a class that has a probability: not of a contrast, a function, or a number.
     """
     none = [[False] * problem.rows for _ in goals]
-    classes = [isinstance(aim and aim.index, int) for goal in goals for aim in goal.targets]
-    if callable(target) or problem.without is not None or not any(classes):
+    classes = any(_is_shown(goal, i, target) for goal in goals for i in range(len(batch)))
+    if callable(target) or problem.without is not None or not classes:
         return none
     inputs = torch.arange(problem.rows, device=answers[0].output.device) // (problem.rows // len(batch))
     if output == "logit":

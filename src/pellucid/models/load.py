@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from ..errors import MissingExtra, ModelNotFound, UnsupportedModel, shortened
+from ..engine.memory import out_of_memory
+from ..errors import MissingExtra, ModelNotFound, PellucidError, UnsupportedModel, shortened
 from .devices import device_named
 from .model import Model
-from .tasks import TASKS, task_named, task_of
+from .tasks import TASKS, Task, task_named, task_of
 
 
 def load(
@@ -61,14 +62,38 @@ def load(
                 f"{source!r} holds {', '.join(config.architectures or ['no named architecture'])}; "
                 f"the tasks known here are {', '.join(TASKS)}. Name the one its head was trained for: task='…'."
             )
-        model = getattr(transformers, found.auto).from_pretrained(
-            source, dtype=dtype or torch.float32, use_safetensors=True, **common
-        )
+        how = {"dtype": dtype or torch.float32, "use_safetensors": True, **common}
+        told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit is an error of ours
+        model, report = getattr(transformers, found.auto).from_pretrained(source, **how, **told)
+        _check_fits(source, model, report["mismatched_keys"], found)
         tokenizer = getattr(transformers, found.modality.reader).from_pretrained(source, **common)
     if name is None:
         model.config._name_or_path = "pellucid-sentiment (bundled)"
     net = model if place is None else model.to(place)
-    return Model(net, tokenizer, found.name, autocast=autocast, compile=compile)
+    lacking = tuple(report["missing_keys"])
+    return Model(net, tokenizer, found.name, autocast=autocast, compile=compile, untrained=lacking)
+
+
+def _check_fits(source: str, model: Any, mismatched: Iterable[tuple[str, Any, Any]], task: Task) -> None:
+    """Raises UnsupportedModel where weights of a checkpoint have other shapes than those of the task's model.
+
+    mismatched: a parameter's name, its shape in the checkpoint, and that in the model.
+    """
+    shapes = [f"{name} is {tuple(theirs)}, not {tuple(ours)}" for name, theirs, ours in sorted(mismatched)]
+    if not shapes:
+        return
+    named = getattr(model.config, "architectures", None) or ["no named architecture"]
+    own, needed = task_of(named), type(model).__name__
+    remedy = (
+        "Its config.json does not go with its model.safetensors: correct it (num_labels, vocab_size)."
+        if needed in named
+        else f"Expected a checkpoint trained for {task.name}"
+        + (f"; for this one leave task out, or say task={own.name!r}." if own else ".")
+    )
+    raise UnsupportedModel(
+        f"{source!r} holds the head of {', '.join(named)}, whose weights do not fit {needed}, the model for "
+        f"{task.name}: {'; '.join(shapes)[:300]}. {remedy}"
+    )
 
 
 def _is_path(source: str) -> bool:
@@ -86,8 +111,8 @@ def _explained(source: str) -> Iterator[None]:
             f"Loading {source!r} needs a package that is not installed: {shortened(str(error).strip(), 300)} An "
             "image processor needs Pillow: pip install 'pellucid[images]'."
         ) from error
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, (ModelNotFound, UnsupportedModel)):
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
             raise
         reason = shortened(str(error).strip().splitlines()[0], 300) if str(error).strip() else type(error).__name__
         raise ModelNotFound(

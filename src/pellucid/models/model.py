@@ -12,14 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, UnsupportedModel, quoted
+from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
+from ..randomness import rewound
 from ..types import Groups, Target
-from . import problems
+from . import problems, untrained
 from .baselines import Spec
 from .batch import batch_of
 from .devices import precision
 from .inside import layers
+from .modality import TEXT
 from .net import Outputs
 from .pipeline import Pipeline
 from .runner import Runner
@@ -30,7 +32,7 @@ from .text.collating import Owns, Padded, Sequences
 from .text.encoding import Encoding
 from .text.filler import Filler
 from .text.reader import Reader
-from .text.tokenizer import pads_left
+from .text.tokenizer import check_tokenizer, pads_left
 
 _SHOWN = 5
 """So many labels are shown by name."""
@@ -47,6 +49,9 @@ class Model:
     embeddings: the module whose output is explained, or its dotted name, or several of either; found when None. What
         else looks the ids up is found too.
     autocast: "bfloat16" or "float16": forward passes run under `torch.autocast`. Its rounding shows in each delta.
+    untrained: the names of parameters that are random, because the checkpoint lacks them: `missing_keys` of
+        `from_pretrained(name, output_loading_info=True)`. `load` gives them. Where the answer depends on one of them
+        that is tied to no other, a note says so.
     compile: the layers run compiled by `torch.compile` (True, or the name of a backend) in passes that take no
         gradient, such as those of the perturbation methods. Where a graph is needed they run as they are.
 
@@ -67,6 +72,7 @@ class Model:
     embeddings: nn.Module | str | Sequence[nn.Module | str] | None = None
     autocast: torch.dtype | str | None = field(default=None, kw_only=True)
     compile: bool | str = field(default=False, kw_only=True)
+    untrained: Sequence[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -74,12 +80,9 @@ class Model:
                 f"Found a {type(self.model).__name__} as the model; expected a torch nn.Module. "
                 "For a checkpoint's name or path, use pellucid.load()."
             )
-        if not callable(self.tokenizer):
-            raise UnsupportedModel(
-                f"Found {quoted(self.tokenizer)} as the tokenizer; expected a transformers tokenizer."
-            )
+        check_tokenizer(self.tokenizer, reads_text=self.does.modality is TEXT)
         one_device(self.model)
-        _ = self.runner  # its parts must be found now, not in the middle of an explanation
+        _ = self.runner, self._drawn  # its parts must be found now, not in the middle of an explanation
 
     def __repr__(self) -> str:
         names, most = label_names(self.model), self._limit()
@@ -137,6 +140,11 @@ class Model:
         given = self.embeddings
         several = [] if given is None else [given] if isinstance(given, (nn.Module, str)) else list(given)
         return tuple(own_module(self.model, m) for m in several)
+
+    @cached_property
+    def _drawn(self) -> tuple[str, ...]:
+        """The parameters that are random, as the model was when it was handed over (`untrained.drawn`)."""
+        return untrained.drawn(self.model, self.untrained) if self.untrained else ()
 
     def _limit(self) -> int | None:
         """How many tokens the tokenizer and the network's positions allow; None where nothing says."""
@@ -256,7 +264,20 @@ class Model:
         batch = batch_of(pipeline, encodings, baseline, groups)
         found = problems.problem_of(pipeline, batch, baseline, goals, removes and at is None, details)
         missing = nested_inputs.missing(type(self.model).__name__, pipeline.nested, batch.sequences[0].inputs)
-        return layers.deepened(pipeline, replace(found, notes=(*found.notes, *missing)), batch, details, at)
+        notes = (*self.random_weights(encodings), *found.notes, *missing)
+        return layers.deepened(pipeline, replace(found, notes=notes), batch, details, at)
+
+    def random_weights(self, encodings: Sequence[Encoding]) -> tuple[str, ...]:
+        """A note that names the random weights on which an answer depends; none where there are none. It is found on
+        the first of the inputs. The model is borrowed."""
+        if not self._drawn or not encodings:
+            return ()
+        if "random weights" not in self.ways:
+            sequences, _ = self.pipeline.collate(encodings[:1])
+            with rewound(self.device):
+                names = untrained.used(self.model, self._drawn, lambda: self.pipeline.alone(*sequences))
+            self.ways["random weights"] = untrained.told(self.model, names, self.does.name)
+        return (self.ways["random weights"],) if self.ways["random weights"] else ()
 
     def goals(self, encodings: Sequence[Encoding], target: Target, output: str | None, outputs: Outputs) -> list[Goal]:
         """The goals of a batch, with their names and predictions, from its outputs at the input."""

@@ -114,7 +114,8 @@ class Pipeline:
         """What a user asked of a batch. output: the task's own where it is None."""
         reader = self.reader
         starts, output = reader.starts(encodings), output or self.task.output
-        return Asked(encodings, starts, reader.labels, self.tokenizer, target, output, reader.problem_type)
+        own, kind = not hasattr(self.model, "base_model_prefix"), reader.problem_type
+        return Asked(encodings, starts, reader.labels, self.tokenizer, target, output, kind, own)
 
     def baseline(self, spec: Spec) -> Spec:
         """The baseline that is meant by a name."""

@@ -27,7 +27,18 @@ from ..text.reader import Reader
 from ..text.tokenizer import Tokenizer, special_id
 from ..text.tokenizing import Item
 from .target_names import contrasts, only_keys
-from .task import Asked, Goal, Task, at, at_positions, by_function, check_output, finite_logits
+from .task import (
+    PROBABILITIES,
+    Asked,
+    Goal,
+    Task,
+    are_probabilities,
+    at,
+    at_positions,
+    by_function,
+    check_output,
+    finite_logits,
+)
 
 MASK = 1
 """The role (`Encoding.roles`) of a mask that is to be filled, 0 that of any other token: a baseline may have more masks
@@ -102,7 +113,9 @@ def _fill_and_mask(target: object, masks: int) -> tuple[object, int | None]:
 def _goal(asked: Asked, logits: Tensor, k: int, places: Sequence[int | None], fill: object) -> Goal:
     """The goal of the k-th mask, which stands at one of each row's tokens, or at none."""
     tokenizer, most = asked.tokenizer, logits.shape[2]
-    chances = logits[:, k].detach().double().softmax(1).max(1)
+    probable = are_probabilities(asked, logits)
+    chances = logits[:, k].detach().double()
+    chances = (chances if probable else chances.softmax(1)).max(1)
     plus, minus, targets, predictions = [], [], [], []
     for row, place in enumerate(places):
         best, p = int(chances.indices[row]), chances.values[row].item()
@@ -115,8 +128,9 @@ def _goal(asked: Asked, logits: Tensor, k: int, places: Sequence[int | None], fi
         targets.append(None if place is None else _target(tokenizer, found, place))
     contrast = any(isinstance(t, Target) and isinstance(t.index, tuple) for t in targets)
     number = lambda values: torch.tensor(values, device=logits.device)
-    select = _select_at_mask(k, at(number(plus), number(minus) if contrast else None), asked.output == "probability")
-    return Goal(select, targets, predictions)
+    softened = asked.output == "probability" and not probable
+    select = _select_at_mask(k, at(number(plus), number(minus) if contrast else None), softened)
+    return Goal(select, targets, predictions, (PROBABILITIES,) if probable else ())
 
 
 def _select_at_mask(k: int, pick: Select, probability: bool) -> Select:

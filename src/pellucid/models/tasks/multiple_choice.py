@@ -72,13 +72,15 @@ def _prompt_and_choices(item: Item) -> tuple[str, tuple[str, ...]]:
 def choice_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     """One goal: the predicted choice, a choice's text, index, a contrast or a function of the logits (1, choices)."""
     texts = [tuple(e.text[1:]) for e in asked.encodings]
-    each = [label_goals(replace(asked, labels=names), logits[i : i + 1])[0] for i, names in enumerate(texts)]
+    of_row = lambda names: replace(asked, labels=names, problem_type=None)  # which is about a classification
+    each = [label_goals(of_row(names), logits[i : i + 1])[0] for i, names in enumerate(texts)]
 
     def select(out: Tensor, which: Tensor) -> Tensor:
         alone = which.new_zeros(1)
         return torch.cat([each[row].select(out[k : k + 1], alone) for k, row in enumerate(which.tolist())])
 
-    return [Goal(select, [g.targets[0] for g in each], [g.predictions[0] for g in each])]
+    notes = tuple(dict.fromkeys(note for g in each for note in g.notes))
+    return [Goal(select, [g.targets[0] for g in each], [g.predictions[0] for g in each], notes)]
 
 
 def _made(parts: Record) -> dict[str, Value]:

@@ -25,7 +25,20 @@ from ..text.inputs import Form, Given, Ids
 from ..text.reader import Reader
 from ..text.tokenizing import Item, text_and_pair
 from .target_names import Specification, contrasts, covering, occurrence, only_keys, token_at
-from .task import Asked, Goal, Prediction, Task, at, by_function, check_output, field, finite_logits, one_sequence
+from .task import (
+    PROBABILITIES,
+    Asked,
+    Goal,
+    Prediction,
+    Task,
+    are_probabilities,
+    at,
+    by_function,
+    check_output,
+    field,
+    finite_logits,
+    one_sequence,
+)
 
 LONGEST = 30
 """Tokens of the longest answer that is predicted."""
@@ -66,7 +79,7 @@ def answer_logits(outputs: Outputs, inputs: Inputs) -> dict[str, Tensor]:
 def read_questions(reader: Reader, items: Sequence[Item], truncate: bool) -> list[Encoding]:
     """A question and its context each; where they are too long together only the context is cut. Raises InputError."""
     for i, item in enumerate(items):
-        if not isinstance(item, Ids) and text_and_pair(item)[1] is None:
+        if not isinstance(item, Ids) and text_and_pair(item, i)[1] is None:
             raise InputError(f"Input {i} ({quoted(item)}) is one text; expected {_FORM}.")
     found = reader.encode(items, "only_second" if truncate else False)
     for i, encoding in enumerate(found):
@@ -86,23 +99,29 @@ def answer_goals(asked: Asked, logits: Logits) -> list[Goal]:
         finite_logits(each)
     check_output(asked.output, asked.target)
     context = _candidates(asked, logits["start"])
-    best, predictions = _predicted(asked, logits, context)
+    probable = are_probabilities(asked, *logits.values())
+    notes = (PROBABILITIES,) if probable else ()
+    best, predictions = _predicted(asked, {k: p.log() for k, p in logits.items()} if probable else logits, context)
     if callable(asked.target):
         select, name = by_function(asked.target)
-        return [Goal(select, [Target(name)] * asked.rows, predictions)]
+        return [Goal(select, [Target(name)] * asked.rows, predictions, notes)]
     spec = _specified(asked.target)
     sides = (spec["which"],) if "which" in spec else SIDES
-    number = (lambda out: out) if asked.output == "logit" else (lambda out: out.softmax(1))
+    asis = asked.output == "logit" or probable
+    number = (lambda out: out) if asis else (lambda out: out.softmax(1))
     if "at" in spec:
         name = "largest {}".format
-        return [Goal(_largest(side, context, number), [Target(name(side))] * asked.rows, predictions) for side in sides]
+        return [
+            Goal(_largest(side, context, number), [Target(name(side))] * asked.rows, predictions, notes)
+            for side in sides
+        ]
     spans = [_span(spec, e, found) for e, found in zip(asked.encodings, best, strict=True)]
     goals = []
     for side in sides:
         places = [span[SIDES.index(side)] for span in spans]
         index = torch.tensor([s + p for s, p in zip(asked.starts, places, strict=True)], device=context.device)
-        among = context if asked.output == "probability" else None
-        goals.append(Goal(_fixed(side, index, among), [Target(side, p, p) for p in places], predictions))
+        among = None if asis else context
+        goals.append(Goal(_fixed(side, index, among), [Target(side, p, p) for p in places], predictions, notes))
     return goals
 
 

@@ -138,7 +138,7 @@ def read_pairs(reader: Reader, items: Sequence[Item], truncate: bool = False) ->
     """Two texts as two sequences, each the model's own. Raises InputError where there is one."""
     texts: list[str] = []
     for i, item in enumerate(items):
-        a, b = text_and_pair(item)
+        a, b = text_and_pair(item, i)
         if b is None:
             raise InputError(f"Input {i} is one text ({quoted(a, 40)}); expected two to compare: ('a', 'b').")
         texts += [a, b]

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ...engine.targets import returned_by, shapes_of
 from ...errors import InputError, NonFiniteOutput, UnknownTarget, UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
@@ -37,12 +38,14 @@ class Goal:
     """One number to explain in each row of a batch.
 
     select: the number. targets: its name in each row; None where a row has no such number, and none is shown.
-    predictions: what the model predicts there, and its probability where it has one.
+    predictions: what the model predicts there, and its probability where it has one. notes: what a reader must know of
+    the number.
     """
 
     select: Select
     targets: Sequence[Target | None]
     predictions: Sequence[Prediction]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Asked:
     encodings: its rows. starts: the column at which each row begins in its padded sequence, 0 unless padded on the
     left. labels: the names of the model's classes. tokenizer: the model's. target: as the user gave it. output:
     "logit", "probability" or, for some tasks, "log-probability". problem_type: what the model's configuration calls its
-    classification, if anything: "multi_label_classification", …
+    classification, if anything: "multi_label_classification", …; own_module: whether the network is a user's own, and
+    none of transformers', whose outputs are logits.
     """
 
     encodings: Sequence[Encoding]
@@ -62,6 +66,7 @@ class Asked:
     target: TargetSpec
     output: str
     problem_type: str | None = None
+    own_module: bool = False
 
     @property
     def rows(self) -> int:
@@ -210,17 +215,30 @@ def at_positions(outputs: Outputs, inputs: Inputs, classes: str = "labels") -> T
     return found
 
 
+PROBABILITIES = "The model returns probabilities, not logits: they are explained, and reported, as they are."
+"""The note where `are_probabilities` holds."""
+
+
+def are_probabilities(asked: Asked, *outputs: Tensor) -> bool:
+    """Whether a user's own module returns probabilities (…, classes) in the place of logits: none is negative, and in
+    every place they add up to 1, within rounding."""
+    return asked.own_module and all(map(_adds_up_to_one, outputs))
+
+
+def _adds_up_to_one(outputs: Tensor) -> bool:
+    p, rounding = outputs.detach().double(), 4 * torch.finfo(outputs.dtype).eps
+    return p.shape[-1] > 1 and bool((p >= 0).all()) and bool(((p.sum(-1) - 1).abs() <= rounding).all())
+
+
 def by_function(spec: Callable[[Outputs], Tensor]) -> tuple[Select, str]:
     """A user's function of the outputs as what is explained, and its name."""
 
     def select(out: Outputs, which: Tensor) -> Tensor:
-        y = spec(out)
+        y = returned_by(spec, out)
         if not isinstance(y, Tensor) or y.shape != (len(which),):
-            given = {k: tuple(v.shape) for k, v in out.items()} if isinstance(out, Mapping) else tuple(out.shape)
             raise UnknownTarget(
-                f"The target function returned {tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__} for "
-                f"logits {given}; expected a tensor with one scalar per row, of shape ({len(which)},), such as "
-                "logits[:, 1]."
+                f"The target function returned {shapes_of(y)} for logits {shapes_of(out)}; expected a tensor with one "
+                f"scalar per row, of shape ({len(which)},), such as logits[:, 1]."
             )
         return y
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import UnsupportedModel
+from ...errors import InputError, UnsupportedModel
 from ...explanation import Target
 from ...problem import Select
 from ...types import Target as TargetSpec
@@ -14,10 +14,12 @@ from ..text.collating import Inputs
 from .shortened_texts import closing_up
 from .target_names import label_index, named_labels
 from .task import (
+    PROBABILITIES,
     Asked,
     Goal,
     Prediction,
     Task,
+    are_probabilities,
     at,
     by_function,
     check_output,
@@ -28,6 +30,7 @@ from .task import (
 )
 
 MULTI_LABEL = "multi_label_classification"
+REGRESSION = "regression"
 
 
 def class_logits(outputs: Outputs, inputs: Inputs) -> Tensor:
@@ -49,8 +52,17 @@ def label_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     finite_logits(logits)
     check_output(asked.output, asked.target)
     names = named_labels(asked.labels, logits.shape[1])
-    apart = logits.shape[1] == 1 or asked.problem_type == MULTI_LABEL
     select, targets = resolve(asked.target, names, logits)
+    if asked.problem_type == REGRESSION:
+        if asked.output == "probability":
+            raise InputError(
+                "Found output='probability' for a regression model (config.problem_type is 'regression'), whose output "
+                "is a number and no logit; expected output='logit', which explains the number itself."
+            )
+        return [Goal(select, targets, [(target.name, None) for target in resolve(None, names, logits)[1]])]
+    if are_probabilities(asked, logits):
+        return [Goal(select, targets, predicted(names, logits.log()), (PROBABILITIES,))]
+    apart = logits.shape[1] == 1 or asked.problem_type == MULTI_LABEL
     if asked.output == "probability":
         return [Goal(_of_probabilities(select, apart), targets, predicted(names, logits, apart))]
     return [Goal(select, targets, predicted(names, logits, apart))]

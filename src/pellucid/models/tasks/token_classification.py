@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -36,7 +36,19 @@ from .target_names import (
     only_keys,
     token_at,
 )
-from .task import Asked, Goal, Task, at, at_positions, by_function, check_output, finite_logits, one_sequence
+from .task import (
+    PROBABILITIES,
+    Asked,
+    Goal,
+    Task,
+    are_probabilities,
+    at,
+    at_positions,
+    by_function,
+    check_output,
+    finite_logits,
+    one_sequence,
+)
 
 OUTSIDE = "O"
 _TAG = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL)
@@ -61,13 +73,18 @@ def token_goals(asked: Asked, logits: Tensor) -> list[Goal]:
     if callable(asked.target):
         select, name = by_function(asked.target)
         return [Goal(select, [Target(name)] * asked.rows, [(None, None)] * asked.rows)]
-    chances = [
-        row[start : start + len(e)].softmax(-1)
-        for row, start, e in zip(logits.detach().double().cpu(), asked.starts, asked.encodings, strict=True)
-    ]
+    own = [row[start : start + len(e)] for row, start, e in zip(logits, asked.starts, asked.encodings, strict=True)]
+    probable = are_probabilities(asked, *own)
+    own = [row.detach().double().cpu() for row in own]
+    chances = own if probable else [row.softmax(-1) for row in own]
+    number = (lambda out: out.softmax(1)) if asked.output == "probability" and not probable else (lambda out: out)
+    notes = (PROBABILITIES,) if probable else ()
     places = [_places(asked.target, e, names, p) for e, p in zip(asked.encodings, chances, strict=True)]
     return [
-        _goal(asked, names, logits.device, [p[k] if k < len(p) else None for p in places], chances)
+        replace(
+            _goal(asked, names, logits.device, [p[k] if k < len(p) else None for p in places], chances, number),
+            notes=notes,
+        )
         for k in range(max(map(len, places)))
     ]
 
@@ -78,15 +95,17 @@ def _goal(
     device: torch.device,
     places: Sequence[Place | None],
     chances: Sequence[Tensor],
+    number: Callable[[Tensor], Tensor],
 ) -> Goal:
-    """The goal with one place, or none, in each row. chances: of each row's tokens, (tokens, labels)."""
+    """The goal with one place, or none, in each row. chances: of each row's tokens, (tokens, labels). number: what is
+    explained of the outputs (rows, labels) at a place."""
     full = [place or Place(0, 0) for place in places]
-    number = lambda values: torch.tensor(values, device=device)
-    where = number([start + place.token for start, place in zip(asked.starts, full, strict=True)])
-    plus = number([place.plus for place in full])
-    minus = number([place.plus if place.minus is None else place.minus for place in full])
+    index = lambda values: torch.tensor(values, device=device)
+    where = index([start + place.token for start, place in zip(asked.starts, full, strict=True)])
+    plus = index([place.plus for place in full])
+    minus = index([place.plus if place.minus is None else place.minus for place in full])
     contrast = any(place.minus is not None for place in full)
-    select = _select_at(where, at(plus, minus if contrast else None), asked.output == "probability")
+    select = _select_at(where, at(plus, minus if contrast else None), number)
     predictions = []
     for place, p in zip(full, chances, strict=True):
         best = p[place.token].max(0)
@@ -94,13 +113,13 @@ def _goal(
     return Goal(select, [None if place is None else _target(place, names) for place in places], predictions)
 
 
-def _select_at(where: Tensor, pick: Select, probability: bool) -> Select:
-    """What `pick` takes from the logits, or the probabilities, at each row's own position."""
+def _select_at(where: Tensor, pick: Select, number: Callable[[Tensor], Tensor]) -> Select:
+    """What `pick` takes from the logits, or what `number` makes of them, at each row's own position."""
 
     def select(out: Tensor, which: Tensor) -> Tensor:
         index = where[which].view(-1, 1, 1).expand(-1, 1, out.shape[2])
         own = out.gather(1, index).squeeze(1)
-        return pick(own.softmax(1) if probability else own, which)
+        return pick(number(own), which)
 
     return select
 

@@ -154,6 +154,7 @@ def read(item: Value, form: Form, number: int) -> Given:
     """One input, as its task reads it. Raises InputError."""
     named = getattr(item, "_asdict", None)  # a named tuple is a mapping
     item = item if named is None else named()
+    _check_told(item, form, number)
     if isinstance(item, tuple) and len(item) == 2 and _is_number(item[1]):
         return Given(read(item[0], form, number).item, item[1])
     if form.ids and _are_ids(item):
@@ -173,7 +174,7 @@ def read(item: Value, form: Form, number: int) -> Given:
             f"{_known(form)}; and for the true label {', '.join(form.labels[:4])}, …"
         )
     parts = {part: item[name] for part, name in columns.items()}
-    names = [n for n in form.labels if item.get(n) is not None and n not in columns.values()]
+    names = [n for n in form.labels if _is_told(item.get(n)) and n not in columns.values()]
     label = item[names[0]] if names and (len(names) == 1 or names[0] in _PLAIN) else None
     if "input_ids" in item and form.ids:
         return Given(_ids(item, parts), label)
@@ -181,6 +182,30 @@ def read(item: Value, form: Form, number: int) -> Given:
         if part not in form.listed and not isinstance(value, str) and form.made is not dict:
             raise InputError(f"Found {quoted(value)} as {columns[part]!r} of input {number}; expected a text.")
     return Given(form.made(parts), label, parts)
+
+
+def _check_told(item: Value, form: Form, number: int) -> None:
+    """Raises InputError where an input, a part of a tuple, or the column of a row that would be read, has no value."""
+    places: dict[str, Value] = {}
+    if isinstance(item, tuple):
+        places = {f"part {k + 1} of input {number}, a tuple of {len(item)}": part for k, part in enumerate(item)}
+    elif not isinstance(item, Mapping):
+        places = {f"input {number}": item}
+    else:
+        used = set(form.layout(item)[0].values())
+        used = used or {name for layout in form.layouts for names in layout.values() for name in names}
+        places = {f"{name!r} of input {number}": value for name, value in item.items() if name in used}
+    for place, value in places.items():
+        if not _is_told(value):
+            raise InputError(
+                f"Found {value!r} as {place}, which stands for no value; expected {form.says}. Leave such inputs out, "
+                "or fill them with a text."
+            )
+
+
+def _is_told(value: Value) -> bool:
+    """Whether a cell of a table has a value: None has none, and neither has NaN."""
+    return value is not None and not (isinstance(value, (float, np.floating)) and value != value)
 
 
 def _known(form: Form) -> str:

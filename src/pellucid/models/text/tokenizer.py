@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from ...errors import UnsupportedModel, quoted
+
 Columns = Mapping[str, Sequence[Any]]
 """What a tokenizer returns for a list of texts: for each name, such as "input_ids", one list for each text."""
 Untyped: TypeAlias = Callable[..., Any]
@@ -32,6 +34,31 @@ class Tokenizer(Protocol):
     def get_special_tokens_mask(self) -> Untyped: ...
     @property
     def apply_chat_template(self) -> Untyped: ...
+
+
+_NEEDED = (
+    *("__len__", "all_special_ids", "tokenize", "convert_ids_to_tokens", "convert_tokens_to_ids"),
+    *("get_special_tokens_mask", "decode"),
+)
+"""What every text is read with, beside the call."""
+
+
+def check_tokenizer(given: object, reads_text: bool) -> None:
+    """Raises UnsupportedModel where an object is no tokenizer. reads_text: whether it is to read texts; an image
+    processor is only called."""
+    lacking = ["__call__"] * (not callable(given))
+    lacking += [name for name in _NEEDED if reads_text and not hasattr(given, name)]
+    if not lacking:
+        return
+    expected = "a transformers tokenizer, or an object with the same methods" if reads_text else "an image processor"
+    remedy = (
+        " A tokenizers.Tokenizer becomes one by transformers.PreTrainedTokenizerFast(tokenizer_object=…, "
+        "pad_token='[PAD]', …), which is told the special tokens by name."
+    )
+    raise UnsupportedModel(
+        f"Found {quoted(given)} as the tokenizer, which has no {', '.join(lacking)}; expected {expected}."
+        f"{remedy if reads_text else ''}"
+    )
 
 
 def special_id(tokenizer: Tokenizer, name: str) -> int | None:

@@ -17,8 +17,8 @@ Item = Value
 """What a form made of a user's input: a text, a pair of texts, `Ids`, or a mapping that the task reads."""
 
 
-def text_and_pair(item: Item) -> tuple[str, str | None]:
-    """A text, and the text that it is paired with, if any. Raises InputError.
+def text_and_pair(item: Item, number: int = 0) -> tuple[str, str | None]:
+    """A text, and the text that it is paired with, if any. number: the input's, for an error. Raises InputError.
 
     Examples:
         >>> text_and_pair("good"), text_and_pair(("a premise", "a hypothesis"))
@@ -28,7 +28,7 @@ def text_and_pair(item: Item) -> tuple[str, str | None]:
         return item, None
     if isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return item[0], item[1]
-    raise InputError(f"Found {quoted(item, 80)} as an input; expected {TEXT_OR_PAIR.says}.")
+    raise InputError(f"Found {quoted(item, 80)} as input {number}; expected {TEXT_OR_PAIR.says}.")
 
 
 def encode(
@@ -42,7 +42,7 @@ def encode(
 
     Raises InputError for an empty text, TextTooLong beyond the limit.
     """
-    texts = {i: text_and_pair(item) for i, item in enumerate(items) if not isinstance(item, Ids)}
+    texts = {i: text_and_pair(item, i) for i, item in enumerate(items) if not isinstance(item, Ids)}
     for i, (text, pair) in texts.items():
         empty = next((t for t in (text, pair) if t is not None and not t.strip()), None)
         if empty is not None:
