@@ -218,7 +218,9 @@ def test_answers_are_a_list_that_displays_as_a_table(bundled: Model, tmp_path: P
         Answers([Failure()]).save(tmp_path / "none.json")
     pytest.importorskip("pandas")
     frame = answers.to_frame()
-    assert len(frame) == len(e.tokens) + sum(len(x.tokens) for x in several)
+    inputs = [0] * len(e.tokens) + [1] + [2] * sum(len(x.tokens) for x in several)
+    assert list(frame["input"]) == inputs and list(frame["error"].dropna()) == ["TextTooLong: 600 tokens"]
+    assert frame["score"].sum() == pytest.approx(sum(x.scores.sum() for x in (e, *several)), abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -125,3 +126,33 @@ def test_what_cannot_be_called_is_refused() -> None:
         pellucid.extend.rule(LEAF, swap)
     with pytest.raises(InputError, match="Problem"):
         pellucid.extend.method("mine", lambda: (), adds_up=False, summary="")
+
+
+def test_a_rule_in_the_place_of_a_built_in_one_is_used_by_explain(bundled: pellucid.Model) -> None:
+    """The paired batch has rules of its own, made of the built-in ones."""
+    before = pellucid.explain(bundled, "good film")
+    asked: list[str] = []
+
+    def counted(node, node0):  # type: ignore[no-untyped-def]
+        asked.append(node.name())
+        return lambda g: node(*g)
+
+    with pellucid.extend.rule("AddmmBackward0", counted, replace=True):
+        again = pellucid.explain(bundled, "good film")
+    assert asked and np.allclose(again.scores, before.scores, atol=1e-5)
+    asked.clear()
+    pellucid.explain(bundled, "good film")
+    assert not asked
+
+
+def test_what_is_taken_back_out_of_order_stays_as_it_should() -> None:
+    one, two = (lambda node, node0: None), (lambda node, node0: None)
+    a = pellucid.extend.rule("NoSuchBackward0", one)
+    b = pellucid.extend.rule("NoSuchBackward0", two, replace=True)
+    a.undo()
+    assert RULES["NoSuchBackward0"] is two
+    b.undo()
+    b.undo()
+    assert RULES.pop("NoSuchBackward0") is one
+    with pytest.raises(InputError, match="NoneType as the task"):
+        pellucid.extend.task(None)  # type: ignore[arg-type]

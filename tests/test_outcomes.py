@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +28,7 @@ def test_one_bad_text_among_many_is_a_failure_and_the_others_are_answered(bundle
     found = pellucid.explain(bundled, with_bad(*bad), errors="return")
     assert [i for i, o in enumerate(found) if isinstance(o, Failure)] == bad
     assert [(o.index, o.type) for o in found if isinstance(o, Failure)] == [(i, "InputError") for i in bad]
-    assert "Input 33 is empty" in found[33].message and "3.5 as an input" in found[0].message
+    assert "Input 33 is empty" in found[33].message and "3.5 as input 0" in found[0].message
     whole = pellucid.explain(bundled, TEXTS)
     for i in set(range(70)) - set(bad):
         assert found[i].text == TEXTS[i]
@@ -121,3 +125,33 @@ def test_a_request_with_a_function_is_written_and_not_read_back() -> None:
         Request.from_dict({**Request().to_dict(), "schema_version": 2})
     with pytest.raises(errors.InputError, match="colour"):
         Request.from_dict({**Request().to_dict(), "colour": 1})
+
+
+def test_the_number_is_among_all_inputs_wherever_a_chunk_ends(bundled: Model) -> None:
+    for n in (32, 33, 40):  # a stream's first chunk has 32
+        with pytest.raises(errors.InputError, match=f"Input {n} is empty"):
+            list(pellucid.explain(bundled, iter(["good"] * n + [""])))
+    found = pellucid.explain(bundled, ["good", {"Input 0": "x"}], errors="return")
+    assert "{'Input 0': 'x'} as input 1;" in found[1].message
+
+
+def test_functions_are_equal_that_do_the_same() -> None:
+    """Closures over other values, other defaults, other constants inside, other arguments of a partial: other requests.
+    The digest is the same in another process, whatever its hash seed."""
+
+    def closed(k: int) -> Any:
+        return lambda tokens: [[k]]
+
+    digest = lambda f: Request(groups=f).digest
+    assert digest(closed(1)) == digest(closed(1)) != digest(closed(2))
+    assert digest(lambda t, k=1: [[k]]) != digest(lambda t, k=2: [[k]])
+    assert digest(lambda t: lambda: 1) != digest(lambda t: lambda: 2)
+    assert digest(partial(closed, 1)) == digest(partial(closed, 1)) != digest(partial(closed, 2))
+    code = "from pellucid import Request; print(Request(groups=lambda t: t in {'a', 'b', 'c', 'd'}).digest)"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": seed}
+        ).stdout
+        for seed in ("5", "6")
+    }
+    assert len(told) == 1 and len(told.pop()) == 65

@@ -11,10 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import pellucid
 from drawn import TOKENIZER, VOCABULARY, Drawn, text
-from families import tokenizer
+from families import model, tokenizer
+from pellucid.models.own_answer import _furthest
 
 DRAWS = int(os.environ.get("PELLUCID_DRAWS", "150"))
 """2,000 by `make draws`."""
@@ -251,7 +253,6 @@ def test_a_first_text_that_is_its_own_baseline_proves_nothing() -> None:
 
 @pytest.mark.parametrize("family", ["Bart", "T5"])
 def test_a_classifier_with_a_decoder_says_that_it_is_explained_through_its_encoder(family: str) -> None:
-    from families import model
 
     net = model(family, dtype=torch.float64)
     e = pellucid.explain(pellucid.Model(net, TOKENIZER), "a good film", target=0)
@@ -379,3 +380,37 @@ def test_boxes_are_given_by_word_or_by_token_or_a_note_says_that_none_were() -> 
     assert any("'bbox'" in note for note in pellucid.explain(model, given, target=0).notes)
     with pytest.raises(pellucid.PellucidError, match=r"Found 2 of .bbox..*3 words, of its 5 tokens"):
         pellucid.explain(model, {"text": given, "bbox": boxes[:2]}, target=0)
+
+
+def test_an_infinite_logit_does_not_blind_the_check() -> None:
+    inf = float("inf")
+    for mine, own, apart in (
+        ([-inf, 5.0], [-inf, 0.0], True),
+        ([-inf, 5.0], [-inf, 5.0], False),
+        ([-inf, 5.0], [1.0, 5.0], True),
+        ([float("nan"), 5.0], [1.0, 5.0], True),
+        ([2.0, 5.0], [float("nan"), 5.0], False),
+    ):
+        assert (_furthest(torch.tensor([mine]), torch.tensor([own])).relative > 1e-3) == apart, (mine, own)
+
+
+def test_embeddings_behind_the_positions_are_right_in_a_batch_padded_on_the_left() -> None:
+    """The embeddings and the pass that they are put into have the same positions, padding and precision."""
+    reader = tokenizer(side="left")
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(reader), n_layer=2, n_head=2, n_embd=32, n_positions=64, bos_token_id=1, eos_token_id=2
+    )
+    net = GPT2LMHeadModel(config).eval()
+    m = pellucid.Model(net, reader, task="text-generation", embeddings="transformer.drop")
+    short, long = (
+        {"prompt": p, "continuation": " great"} for p in ("good film", "a very bad film , not good and dull")
+    )
+    alone = pellucid.explain(m, short, baseline="pad", target="total")
+    batched = pellucid.explain(m, [short, long], baseline="pad", target="total")[0]
+    ids = torch.tensor([[t.id for t in alone.tokens]])
+    with torch.no_grad():
+        at = net(ids).logits.log_softmax(-1)[0]
+    assert alone.output == pytest.approx(at[-2, ids[0, -1]].item(), abs=1e-4)
+    assert batched.output == pytest.approx(alone.output, abs=1e-4)
+    np.testing.assert_allclose(batched.scores, alone.scores, atol=1e-4)

@@ -1,4 +1,4 @@
-"""One request asked of a batch of inputs: all baselines and targets in one Problem, an Explanation for each goal."""
+"""Explains one batch of inputs by one method: all its baselines and targets together, an Explanation for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pellucid.attribute`: any PyTorch function, explained with the methods that explain models."""
+"""`pellucid.attribute`: explains any PyTorch function, without a tokenizer or a checkpoint."""
 
 from __future__ import annotations
 

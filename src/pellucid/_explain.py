@@ -1,4 +1,4 @@
-"""`pellucid.explain`: its arguments as a Request, and its inputs one by one, as many as there are."""
+"""`pellucid.explain`: checks its arguments, and explains one input, a list of inputs, or a stream."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _streamed(run: Run, inputs: Iterator[object]) -> Iterator[Outcome]:
 
 
 def _own(value: Any) -> Any:
-    """A number or an array of NumPy's as Python and PyTorch have it."""
+    """A whole number or an array of NumPy's as Python and PyTorch have it."""
     if isinstance(value, np.integer):
         return int(value)
     return torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" else value

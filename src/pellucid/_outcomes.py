@@ -1,4 +1,4 @@
-"""Outcomes of many inputs: encoded, put into batches, explained; an input that cannot be explained fails alone."""
+"""Explains many inputs in batches; an input that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from .types import Progress
 T = TypeVar("T")
 Tell = Callable[[Progress], None]
 HOPELESS = 8
-"""So many inputs fail, and none succeeds, before errors="raise" raises without trying the others."""
+"""So many inputs fail, and none succeeds, before errors="raise" raises without trying the others: it is the request
+that no input can answer."""
 
 
 class Meter:
@@ -53,7 +54,7 @@ class _Failed:
     """The errors of the inputs of a chunk, by an input's number in it.
 
     first: the number of the chunk's first input among all inputs. alone: whether there is one input, whose error is
-    raised as it is. returned: whether errors are returned. succeeded: whether an input of the chunk was explained.
+    raised as it is. returned: whether errors are returned. succeeded: whether an input went through what is tried now.
     """
 
     first: int
@@ -72,6 +73,7 @@ class _Failed:
             if len(numbers) == 1:
                 self.errors[numbers[0]] = numbered(error, self.first + numbers[0])
         else:
+            self.succeeded = True
             yield from zip(numbers, done, strict=True)
             return
         if len(numbers) > 1:  # here, not where the error was caught: its frames hold what the batch took in memory
@@ -79,7 +81,7 @@ class _Failed:
             yield from self.apart(run, numbers[:half])
             yield from self.apart(run, numbers[half:])
         elif not self.succeeded and len(self.errors) == HOPELESS and (first := self.first_error()) is not None:
-            raise first
+            raise first from None
 
     def first_error(self) -> Exception | None:
         """The error to raise, of the first input that failed; None where none did, or errors are returned."""
@@ -100,8 +102,11 @@ class _Failed:
 def numbered(error: Exception, number: int) -> Exception:
     """The error of an input that was tried alone, as "input 0", with its number among all inputs."""
     if isinstance(error, PellucidError) and error.args:
-        message = re.sub(r"\b([Ii]nput) 0\b", rf"\1 {number}", str(error.args[0]), count=1)
-        error.args = (message, *error.args[1:])
+        message = str(error.args[0])
+        places = list(re.finditer(r"\b[Ii]nput 0\b", message))  # the input itself may be quoted before it is numbered
+        if places:
+            end = (places[0] if places[0].start() == 0 else places[-1]).end()
+            error.args = (f"{message[: end - 1]}{number}{message[end:]}", *error.args[1:])
     return error
 
 
@@ -126,15 +131,18 @@ class Run:
 
     def outcomes(self, items: Sequence[object]) -> list[Outcome]:
         """One for each input, in order. Raises the first error unless errors are returned."""
-        found, error = self.tried(items)
+        found, error = self.tried(items, alone=len(items) == 1)
         if error is not None:
             raise error
         return found
 
-    def tried(self, items: Sequence[object], first: int = 0) -> tuple[list[Outcome], Exception | None]:
+    def tried(
+        self, items: Sequence[object], first: int = 0, alone: bool = False
+    ) -> tuple[list[Outcome], Exception | None]:
         """One outcome for each input, in order, and the error to raise, if any. first: the number of the first of them
-        among all inputs."""
-        failed = _Failed(first, alone=len(items) == 1 and self.errors == "raise", returned=self.errors == "return")
+        among all inputs. alone: whether there is one input in all."""
+        returned = self.errors == "return"
+        failed = _Failed(first, alone=alone and not returned, returned=returned)
         found: dict[int, list[Explanation]] = {}
         with self.model.borrowed():
             encodings = dict(
@@ -145,11 +153,11 @@ class Run:
             copies = len(self.request.baselines)
             lengths, kinds = [len(e) for e in encodings.values()], [e.kind for e in encodings.values()]
             self.meter.add(len(failed.errors), 0, 0, tokens)
+            failed.succeeded = False
             for group in batches(lengths, copies, kinds=kinds):
                 batch = [numbers[i] for i in group]
                 answers = dict(failed.apart(lambda some: self._explained([encodings[i] for i in some]), batch))
                 found |= {i: each for i, (each, _) in answers.items()}
-                failed.succeeded = bool(found)
                 passes = max((spent for _, spent in answers.values()), default=0)
                 self.meter.add(len(group), passes, sum(len(encodings[i]) for i in batch), tokens)
         each = [self._outcome(found[i]) if i in found else failed.failure(i) for i in range(len(items))]

@@ -1,4 +1,4 @@
-"""The command line: arguments in, `explain()` out. Exit codes: 0 fine, 1 an explanation failed, 2 wrong usage."""
+"""The `pellucid` command. Exit codes: 0 success, 1 an explanation failed, 2 bad arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,3 @@
-# pyright: strict
 """Every error that Pellucid raises on purpose. Each message says what was found, what was expected and what to do.
 
 PellucidError

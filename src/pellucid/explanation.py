@@ -1,4 +1,3 @@
-# pyright: strict
 """An `Explanation`: tokens, scores, and the residual that proves the scores add up. Nothing here loads torch.
 
 `Explanations` are several of one input; `Answers` are those of a list of inputs.
@@ -491,9 +490,21 @@ class Answers(list["Explanation | Explanations | Failed"]):
         return AnswersView(tuple(rows), len(self), max(0, len(self) - self.SHOWN))
 
     def to_frame(self) -> pd.DataFrame:
-        """As `Explanations.to_frame`, of all answers; those that failed have no rows, and the column `explanation`
-        numbers the explanations that are left."""
-        return self._joined().to_frame()
+        """As `Explanations.to_frame`, of all answers. The column `input` has the number of the input, from 0; an input
+        that failed has one row, with the reason in the column `error`."""
+        each = [(i, e) for i, answer in enumerate(self) for e in explanations_of(answer)]
+        from .tables import with_failures
+
+        frame = self._joined().to_frame()
+        frame.insert(0, "input", [i for i, e in each for _ in e.tokens])
+        failed = [
+            {"input": i, "error": f"{a.type}: {a.message}"}
+            for i, a in enumerate(self)
+            if not isinstance(a, (Explanation, Explanations))
+        ]
+        if not failed:
+            return frame
+        return with_failures(frame, failed)
 
     def _joined(self) -> Explanations:
         """All explanations as one sequence, without the inputs that failed."""

@@ -158,8 +158,10 @@ def task(task: Task, *, replace: bool = False) -> Addition:
     task: as the rows of `pellucid.models.tasks.TASKS`.
     replace: allow a name that there is already; else InputError.
     """
-    from .models.tasks import TASKS  # loads transformers
+    from .models.tasks import TASKS, Task  # loads transformers
 
+    if not isinstance(task, Task):
+        raise InputError(f"Found a {type(task).__name__} as the task; expected a pellucid.models.tasks.Task.")
     return _added(TASKS, task.name, task, replace, "task")
 
 
@@ -170,14 +172,16 @@ def _added(table: dict[str, Row], name: str, row: Row, replace: bool, what: str)
             f"There is a {what} of the name {name!r} already; expected a new name. Choose another one, or pass "
             "replace=True to put this one in its place."
         )
-    before = dict(table)
+    before = table.get(name)
     table[name] = row
 
     def undo() -> None:
-        if name in before:
-            table[name] = before[name]
+        if table.get(name) is not row:  # taken back already, or another one stands in its place
+            return
+        if before is None:
+            del table[name]
         else:
-            table.pop(name, None)
+            table[name] = before
 
     return Addition(undo)
 

@@ -1,4 +1,3 @@
-# pyright: strict
 """Notes: short sentences on what a reader of an explanation must know; none where there is nothing to say.
 
 `NOTES` is a table of functions, each of which looks at one thing that an Explanation, its input and its model hold.

@@ -1,4 +1,3 @@
-# pyright: strict
 """Numbers as a person reads them: few digits, a true minus sign, and sums whose written terms add up exactly."""
 
 from __future__ import annotations

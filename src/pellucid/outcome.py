@@ -1,5 +1,4 @@
-# pyright: strict
-"""What becomes of one input among many: an answer, or the reason why there is none."""
+"""`Failure`: the record that stands in the place of an input that could not be explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,3 @@
-# pyright: strict
 """The user's text cut into runs, one for each token, word or sentence: joined again, the runs are the text exactly."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# pyright: strict
 """Explanations' fields as plain values that JSON holds, and back."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The two data types of the project: a Problem, which a method is given, and an Attribution, which it returns.
+"""`Problem`: the function, the input and the baseline that a method is given.
 
 A `Problem` is a function f, an input x and a baseline x0: *which elements of x, compared with x0, made f(x) what it
 is?* An `Attribution` is the answer, with the number that proves it: `delta = f(x) - f(x0) - sum(values)`. A Problem may

@@ -1,5 +1,4 @@
-# pyright: strict
-"""Names as they may be shown to others: a path of the user's disk is no name of a model."""
+"""Hides paths of the user's disk: the name of a model that may be shown to others."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-# pyright: strict
-"""What is asked of a model, as data: the method, the targets, the baselines, and how long texts are read."""
+"""`Request`: the arguments of `explain` as data that can be compared and stored."""
 
 from __future__ import annotations
 
@@ -7,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
+from functools import partial
+from types import CodeType, MappingProxyType
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
@@ -26,7 +26,7 @@ class Request:
     gave one.
 
     Two requests are equal, and have the same `digest`, where they ask the same: after a restart too, and on another
-    machine. A function is known by its name and its compiled code.
+    machine. A function is known by its name, its compiled code, and what it closes over.
 
     methods: names in METHODS. options: the methods' own options, by name. targets: see `types.Target`. baselines: see
     `types.Baseline`. detail, at, groups, output, truncate, max_new_tokens, window, stride: as `explain`. several:
@@ -126,13 +126,35 @@ class _Array(Protocol):
     def tolist(self) -> object: ...
 
 
-def _code(function: object) -> dict[str, str]:
-    """The digest of a function's compiled code: its instructions, constants and names."""
+def _code(function: object) -> dict[str, Plain]:
+    """The digest of what a function does: its compiled code, its defaults, and the values that it closes over."""
+    if isinstance(function, partial):
+        called = cast("partial[object]", function)
+        return {
+            "of": _plain(called.func),
+            "arguments": [_plain(cast(object, called.args)), _plain(cast(object, called.keywords))],
+        }
     code = getattr(function, "__code__", None)
-    if code is None:
+    if not isinstance(code, CodeType):
         return {}
-    constants = [getattr(c, "co_code", c) for c in code.co_consts]
-    return {"code": hashlib.sha256(repr((code.co_code, constants, code.co_names)).encode()).hexdigest()[:16]}
+    held: list[object] = []
+    for cell in getattr(function, "__closure__", None) or ():
+        value: object = cell.cell_contents
+        held.append(getattr(value, "__qualname__", value) if callable(value) else value)
+    defaults = [getattr(function, name, None) for name in ("__defaults__", "__kwdefaults__")]
+    told = json.dumps([_instructions(code), _plain(defaults), _plain(held)], sort_keys=True)
+    return {"code": hashlib.sha256(told.encode()).hexdigest()[:16]}
+
+
+def _instructions(code: CodeType) -> list[Plain]:
+    """Compiled code as JSON can hold it, that of inner functions included."""
+    constants: list[Plain] = []
+    for c in code.co_consts:
+        if isinstance(c, CodeType):
+            constants.append(_instructions(c))
+        else:
+            constants.append(_plain(cast(object, c)) if isinstance(c, frozenset) else repr(c))
+    return [code.co_code.hex(), constants, [*code.co_names]]
 
 
 def _read(value: object) -> Any:

@@ -1,4 +1,3 @@
-# pyright: strict
 """Sentences of a text, and which sentence each token is in.
 
 A sentence ends after . ! ? or … before white space, after 。！？, and at the end of a line.

@@ -1,4 +1,3 @@
-# pyright: strict
 """The status of an answer: a word from a closed set that says how the scores were obtained, and whether they add up.
 
 Three things are kept apart: how the scores were obtained (by a closed form, a fixed rule, to a tolerance, or from a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import MissingExtra
@@ -69,6 +69,15 @@ def to_frame(explanations: Sequence[Explained], numbered: bool) -> pd.DataFrame:
     frame = frame.astype({"start": "Int64", "end": "Int64", "word": "Int64", "probability": "float64"})
     frame.attrs["notes"] = list(dict.fromkeys(note for e in explanations for note in e.notes))
     return frame
+
+
+def with_failures(frame: pd.DataFrame, failed: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
+    """A frame with a column `input`, and a row for each input that failed."""
+    import pandas as pd
+
+    found = pd.concat([frame, pd.DataFrame(failed)]).sort_values("input", kind="stable", ignore_index=True)
+    found.attrs = frame.attrs
+    return found
 
 
 def to_csv(explanations: Sequence[Explained]) -> str:

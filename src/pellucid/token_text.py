@@ -1,4 +1,3 @@
-# pyright: strict
 """Tokens as a person reads them, from what the tokenizer writes: ` the` for `Ġthe` and `▁the`, a line feed for `Ċ`.
 
 A byte-level tokenizer (GPT-2) writes each byte as a character, a space as Ġ; a SentencePiece one writes a space as ▁,

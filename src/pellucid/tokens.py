@@ -1,4 +1,3 @@
-# pyright: strict
 """The data that every explanation is made of: tokens, words, the target, and the fields that readers of one rely on."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# pyright: strict
 """The types of what users pass to Pellucid: inputs, targets, baselines, groups; and what a progress function is told.
 
 Importing this module loads no torch.
@@ -79,7 +78,8 @@ token that is not special must be in exactly one group."""
 class Progress:
     """How far a call of `explain` has come; its `progress` function receives one of these after each batch.
 
-    done: inputs that are explained. total: inputs in all, None for a stream. passes: rows that went through the model.
+    done: inputs that are explained or failed. total: inputs in all, None for a stream. passes: how often a row of each
+    batch went through the model, summed over the batches.
     seconds: time since the call began. left: about how many seconds are left, None where that is unknown.
     """
 

@@ -1,4 +1,3 @@
-# pyright: strict
 """A `View`: everything that a person is shown of one or several explanations, as data.
 
 The terminal, the page, the plots and an interactive viewer draw a View and compute nothing of their own. Strings that

@@ -1,4 +1,3 @@
-# pyright: strict
 """From explanations to a `View`: the one place that derives rankings, sums, layers and what differs."""
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import numpy as np
 from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
 from .passages import passages
 from .public_names import model_name
+from .status import Status
 from .tokens import Array, Explained, Token, Word
 from .view import (
     AnswerRow,
@@ -207,13 +207,18 @@ def _sum(e: Explained) -> Sum:
         Term("residual", left, signed(left, places)),
         Term("output", out, plain(out, places)),
     )
-    return Sum(terms, _verdict(e), e.adds_up and e.relative_delta < COARSE, e.adds_up, e.relative_delta)
+    return Sum(terms, _verdict(e), e.adds_up and _holds(e), e.adds_up, e.relative_delta)
+
+
+def _holds(e: Explained) -> bool:
+    """Whether the residual is small, and the status does not say that the sum fails by more than rounding."""
+    return e.relative_delta < COARSE and (e.status.holds is not False or e.status is Status.ROUNDED)
 
 
 def _verdict(e: Explained) -> str:
     if not e.adds_up:
         return f"{e.method} does not promise that its scores add up: the residual is what they leave unexplained."
-    if e.relative_delta >= COARSE:
+    if not _holds(e):
         of = "the change in the output" if e.change else "their own size"
         return f"The contributions do not add up yet: the residual is {percent(e.relative_delta)} of {of}."
     close = "to floating-point precision" if e.relative_delta < FLOAT_PRECISION else "up to the residual"

@@ -1,1 +1,1 @@
-"""The engine: evaluates a Problem in batches that fit into memory. Nothing here knows a transformer or a method."""
+"""The engine: runs a function many times, in batches that fit into memory. Nothing here knows a transformer."""

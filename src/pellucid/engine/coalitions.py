@@ -1,4 +1,4 @@
-"""Evaluates a Problem with groups of its elements removed, for methods such as Shapley values and occlusion.
+"""Runs a function with some groups of its input removed, for Shapley values and occlusion.
 
 The Problem is played as a cooperative game: its groups are the players, and the value of a coalition, a set of players
 that are present, is f with all other groups removed.

@@ -32,7 +32,7 @@ def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterato
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            if each == 1:
+            if min(each, n - i) == 1:
                 raise too_large(tuple(problem.x[0].shape[1:]), problem.x[0].device) from error
             each = max(1, min(each, n - i) // 2)
             continue
@@ -52,7 +52,11 @@ def batch_size(problem: Problem) -> int:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in _SAID)
+
+
+_SAID = ("allocate memory", "out of memory", "ALLOC_FAILED")
+"""What errors of CPUs and of accelerators say where memory ran out."""
 
 
 def too_large(shape: tuple[int, ...], device: torch.device) -> OutOfMemory:

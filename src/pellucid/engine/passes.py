@@ -1,4 +1,4 @@
-"""Forward and backward passes of a Problem, packed into batches: at x, at x0, at both, and at points between them."""
+"""Runs a function forward and backward in batches: at the input, at the baseline, and at points between."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import PellucidError, UnknownTarget
+from ..errors import PellucidError, UnknownTarget, shortened
 from ..problem import Outputs, Select
 from .memory import out_of_memory
 
@@ -61,7 +61,7 @@ def returned_by(target: Callable[[Outputs], Tensor], outputs: Outputs) -> Tensor
         if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
             raise
         raise UnknownTarget(
-            f"The target function raised {type(error).__name__}: {str(error).strip():.200}. It is given "
+            f"The target function raised {type(error).__name__}: {shortened(str(error).strip(), 200)}. It is given "
             f"{_named(outputs)} of shape {shapes_of(outputs)}; expected a function of these that returns one scalar "
             "per row."
         ) from error

@@ -1,4 +1,4 @@
-"""Sums of gradient × difference over what belongs to one score: over the hidden dimension of a token, or over nothing.
+"""Sums gradient × difference to one number for each token, or for each element where there are no tokens.
 
 Where a Problem has a mask, a score belongs to a position (a token), and its numbers after the positions are summed.
 Elsewhere each element of the input has a score of its own. Either is called a unit.

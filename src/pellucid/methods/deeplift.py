@@ -19,7 +19,7 @@ from ..attribution import Attributions, contributed, solved
 from ..engine.memory import batch_size
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
-from ..numerics.deeplift.paired_batch import HALVES
+from ..numerics.deeplift.paired_batch import HALVES, are_built_in
 from ..numerics.deeplift.recording.expert_routing import routed_apart
 from ..numerics.deeplift.recording.recorder import forward_pass, located
 from ..numerics.deeplift.rules.table import NOTED, RULES
@@ -81,7 +81,7 @@ def _one_by_one(problem: Problem, segments: int) -> _Walked:
 def _together(problem: Problem) -> _Walked | None:
     """One forward pass of x and x0 as a paired batch, and a walk through its graph; None where the graph does not keep
     the two apart, which is found once for a model."""
-    if problem.model is None or problem.found.mixes_halves or problem.draws.apart:
+    if problem.model is None or problem.found.mixes_halves or problem.draws.apart or not are_built_in():
         return None
     points, rows = problem.both()
     x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows

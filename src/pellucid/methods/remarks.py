@@ -1,4 +1,4 @@
-"""Adds notes to the answers of a method: that the function draws random numbers, or that a path carries no gradient."""
+"""Wraps a method so that its answers carry notes: of random draws, and of paths without a gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch of inputs with the ids of its baseline: what a Problem is made of."""
+"""A padded batch of inputs with their baseline, from which a Problem is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modalities: how inputs of one kind reach a network, and what they are compared with. Texts here, images elsewhere."""
+"""How inputs of one kind reach a network and what they are compared with: texts here, images in their task."""
 
 from __future__ import annotations
 

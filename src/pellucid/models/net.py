@@ -1,4 +1,4 @@
-"""What a task may ask of a network: a small protocol, so that a task knows neither the Model nor how it is run."""
+"""`Net`: the few things that a task may use of a network, and the type of what a network returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check that what is explained is the model's own answer.
+"""Checks that the function to be explained gives the same numbers as the unmodified model.
 
 f at x is to be the model's answer on the input's ids, and f at x0 its answer on the baseline's ids, where the baseline
 has ids.
@@ -125,10 +125,13 @@ def _furthest(mine: Outputs, own: Outputs) -> _Apart:
     """Where what a task reads from a model is furthest from what it reads from it elsewhere."""
     furthest = _Apart()
     for a, b in zip(_numbers(mine), _numbers(own), strict=True):
-        off, worst = (a - b).abs(), int((a - b).abs().argmax())
-        relative = float(off[worst]) / (float(b.abs().max()) or 1.0)
-        if relative > furthest.relative:  # not where the model's own answer is NaN
-            furthest = _Apart(float(a[worst]), float(b[worst]), relative)
+        finite = a.isfinite() & b.isfinite()
+        size = float(b[finite].abs().max()) if finite.any() else 0.0
+        off = torch.where(finite, (a - b).abs() / (size or 1.0), torch.where(a == b, 0.0, torch.inf))
+        off = off.masked_fill(b.isnan(), 0.0)  # where the model's own answer is NaN, nothing is to be compared
+        worst = int(off.argmax())
+        if float(off[worst]) > furthest.relative:
+            furthest = _Apart(float(a[worst]), float(b[worst]), float(off[worst]))
     return furthest
 
 
@@ -154,7 +157,8 @@ def _numbers(outputs: Outputs) -> list[Tensor]:
 
 
 def _uncompiled(pipeline: Pipeline) -> AbstractContextManager[object]:
-    """No gradient is taken inside, and layers are not compiled: for a check it is not worth it."""
+    """Inside, layers run uncompiled, which for a check is faster than compiling them: compiled layers do so where
+    gradients are enabled, and else gradients are off."""
     return torch.enable_grad() if pipeline.runner.layers else torch.no_grad()
 
 

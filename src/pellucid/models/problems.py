@@ -59,6 +59,7 @@ def problem_of(
     """
     kind = (
         tuple(tuple(s.inputs) for s in batch.sequences),
+        bool(batch.own.all()),
         str(baseline.dtype) if isinstance(baseline, Tensor) else baselines.name_of(baseline),
     )
     if batch.ids is not None and "rows" not in pipeline.findings:

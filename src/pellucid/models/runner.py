@@ -1,15 +1,17 @@
-"""A runner: it runs a network on inputs, in evaluation, with other embeddings where the caller gives them."""
+"""Calls the user's network, with given embeddings in the place of its own where they are given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..engine import hooks
+from ..engine.memory import out_of_memory
 from ..errors import PellucidError, UnsupportedModel, shortened
 from ..problem import Found
 from .devices import autocast
@@ -73,12 +75,18 @@ class Runner:
 
     def forward(self, inputs: Inputs, x: Tensor | None = None, **more: object) -> Outputs:
         """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what the embedding returns."""
+        with self._running(inputs) as given:
+            ids = given["input_ids"].flatten(0, -2) if "input_ids" in given else None
+            with nullcontext() if x is None else hooks.replaced(self.embedding, x, ids):
+                return self.called({**given, **more})
+
+    @contextmanager
+    def _running(self, inputs: Inputs) -> Iterator[dict[str, Tensor]]:
+        """Inside, the network runs as every pass does. Gives the arguments of its forward for these inputs."""
         precision = autocast(self.device, self.precision)
         with precision, hooks.compiled(self.layers), hooks.padded(self.model, inputs) as given:
-            ids = given["input_ids"].flatten(0, -2) if "input_ids" in given else None
-            alone = {"use_cache": False} if "use_cache" in self.arguments.named else {}
-            with nullcontext() if x is None else hooks.replaced(self.embedding, x, ids):
-                return self.called({**given, **self._positions(inputs), **alone, **more})
+            alone: dict[str, Any] = {"use_cache": False} if "use_cache" in self.arguments.named else {}
+            yield {**given, **self._positions(inputs), **alone}
 
     def called(self, given: Mapping[str, object]) -> Outputs:
         """`model(**given)`. Raises UnsupportedModel where the network refuses these arguments."""
@@ -112,7 +120,8 @@ class Runner:
         """What the embedding module returns (rows, tokens, hidden) in the network's own pass on these inputs, which
         goes no further. Raises OtherIds where it is not one vector for each token."""
         rows = len(next(iter(inputs.values())))
-        found = hooks.as_tokens(hooks.output_of(self.embedding, lambda: self.called(inputs)))
+        with self._running(inputs) as given:
+            found = hooks.as_tokens(hooks.output_of(self.embedding, lambda: self.called(given)))
         tokens = inputs["input_ids"].shape[1] if "input_ids" in inputs else found.shape[-2]
         if found.ndim != 3 or len(found) not in (1, rows) or found.shape[1] != tokens:
             raise hooks.OtherIds(
@@ -133,5 +142,5 @@ class Runner:
 def _refuses(error: Exception, dtype: torch.dtype) -> bool:
     """Whether an error in the forward pass of a network of this dtype is about what it was given. A RuntimeError may be
     about anything; where the weights are not float32, one that is of no special kind is most often about that."""
-    other = type(error) is RuntimeError and dtype != torch.float32 and "allocate memory" not in str(error)
+    other = type(error) is RuntimeError and dtype != torch.float32 and not out_of_memory(error)
     return not isinstance(error, PellucidError) and (not isinstance(error, RuntimeError) or other)

@@ -1,4 +1,4 @@
-"""The types of a call of a torch function, as a mode around a forward pass sees it (`torch.overrides`)."""
+"""Types of the arguments of `__torch_function__`, by which torch calls are seen."""
 
 from __future__ import annotations
 

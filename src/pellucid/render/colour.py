@@ -1,4 +1,4 @@
-"""One diverging scale for every drawing: blue raises the output, vermilion lowers it, and no score is no colour.
+"""The colour scale: blue raises the output, vermilion lowers it, and 0 has no colour.
 
 The strength of a score is |score| / peak, at most 1. Its colour runs from the paper to the hue along strength^0.75 in
 OKLab (Ottosson, 2020), where equal steps look equal. Blue and vermilion stay apart in every common colour blindness

@@ -1,4 +1,3 @@
-# pyright: strict
 """What the terminal, the page and the plots have in common: how a View's strings and runs are drawn."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Explanations → one file, by its suffix: the whole file, or nothing."""
+"""Saves explanations to a file, chosen by suffix: the whole file, or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,3 @@
-# pyright: strict
 """A View → one HTML document, or a fragment for a notebook: HTML and CSS alone, nothing fetched, nothing run.
 
 Every string from outside goes through `_esc`. The passage's text content is the user's text, character for character:

@@ -1,4 +1,3 @@
-# pyright: strict
 """A View → a terminal's lines, dark or light: all is there without colour, no text from outside is obeyed."""
 
 from __future__ import annotations

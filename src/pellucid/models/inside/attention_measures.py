@@ -1,4 +1,4 @@
-"""Attention measures: how a model attends to one input, and what is made of it. None is an attribution to an output.
+"""Attention measures (rollout, norms, attention × gradient): how a model attends. They explain no output.
 
 A layer's attention is the first softmax over (rows, heads, queries, keys) in each of its calls: the text attending to
 itself.

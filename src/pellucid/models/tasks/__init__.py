@@ -1,4 +1,4 @@
-"""The table TASKS: a task is an entry here, and a file beside this one."""
+"""The table TASKS: each kind of model that can be explained, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs of different length as one batch: each padded to the longest, on the side that the tokenizer pads."""
+"""Pads inputs of different length into one batch."""
 
 from __future__ import annotations
 

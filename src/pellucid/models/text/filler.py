@@ -1,4 +1,4 @@
-"""The filler of a tokenizer: an ordinary short token that stands in the place of any other, such as " the".
+"""The filler: an ordinary word such as " the", the baseline of tokenizers that have no mask token.
 
 A language model reads a text of unknown or end-of-text tokens as something rare, and what it computes there is far from
 what it computes on a text. A text of one frequent short word is closer (docs/idea.md has the measurements).

@@ -1,4 +1,4 @@
-"""The names under which a recording of the forward pass leaves notes in the metadata of an autograd node."""
+"""The keys under which extra data is stored on autograd nodes."""
 
 INPUT = "pellucid_input"
 """The input of an operation whose node keeps only its result, and the version it had."""

@@ -1,4 +1,4 @@
-"""Finds which integers each number in a look-up was made of, by changing one integer at a time; nothing is assumed.
+"""Finds which input ids each looked-up number came from, by changing one id at a time.
 
 A model may shift its ids, clamp them, reverse them, look several columns up in one table, or count them; and its rows
 may stand in any dimension of what it looks up. One integer of the input is changed, and the numbers that then change in

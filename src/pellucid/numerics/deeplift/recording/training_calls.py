@@ -1,4 +1,4 @@
-"""Refuses calls that differ in training mode, such as dropout and batch norm: no two passes would be the same."""
+"""Raises an error where dropout or batch norm runs in training mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for operations that can be run again: those made of operations that have rules, and polynomials.
+"""Rules for operations that are rebuilt from others that have rules, and for polynomials.
 
 The node's saved inputs are enough to run the operation once more, as a function of PyTorch. Its multipliers then follow
 from a walk through that function's own graph, or, for a polynomial, from its gradient at a few points.

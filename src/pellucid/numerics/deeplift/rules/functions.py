@@ -1,4 +1,4 @@
-"""Operations as functions of their inputs, such as a convolution or a clamp, read off the nodes of an autograd graph.
+"""Rebuilds an operation as a Python function from what its autograd node saved.
 
 `composed.composed` and `composed.polynomial` make rules of them by running them again.
 """

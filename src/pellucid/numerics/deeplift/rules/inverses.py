@@ -1,4 +1,4 @@
-"""How a product x·s is split where s = 1/σ is the inverse of the size of x, as in a normalisation.
+"""Rules for x·s with s = 1/σ(x), the product in every normalisation.
 
 Such an s is huge where x is almost 0, as for a baseline of zeros. The change of the product,
 
