@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from transformers import DataCollatorWithPadding
 
 import pellucid
-from families import tokenizer
+from families import model, tokenizer
 from generative import generator
 from heads import headed
 from pellucid import Explanation, Model
@@ -283,3 +283,21 @@ def test_a_true_label_without_a_value_is_none(bert: Model) -> None:
 def test_an_input_of_another_kind_is_named_with_its_number(bert: Model) -> None:
     with pytest.raises(InputError, match="Found 5 as input 1;"):
         pellucid.explain(bert, ["a film", 5])
+
+
+def test_a_list_of_inputs_that_say_different_things_is_what_each_says_alone() -> None:
+    """One row with token types and positions, one without: neither loses what it says, nor gets what it did not."""
+    reader = tokenizer()
+    m = Model(model("Bert"), reader)
+    ids = reader("the film was good")["input_ids"]
+    told = {"input_ids": ids, "token_type_ids": [1] * len(ids), "position_ids": [*range(3, 3 + len(ids))]}
+    bare = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+    for given in ([told, "bad"], ["bad", told], ["the film was good", bare], [bare, told, "bad"]):
+        together = pellucid.explain(m, given)
+        for one, item in zip(together, given, strict=True):
+            alone = pellucid.explain(m, item)
+            assert one.output == pytest.approx(alone.output, abs=1e-5)
+    with torch.no_grad():
+        own = m.model(**{name: torch.tensor([value]) for name, value in told.items()}).logits[0]
+    e = pellucid.explain(m, [told, "bad"], target=1)[0]
+    assert e.output == pytest.approx(own[1].item(), abs=1e-5)

@@ -185,7 +185,8 @@ def test_the_check_costs_one_pass_for_a_model() -> None:
     model = pellucid.Model(net, TOKENIZER)
     pellucid.explain(model, "a good film", target=0)
     first = calls["pass"]
-    for given in ("a film", "the plot was dull", "so good"):
+    for given in ("a film was", "the plot was dull", "so good"):
+        pellucid.explain(model, given, target=0)  # the first text of a length is checked, the next ones are not
         calls.clear()
         pellucid.explain(model, given, target=0)
         assert calls["pass"] == 2 < first
@@ -414,3 +415,48 @@ def test_embeddings_behind_the_positions_are_right_in_a_batch_padded_on_the_left
     assert alone.output == pytest.approx(at[-2, ids[0, -1]].item(), abs=1e-4)
     assert batched.output == pytest.approx(alone.output, abs=1e-4)
     np.testing.assert_allclose(batched.scores, alone.scores, atol=1e-4)
+
+
+class OfSomeTexts(nn.Module):
+    """Reads the ids of one text in another way than those of another: by hand where a word is in it, through the table
+    a second time or through a second table where it is long."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        torch.manual_seed(1)
+        self.kind, self.word = kind, reader_id("not")
+        self.table, self.other = nn.Embedding(len(TOKENIZER), 8), nn.Embedding(len(TOKENIZER), 8)
+        self.out = nn.Linear(8, 2)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        y = self.out(self.table(input_ids).tanh().mean(1))
+        if self.kind == "a word":
+            return torch.where((input_ids == self.word).any(1)[:, None], -y, y)
+        if input_ids.shape[1] > 8:
+            y = y + self.out((self.table if self.kind == "twice" else self.other)(input_ids.flip(1)).sin().mean(1))
+        return y
+
+
+def reader_id(word: str) -> int:
+    return TOKENIZER(word, add_special_tokens=False)["input_ids"][0]
+
+
+@pytest.mark.parametrize("kind", ["a word", "twice", "another table"])
+@pytest.mark.parametrize("together", [True, False])
+def test_every_text_of_a_users_own_network_is_checked(kind: str, together: bool) -> None:
+    """What holds for the first text need not hold for the next: refused, or the network's own answer."""
+    net = OfSomeTexts(kind).double()
+    m = pellucid.Model(net, TOKENIZER)
+    texts = ["good film", "good and not bad film", "very good film and not very bad film , and good"]
+    given = [texts] if together else [[text] for text in texts]
+    found = [e for some in given for e in pellucid.explain(m, some, target=0, errors="return")]
+    answered = 0
+    for given_text, e in zip(texts, found, strict=True):
+        if isinstance(e, pellucid.Failure):
+            assert e.type == "UnsupportedModel"
+            continue
+        y, y0 = outputs(net, given_text)
+        assert abs(e.output - y[0].item()) < 1e-9 and abs(e.baseline_output - y0[0].item()) < 1e-9, given_text
+        assert abs(e.scores.sum() - (y[0] - y0[0]).item()) < 1e-8, given_text
+        answered += 1
+    assert answered == (1 if kind == "a word" else 3)

@@ -276,3 +276,16 @@ def test_both_ends_share_a_pass(bundled: Model) -> None:
     finally:
         handle.remove()
     assert sizes == [2, 4] and e.passes == 6
+
+
+@pytest.mark.parametrize("power", [2, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_converged_is_said_of_the_change_however_large_the_scores_are(power: int, dtype: torch.dtype) -> None:
+    """Near a zero baseline the gradient of x/‖x‖³ is so large that scores cancel a millionfold."""
+    torch.manual_seed(power)
+    x, q = torch.randn(4, 6, dtype=dtype), torch.randn(6, dtype=dtype)
+    f = lambda t: (t / (t.norm(dim=-1, keepdim=True) ** power + 1e-9) * q).sum(-1)
+    a = attribute(f, x, method="integrated_gradients", max_passes=300)
+    statuses = a.row_status or (a.status,) * 4
+    for status, delta, change in zip(statuses, a.delta, a.output - a.baseline_output, strict=True):
+        assert status != "converged" or abs(delta) <= 0.05 * abs(change)

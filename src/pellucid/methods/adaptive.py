@@ -39,24 +39,18 @@ _SETTLED = 41
 class _Goal:
     """What a row has to reach.
 
-    tol: the tolerance. change: f(x) − f(x0). rounding: the relative error of a sum in the precision of the network.
+    tol: the tolerance. change: f(x) − f(x0).
     """
 
     tol: float
     change: Float[np.ndarray, "rows targets"]
-    rounding: float
-
-    @classmethod
-    def of(cls, problem: Problem, tol: float, change: Array) -> _Goal:
-        eps = max(torch.finfo(x.dtype).eps for x in problem.x)
-        return cls(tol, change, min(1000 * eps, 0.01))
 
     def reached(self, rule: Rule, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, "rows targets"]:
         """Which targets of these rows are done: their estimated error is within the tolerance of the scores, and their
-        residual within that of the change, or of Σ|scores| where the change is no more than rounding.
+        residual within that of the change, or of Σ|scores| where nothing changed.
         """
         change, size = np.abs(self.change[rows]), np.abs(rule.total).sum(-1)
-        scale = np.where(change > self.rounding * size, change, size)
+        scale = np.where(change > 0, change, size)
         small = _size(rule.error) <= self.tol * _size(rule.total)
         return small & (np.abs(rule.total.sum(-1) - self.change[rows]) <= self.tol * scale)
 
@@ -107,7 +101,7 @@ def to_tolerance(problem: Problem, tol: float, max_passes: int) -> Attributions:
     table, caution = (step, 6.0) if begin.operations & KINKED else (cubic, 1.0)
     sweep = _Sweep(problem, begin)
     points = sweep.first()
-    goal = _Goal.of(problem, tol, points.y[:, 0] - points.y[:, 1])
+    goal = _Goal(tol, points.y[:, 0] - points.y[:, 1])
     batches = [_Batch(np.arange(problem.rows), Interpolation.through(points, caution))]
     ends: dict[int, _End] = {}
     while batches:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..engine import hooks
 from ..errors import UnknownBaseline, UnsupportedModel
-from ..problem import Problem
+from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value, name_of
+from ..problem import Problem, picked
 from ..randomness import joined, kept, rewound
 from .batch import Batch, first_row
 from .net import Outputs
@@ -73,9 +75,73 @@ def agrees(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
         return False
 
 
+def all_rows_agree(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
+    """Whether f gives the model's own answers at the ends of every row.
+
+    A network that is none of transformers' may read the ids of one text in another way than those of the text before.
+    It is asked again for each length of texts, and for every batch where it uses ids for more than a look-up.
+    """
+    length = ("length", batch.own.shape[1])
+    if pipeline.findings.get("ids") == "looked up" and length in pipeline.findings:
+        return True
+    agree = not _of_rows(pipeline, batch, found).beyond(pipeline)
+    if agree and tells_apart(batch):
+        pipeline.findings[length] = "checked"
+    return agree
+
+
+class _Uses(TorchFunctionMode):
+    """Sees whether a tensor of ids goes into anything but a look-up."""
+
+    def __init__(self, ids: Sequence[Tensor]):
+        super().__init__()
+        self.ids, self.by_hand = {id(t) for t in ids}, False
+
+    def __torch_function__(
+        self, func: TorchFunction, types: Value, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
+        if name_of(func) not in ("embedding", "__get__", "size", "dim") and any(id(a) in self.ids for a in args):
+            self.by_hand = True
+        return func(*args, **(kwargs or {}))
+
+
+def how_ids_are_used(pipeline: Pipeline, batch: Batch) -> str:
+    """Whether the ids of the first row are only "looked up", or used "by hand" too: compared, counted, turned."""
+    if pipeline.runner.is_known:
+        return "looked up"
+    sequences = first_row(batch)
+    with _uncompiled(pipeline), rewound(pipeline.runner.device), _Uses([s.ids for s in sequences]) as uses:
+        for sequence in sequences:
+            pipeline.runner.called(sequence.inputs)
+    return "by hand" if uses.by_hand else "looked up"
+
+
+def _of_rows(pipeline: Pipeline, batch: Batch, found: Problem) -> _Apart:
+    """Where f is furthest from the model's own answers, in any row of a network of the user's own."""
+    if pipeline.runner.is_known or batch.ids is None:
+        return _Apart()
+    rows = torch.arange(len(batch.own), device=batch.own.device)
+    ends = [("the input", found.x[0], batch.ids)]
+    if batch.ids0 is not None and not torch.equal(batch.ids, batch.ids0):
+        ends.append(("the baseline", found.x0[0], batch.ids0))
+    parts = rows.split(1) if found.draws.apart else [rows]
+    furthest = _Apart()
+    for name, points, ids in ends:
+        for part in parts:
+            own = picked(batch.sequences, part, len(rows))
+            with rewound(pipeline.runner.device), _uncompiled(pipeline):
+                theirs = pipeline.alone(*replaced_ids(own, ids[part]))
+            with rewound(pipeline.runner.device), _uncompiled(pipeline):
+                mine = found.f(points[part], *found.args_of(part))
+            apart = replace(_furthest(mine, theirs), where=name)
+            furthest = max(furthest, apart, key=lambda a: a.relative)
+    return furthest
+
+
 def check_own_answer(pipeline: Pipeline, batch: Batch, found: Problem) -> None:
     """Raises UnsupportedModel where f does not give the model's own answers at the ends."""
     apart = _apart(pipeline, batch, found, _ends(pipeline, batch, found))
+    apart = max(apart, _of_rows(pipeline, batch, found), key=lambda a: a.relative)
     if not apart.beyond(pipeline):
         return
     raise UnsupportedModel(

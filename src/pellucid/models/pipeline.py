@@ -102,7 +102,9 @@ class Pipeline:
             e if g.label is None else replace(e, label=form.named(g.label, g, e, reader.labels))
             for e, g in zip(found, given, strict=True)
         ]
-        return found if self.pads else [replace(e, kind=(e.kind, *e.widths)) for e in found]
+        names = [tuple(tuple(sorted(s)) for s in e.sequences) for e in found]  # a batch has what each of its rows has
+        apart = [() if self.pads else e.widths for e in found]
+        return [replace(e, kind=(e.kind, n, w)) for e, n, w in zip(found, names, apart, strict=True)]
 
     def collate(self, encodings: Sequence[Encoding]) -> tuple[Sequences, Owns]:
         """A batch as the network's inputs, of those that its forward takes, and which positions are a row's own."""

@@ -30,8 +30,10 @@ from .batch import Batch, batch_of
 from .net import Outputs
 from .own_answer import (
     agrees,
+    all_rows_agree,
     check_own_answer,
     distance_from_own,
+    how_ids_are_used,
     how_rows_go,
     other_ids,
     tells_apart,
@@ -64,13 +66,15 @@ def problem_of(
     )
     if batch.ids is not None and "rows" not in pipeline.findings:
         pipeline.findings["rows"] = how_rows_go(pipeline, batch)
+        pipeline.findings["ids"] = how_ids_are_used(pipeline, batch)
     on_ids = removes and not detail and batch.ids is not None and (batch.deletes or batch.ids0 is not None)
     if on_ids and (pipeline.task.resumed is None or pipeline.findings.get(kind) == "followed"):
         return _on_ids(pipeline, batch, goals)
     with torch.no_grad(), within_vocabulary(pipeline, batch):
         if "followed" not in (pipeline.findings.get(kind), pipeline.findings.get("all")):
             found = _in_place(pipeline, batch, baseline, goals)
-            if found is not None and (kind in pipeline.findings or agrees(pipeline, batch, found)):
+            checked = found is not None and (kind in pipeline.findings or agrees(pipeline, batch, found))
+            if found is not None and checked and all_rows_agree(pipeline, batch, found):
                 if tells_apart(batch):
                     pipeline.findings[kind] = "in place"
                 return found
