@@ -11,6 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForSequenceClassification,
+)
 
 import pellucid
 from families import model, tokenizer
@@ -182,3 +189,60 @@ def test_an_input_and_a_baseline_laid_out_otherwise_in_memory() -> None:
         assert found.delta.abs().max() < 1e-12
         if b is not None:
             torch.testing.assert_close(found.values, expected.values)
+
+
+class FixedImage(nn.Module):
+    """A model of texts and images whose image stays the same."""
+
+    def __init__(self, towers: nn.Module, pixels: Tensor):
+        super().__init__()
+        self.towers, self.pixels = towers, pixels
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        given = {"input_ids": input_ids, "attention_mask": attention_mask, "pixel_values": self.pixels}
+        return self.towers(**given).logits_per_text
+
+
+def test_two_towers_are_refused_and_what_the_error_advises_works() -> None:
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    reader = tokenizer()
+    text = {**size, "vocab_size": len(reader), "eos_token_id": 3, "max_position_embeddings": 32}
+    config = CLIPConfig(text_config=text, vision_config={**size, "image_size": 16, "patch_size": 8}, projection_dim=8)
+    torch.manual_seed(0)
+    towers, pixels = CLIPModel(config).eval(), torch.randn(3, 3, 16, 16)
+    with pytest.raises(pellucid.errors.UnsupportedModel, match="holds the image"):
+        pellucid.Model(towers, reader)
+    net = FixedImage(towers, pixels)
+    e = pellucid.explain(pellucid.Model(net, reader), "a good film", target=2)
+    with torch.no_grad():
+        given = reader("a good film", return_tensors="pt")
+        assert e.output == pytest.approx(net(given["input_ids"], given["attention_mask"])[0, 2].item(), abs=1e-4)
+    assert e.relative_delta < 1e-4
+    a = pellucid.attribute(
+        lambda x: towers(pixel_values=x, input_ids=given["input_ids"]).logits_per_image, pixels, target=0
+    )
+    assert (a.delta.abs() <= 1e-4 * (a.output - a.baseline_output).abs() + 1e-6).all()
+
+
+def test_a_model_of_sound_is_refused_and_what_the_error_advises_works() -> None:
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8, 8),
+        conv_stride=(5, 2),
+        conv_kernel=(10, 3),
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+    )
+    net = Wav2Vec2ForSequenceClassification(config).eval()
+    with pytest.raises(pellucid.errors.UnsupportedModel, match=r"pellucid.attribute\(lambda x: model\(x\).logits"):
+        pellucid.Model(net, Wav2Vec2FeatureExtractor())
+    x = torch.randn(2, 400)
+    a = pellucid.attribute(lambda x: net(x).logits, x, target=0)
+    with torch.no_grad():
+        torch.testing.assert_close(a.output, net(x).logits[:, 0])
+    assert (a.delta.abs() <= 1e-4 * (a.output - a.baseline_output).abs()).all()

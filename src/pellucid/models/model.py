@@ -25,7 +25,16 @@ from .modality import TEXT
 from .net import Outputs
 from .pipeline import Pipeline
 from .runner import Runner
-from .structure import arguments, label_names, layer_stack, most_positions, one_device, own_module, wrappers
+from .structure import (
+    arguments,
+    check_one_kind,
+    label_names,
+    layer_stack,
+    most_positions,
+    one_device,
+    own_module,
+    wrappers,
+)
 from .tasks import TASKS, Asked, Goal, Preparation, Task, task_named, task_of
 from .text import nested_inputs
 from .text.collating import Owns, Padded, Sequences
@@ -80,6 +89,7 @@ class Model:
                 f"Found a {type(self.model).__name__} as the model; expected a torch nn.Module. "
                 "For a checkpoint's name or path, use pellucid.load()."
             )
+        check_one_kind(self.model)
         check_tokenizer(self.tokenizer, reads_text=self.does.modality is TEXT)
         one_device(self.model)
         _ = self.runner, self._drawn  # its parts must be found now, not in the middle of an explanation

@@ -182,3 +182,25 @@ def label_names(net: nn.Module) -> tuple[str, ...]:
     """The names of a network's classes, by index; empty where its configuration does not say."""
     names: Mapping[int, object] = getattr(getattr(net, "config", None), "id2label", None) or {}
     return tuple(str(names[i]) for i in sorted(names))
+
+
+_SOUND = ("input_values", "input_features")
+
+
+def check_one_kind(net: nn.Module) -> None:
+    """Raises UnsupportedModel where a network reads a text and an image together as two towers, or sound."""
+    for module in (net, *([net.module] if isinstance(net, nn.DataParallel) else [])):
+        name = type(module).__name__
+        towers = [part for part in ("text", "image", "audio") if hasattr(module, f"get_{part}_features")]
+        if "text" in towers and len(towers) > 1:
+            raise UnsupportedModel(
+                f"{name} reads a text and {towers[1]} and compares the two; expected a model of one input. Give "
+                f"pellucid.Model a network of your own that takes input_ids and attention_mask, holds the {towers[1]}, "
+                f"and returns the similarities as logits; or explain the {towers[1]} by "
+                "pellucid.attribute(lambda x: model(pixel_values=x, input_ids=ids).logits_per_image, x, target=0)."
+            )
+        if getattr(module, "main_input_name", None) in _SOUND:
+            raise UnsupportedModel(
+                f"{name} reads sound ({module.main_input_name}), which has no tokens; expected a model of texts or of "
+                "images. Explain its numbers: pellucid.attribute(lambda x: model(x).logits, x, target=0)."
+            )
