@@ -67,8 +67,7 @@ class _Asked:
     def problem(self, baseline: Spec, detail: frozenset[str], aims: _Aims) -> Problem:
         """The batch against one baseline."""
         r = self.request
-        more = {"groups": r.groups, "output": r.output, "at": r.at, "detail": detail, "removes": self.method.groups}
-        return replace(self.model.problem(self.batch, baseline, r.targets[0], **more), target=aims)
+        return self.model.problem_of(self.batch, baseline, aims, r.groups, detail, r.at, self.method.groups)
 
     def solved(self, problem: Problem) -> Attributions:
         return self.method.solve(problem, **self.request.options)
@@ -225,7 +224,7 @@ def _as_probable(
 ) -> list[list[bool]]:
     """As `baseline_probability.as_probable`, for the goals of each target; a sample of baselines is no one baseline."""
     found: list[list[bool]] = []
-    model, batch, output = asked.model, asked.batch, asked.request.output or asked.model.does.output
+    model, batch, output = asked.model, asked.batch, asked.request.output
     for target, mine in zip(asked.request.targets, goals, strict=True):
         own = answers[len(found) : len(found) + len(mine)]
         if asked.method.distribution:

@@ -23,7 +23,9 @@ from .text.encoding import Encoding
 class NamesGoals(Protocol):
     """What tells the goals of a batch from its outputs: a Model, or the pipeline in it."""
 
-    def goals(self, encodings: Sequence[Encoding], target: Target, output: str, outputs: Outputs, /) -> list[Goal]: ...
+    def goals(
+        self, encodings: Sequence[Encoding], target: Target, output: str | None, outputs: Outputs, /
+    ) -> list[Goal]: ...
 
 
 _PLACES = 16
@@ -77,7 +79,7 @@ def as_probable(
     model: NamesGoals,
     batch: Sequence[Encoding],
     target: Target,
-    output: str,
+    output: str | None,
     goals: Sequence[Goal],
     problem: Problem,
     answers: Sequence[Attribution],

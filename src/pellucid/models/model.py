@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,7 +35,7 @@ from .structure import (
     own_module,
     wrappers,
 )
-from .tasks import TASKS, Asked, Goal, Preparation, Task, task_named, task_of
+from .tasks import TASKS, Goal, Preparation, Task, task_named, task_of
 from .text import nested_inputs
 from .text.collating import Owns, Padded, Sequences
 from .text.encoding import Encoding
@@ -269,8 +269,21 @@ class Model:
 
         Raises UnsupportedModel where f would not be the model's own answer on its ids, UnknownBaseline, InputError.
         """
+        goals = lambda outputs: tuple(goal.select for goal in self.goals(encodings, target, output, outputs))
+        return self.problem_of(encodings, baseline, goals, groups, detail, at, removes)
+
+    def problem_of(
+        self,
+        encodings: Sequence[Encoding],
+        baseline: Spec,
+        goals: problems.Goals,
+        groups: Groups = None,
+        detail: Collection[str] = (),
+        at: str | Sequence[str] | None = None,
+        removes: bool = False,
+    ) -> Problem:
+        """As `problem`, for goals that are asked for from the outputs at the input."""
         pipeline, details = self.pipeline, frozenset(detail)
-        goals = lambda outputs: tuple(goal.select for goal in pipeline.goals(encodings, target, output, outputs))
         batch = batch_of(pipeline, encodings, baseline, groups)
         found = problems.problem_of(pipeline, batch, baseline, goals, removes and at is None, details)
         missing = nested_inputs.missing(type(self.model).__name__, pipeline.nested, batch.sequences[0].inputs)
@@ -292,10 +305,6 @@ class Model:
     def goals(self, encodings: Sequence[Encoding], target: Target, output: str | None, outputs: Outputs) -> list[Goal]:
         """The goals of a batch, with their names and predictions, from its outputs at the input."""
         return self.pipeline.goals(encodings, target, output, outputs)
-
-    def asked(self, encodings: Sequence[Encoding], target: Target, output: str | None) -> Asked:
-        """What a user asked of a batch. output: the task's own where it is None."""
-        return self.pipeline.asked(encodings, target, output)
 
     def baseline(self, spec: Spec) -> Spec:
         """The baseline that is meant by a name."""

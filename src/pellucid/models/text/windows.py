@@ -16,14 +16,10 @@ from .encoding import Encoding
 
 
 class Reads(Protocol):
-    """What cutting needs of the model: how many tokens it takes, and how it encodes inputs."""
+    """What cutting needs of the model: how many tokens it takes."""
 
     @property
     def limit(self) -> int | None: ...
-
-    def encode(
-        self, items: Sequence[object], truncate: bool = ..., max_new_tokens: int = ..., *, any_length: bool = ...
-    ) -> list[Encoding]: ...
 
 
 @dataclass(frozen=True)
