@@ -14,8 +14,8 @@ import pytest
 import pellucid
 from families import tokenizer
 from pellucid import Explanation, Explanations, Model
+from pellucid.answers import Answers
 from pellucid.errors import InputError, UnknownMethod
-from pellucid.explanation import Answers
 from pellucid.models.text.tokenizing import encode
 
 WHOLE = ["text", "target", "method", "model", "prediction", "probability", "label"]

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from ._outcomes import Meter, Run, Tell, check_unicode
+from .answers import Answers
 from .errors import InputError, UnknownMethod, quoted
-from .explanation import Answers
 from .methods import METHODS
 from .models import Model
 from .models.inside import layers

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
 from ._explain import explain
+from .answers import explanations_of
 from .errors import PellucidError, UnsupportedOperation
-from .explanation import Explanation, explanations_of
+from .explanation import Explanation
 from .models import Model
 from .numerics.deeplift.lockstep import LEAF, operations
 from .numerics.deeplift.operation_names import ATTENTION
 from .numerics.deeplift.recording.recorder import forward_pass, located
 from .numerics.deeplift.rules.table import NOTED, RULES
+from .plain_data import as_plain
 
 LIMIT = 1e-3
 """The largest residual, relative to the change in the output, that passes; and difference between batched and single,
@@ -93,7 +95,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values only."""
-        return {"schema_version": 1, "passed": not self.problems, **_plain(self)}
+        return {"schema_version": 1, "passed": not self.problems, **cast("dict[str, Any]", as_plain(self))}
 
     def __rich__(self) -> Any:
         from rich.console import Group
@@ -233,12 +235,6 @@ def _apart(alone: Sequence[Explanation], *others: Sequence[Explanation]) -> floa
     top = max(float(np.abs(a.scores).max()) for a in alone) or 1.0
     pairs = [pair for other in others for pair in zip(alone, other, strict=True)]
     return max(float(np.abs(a.scores - b.scores).max()) for a, b in pairs) / top
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 # ------------------------------------------------------------------------------------------------------- as it is shown

@@ -16,7 +16,7 @@ from .errors import InputError, PellucidError
 from .public_names import model_name
 
 if TYPE_CHECKING:
-    from .explanation import Answers
+    from .answers import Answers
     from .models import Model
     from .types import Progress
 
@@ -125,7 +125,8 @@ def explain(
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = _load(model, task, device, quiet=as_json)
-        from .explanation import Explanations, explanations_of
+        from .answers import explanations_of
+        from .explanation import Explanations
 
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
             answers = _explain(

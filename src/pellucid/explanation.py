@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from .sentences import sentence_of_each
 from .status import Status, combined
 from .token_text import shown
 from .tokens import Array, Meta, Target, Token, Word
-from .view import AnswerRow, AnswersView, View
-from .view_building import answer_rows, build_view
+from .view import View
+from .view_building import build_view
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-__all__ = ["SCHEMA_VERSION", "Answers", "Array", "Explanation", "Explanations", "Target", "Token", "Word", "average"]
+__all__ = ["SCHEMA_VERSION", "Array", "Explanation", "Explanations", "Target", "Token", "Word", "average"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -447,107 +447,6 @@ class Explanations(Sequence[Explanation]):
 
     def __repr__(self) -> str:
         return f"Explanations([{', '.join(map(repr, self.items))}])"
-
-
-class Failed(Protocol):
-    """What stands in a list of answers in the place of an input that could not be explained."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-
-
-class Answers(list["Explanation | Explanations | Failed"]):
-    """The answers to a list of inputs: a list in every way, shown as a table.
-
-    Each item is what its input alone would get, an Explanation or Explanations.
-
-    Examples:
-        >>> Answers() == [], type(Answers()[:1]).__name__
-        (True, 'Answers')
-    """
-
-    SHOWN: ClassVar[int] = 20
-    """How many inputs the table shows; it counts the others."""
-
-    @overload
-    def __getitem__(self, i: SupportsIndex, /) -> Explanation | Explanations | Failed: ...
-    @overload
-    def __getitem__(self, i: slice, /) -> Answers: ...
-    def __getitem__(self, i: SupportsIndex | slice, /) -> Explanation | Explanations | Failed | Answers:
-        return Answers(super().__getitem__(i)) if isinstance(i, slice) else super().__getitem__(i)
-
-    def copy(self) -> Answers:
-        """A copy that holds the same answers."""
-        return Answers(self)
-
-    def view(self) -> AnswersView:
-        """The table as data: text, prediction, probability, target, strongest words and status of the first inputs."""
-        rows = [row for i, answer in enumerate(list(self[: self.SHOWN])) for row in _rows_of(i, answer)]
-        return AnswersView(tuple(rows), len(self), max(0, len(self) - self.SHOWN))
-
-    def to_frame(self) -> pd.DataFrame:
-        """As `Explanations.to_frame`, of all answers. The column `input` has the number of the input, from 0; an input
-        that failed has one row, with the reason in the column `error`."""
-        each = [(i, e) for i, answer in enumerate(self) for e in explanations_of(answer)]
-        from .tables import with_failures
-
-        frame = self._joined().to_frame()
-        frame.insert(0, "input", [i for i, e in each for _ in e.tokens])
-        failed = [
-            {"input": i, "error": f"{a.type}: {a.message}"}
-            for i, a in enumerate(self)
-            if not isinstance(a, (Explanation, Explanations))
-        ]
-        if not failed:
-            return frame
-        return with_failures(frame, failed)
-
-    def _joined(self) -> Explanations:
-        """All explanations as one sequence, without the inputs that failed."""
-        return Explanations(tuple(e for answer in self for e in explanations_of(answer)))
-
-    def to_html(self) -> str:
-        """As `Explanations.to_html`, of all answers that did not fail."""
-        return self._joined().to_html()
-
-    def save(self, path: str | Path) -> Path:
-        """As `Explanations.save`, of all answers that did not fail."""
-        return self._joined().save(path)
-
-    def show(self) -> None:
-        """Prints the table."""
-        from .render.terminal import show
-
-        show(self)
-
-    def __rich__(self) -> RenderableType:
-        from .render.terminal import draw_answers
-
-        return draw_answers(self.view())
-
-    def __str__(self) -> str:
-        from .render.terminal import as_text
-
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        from .render.html import answers_fragment
-
-        return answers_fragment(self.view())
-
-
-def explanations_of(answer: Explanation | Explanations | Failed) -> Iterable[Explanation]:
-    return (answer,) if isinstance(answer, Explanation) else answer if isinstance(answer, Explanations) else ()
-
-
-def _rows_of(number: int, answer: Explanation | Explanations | Failed) -> list[AnswerRow]:
-    if isinstance(answer, (Explanation, Explanations)):
-        return answer_rows(number, list(explanations_of(answer)))
-    return [AnswerRow(number, "", "", "", "", (), 0.0, f"{answer.type}: {answer.message}")]
 
 
 def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, cast
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .errors import InputError
-from .tokens import Array, Target, Token
+from .tokens import Array
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What JSON can hold."""
 
 
-def as_plain(value: object) -> object:
-    """Tokens, arrays, mappings and sequences as dicts, lists, numbers and strings, at full precision."""
-    if isinstance(value, (Token, Target)):
-        return {f.name: as_plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, np.ndarray):
-        return cast("NDArray[np.float64]", value).tolist()
-    if isinstance(value, np.generic):
-        return cast(object, value.item())
+def as_plain(value: object, finite: bool = False) -> Json:
+    """Dataclasses, arrays, mappings and sequences as dicts, lists, numbers and strings, at full precision. What JSON
+    has no kind for becomes its `str`. finite: whether numbers that are not finite become None."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return None if finite and not math.isfinite(value) else float(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return as_plain(cast(object, value.tolist()), finite)
     if isinstance(value, Mapping):
-        return {str(k): as_plain(v) for k, v in cast("Mapping[object, object]", value).items()}
+        return {str(k): as_plain(v, finite) for k, v in cast("Mapping[object, object]", value).items()}
     if isinstance(value, (tuple, list)):
-        return [as_plain(v) for v in cast("Sequence[object]", value)]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+        return [as_plain(v, finite) for v in cast("Sequence[object]", value)]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_plain(getattr(value, f.name), finite) for f in fields(value)}
+    return str(value)
 
 
 def read_json(text: str) -> dict[str, object]:

@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from types import CodeType, MappingProxyType
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from .errors import InputError
+from .plain_data import Json
 
 SCHEMA_VERSION = 1
-
-Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
-"""What JSON can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +54,7 @@ class Request:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python values. Of a function a name and a digest of its code are written, which cannot be read back."""
+        """Json Python values. Of a function a name and a digest of its code are written, which cannot be read back."""
         return {"schema_version": SCHEMA_VERSION, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
 
     @classmethod
@@ -95,14 +93,14 @@ class Request:
         )
 
 
-def _plain(value: object) -> Plain:
+def _plain(value: object) -> Json:
     """A value of a request as JSON can hold it."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in cast(Mapping[object, object], value).items()}
     if isinstance(value, (set, frozenset)):
-        names: list[Plain] = [*sorted(map(str, cast(Iterable[object], value)))]
+        names: list[Json] = [*sorted(map(str, cast(Iterable[object], value)))]
         return names
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in cast(Iterable[object], value)]
@@ -126,7 +124,7 @@ class _Array(Protocol):
     def tolist(self) -> object: ...
 
 
-def _code(function: object) -> dict[str, Plain]:
+def _code(function: object) -> dict[str, Json]:
     """The digest of what a function does: its compiled code, its defaults, and the values that it closes over."""
     if isinstance(function, partial):
         called = cast("partial[object]", function)
@@ -146,9 +144,9 @@ def _code(function: object) -> dict[str, Plain]:
     return {"code": hashlib.sha256(told.encode()).hexdigest()[:16]}
 
 
-def _instructions(code: CodeType) -> list[Plain]:
+def _instructions(code: CodeType) -> list[Json]:
     """Compiled code as JSON can hold it, that of inner functions included."""
-    constants: list[Plain] = []
+    constants: list[Json] = []
     for c in code.co_consts:
         if isinstance(c, CodeType):
             constants.append(_instructions(c))

@@ -8,17 +8,14 @@ never normalised; `peak` is what full colour means.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TypeAlias, cast
 
 from .passages import Passage
+from .plain_data import Json, as_plain
 from .tokens import Meta, Target
 
 VIEW_SCHEMA_VERSION = 1
-
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 @dataclass(frozen=True)
@@ -234,7 +231,8 @@ class View:
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values that JSON holds; a number that is not finite is None."""
-        return {"schema_version": VIEW_SCHEMA_VERSION, **{f.name: as_json(getattr(self, f.name)) for f in fields(self)}}
+        each = {f.name: as_plain(getattr(self, f.name), finite=True) for f in fields(self)}
+        return {"schema_version": VIEW_SCHEMA_VERSION, **each}
 
     def to_json(self, indent: int | None = None) -> str:
         """One JSON document."""
@@ -263,23 +261,3 @@ class AnswersView:
     rows: tuple[AnswerRow, ...]
     total: int
     rest: int
-
-
-def as_json(value: object) -> Json:
-    """A dataclass, mapping, sequence, array or value as plain values; what JSON has no kind for becomes its `str`."""
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if hasattr(value, "tolist"):
-        return as_json(value.tolist())  # type: ignore[attr-defined]
-    if isinstance(value, Mapping):
-        return {str(k): as_json(v) for k, v in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, Sequence):
-        return [as_json(v) for v in cast("Sequence[object]", value)]
-    named = getattr(value, "__dataclass_fields__", None)
-    return str(value) if named is None else {name: as_json(getattr(value, name)) for name in named}

@@ -9,6 +9,7 @@ import numpy as np
 
 from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
 from .passages import passages
+from .plain_data import as_plain
 from .public_names import model_name
 from .status import Status
 from .tokens import Array, Explained, Token, Word
@@ -27,7 +28,6 @@ from .view import (
     Sum,
     Term,
     View,
-    as_json,
 )
 
 FLOAT_PRECISION = 1e-5
@@ -122,7 +122,7 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         sum=_sum(e),
         layers=_layers(e, words),
         parts=_parts(e),
-        measures={name: as_json(values) for name, values in (e.measures or {}).items()},
+        measures={name: as_plain(values, finite=True) for name, values in (e.measures or {}).items()},
         grid=_grid(e),
         heads=_asked(e.heads, "heads" in include),
         attentions=_asked(e.attentions, "attentions" in include),
@@ -131,7 +131,7 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
 
 
 def _asked(values: Array | None, asked: bool) -> Json:
-    return as_json(values) if asked else None
+    return as_plain(values, finite=True) if asked else None
 
 
 def _place(e: Explained) -> str:
