@@ -28,6 +28,10 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "console randomness tokens",
         "errors number_text public_names status token_text types",
     ],
+    "cli": [
+        "check_command explain_command methods_command",
+        "loading",
+    ],
     "engine": [
         "coalitions problem_of",
         "integer_inputs passes rows",

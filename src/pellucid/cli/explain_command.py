@@ -1,9 +1,8 @@
-"""The `pellucid` command. Exit codes: 0 success, 1 an explanation failed, 2 bad arguments."""
+"""`pellucid explain`: which words made the model decide, in the terminal or in a file."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,43 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import argument, failures_in, in_any_encoding, lines_of, print_json, progress_bar, show, waiting
-from .errors import InputError, PellucidError
-from .public_names import model_name
+from ..console import argument, failures_in, lines_of, print_json, progress_bar, show, waiting
+from ..errors import InputError
+from .loading import load_model
 
 if TYPE_CHECKING:
-    from .answers import Answers
-    from .models import Model
-    from .types import Progress
-
-app = typer.Typer(
-    name="pellucid",
-    help="Explains what a transformer decided, with attributions that add up.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+    from ..answers import Answers
+    from ..models import Model
+    from ..types import Progress
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        from . import __version__
-
-        typer.echo(f"pellucid {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command(no_args_is_help=True)
 def explain(
     text: Annotated[
         list[str] | None,
@@ -124,9 +96,9 @@ def explain(
     parts = {"window": window, "stride": stride}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
-        loaded = _load(model, task, device, quiet=as_json)
-        from .answers import explanations_of
-        from .explanation import Explanations
+        loaded = load_model(model, task, device, quiet=as_json)
+        from ..answers import explanations_of
+        from ..explanation import Explanations
 
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
             answers = _explain(
@@ -139,59 +111,6 @@ def explain(
         typer.echo(f"wrote {found.save(path)}", err=True)
     else:
         show(found if len(found) > 1 else found[0])
-
-
-@app.command()
-def check(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="A checkpoint's directory or hub name. (default: the bundled classifier)", show_default=False
-        ),
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
-    """Say whether a model can be explained: its operations, and the residual on probe texts. Exits 1 if it cannot."""
-    with failures_in(as_json, lambda kind, said: {"passed": False, "problems": [f"{kind}: {said}"]}):
-        loaded = _load(model, task, device, quiet=as_json)
-        from .check import verify
-
-        with waiting("checking …", quiet=as_json):
-            report = verify(loaded)
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        show(report)
-    if report.problems:
-        raise typer.Exit(1)
-
-
-@app.command()
-def methods(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
-    """List the methods, whether their scores add up, and their options."""
-    from .methods import METHODS
-
-    if as_json:
-        rows = [
-            {"name": name, "adds_up": m.adds_up, "summary": m.summary, "options": m.options}
-            for name, m in METHODS.items()
-        ]
-        print_json({"schema_version": 1, "methods": rows})
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in ("method", "adds up"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("what it does, and its options", overflow="fold")
-    for name, m in METHODS.items():
-        options = ", ".join(f"{k}={v}" for k, v in m.options.items() if k != "options")
-        about = Text(m.summary).append(f"\n{options}" if options else "", "dim")
-        table.add_row(name, "yes" if m.adds_up else "no", about)
-    show(table)
 
 
 def _explain(
@@ -207,7 +126,7 @@ def _explain(
     groups: str | None,
     output: str | None,
 ) -> Answers:
-    from ._explain import explain as run
+    from .._explain import explain as run
 
     return run(
         loaded,
@@ -250,7 +169,7 @@ def _path(as_json: bool, html: Path | None, save: Path | None) -> Path | None:
         raise InputError(f"Found --html {str(html)!r}; expected a name that ends in .html.")
     path = html or save
     if path is not None:
-        from .render.files import checked
+        from ..render.files import checked
 
         checked(path)
     return path
@@ -280,46 +199,3 @@ def _options(given: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[name] = value
     return options
-
-
-def _load(name: str | None, task: str | None, device: str | None, quiet: bool) -> Model:
-    """The model. Importing what runs it takes seconds, so a terminal says at once what is being loaded."""
-    shown = "the bundled classifier" if name is None else model_name({"model": name})
-    with waiting(f"loading torch, transformers and {shown} …", quiet):
-        from .models import load
-
-        _quieten()
-        return load(name, task=task, device=device)
-
-
-def _quieten() -> None:
-    """Keeps transformers' own warnings and progress bars off the terminal."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
-def main() -> None:
-    """The entry point: every error is one line on standard error, and an exit code."""
-    in_any_encoding()
-    try:
-        app()
-    except PellucidError as error:
-        _fail(error, 2 if isinstance(error, InputError) else 1)
-    except KeyboardInterrupt:
-        _fail(PellucidError("interrupted"), 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        _fail(PellucidError(str(error)), 1)
-    except Exception as error:
-        if os.environ.get("PELLUCID_DEBUG"):
-            raise
-        _fail(PellucidError(f"{type(error).__name__}: {error} (PELLUCID_DEBUG=1 shows where)"), 1)
-
-
-def _fail(error: PellucidError, code: int) -> None:
-    print(f"pellucid: {error}", file=sys.stderr)
-    sys.exit(code)
