@@ -300,6 +300,94 @@ def test_nothing_from_outside_reaches_the_terminal_as_a_command() -> None:
     assert "[bold]x[/bold]" in shown and "\\x1b[31mred" in shown and ":smile:" in shown
 
 
+def on_terminal(what: Any, **options: Any) -> str:
+    return printed(what, force_terminal=True, color_system="truecolor", **options)
+
+
+def letters(shown: str) -> list[str]:
+    """The lines without their colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_line_ends_between_phrases(width: int, film: Explanation) -> None:
+    shown = printed(view(film), width=width)
+    for phrase in ("target positive", "method deeplift", "baseline mask", "relative delta", "contributions +"):
+        assert any(phrase in line for line in shown.splitlines())
+    bar = max(line.count("█") for line in shown.splitlines())
+    assert bar >= min(50, width - 40)
+
+
+def test_a_long_text_leaves_room_for_its_bars() -> None:
+    text = "slow " * 250 + "superb " + "slow " * 250
+    e = explained(text, {"superb": 2.0})
+    lines = letters(on_terminal(view(e), width=80))
+    assert len(lines) < 40 and any("superb" in line and "slow" in line for line in lines)
+    left_out = sum(int(n) for n in re.findall(r"… (\d+) lines? of weaker words", "\n".join(lines)))
+    whole = printed(view(e), width=80)  # in a file or a pipe nothing is left out
+    assert whole.count("slow ") >= 490 and left_out + 8 == len([x for x in whole.splitlines() if "slow slow" in x])
+
+
+def test_four_grounds_that_stay_apart_on_16_colours() -> None:
+    e = explained("good fine poor bad", {"good": 2.0, "fine": 0.3, "poor": -0.3, "bad": -2.0})
+    shown = printed(view(e), force_terminal=True, color_system="standard")
+    grounds = [re.search(rf"\x1b\[([0-9;]*)m{word}\x1b", shown)[1] for word in ("good", "fine", "poor", "bad")]  # type: ignore[index]
+    assert [re.search(r"4[0-7]", g)[0] for g in grounds] == ["44", "46", "43", "41"]  # type: ignore[index]
+    assert ["4" in g.split(";") for g in grounds] == [False, False, True, True]  # underlined: negative
+
+
+@pytest.mark.parametrize(("colours", "lightest"), [("", None), ("0;15", True), ("15;0", False)])
+def test_weak_words_are_no_slabs(colours: str, lightest: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLORFGBG", colours)
+    e = explained("good fine", {"good": 2.0, "fine": 0.3})
+    shown = on_terminal(view(e))
+    look = re.search(r"\x1b\[([0-9;]*)mfine\x1b", shown)
+    assert look
+    ground = re.search(r"48;2;(\d+);(\d+);(\d+)", look[1])
+    if lightest is None:
+        assert ground is None and "38;2" in look[1]
+    else:
+        assert ground and (min(map(int, ground.groups())) > 128) == lightest
+
+
+def test_the_strongest_cell_of_a_layer_is_coloured_though_words_have_nothing() -> None:
+    e = explained("good film")
+    layer = np.zeros(len(e.tokens))
+    layer[0] = 1.5
+    shown = on_terminal(view(replace(e, layers=layer[None])))
+    assert re.search(r"\x1b\[[^m]*48;2[^m]*m\[CLS\]", shown)
+
+
+def test_methods_stand_in_one_table_whose_columns_add_up(film: Explanation) -> None:
+    other = replace(film, method="occlusion", scores=2 * film.scores, output=film.output + film.change, delta=2e-7)
+    lines = printed(views([film, other]), width=120).splitlines()
+    assert sum(film.text in line for line in lines) == 1 and "─" not in "".join(lines)
+    head = next(i for i, line in enumerate(lines) if "occlusion" in line)
+    number = r"(?<=\s)[+−]?\d\S*(?=\s|$)"
+    rows = [(line, re.findall(number, line)) for line in lines[head + 1 :]]
+    end = next(i for i, (line, _) in enumerate(rows) if line.startswith("baseline"))
+    table = [[float(n.replace("−", "-")) for n in numbers[-2:]] for _, numbers in rows]
+    assert len(table[0]) == 2 and rows[0][0].startswith("amazing")
+    for column in (0, 1):
+        words, sums = [row[column] for row in table[:end]], [row[column] for row in table[end : end + 4]]
+        assert sum(words) == pytest.approx(sums[1], abs=8e-3) and sum(sums[:3]) == pytest.approx(sums[3], abs=2e-3)
+
+
+def test_rows_of_a_generation_keep_words_with_numbers() -> None:
+    tokens = tuple(Token(f"Ġword{i}", i, (6 * i, 6 * i + 5), word=i, segment=int(i > 2)) for i in range(6))
+    text = (" ".join(f"word{i}" for i in range(3)), " ".join(f"word{i}" for i in range(3)))
+    scores = np.array([1.0, -0.5, 0.25, 0.125, 0, 0])
+    base = explained(text, tokens=tokens, scores=scores, prediction=None, probability=None)
+    base = replace(base, meta={"task": "text-generation", "output": "log-probability"}, output=-0.5)
+    es = [replace(base, target=Target(f"word{i}", i, position=i)) for i in (3, 4)]
+    lines = printed(views(es), width=60).splitlines()
+    assert "Ġ" not in "".join(lines) and [x.split()[:3] for x in lines if re.match("[12] ", x)] == [
+        ["1", "word3", f"{100 * np.exp(-0.5):.1f}%"],
+        ["2", "word4", f"{100 * np.exp(-0.5):.1f}%"],
+    ]
+    assert not [line for line in lines if re.match(r" *[+−]", line)]  # no number begins a line
+
+
 def test_long_text() -> None:
     e = explained("word " * 1000, {"word": 0.5})
     assert printed(view(e)).count("word") >= 1000
@@ -359,7 +447,7 @@ def test_colours_can_be_read(theme: colour.Theme) -> None:
 
 
 def test_render_imports_lazily() -> None:
-    allowed = {"terminal.py": {"rich"}}
+    allowed = {name: {"rich"} for name in ("terminal.py", "aligned.py", "screen.py")}
     for path in Path(pellucid.render.__file__).parent.glob("*.py"):
         tops = [n for n in ast.parse(path.read_text("utf-8")).body if isinstance(n, ast.Import | ast.ImportFrom)]
         names = {a.name.split(".")[0] for n in tops if isinstance(n, ast.Import) for a in n.names}

@@ -140,9 +140,10 @@ class ExplanationView:
     headline: the prediction, or what was explained where there is none. label: the true label. place: the token that
     the target was read from, in words. facts: what was explained and how. proof: how far the sum can be trusted and
     what it cost. words, sentences: in the order of the text. ranking: the indices of the words that are not special,
-    strongest first; strongest: the few that count most. peak: the largest |score| of a word, which full colour means;
-    peaks: the same of tokens, words and sentences. places: the decimal places of scores. grid: rows and columns of an
-    image's patches, row by row as the tokens are. heads, attentions: None unless they were asked for.
+    strongest first; strongest: the few that count most. chance_written: the target's own probability where its output
+    is a log-probability, empty elsewhere. peak: the largest |score| of a word, which full colour means; peaks: the same
+    of tokens, words and sentences. places: the decimal places of scores. grid: rows and columns of an image's patches,
+    row by row as the tokens are. heads, attentions: None unless they were asked for.
     """
 
     headline: str
@@ -158,6 +159,7 @@ class ExplanationView:
     task: str
     output: float
     output_written: str
+    chance_written: str
     facts: tuple[Fact, ...]
     proof: tuple[Fact, ...]
     passes: int

@@ -101,6 +101,7 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         task=str(e.meta.get("task") or ""),
         output=e.output,
         output_written=plain(e.output, decimals(e.output)),
+        chance_written=_chance(e),
         facts=(*facts, *([Fact("model", name)] if name else [])),
         proof=_proof(e),
         passes=e.passes,
@@ -128,6 +129,12 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         attentions=_asked(e.attentions, "attentions" in include),
         meta={**e.meta, "model": name} if "model" in e.meta else dict(e.meta),
     )
+
+
+def _chance(e: Explained) -> str:
+    """The probability of a target whose output is its logarithm."""
+    logarithm = e.meta.get("output") == "log-probability" and e.output <= 0
+    return percent(float(np.exp(e.output))) if logarithm else ""
 
 
 def _asked(values: Array | None, asked: bool) -> Json:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
+from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from ..passages import Run
-from ..view import AnswersView, ExplanationView, Fact, Item, View
-from .colour import TERMINAL, background, ink_on, strength
-from .facts import NUMBERS, drawn, label, ranked, reach, short, strongest, visible
+from ..view import AnswersView, ExplanationView, Fact, Item, Layer, SharedNote, View
+from .aligned import aligned, column_names, fits
+from .colour import strength
+from .facts import NUMBERS, drawn, label, name, ranked, reach, short, strongest, visible
+from .screen import BOLD, DIM, Bar, Excerpt, Phrases, Screen, Sketch
 
 TOP = 10
-BAR = 28
+BAR = 72  # cells of the widest bar
 WIDE = 100  # columns of the text that print() gets
-MANY = 4  # so many explanations of one input are shown as lines
-FAINT = 0.1  # as colour.FAINT, higher: the paper of the scale is not the terminal's
-DIM = Style(dim=True)
-BOLD = Style(bold=True)
 ANSWER_COLUMNS = ("", "text", "prediction", "probability", "target", "strongest words", "status")
 
 
@@ -42,31 +38,39 @@ def as_text(what: RenderableType, width: int = WIDE) -> str:
 
 
 def draw(view: View) -> RenderableType:
-    """Explanations one under the other; where there are many of one input, a line for each."""
-    if len(view.explanations) >= MANY and view.same_input:
-        return _lines(view)
-    parts: list[RenderableType] = []
-    for i, v in enumerate(view.explanations):
-        parts += [*([Text(""), Rule(style=DIM), Text("")] if i else []), _explanation(v)]
-    return Group(*parts)
+    """Explanations one under the other; of one input, one table: a column for each, or a line where they are many."""
+    return Sketch(lambda screen: _all(view, screen))
 
 
 def draw_answers(view: AnswersView) -> RenderableType:
     """A table of answers, a row for each, and how many more there are."""
+    return Sketch(lambda screen: _answers(view, screen))
+
+
+def _answers(view: AnswersView, screen: Screen) -> list[RenderableType]:
     table = _grid(ANSWER_COLUMNS, right=("", "probability"))
     for row in view.rows:
-        words = _words(row.words, row.peak)
+        words = _words(row.words, row.peak, screen)
         told = (short(row.text), visible(row.prediction), row.probability, visible(row.target))
         table.add_row(str(row.number), *told, words, visible(row.status))
     rest = [Text(f"… and {view.rest} more of {view.total}", DIM)] if view.rest else []
-    return Group(table, *rest)
+    return [table, *rest]
 
 
-def _explanation(v: ExplanationView) -> RenderableType:
+def _all(view: View, screen: Screen) -> list[RenderableType]:
+    if len(view.explanations) > 1 and view.same_input:
+        return _columns(view, screen) if not view.generations and fits(view, screen) else _lines(view, screen)
+    parts: list[RenderableType] = []
+    for i, v in enumerate(view.explanations):
+        parts += [*([Text(""), Rule(style=DIM), Text("")] if i else []), _explanation(v, screen)]
+    return parts
+
+
+def _explanation(v: ExplanationView, screen: Screen) -> RenderableType:
     """The header, the text with its words coloured, the top words, and the sum."""
     blank = Text("")
-    layers = [blank, _layers(v)] if v.layers else []
-    return Group(_header(v), blank, *_texts(v), blank, _top(v), *layers, blank, *_sum(v))
+    layers = [blank, _layers(v, screen)] if v.layers else []
+    return Group(_header(v), blank, *_texts(v, screen), blank, _top(v, screen), *layers, blank, *_sum(v))
 
 
 def _grid(columns: Sequence[str], right: Sequence[str]) -> Table:
@@ -78,87 +82,120 @@ def _grid(columns: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
-def _lines(view: View) -> RenderableType:
+def _columns(view: View, screen: Screen) -> list[RenderableType]:
+    """Explanations of one input beside each other: words × explanations, and the sum of each column."""
+    blank = Text("")
+    first, names = view.explanations[0], column_names(view)
+    rest: list[RenderableType] = []
+    for v, column in zip(view.explanations, names, strict=True):
+        about = visible(" ".join(column))
+        rest += [blank, Text(f"layers of {about}", DIM), _layers(v, screen)] if v.layers else []
+        rest += [Text(f"parts of {about} ", DIM).append(visible(v.parts.sentence))] if v.parts else []
+        rest += [] if v.sum.complete else [Text(visible(v.sum.verdict), Style(italic=True))]
+    one = len({v.prediction for v in view.explanations}) == 1
+    head: list[RenderableType] = [_prediction(first)] if one and first.prediction is not None else []
+    texts = _texts(first, screen, plain=True)
+    return [*head, *_common(view), blank, *texts, blank, aligned(view, screen), *rest, *_notes(view.notes)]
+
+
+def _common(view: View) -> list[RenderableType]:
+    first = view.explanations[0]
+    same = len({(v.target.name, v.place) for v in view.explanations}) == 1
+    return [_facts([*(first.facts[:1] if same else []), *view.common, *_label(first)])]
+
+
+def _lines(view: View, screen: Screen) -> list[RenderableType]:
     """What was explained, line by line: each with its strongest words, and its proof."""
-    columns = ("explained", *view.differing, "output", "strongest words", "relative delta")
-    table = _grid(columns, right=NUMBERS)
-    for v, own in zip(view.explanations, view.own, strict=True):
+    chances = [v.chance_written for v in view.explanations]
+    chance = ("probability",) if any(chances) else ()
+    columns = ("", "token", *chance, *view.differing, "output", "strongest words", "relative delta")
+    table = _grid(columns, right=("", "probability", *NUMBERS))
+    for i, (v, own) in enumerate(zip(view.explanations, view.own, strict=True)):
         at = v.target.position
         place = v.target.name if at is None or at >= len(v.tokens) else v.tokens[at].text
-        name = Text(label(place)).append("" if place == v.target.name else f"  {visible(v.target.name)}", DIM)
-        words = _words(strongest(v), v.peak)
-        table.add_row(name, *map(visible, own), v.output_written, words, f"{v.sum.relative_delta:.2g}")
+        known = place.strip() == v.target.name.strip()
+        explained = Text(label(place)).append("" if known else f"  {visible(v.target.name)}", DIM)
+        words = _words(strongest(v), v.peak, screen)
+        told = (*([chances[i]] if chance else []), *map(visible, own), v.output_written)
+        table.add_row(str(i + 1), explained, *told, words, f"{v.sum.relative_delta:.2g}")
     facts = [_facts(view.common)] if view.common else []
-    rows = {note.text: f"row {', '.join(map(str, note.rows))}: " if note.rows else "" for note in view.notes}
-    notes = [_note(row + note) for note, row in rows.items()]
-    return Group(*_texts(view.explanations[0], plain=True), Text(""), table, Text(""), *facts, *notes)
+    texts = _texts(view.explanations[0], screen, plain=True)
+    return [*texts, Text(""), table, Text(""), *facts, *_notes(view.notes)]
+
+
+def _notes(notes: Sequence[SharedNote]) -> list[RenderableType]:
+    return [_note((f"row {', '.join(map(str, n.rows))}: " if n.rows else "") + n.text) for n in notes]
 
 
 def _note(note: str) -> Text:
     return Text("note  ", DIM).append(visible(note), Style(dim=False, italic=True))
 
 
-def _words(words: Sequence[Item], peak: float) -> Text:
-    """Words and their scores on one line."""
-    line = Text()
-    for word in words:
-        line.append("   " if line else "").append(f"{label(word.text)} ", _style(strength(word.score, peak)))
-        line.append(word.written)
-    return line
+def _words(words: Sequence[Item], peak: float, screen: Screen) -> Phrases:
+    """Words and their scores, none parted from its score."""
+    return Phrases(tuple(_word(word, peak, screen) for word in words), "   ")
 
 
-def _layers(v: ExplanationView) -> RenderableType:
+def _word(word: Item, peak: float, screen: Screen) -> Text:
+    text = Text().append(label(word.text), screen.style(strength(word.score, peak)))
+    return text.append(f" ({word.repeat})" if word.repeat is not None else "", DIM).append(f" {word.written}")
+
+
+def _layers(v: ExplanationView, screen: Screen) -> RenderableType:
     """What counted most at the output of each layer, which is complete by itself."""
     table = _grid(("layer", "strongest words", "residual"), right=("layer", "residual"))
     for layer in v.layers:
-        table.add_row(str(layer.number), _words(layer.strongest, layer.peak), layer.written)
+        table.add_row(str(layer.number), _words(layer.strongest, _strongest_score(layer), screen), layer.written)
     return table
 
 
+def _strongest_score(layer: Layer) -> float:
+    """What full colour means in the table of layers, where special tokens stand beside words."""
+    return max((abs(word.score) for word in layer.strongest), default=0.0)
+
+
 def _header(v: ExplanationView) -> RenderableType:
-    line = Text()
-    if v.prediction is not None:
-        line.append(visible(v.prediction), BOLD)
-        line.append(f"  {v.probability_written}\n" if v.probability is not None else "\n")
-    true = [Fact("label", v.label)] if v.label is not None else []
-    return line.append_text(_facts([*v.facts, *true]))
+    told = [] if v.prediction is None else [_prediction(v)]
+    return Group(*told, _facts([*v.facts, *_label(v)]))
 
 
-def _texts(v: ExplanationView, plain: bool = False) -> list[RenderableType]:
+def _prediction(v: ExplanationView) -> Text:
+    chance = "" if v.probability is None else f"  {v.probability_written}"
+    return Text().append(visible(v.prediction or ""), BOLD).append(chance)
+
+
+def _label(v: ExplanationView) -> list[Fact]:
+    return [] if v.label is None else [Fact("true label", v.label)]
+
+
+def _texts(v: ExplanationView, screen: Screen, plain: bool = False) -> list[RenderableType]:
     """The texts, each under the name of its role where there are several. plain: without the colour of scores."""
     shown: list[RenderableType] = []
     for i, passage in enumerate(v.passages):
         if len(v.passages) > 1:
             shown += [*([Text("")] if i and not plain else []), Text(visible(passage.role), DIM)]
         runs = drawn(passage.words, v.peak)
-        shown.append(_passage([r for r in runs if r.text] if plain else runs, 0.0 if plain else v.peak))
+        text = _passage([r for r in runs if r.text] if plain else runs, 0.0 if plain else v.peak, screen)
+        shown.append(Excerpt(text))
     return shown
 
 
-def _passage(runs: Sequence[Run], peak: float) -> Text:
+def _passage(runs: Sequence[Run], peak: float, screen: Screen) -> Text:
     """The text as it is; special tokens that count, which stand for no text, with a space on either side."""
     text = Text()
     for run in runs:
         t = strength(run.score, peak)
         if run.text:
-            style = DIM if run.unread else _style(t) if run.tokens else ""
+            style = DIM if run.unread else screen.style(t) if run.tokens else ""
             text.append(visible(run.text, keep="\n\t"), style)
         else:
             text.append("" if not text or text.plain[-1].isspace() else " ")
-            text.append(label(run.label), _style(t) + Style(italic=True)).append(" ")
+            text.append(label(run.label), screen.style(t) + Style(italic=True)).append(" ")
     text.rstrip()
     return text
 
 
-def _style(t: float) -> Style:
-    """Negative words are underlined as well: the sign outlives the colour."""
-    if abs(t) < FAINT:
-        return Style()
-    colour = background(t, TERMINAL)
-    return Style(bgcolor=colour, color=ink_on(colour), underline=t < 0)
-
-
-def _top(v: ExplanationView) -> RenderableType:
+def _top(v: ExplanationView, screen: Screen) -> RenderableType:
     words = ranked(v, TOP)
     low, _, unit = reach(words)
     table = Table.grid(padding=(0, 2))
@@ -169,45 +206,19 @@ def _top(v: ExplanationView) -> RenderableType:
     if any(errors):
         table.add_column(justify="right", no_wrap=True, min_width=max(map(len, errors)), style=DIM)
     for word, error in zip(words, errors, strict=True):
-        name = Text(label(word.text)).append(f" ({word.repeat})" if word.repeat is not None else "", DIM)
-        table.add_row(name, Bar(word.score * unit, low), word.written, *([error] if error else []))
+        bar = Bar(word.score * unit, low, BAR, screen.positive, screen.negative)
+        table.add_row(Text(name(word)), bar, word.written, *([error] if error else []))
     return table
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A bar as wide as it may be: `share` of that width, to the left of an axis at `low` of it or to the right."""
-
-    share: float
-    low: float
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(1, BAR)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max(0, min(BAR, options.max_width) - 1)
-        left = round(width * self.low)
-        full, half = divmod(round(2 * width * abs(self.share)), 2)
-        if self.share < 0:
-            bar = ("▐" * half + "█" * full)[-left:] if left else ""
-            line = Text().append(bar.rjust(left), TERMINAL.negative).append("│" + " " * (width - left), DIM)
-        else:
-            bar = ("█" * full + "▌" * half)[: width - left]
-            line = Text().append(" " * left + "│", DIM).append(bar.ljust(width - left), TERMINAL.positive)
-        yield line
-
-
-def _sum(v: ExplanationView) -> list[Text]:
-    line = Text()
-    for term, sign in zip(v.sum.terms, ("", " + ", " + ", " = "), strict=True):
-        line.append(sign).append(f"{term.name} ", DIM).append(term.written, BOLD)
+def _sum(v: ExplanationView) -> list[RenderableType]:
+    line: list[Text] = []
+    for term, sign in zip(v.sum.terms, ("", "+ ", "+ ", "= "), strict=True):
+        line.append(Text(sign).append(f"{term.name} ", DIM).append(term.written, BOLD))
     parts = [Text("parts ", DIM).append(visible(v.parts.sentence))] if v.parts else []
     caution = [] if v.sum.complete else [Text(visible(v.sum.verdict), Style(italic=True))]
-    return [line, _facts(v.proof), *parts, *caution, *map(_note, v.notes)]
+    return [Phrases(tuple(line), " "), _facts(v.proof), *parts, *caution, *map(_note, v.notes)]
 
 
-def _facts(facts: Sequence[Fact]) -> Text:
-    line = Text()
-    for i, fact in enumerate(facts):
-        line.append(" · " if i else "", DIM).append(f"{fact.name} ", DIM).append(visible(fact.value))
-    return line
+def _facts(facts: Sequence[Fact]) -> Phrases:
+    return Phrases(tuple(Text().append(f"{fact.name} ", DIM).append(visible(fact.value)) for fact in facts))
