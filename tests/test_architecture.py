@@ -30,7 +30,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "cli": [
         "check_command explain_command methods_command",
-        "loading",
+        "inputs loading spelling",
     ],
     "engine": [
         "coalitions problem_of",

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import generative
 import pellucid
 from pellucid import Explanation, cli, console
+from pellucid.cli.inputs import messages_of, read_inputs
 from pellucid.errors import InputError
 from pellucid.types import Progress
 
@@ -111,14 +113,22 @@ def test_methods_lists_them(here: Run) -> None:
         (2, "mask, pad, zero, mean", ["explain", "a film", "--baseline", "no such thing here"]),
         (2, "NAME=VALUE", ["explain", "a film", "-o", "n_steps"]),
         (2, "segments=1", ["explain", "a film", "-o", "n_steps=3"]),
-        (2, "at most one", ["explain", "a film", "--json", "--html", "x.html"]),
+        (2, "more than once", ["explain", "a film", "--save", "x.html", "--html", "x.html"]),
+        (2, ".json", ["explain", "a film", "--json=x.txt"]),
+        (2, "'negative', 'positive'", ["explain", "a film", "--true", "happy"]),
+        (2, "once for each text", ["explain", "a", "b", "c", "--true", "0", "--true", "1"]),
+        (2, "another text", ["explain", "a film", "--chat", "user: hello"]),
+        (2, "first line of a conversation", ["explain", "--chat", "chat.txt"]),
+        (2, "no-such-chat", ["explain", "--chat", "no-such-chat.json"]),
+        (2, "norms", ["explain", "a film", "--detail", "everything"]),
+        (2, "did you mean 'explain'", ["explian", "a film"]),
         (2, ".html", ["explain", "a film", "--html", "x.txt"]),
         (2, "UTF-8", ["explain", "--file", "no-such-file.txt"]),
         (2, "no text", ["explain", "-"]),
         (2, "nosuchdirectory", ["explain", "a film", "--save", "nosuchdirectory/x.html", "--model", "./no-such-model"]),
         (2, ".html", ["explain", "a film", "--html", "x.htm"]),
         (2, "Use --target", ["explain", "a film", "-o", "target=1"]),
-        (2, "Use --layers", ["explain", "a film", "-o", "detail=heads"]),
+        (2, "Use --detail", ["explain", "a film", "-o", "detail=heads"]),
         (2, "not UTF-8", ["explain", "a \udcff film"]),
         (2, "text-classification", ["explain", "a film", "--task", "magic"]),
         (1, "no directory", ["explain", "a film", "--model", "./no-such-model"]),
@@ -130,7 +140,10 @@ def test_every_error_is_one_line_and_an_exit_code(
     code: int, part: str, arguments: list[str], here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "chat.txt" in arguments:
+        (tmp_path / "chat.txt").write_text("hello there\n")
     done = here(*arguments)
+    (tmp_path / "chat.txt").unlink(missing_ok=True)
     assert done.returncode == code, done.stderr
     assert part in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
     usage = part in ("No such option", "No such command")  # said in a box by what parses the command line
@@ -146,6 +159,80 @@ def test_errors_in_a_process_of_their_own(code: int, arguments: list[str], tmp_p
     done = run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
     assert done.stderr.startswith("pellucid: ") and list(tmp_path.iterdir()) == []
+
+
+def test_a_text_alone_is_explained(here: Run) -> None:
+    alone, asked = here("It's great", "--target", "negative"), here("explain", "It's great", "--target", "negative")
+    assert alone.returncode == 0 and alone.stdout == asked.stdout and "negative" in alone.stdout
+    assert here("-", stdin="a good film\n").stdout == here("explain", "a good film").stdout
+    assert here("check", "--help").stdout != here("explain", "--help").stdout
+
+
+def test_any_number_of_files_from_one_run(here: Run, tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("a.json", "b.json", "a.html", "b.html", "a.csv", "c.json")]
+    options = ["--json", names[0], "--json", names[1], "--html", names[2], "--html", names[3], "--save", names[4]]
+    done = here("explain", *options, "--save", names[5], "--json", "a film")
+    assert done.returncode == 0 and sorted(p.name for p in tmp_path.iterdir()) == sorted(Path(n).name for n in names)
+    assert done.stderr.split("\n")[:-1] == [f"wrote {names[i]}" for i in (0, 1, 2, 3, 4, 5)]
+    printed, first, second = json.loads(done.stdout), *(json.loads(Path(n).read_text("utf-8")) for n in names[:2])
+    assert printed == first == second and printed["explanations"][0]["text"] == "a film"
+    quiet = here("explain", "a film", "--json", names[0])
+    assert quiet.returncode == 0 and quiet.stdout == ""
+
+
+def test_the_true_label_stands_beside_the_predicted(here: Run) -> None:
+    done = here("explain", "a good film", "a bad film", "--true", "POSITIVE", "--true", "1", "--json")
+    found = json.loads(done.stdout)["explanations"]
+    assert [e["label"] for e in found] == ["positive", "positive"]
+    assert [e["prediction"] for e in found] == ["positive", "negative"]
+    assert "true label negative" in here("explain", "a good film", "--true", "negative").stdout
+
+
+def test_details_are_asked_for_by_name(here: Run, bundled: pellucid.Model) -> None:
+    done = here("explain", "a film", "--detail", "heads,norms", "--detail", "parts", "--layers", "--json")
+    (found,) = json.loads(done.stdout)["explanations"]
+    asked = pellucid.explain(bundled, "a film", detail=("heads", "norms", "parts", "layers"))
+    assert np.allclose(found["heads"], asked.heads, atol=1e-5) and found["layers"] and found["parts"]
+    assert found["measures"].keys() == asked.measures.keys()
+
+
+def test_messages_as_json_and_as_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello!\n\nWho: you?"}]
+    lines = "System: Be brief.\nuser: Hello!\n\nWho: you?\n"
+    assert messages_of(lines) == messages_of(json.dumps(asked)) == messages_of(json.dumps({"messages": asked})) == asked
+    (tmp_path / "chat.json").write_text(json.dumps(asked), "utf-8")
+    for chat in (str(tmp_path / "chat.json"), "-", lines):
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(lines.encode())))
+        (found,) = read_inputs([], None, chat=chat, continuation="I am.")
+        assert found == {"messages": asked, "continuation": "I am."}
+
+
+def test_a_chat_and_a_continuation_of_a_language_model(here: Run, tmp_path: Path) -> None:
+    made = generative.generator("GPT2")
+    made.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    made.model.save_pretrained(tmp_path)
+    made.tokenizer.save_pretrained(tmp_path)
+    done = here("explain", "--chat", "user: the good film", "-m", str(tmp_path), "--max-new-tokens", "2", "--json")
+    found = json.loads(done.stdout)["explanations"]
+    assert done.returncode == 0 and len(found) == 2 and found[0]["text"][0] == "the good film"
+    given = here("explain", "the good", "--continuation", " film", "-m", str(tmp_path), "--json")
+    assert [e["text"] for e in json.loads(given.stdout)["explanations"]] == [["the good", " film"]]
+
+
+def test_a_shell_completes_commands_and_details() -> None:
+    def completed(words: str) -> str:
+        asked = {"_PELLUCID_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        main = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            "import sys; sys.argv[0] = 'pellucid'; from pellucid.cli import main; main()",
+        ]
+        return subprocess.run(main, capture_output=True, text=True, env={**os.environ, **asked}, timeout=60).stdout
+
+    assert completed("pellucid exp").split() == ["explain"]
+    assert set(completed("pellucid explain --detail at").split()) == {"attentions", "attention_x_gradient"}
 
 
 def test_groups_and_probabilities(here: Run) -> None:

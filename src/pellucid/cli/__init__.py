@@ -16,12 +16,14 @@ from ..errors import InputError, PellucidError
 from .check_command import check
 from .explain_command import explain
 from .methods_command import methods
+from .spelling import CommandOrText
 
 app = typer.Typer(
     name="pellucid",
-    help="Explains what a transformer decided, with attributions that add up.",
+    cls=CommandOrText,
+    help="Explains what a transformer decided, with attributions that add up. A text alone is explained: "
+    'pellucid "It\'s great"',
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

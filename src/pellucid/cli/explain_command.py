@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..console import argument, failures_in, lines_of, print_json, progress_bar, show, waiting
-from ..errors import InputError
+from ..console import argument, failures_in, print_json, progress_bar, show, waiting
+from ..errors import InputError, quoted
+from .inputs import Input, read_inputs
 from .loading import load_model
 
 if TYPE_CHECKING:
     from ..answers import Answers
+    from ..explanation import Explanation, Explanations
     from ..models import Model
     from ..types import Progress
 
@@ -28,6 +30,24 @@ def explain(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read texts from this file, one per line.")] = None,
     pair: Annotated[str | None, typer.Option(help="The second text of a pair.")] = None,
     context: Annotated[str | None, typer.Option(help="The context, TEXT being the question.")] = None,
+    continuation: Annotated[
+        str | None,
+        typer.Option(help="What the model is to have written after TEXT, instead of what it writes.", metavar="TEXT"),
+    ] = None,
+    chat: Annotated[
+        str | None,
+        typer.Option(
+            help="A conversation instead of TEXT: a file (- for standard input) with messages as JSON or as lines "
+            "'user: …', or the messages themselves.",
+            metavar="FILE",
+        ),
+    ] = None,
+    true: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--true", metavar="LABEL", help="The true label, to be shown beside the predicted. Repeated: one a text."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +96,19 @@ def explain(
         typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the method, such as n_steps=100."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Scores at every layer too.")] = False,
+    detail: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is also told of the inside: layers, heads, attentions, parts, norms, rollout or "
+            "attention_x_gradient. May be repeated, or a list with commas.",
+            show_default=False,
+            autocompletion=lambda: list(DETAILS),
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many tokens a language model writes. (default: 20)", show_default=False),
+    ] = None,
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Explain the beginning of a text that is too long.")
     ] = False,
@@ -86,41 +119,52 @@ def explain(
         int | None, typer.Option(help="Tokens from one window to the next. (default: half)", show_default=False)
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write one page that stands alone.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write .json, .html, .csv, .svg, .png or .pdf, by suffix.")] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON document and nothing else; --json FILE.json writes that document to a file."
+        ),
+    ] = False,
+    json_file: Annotated[list[Path] | None, typer.Option("--json-file", hidden=True)] = None,
+    html: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Write one page that stands alone. May be repeated.")
+    ] = None,
+    save: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Write .json, .html, .csv, .svg, .png or .pdf, by suffix. May be repeated."),
+    ] = None,
 ) -> None:
     """Show which words made the model decide, with scores that add up."""
-    inputs = _inputs(list(text or []), file, pair, context)
-    path = _path(as_json, html, save)
-    parts = {"window": window, "stride": stride}
+    inputs = read_inputs(list(text or []), file, pair, context, continuation, chat)
+    documents, files = _files(json_file or [], html or [], save or [])
+    parts = {"window": window, "stride": stride, "max_new_tokens": max_new_tokens}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
+    details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = load_model(model, task, device, quiet=as_json)
-        from ..answers import explanations_of
         from ..explanation import Explanations
 
+        labels = _true_labels(list(map(argument, true or [])), inputs, loaded)
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
             answers = _explain(
-                loaded, inputs, method, target, baseline, options, layers, truncate, progress, groups, output
+                loaded, inputs, method, target, baseline, options, details, truncate, progress, groups, output
             )
-        found = Explanations(tuple(e for answer in answers for e in explanations_of(answer)))
+        found = Explanations(tuple(e for pair in zip(answers, labels, strict=True) for e in _labelled(*pair)))
+    _write(found, documents, files)
     if as_json:
         print_json(found.to_dict())
-    elif path is not None:
-        typer.echo(f"wrote {found.save(path)}", err=True)
-    else:
+    elif not documents and not files:
         show(found if len(found) > 1 else found[0])
 
 
 def _explain(
     loaded: Model,
-    inputs: list[str | tuple[str, str]],
+    inputs: list[Input],
     method: list[str] | None,
     target: list[str] | None,
     baseline: list[str] | None,
     options: dict[str, Any],
-    layers: bool,
+    detail: list[str],
     truncate: bool,
     progress: Callable[[Progress], None] | None,
     groups: str | None,
@@ -134,7 +178,7 @@ def _explain(
         method=(method or ["deeplift"]) if method is None or len(method) > 1 else method[0],
         target=None if not target else argument(target[0]) if len(target) == 1 else list(map(argument, target)),
         baseline=list(map(argument, baseline or ["mask"])),
-        detail=("layers",) if layers else (),
+        detail=detail,
         groups=groups,
         output=output,
         truncate=truncate,
@@ -143,44 +187,67 @@ def _explain(
     )
 
 
-def _inputs(texts: list[str], file: Path | None, pair: str | None, context: str | None) -> list[str | tuple[str, str]]:
-    if pair is not None and context is not None:
-        raise InputError("Found both --pair and --context; expected one of them.")
-    if file is not None:
-        try:
-            texts += lines_of(file.read_bytes(), repr(str(file)))
-        except OSError as error:
-            raise InputError(
-                f"Could not read {str(file)!r}: {error}. Expected a UTF-8 file with one text per line."
-            ) from error
-    lines = lines_of(sys.stdin.buffer.read(), "standard input") if "-" in texts and sys.stdin is not None else []
-    texts = [t for text in texts for t in (lines if text == "-" else [argument(text)])]
-    if not texts:
-        raise InputError("Found no text; expected one as an argument, --file F, or - for standard input.")
-    second = pair if pair is not None else context
-    return [t if second is None else (t, argument(second)) for t in texts]
+def _labelled(answer: Any, label: str | None) -> list[Explanation]:
+    """The explanations of one answer, with the true label where it was given."""
+    from ..answers import explanations_of
+
+    return [e if label is None else replace(e, label=label) for e in explanations_of(answer)]
 
 
-def _path(as_json: bool, html: Path | None, save: Path | None) -> Path | None:
-    """The file to write. Raises InputError before the work, not after it, where the file cannot be written."""
-    if sum((as_json, html is not None, save is not None)) > 1:
-        raise InputError("Found more than one of --json, --html and --save; expected at most one.")
-    if html is not None and html.suffix.lower() != ".html":
-        raise InputError(f"Found --html {str(html)!r}; expected a name that ends in .html.")
-    path = html or save
-    if path is not None:
+def _true_labels(given: list[str], inputs: list[Input], loaded: Model) -> list[str | None]:
+    """The true label of each input, by the model's name for it. Raises InputError."""
+    from ..models.text.labels import true_label
+
+    if len(given) not in (0, 1, len(inputs)):
+        raise InputError(
+            f"Found --true {len(given)} times for {len(inputs)} texts; expected it once, or once for each text."
+        )
+    names = tuple(loaded.labels) if loaded.task in CLASSES else ()
+    found = [true_label(label, names) for label in given]
+    for label in found:
+        if len(names) > 1 and label is not None and label not in names:
+            raise InputError(f"Found --true {quoted(label)}; expected one of {', '.join(map(quoted, names))}.")
+    return (found or [None]) * len(inputs) if len(found) < 2 else found
+
+
+def _files(json_files: list[Path], html: list[Path], save: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The files to write: those of the JSON document, and others by suffix. Raises InputError before the work, not
+    after it, where one cannot be written."""
+    for name, paths, suffix in (("--html", html, ".html"), ("--json", json_files, ".json")):
+        for path in paths:
+            if path.suffix.lower() != suffix:
+                raise InputError(f"Found {name} {str(path)!r}; expected a name that ends in {suffix}.")
+    every = [*json_files, *html, *save]
+    if every:
         from ..render.files import checked
 
-        checked(path)
-    return path
+        targets = [checked(path)[1] for path in every]
+        if twice := next((path for i, path in enumerate(targets) if path in targets[:i]), None):
+            raise InputError(f"Found {str(twice)!r} as a file to write more than once; expected each once.")
+    return json_files, [*html, *save]
 
 
+def _write(found: Explanations, documents: list[Path], files: list[Path]) -> None:
+    """Writes each file, and says so on standard error."""
+    for path in documents:
+        from ..render.files import replace_file
+
+        replace_file(path, found.to_json(indent=1).encode("utf-8"))
+        typer.echo(f"wrote {path}", err=True)
+    for path in files:
+        typer.echo(f"wrote {found.save(path)}", err=True)
+
+
+CLASSES = ("text-classification", "zero-shot-classification", "image-classification")
+"""The tasks whose true label is one of the model's labels."""
+DETAILS = ("layers", "heads", "attentions", "parts", "norms", "rollout", "attention_x_gradient")
 _ELSEWHERE = {
     **{
         name: f"--{name}"
-        for name in ("method", "target", "baseline", "groups", "output", "truncate", "window", "stride")
+        for name in ("method", "target", "baseline", "groups", "output", "truncate", "window", "stride", "detail")
     },
-    **{"model": "--model", "inputs": "TEXT", "detail": "--layers", "progress": "nothing: it is shown on a terminal"},
+    "max_new_tokens": "--max-new-tokens",
+    **{"model": "--model", "inputs": "TEXT", "progress": "nothing: it is shown on a terminal"},
 }
 """What `explain` takes that is no option of a method, and how the command line says it."""
 

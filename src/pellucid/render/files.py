@@ -31,7 +31,7 @@ def save(explanations: Saved, path: Path) -> Path:
     write, target = checked(path)
     if not len(explanations):
         raise InputError("Found no explanations; expected at least one to save.")
-    _replace(target, write(explanations))
+    replace_file(target, write(explanations))
     return path
 
 
@@ -80,7 +80,7 @@ WRITERS: dict[str, Callable[[Saved], bytes]] = {
 }
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Writes beside the file, then moves over it in one step. Raises OSError, which names the file."""
     beside = path.with_name(f".{uuid4().hex}.tmp")
     try:

@@ -1,0 +1,114 @@
+"""What a command explains, from its arguments, a file and standard input: texts, pairs, prompts and conversations."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..console import argument, lines_of
+from ..errors import InputError, quoted
+
+Input: TypeAlias = str | tuple[str, str] | dict[str, Any]
+ROLES = ("system", "developer", "user", "assistant", "tool")
+_TURN = re.compile(rf"({'|'.join(ROLES)})\s*:\s?(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def read_inputs(
+    texts: list[str],
+    file: Path | None,
+    pair: str | None = None,
+    context: str | None = None,
+    continuation: str | None = None,
+    chat: str | None = None,
+) -> list[Input]:
+    """The inputs. Raises InputError where there are none, and where two of the parts exclude each other."""
+    seconds = {"--pair": pair, "--context": context, "--continuation": continuation}
+    given = [name for name, part in seconds.items() if part is not None]
+    if len(given) > 1:
+        raise InputError(f"Found both {given[0]} and {given[1]}; expected one of them.")
+    if chat is not None:
+        if texts or file is not None or given not in ([], ["--continuation"]):
+            raise InputError("Found --chat and another text; expected the conversation alone, or with --continuation.")
+        after = {} if continuation is None else {"continuation": argument(continuation)}
+        return [{"messages": _messages(argument(chat)), **after}]
+    found = _texts(texts, file)
+    second = next((part for part in seconds.values() if part is not None), None)
+    return [text if second is None else (text, argument(second)) for text in found]
+
+
+def _texts(texts: list[str], file: Path | None) -> list[str]:
+    if file is not None:
+        try:
+            texts = texts + lines_of(file.read_bytes(), repr(str(file)))
+        except OSError as error:
+            raise InputError(
+                f"Could not read {str(file)!r}: {error}. Expected a UTF-8 file with one text per line."
+            ) from error
+    lines = lines_of(_standard_input(), "standard input") if "-" in texts and sys.stdin is not None else []
+    found = [t for text in texts for t in (lines if text == "-" else [argument(text)])]
+    if not found:
+        raise InputError("Found no text; expected one as an argument, --file F, or - for standard input.")
+    return found
+
+
+def _standard_input() -> bytes:
+    return sys.stdin.buffer.read()
+
+
+def _messages(chat: str) -> list[dict[str, str]]:
+    """A conversation from a file, from standard input (-), or from the argument itself. Raises InputError."""
+    if chat == "-":
+        return messages_of(_decoded(_standard_input(), "standard input"))
+    if _TURN.match(chat) or chat.lstrip()[:1] in ("[", "{"):
+        return messages_of(chat)
+    try:
+        return messages_of(_decoded(Path(chat).read_bytes(), repr(chat)))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Could not read --chat {quoted(chat)}: {error}. Expected a file of messages, as JSON or as lines "
+            "'user: …', or the messages themselves."
+        ) from error
+
+
+def _decoded(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"Could not read {source} as UTF-8: {error}. Expected messages in UTF-8.") from error
+
+
+def messages_of(text: str) -> list[dict[str, str]]:
+    """The messages of a conversation: JSON (a list of {"role", "content"}, or {"messages": that list}), or lines that
+    begin with the name of a role and a colon; a line that does not goes on with the message above. Raises InputError.
+
+    Examples:
+        >>> messages_of("user: Hello!\\nHow are you?\\nassistant: Fine.")[0]
+        {'role': 'user', 'content': 'Hello!\\nHow are you?'}
+        >>> messages_of('[{"role": "user", "content": "Hello!"}]')
+        [{'role': 'user', 'content': 'Hello!'}]
+    """
+    expected = "expected a list of {'role': 'user', 'content': 'a text'} as JSON, or lines such as 'user: a text'"
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"Found messages that are no JSON ({error}); {expected}.") from error
+        found = found.get("messages") if isinstance(found, Mapping) else found
+        if not isinstance(found, list) or not found:
+            raise InputError(f"Found {quoted(text, 80)} as messages; {expected}.")
+        return found
+    turns: list[dict[str, str]] = []
+    for line in re.split(r"\r\n|\r|\n", text):
+        if turn := _TURN.fullmatch(line):
+            turns.append({"role": turn[1].lower(), "content": turn[2]})
+        elif turns:
+            turns[-1]["content"] += f"\n{line}"
+        elif line.strip():
+            raise InputError(f"Found {quoted(line, 80)} as the first line of a conversation; {expected}.")
+    if not turns:
+        raise InputError(f"Found no messages; {expected}.")
+    return [{**turn, "content": turn["content"].strip()} for turn in turns]
