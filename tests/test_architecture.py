@@ -110,7 +110,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "render": [
         "files",
         "html plots terminal",
-        "aligned",
+        "aligned plot_bars plot_maps",
+        "plot_pieces",
         "facts screen",
         "colour",
     ],

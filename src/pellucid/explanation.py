@@ -300,12 +300,16 @@ class Explanation:
 
         return page(self.view())
 
-    def plot(self, kind: str = "words") -> Figure:
-        """A matplotlib Figure: "words" (a bar per word), "waterfall" (from baseline to output), "layers" or "image"
-        (the patches of an image as a heat map). Needs [plots]."""
-        from .render.plots import plot
+    def plot(self, kind: str = "words", dark: bool = False) -> Figure:
+        """A matplotlib Figure, on light or dark paper. Needs [plots].
 
-        return plot(self.view(), kind)
+        kind: "words" (a bar per word), "waterfall" or "force" (the sum, as steps or as a strip), "layers" (layers ×
+            tokens), "distribution" (the scores at each layer as boxes, and their entropy), "heads" (layers × heads),
+            "attention" (query × key for each head), "norms" (layers × tokens), "parts" (of the embedding), "image"
+            (patches). Of Explanations also "compare" (beside each other) and "generation" (generated × read).
+        Raises InputError where the explanation lacks what a kind shows, and names the detail to ask for.
+        """
+        return Explanations((self,)).plot(kind, dark)
 
     def save(self, path: str | Path) -> Path:
         """Writes .json, .html, .csv, .svg, .png or .pdf by suffix: the whole file, or nothing."""
@@ -412,11 +416,11 @@ class Explanations(Sequence[Explanation]):
 
         show(self)
 
-    def plot(self, kind: str = "words") -> Figure:
+    def plot(self, kind: str = "words", dark: bool = False) -> Figure:
         """As `Explanation.plot`, one under the other in one Figure."""
-        from .render.plots import plot
+        from .render.plots import INCLUDED, plot
 
-        return plot(self.view(), kind)
+        return plot(self.view(INCLUDED.get(kind, ())), kind, dark)
 
     def to_html(self) -> str:
         """As `Explanation.to_html`, all of them on one page."""

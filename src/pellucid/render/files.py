@@ -59,7 +59,8 @@ def _html(explanations: Saved) -> bytes:
 
 def _image(kind: str, undated: dict[str, None]) -> Callable[[Saved], bytes]:
     def write(explanations: Saved) -> bytes:
-        from .plots import plot, unwarned
+        from .plot_pieces import unwarned
+        from .plots import plot
 
         figure, out = plot(explanations.view()), io.BytesIO()
         dpi = min(200.0, MOST_PIXELS / figure.get_figheight())
@@ -70,13 +71,19 @@ def _image(kind: str, undated: dict[str, None]) -> Callable[[Saved], bytes]:
     return write
 
 
+def _pages(explanations: Saved) -> bytes:
+    from .plots import pdf
+
+    return pdf(explanations.view(), {"CreationDate": None})
+
+
 WRITERS: dict[str, Callable[[Saved], bytes]] = {
     ".json": lambda explanations: explanations.document(indent=1).encode("utf-8"),
     ".html": _html,
     ".csv": lambda explanations: explanations.to_csv().encode("utf-8"),
     ".svg": _image("svg", {"Date": None}),
     ".png": _image("png", {}),
-    ".pdf": _image("pdf", {"CreationDate": None}),
+    ".pdf": _pages,
 }
 
 
