@@ -15,7 +15,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "": [
         "__main__",
         "cli",
-        "check",
+        "check edits",
         "_explain _attribute extend",
         "_outcomes answers",
         "_long_documents",
@@ -31,6 +31,12 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "cli": [
         "check_command explain_command methods_command",
         "loading",
+    ],
+    "edits": [
+        "flipping",
+        "reduction",
+        "wording",
+        "judging",
     ],
     "engine": [
         "coalitions problem_of",
