@@ -15,6 +15,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "": [
         "__main__",
         "cli",
+        "app",
         "check edits",
         "_explain _attribute extend",
         "_outcomes answers",
@@ -28,8 +29,14 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "console randomness tokens",
         "errors number_text public_names status token_text types",
     ],
+    "app": [
+        "serving",
+        "server",
+        "asking guarding work",
+        "forms",
+    ],
     "cli": [
-        "check_command explain_command methods_command",
+        "app_command check_command explain_command methods_command",
         "loading",
     ],
     "edits": [
@@ -124,7 +131,9 @@ ONLY_IN = {
     "transformers": {"models", "cli"},
     "tokenizers": {"models"},
     "captum": {"captum"},
-    "gradio": {"app"},
+    "gradio": {"gradio"},
+    "starlette": {"app"},
+    "uvicorn": {"app"},
     "ray": {"jobs"},
 }
 
