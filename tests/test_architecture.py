@@ -15,7 +15,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "": [
         "__main__",
         "cli",
-        "check",
+        "app",
+        "check edits",
         "_explain _attribute extend",
         "_outcomes answers",
         "_long_documents",
@@ -28,9 +29,21 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "console randomness tokens",
         "errors number_text public_names status token_text types",
     ],
+    "app": [
+        "serving",
+        "server",
+        "asking guarding work",
+        "forms",
+    ],
     "cli": [
-        "check_command explain_command methods_command",
+        "app_command check_command explain_command methods_command",
         "inputs loading spelling",
+    ],
+    "edits": [
+        "flipping",
+        "reduction",
+        "wording",
+        "judging",
     ],
     "engine": [
         "coalitions problem_of",
@@ -120,7 +133,9 @@ ONLY_IN = {
     "transformers": {"models", "cli"},
     "tokenizers": {"models"},
     "captum": {"captum"},
-    "gradio": {"app"},
+    "gradio": {"gradio"},
+    "starlette": {"app"},
+    "uvicorn": {"app"},
     "ray": {"jobs"},
 }
 

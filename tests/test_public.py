@@ -14,9 +14,11 @@ NAMES = [
     "Explanation",
     "Explanations",
     "Failure",
+    "Flip",
     "Model",
     "PellucidError",
     "Problem",
+    "Reduction",
     "Request",
     "Target",
     "Token",
@@ -24,7 +26,9 @@ NAMES = [
     "attribute",
     "explain",
     "extend",
+    "flip",
     "load",
+    "reduce",
 ]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._attribute import attribute
     from ._explain import explain
     from .attribution import Attribution
+    from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
     from .explanation import Explanation, Explanations, Target, Token, Word
     from .methods import METHODS
@@ -34,10 +35,12 @@ _HOME = {
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Failure": "outcome",
+    "Flip": "edits",
     "METHODS": "methods",
     "Model": "models",
     "PellucidError": "errors",
     "Problem": "problem",
+    "Reduction": "edits",
     "Request": "request",
     "Target": "explanation",
     "Token": "explanation",
@@ -45,7 +48,9 @@ _HOME = {
     "attribute": "_attribute",
     "explain": "_explain",
     "extend": "",
+    "flip": "edits",
     "load": "models",
+    "reduce": "edits",
 }
 """The module of each public name; "" for a name that is a module itself."""
 
@@ -55,9 +60,11 @@ __all__ = [
     "Explanation",
     "Explanations",
     "Failure",
+    "Flip",
     "Model",
     "PellucidError",
     "Problem",
+    "Reduction",
     "Request",
     "Target",
     "Token",
@@ -65,7 +72,9 @@ __all__ = [
     "attribute",
     "explain",
     "extend",
+    "flip",
     "load",
+    "reduce",
 ]
 
 

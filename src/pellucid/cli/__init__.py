@@ -13,6 +13,7 @@ import typer
 
 from ..console import in_any_encoding
 from ..errors import InputError, PellucidError
+from .app_command import app as app_command
 from .check_command import check
 from .explain_command import explain
 from .methods_command import methods
@@ -47,6 +48,7 @@ def root(
 
 
 app.command(no_args_is_help=True)(explain)
+app.command("app")(app_command)
 app.command()(check)
 app.command()(methods)
 
