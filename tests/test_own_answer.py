@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import pellucid
 from drawn import TOKENIZER, VOCABULARY, Drawn, text
 from families import model, tokenizer
-from pellucid.models.own_answer import _furthest
+from pellucid.models.own_answer import furthest_apart
 
 DRAWS = int(os.environ.get("PELLUCID_DRAWS", "150"))
 """2,000 by `make draws`."""
@@ -392,7 +392,7 @@ def test_an_infinite_logit_does_not_blind_the_check() -> None:
         ([float("nan"), 5.0], [1.0, 5.0], True),
         ([2.0, 5.0], [float("nan"), 5.0], False),
     ):
-        assert (_furthest(torch.tensor([mine]), torch.tensor([own])).relative > 1e-3) == apart, (mine, own)
+        assert (furthest_apart(torch.tensor([mine]), torch.tensor([own])).relative > 1e-3) == apart, (mine, own)
 
 
 def test_embeddings_behind_the_positions_are_right_in_a_batch_padded_on_the_left() -> None:

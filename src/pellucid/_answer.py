@@ -23,6 +23,7 @@ from .models import Model, baseline_probability
 from .models.baselines import Spec, name_of
 from .models.batching import together
 from .models.inside import layers
+from .models.padding import by_length
 from .models.tasks import Goal
 from .models.text.encoding import Encoding
 from .notes import as_probable
@@ -59,6 +60,10 @@ class _Asked:
     @property
     def method(self) -> Method:
         return METHODS[self.request.methods[0]]
+
+    def of(self, some: Sequence[int]) -> _Asked:
+        """The same Request, asked of some inputs of the batch, by number."""
+        return replace(self, batch=[self.batch[i] for i in some])
 
     def goals(self, outputs: Outputs) -> list[list[Goal]]:
         """The goals of each target, from the model's outputs at the input."""
@@ -109,11 +114,15 @@ def _parts(asked: _Asked) -> list[list[int]]:
 def _solved(asked: _Asked, part: list[int]) -> list[dict[int, Answers]]:
     """For each input its Answers for each baseline of a part; for a distribution, under its first.
 
-    Where memory runs out, half of the inputs, or of the baselines, is tried. Raises OutOfMemory.
+    Where padding changes the answers, inputs of one length go together. Where memory runs out, half of the inputs, or of
+    the baselines, is tried. Raises OutOfMemory.
     """
     batch = asked.batch
+    pieces = [[i] for i in range(len(batch))]
     try:
-        return _explained(asked, part)
+        if not asked.model.must_not_pad(batch):
+            return _explained(asked, part)
+        pieces = by_length(batch)
     except OtherIds:
         if not asked.model.follow():
             raise
@@ -123,19 +132,24 @@ def _solved(asked: _Asked, part: list[int]) -> list[dict[int, Answers]]:
             raise
         # Some models compute NaN for padding, which no answer depends on but a gradient does, and what draws at random
         # draws for padding too: go without padding.
-        size = 1
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
         if len(batch) == 1 and (len(part) == 1 or asked.method.distribution):
             raise too_large((len(batch[0]),), asked.model.device) from error
-        size = len(batch) // 2
-    if size:
-        pieces = [batch[i : i + size] for i in range(0, len(batch), size)]
-        return [one for piece in pieces for one in _solved(replace(asked, batch=piece), part)]
+        middle = len(batch) // 2
+        pieces = [list(range(middle)), list(range(middle, len(batch)))] if middle else []
+    if pieces:
+        return _in_order([(some, _solved(asked.of(some), part)) for some in pieces])
     half = len(part) // 2
     first, second = (_solved(asked, some) for some in (part[:half], part[half:]))
     return [a | b for a, b in zip(first, second, strict=True)]
+
+
+def _in_order(parts: Sequence[tuple[Sequence[int], list[dict[int, Answers]]]]) -> list[dict[int, Answers]]:
+    """The answers of parts of a batch, each with the numbers of its inputs, in the order of the batch."""
+    found = {i: one for numbers, answers in parts for i, one in zip(numbers, answers, strict=True)}
+    return [found[i] for i in sorted(found)]
 
 
 def _explained(asked: _Asked, part: list[int]) -> list[dict[int, Answers]]:

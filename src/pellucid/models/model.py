@@ -16,7 +16,7 @@ from ..errors import InputError, UnsupportedModel
 from ..problem import Problem
 from ..randomness import rewound
 from ..types import Groups, Target
-from . import problems, untrained
+from . import padding, problems, untrained
 from .baselines import Spec
 from .batch import batch_of
 from .devices import precision
@@ -252,6 +252,11 @@ class Model:
     def collate(self, encodings: Sequence[Encoding]) -> tuple[Sequences, Owns]:
         """A batch as the model's inputs, and which positions are a row's own."""
         return self.pipeline.collate(encodings)
+
+    def must_not_pad(self, encodings: Sequence[Encoding]) -> bool:
+        """Whether these inputs, as one batch, would be padded, and padding changes the model's answers. The model is
+        borrowed."""
+        return padding.must_not_pad(self.pipeline, encodings)
 
     def problem(
         self,

@@ -40,18 +40,18 @@ def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
     ids = ids_of(first_row(batch))
     other = torch.where(batch.kept[:1], ids, other_ids(pipeline, ids)[0])
     on = lambda ids: replaced_ids(first_row(batch, len(ids)), ids)
-    with _uncompiled(pipeline):
+    with uncompiled(pipeline):
         (first, drew), (again, _), (second, _), (pair, _) = (
             kept(lambda s=s: pipeline.alone(*s), pipeline.runner.device)
             for s in map(on, (ids, ids, other, torch.cat([ids, other])))
         )
-    if _furthest(again, first).beyond(pipeline):
+    if furthest_apart(again, first).beyond(pipeline):
         raise UnsupportedModel(
             f"{type(pipeline.model).__name__} gives two answers to the same ids: it draws at random from a generator "
             "of its own (NumPy's, say), or changes with every call; expected one answer to one input. Make it draw "
             "from torch's generator, or the same numbers each time, and keep nothing between calls."
         )
-    return "apart" if drew or not _furthest(joined([first, second]), pair).beyond(pipeline) else "mixed"
+    return "apart" if drew or not furthest_apart(joined([first, second]), pair).beyond(pipeline) else "mixed"
 
 
 def agrees(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
@@ -113,7 +113,7 @@ def how_ids_are_used(pipeline: Pipeline, batch: Batch) -> str:
     if pipeline.runner.is_known:
         return "looked up"
     sequences = first_row(batch)
-    with _uncompiled(pipeline), rewound(pipeline.runner.device), _Uses([s.ids for s in sequences]) as uses:
+    with uncompiled(pipeline), rewound(pipeline.runner.device), _Uses([s.ids for s in sequences]) as uses:
         for sequence in sequences:
             pipeline.runner.called(sequence.inputs)
     return "by hand" if uses.by_hand else "looked up"
@@ -183,7 +183,7 @@ class _Apart:
         return self.relative > WITHIN.get(pipeline.runner.coarsest, WITHIN_HALF)
 
 
-def _furthest(mine: Outputs, own: Outputs) -> _Apart:
+def furthest_apart(mine: Outputs, own: Outputs) -> _Apart:
     """Where what a task reads from a model is furthest from what it reads from it elsewhere."""
     furthest = _Apart()
     for a, b in zip(_numbers(mine), _numbers(own), strict=True):
@@ -202,11 +202,11 @@ def _apart(pipeline: Pipeline, batch: Batch, found: Problem, ends: Sequence[End]
     own = picked(batch.sequences, rows, len(batch.own))
     every: list[_Apart] = []
     for name, points, ids in ends:
-        with rewound(pipeline.runner.device), _uncompiled(pipeline):
+        with rewound(pipeline.runner.device), uncompiled(pipeline):
             theirs = pipeline.alone(*(own if ids is None else replaced_ids(own, ids)))
-        with rewound(pipeline.runner.device), _uncompiled(pipeline):
+        with rewound(pipeline.runner.device), uncompiled(pipeline):
             mine = found.f(points, *found.args_of(rows))
-        every.append(replace(_furthest(mine, theirs), where=name))
+        every.append(replace(furthest_apart(mine, theirs), where=name))
     return max(every, key=lambda apart: apart.relative)
 
 
@@ -218,7 +218,7 @@ def _numbers(outputs: Outputs) -> list[Tensor]:
     return [t for part in parts for t in _numbers(part)]
 
 
-def _uncompiled(pipeline: Pipeline) -> AbstractContextManager[object]:
+def uncompiled(pipeline: Pipeline) -> AbstractContextManager[object]:
     """Inside, layers run uncompiled, which for a check is faster than compiling them: compiled layers do so where
     gradients are enabled, and else gradients are off."""
     return torch.enable_grad() if pipeline.runner.layers else torch.no_grad()

@@ -78,9 +78,11 @@ class Pipeline:
     @property
     def pads(self) -> bool:
         """Whether texts of different length may share a batch: only a model of transformers', told which tokens are
-        padding, is known to pass over them; and on the left only where no fixed column is read."""
+        padding, is known to pass over them; on the left only where no fixed column is read; and not where padding was
+        found to change the network's answers (`padding`)."""
         side = not pads_left(self.tokenizer) or self.task.any_side
-        return self.runner.is_known and self.runner.takes("attention_mask") and side
+        told = self.runner.is_known and self.runner.takes("attention_mask")
+        return told and side and self.findings.get("padding") != "mixes"
 
     @property
     def nested(self) -> tuple[str, ...]:
