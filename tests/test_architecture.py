@@ -25,9 +25,10 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "methods metrics explanation",
         "engine render view_building",
         "attribution request view",
-        "numerics problem passages plain_data sentences tables",
+        "numerics packed_arrays problem passages sentences tables",
+        "plain_data",
         "console randomness tokens",
-        "errors number_text public_names status token_text types",
+        "errors number_text public_names status token_text types viewer",
     ],
     "app": [
         "serving",
