@@ -25,10 +25,9 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "methods metrics explanation",
         "engine render view_building",
         "attribution request view",
-        "numerics packed_arrays problem passages sentences tables",
-        "plain_data",
+        "numerics problem passages plain_data sentences tables",
         "console randomness tokens",
-        "errors number_text public_names status token_text types viewer",
+        "errors number_text public_names status token_text types",
     ],
     "app": [
         "serving",

@@ -21,7 +21,7 @@ from .status import Status, combined
 from .token_text import shown
 from .tokens import Array, Meta, Target, Token, Word
 from .view import View
-from .view_building import PACKED, build_view
+from .view_building import build_view
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
@@ -295,10 +295,10 @@ class Explanation:
         show(self)
 
     def to_html(self) -> str:
-        """One page that stands alone and can be explored: no network, one script, every outside string escaped."""
+        """One page that stands alone: no network, no script, every outside string escaped."""
         from .render.html import page
 
-        return page(self.view((PACKED,)))
+        return page(self.view())
 
     def plot(self, kind: str = "words", dark: bool = False) -> Figure:
         """A matplotlib Figure, on light or dark paper. Needs [plots].
@@ -329,7 +329,7 @@ class Explanation:
         from .render.html import page
         from .render.isolated import framed
 
-        return framed(page(self.view((PACKED,))), "Explanation")
+        return framed(page(self.view()), "Explanation")
 
     def __repr__(self) -> str:
         best = ", ".join(f"{w.text!r}: {w.score:+.3g}" for w in self.top(3))
@@ -427,7 +427,7 @@ class Explanations(Sequence[Explanation]):
         """As `Explanation.to_html`, all of them on one page."""
         from .render.html import page
 
-        return page(self.view((PACKED,)))
+        return page(self.view())
 
     def save(self, path: str | Path) -> Path:
         """As `Explanation.save`, all of them in one file."""
@@ -449,7 +449,7 @@ class Explanations(Sequence[Explanation]):
         from .render.html import page
         from .render.isolated import framed
 
-        return framed(page(self.view((PACKED,))), "Explanation")
+        return framed(page(self.view()), "Explanation")
 
     def __repr__(self) -> str:
         return f"Explanations([{', '.join(map(repr, self.items))}])"

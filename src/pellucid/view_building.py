@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
-from .packed_arrays import packed
 from .passages import passages
 from .plain_data import as_plain
 from .public_names import model_name
@@ -38,13 +37,11 @@ COARSE = 0.05
 STRONGEST = 4
 LARGE = ("heads", "attentions")
 """What is in a View only where it is asked for: arrays of layers × heads × tokens × tokens."""
-PACKED = "packed"
-"""Asks for all such arrays as `packed_arrays.packed` writes them, for a page."""
 GENERATE = ("text-generation", "text2text-generation")
 
 
 def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -> View:
-    """The View of one or several explanations. include: which of `LARGE` are put in, or `PACKED`."""
+    """The View of one or several explanations. include: which of `LARGE` are put in."""
     each = tuple(_explanation(e, include) for e in explanations)
     told = [{f.name: f.value for f in how(v)} for v in each]
     names = list(dict.fromkeys(name for row in told for name in row))
@@ -126,10 +123,10 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         sum=_sum(e),
         layers=_layers(e, words),
         parts=_parts(e),
-        measures={name: _array(values, True, include) for name, values in (e.measures or {}).items()},
+        measures={name: as_plain(values, finite=True) for name, values in (e.measures or {}).items()},
         grid=_grid(e),
-        heads=_array(e.heads, "heads" in include, include),
-        attentions=_array(e.attentions, "attentions" in include, include),
+        heads=_asked(e.heads, "heads" in include),
+        attentions=_asked(e.attentions, "attentions" in include),
         meta={**e.meta, "model": name} if "model" in e.meta else dict(e.meta),
     )
 
@@ -140,11 +137,8 @@ def _chance(e: Explained) -> str:
     return percent(float(np.exp(e.output))) if logarithm else ""
 
 
-def _array(values: Array | None, asked: bool, include: Sequence[str]) -> Json:
-    """An array inside the model: as it is where it is asked for, and packed where that is asked for and it is large."""
-    if values is None or not (asked or PACKED in include):
-        return None
-    return packed(values) if PACKED in include and values.ndim == 4 else as_plain(values, finite=True)
+def _asked(values: Array | None, asked: bool) -> Json:
+    return as_plain(values, finite=True) if asked else None
 
 
 def _place(e: Explained) -> str:

@@ -19,7 +19,6 @@ class Saved(Protocol):
     def __len__(self) -> int: ...
     def document(self, indent: int | None = None) -> str: ...
     def to_csv(self) -> str: ...
-    def to_html(self) -> str: ...
     def view(self, include: Sequence[str] = ()) -> View: ...
 
 
@@ -53,7 +52,9 @@ def checked(path: Path) -> tuple[Callable[[Saved], bytes], Path]:
 
 
 def _html(explanations: Saved) -> bytes:
-    return explanations.to_html().encode("utf-8")
+    from .html import page
+
+    return page(explanations.view()).encode("utf-8")
 
 
 def _image(kind: str, undated: dict[str, None]) -> Callable[[Saved], bytes]:

@@ -1,21 +1,15 @@
-"""A View → one HTML document, or a fragment for a notebook.
+"""A View → one HTML document, or a fragment for a notebook: HTML and CSS alone, nothing fetched, nothing run.
 
-The document can be read without scripts, and printed; where scripts run, the viewer takes its place. Its policy allows
-the viewer's script by hash, and nothing else is run or fetched. A fragment is HTML and CSS alone.
-
-Every string from outside goes through `_esc`, or stands in JSON that no text can end. The passage's text content is the user's text, character for character:
+Every string from outside goes through `_esc`. The passage's text content is the user's text, character for character:
 what is added to it (values, special tokens) stands in attributes and is drawn by the style sheet.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from html import escape
 from importlib.resources import files
 
-from .. import viewer
 from ..number_text import plus_minus, signed
 from ..passages import Run
 from ..view import AnswersView, ExplanationView, Fact, Item, View
@@ -23,21 +17,8 @@ from .colour import DARK, FAINT, LIGHT, Theme, background, ink_on, strength
 from .facts import NUMBERS, drawn, label, pieces_of, ranked, reach, short
 
 TOP = 10
-WRITTEN = 50
-"""As many explanations are written out for readers without scripts and for print; the list has all."""
 LEGEND = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'sha256-{hash}'"
-START = """
-const view = JSON.parse(document.getElementById("view").textContent);
-const saved = () => { try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return undefined; } };
-const root = document.getElementById("viewer");
-const link = location.protocol !== "about:" && ((state) => `${location.href.split("#")[0]}#${encodeURIComponent(JSON.stringify(state))}`);
-const shown = mount(root, view, { state: saved(), link });
-addEventListener("hashchange", () => saved() && shown.restore(saved()));
-document.getElementById("static").className = "printed";
-root.hidden = false;
-"""
-"""Mounts the viewer in a page, and restores what a link selected."""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 # Where a notebook states its own theme, that wins over the system's.
 _SYSTEM_DARK = '.pellucid:not([data-jp-theme-light="true"] *, .vscode-light *)'
@@ -46,18 +27,13 @@ _NOTEBOOK_DARK = '.pellucid:is([data-jp-theme-light="false"] *, .vscode-dark *, 
 
 def page(view: View) -> str:
     """A whole document that stands alone."""
-    script = viewer.source() + START
-    digest = b64encode(sha256(script.encode()).digest()).decode()
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY.format(hash=digest)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{_esc(_title(view))}</title>\n<style>\n{style()}</style>\n</head>\n"
-        f'<body class="pellucid page">\n<main>\n<div id="viewer" hidden></div>\n'
-        f'<div id="static">\n{_body(view, linked=True)}</div>\n</main>\n'
-        f'<script type="application/json" id="view">{_json(view)}</script>\n'
-        f'<script type="module">{script}</script>\n</body>\n</html>\n'
+        f'<body class="pellucid page">\n<main>\n{_body(view, linked=True)}</main>\n</body>\n</html>\n'
     )
 
 
@@ -115,10 +91,7 @@ def _dark(selector: str) -> str:
 
 def _body(view: View, linked: bool) -> str:
     contents = _contents(view, linked) if len(view.explanations) > 1 else ""
-    articles = "".join(_article(v, i, linked) for i, v in enumerate(view.explanations[:WRITTEN], 1))
-    rest = len(view.explanations) - WRITTEN
-    more = f"The first {WRITTEN} are written out here. Where scripts run, the page opens each of the other {rest}."
-    return contents + articles + (f'<p class="verdict">{more}</p>\n' if rest > 0 else "")
+    return contents + "".join(_article(v, i, linked) for i, v in enumerate(view.explanations, 1))
 
 
 def _title(view: View) -> str:
@@ -314,13 +287,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequenc
         f"<tr>{''.join(f'<td{k}>{cell}</td>' for cell, k in zip(row, kinds, strict=True))}</tr>" for row in rows
     )
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _json(view: View) -> str:
-    """The View as JSON that no string in it can end: what HTML or a line of JavaScript could take for its own is a code
-    point, and what UTF-8 cannot hold a question mark."""
-    text = view.to_json().encode("utf-8", "replace").decode("utf-8")
-    return "".join(f"\\u{ord(c):04x}" if c in "<>&\u2028\u2029" else c for c in text)
 
 
 def _esc(text: str) -> str:
