@@ -1,0 +1,35 @@
+"""Captum's names and signatures over Pellucid: change the import line, and code written for Captum runs."""
+
+from __future__ import annotations
+
+from .base import (
+    Attribution,
+    GradientAttribution,
+    InternalAttribution,
+    LayerAttribution,
+    NeuronAttribution,
+    PerturbationAttribution,
+)
+from .deeplift import DeepLift, DeepLiftShap, LayerDeepLift, LayerDeepLiftShap, NeuronDeepLift, NeuronDeepLiftShap
+from .gradient import (
+    Deconvolution,
+    GuidedBackprop,
+    InputXGradient,
+    LayerActivation,
+    LayerGradientXActivation,
+    NeuronDeconvolution,
+    NeuronGradient,
+    NeuronGuidedBackprop,
+    Saliency,
+)
+from .noise import GradientShap, LayerGradientShap, NeuronGradientShap, NoiseTunnel
+from .path import (
+    IntegratedGradients,
+    InternalInfluence,
+    LayerConductance,
+    LayerIntegratedGradients,
+    NeuronConductance,
+    NeuronIntegratedGradients,
+)
+
+__all__ = [n for n in dir() if n[0].isupper()]
