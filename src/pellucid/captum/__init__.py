@@ -22,6 +22,7 @@ from .gradient import (
     NeuronGuidedBackprop,
     Saliency,
 )
+from .lime import KernelShap, Lime, LimeBase, get_exp_kernel_similarity_function
 from .noise import GradientShap, LayerGradientShap, NeuronGradientShap, NoiseTunnel
 from .path import (
     IntegratedGradients,
@@ -31,5 +32,14 @@ from .path import (
     NeuronConductance,
     NeuronIntegratedGradients,
 )
+from .removal import (
+    FeatureAblation,
+    FeaturePermutation,
+    LayerFeatureAblation,
+    LayerFeaturePermutation,
+    NeuronFeatureAblation,
+    Occlusion,
+)
+from .shapley import ShapleyValues, ShapleyValueSampling
 
 __all__ = [n for n in dir() if n[0].isupper()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import wraps
 from typing import Any
 
 import torch
@@ -23,6 +24,18 @@ class Attribution:
 
     def __init__(self, forward_func: Forward) -> None:
         self.forward_func = forward_func
+
+    def __init_subclass__(cls) -> None:
+        """Each class's attribute can be called as `attribute.__wrapped__(self, …)` too, as those who extend Captum
+        do."""
+        own = vars(cls).get("attribute")
+        if own is not None:
+
+            @wraps(own)
+            def attribute(*args: Any, **kwargs: Any) -> Any:
+                return own(*args, **kwargs)
+
+            cls.attribute = attribute
 
     attribute: Callable[..., Any]
 

@@ -212,7 +212,7 @@ def delta_of(f: Forward, values: Sequence[Tensor], x: Sequence[Value], x0: Seque
         at_x = run(f, x, rows.target, rows.args)
         at_x0 = run(f, x0, rows.target, rows.args)
     each = lambda t: t.reshape(t.shape[0], -1).sum(1) if t.ndim else t.reshape(1)
-    return sum_of_rows(values) - (each(at_x) - each(at_x0))
+    return (sum_of_rows([v.double() for v in values]) - (each(at_x).double() - each(at_x0).double())).to(values[0].dtype)
 
 
 def sum_of_rows(values: Sequence[Tensor]) -> Tensor:

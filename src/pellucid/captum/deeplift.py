@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CutGraph
 from ..methods.deeplift import multipliers
 from ..problem import Problem
 from .base import GradientAttribution, LayerAttribution, NeuronAttribution, layer_call, rest_of
@@ -133,20 +133,26 @@ class LayerDeepLift(LayerAttribution):
         x = tuple(t.detach() for t in tupled(inputs))
         x0 = tuple(t.detach() for t in spread(x, baselines))
         rows = Rows(target, additional_forward_args, rows_in(x))
-        values, several = self._values(x, x0, rows, attribute_to_layer_input, custom_attribution_func)
+        unused = bool(grad_kwargs and (grad_kwargs.get("materialize_grads") or grad_kwargs.get("allow_unused")))
+        values, several = self._values(x, x0, rows, attribute_to_layer_input, custom_attribution_func, unused)
         answer = values if several else values[0]
         if not return_convergence_delta:
             return answer
         return answer, delta_of(self.forward_func, values, x, x0, rows)
 
     def _values(
-        self, x: Tensors, x0: Tensors, rows: Rows, at_input: bool, custom: Custom | None
+        self, x: Tensors, x0: Tensors, rows: Rows, at_input: bool, custom: Custom | None, unused: bool = False
     ) -> tuple[Tensors, bool]:
         (h,), _ = layer_call(self, x, rows.args, at_input)
         (h0,), _ = layer_call(self, x0, rows.args, at_input)
         f = rest_of(self.forward_func, self.layers, at_input, [len(h.values)], [h.is_tuple])
         args = (*x, *more_args(rows.args))
-        return lifted(f, h.values, h0.values, rows, self._multiply_by_inputs, custom, args), h.is_tuple
+        try:
+            return lifted(f, h.values, h0.values, rows, self._multiply_by_inputs, custom, args), h.is_tuple
+        except CutGraph:
+            if not unused:
+                raise
+            return tuple(torch.zeros_like(t) for t in h.values), h.is_tuple
 
 
 class LayerDeepLiftShap(LayerDeepLift):
@@ -205,4 +211,3 @@ class NeuronDeepLiftShap(NeuronDeepLift):
 
 
 __all__ = ["DeepLift", "DeepLiftShap", "LayerDeepLift", "LayerDeepLiftShap", "NeuronDeepLift", "NeuronDeepLiftShap"]
-__all__ += ["torch"]

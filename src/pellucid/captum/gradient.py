@@ -127,6 +127,8 @@ class NeuronDeconvolution(NeuronGuidedBackprop):
 class LayerActivation(LayerAttribution):
     """The activations of a layer."""
 
+    _multiply_by_inputs = True
+
     def attribute(
         self, inputs: Value, additional_forward_args: Value = None, attribute_to_layer_input: bool = False
     ) -> Any:

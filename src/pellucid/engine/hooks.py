@@ -373,8 +373,8 @@ def with_layer_values(
         def put(module: nn.Module, given: Value) -> Value:
             called.add(module)
             if not isinstance(given, (tuple, list)):
-                return values[i][0].clone() if values[i][0].requires_grad else values[i][0]
-            new = iter(values[i])
+                return values[i][0].clone()
+            new = iter(t.clone() for t in values[i])
             return tuple(next(new, t) if isinstance(t, Tensor) else t for t in given)
 
         return put
