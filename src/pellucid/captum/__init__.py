@@ -11,6 +11,12 @@ from .base import (
     PerturbationAttribution,
 )
 from .deeplift import DeepLift, DeepLiftShap, LayerDeepLift, LayerDeepLiftShap, NeuronDeepLift, NeuronDeepLiftShap
+from .embeddings import (
+    InterpretableEmbeddingBase,
+    TokenReferenceBase,
+    configure_interpretable_embedding_layer,
+    remove_interpretable_embedding_layer,
+)
 from .gradient import (
     Deconvolution,
     GuidedBackprop,
@@ -22,7 +28,9 @@ from .gradient import (
     NeuronGuidedBackprop,
     Saliency,
 )
+from .language import LLMAttribution, LLMAttributionResult, LLMGradientAttribution
 from .lime import KernelShap, Lime, LimeBase, get_exp_kernel_similarity_function
+from .metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max
 from .noise import GradientShap, LayerGradientShap, NeuronGradientShap, NoiseTunnel
 from .path import (
     IntegratedGradients,
@@ -41,5 +49,6 @@ from .removal import (
     Occlusion,
 )
 from .shapley import ShapleyValues, ShapleyValueSampling
+from .text_inputs import InterpretableInput, TextTemplateInput, TextTokenInput
 
-__all__ = [n for n in dir() if n[0].isupper()]
+__all__ = [n for n in dir() if n[0].isupper()] + ["configure_interpretable_embedding_layer", "get_exp_kernel_similarity_function", "infidelity", "infidelity_perturb_func_decorator", "remove_interpretable_embedding_layer", "sensitivity_max"]

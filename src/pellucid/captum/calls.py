@@ -56,14 +56,15 @@ def baselines_of(inputs: Tensors, baselines: Value) -> tuple[Value, ...]:
         raise ArgumentError(f"Found {len(found)} baselines for {len(inputs)} inputs; expected one for each input.")
     for i, (t, b) in enumerate(zip(inputs, found, strict=True)):
         if isinstance(b, Tensor):
-            fits = b.shape == t.shape or (b.ndim == t.ndim and b.shape[0] == 1 and b.shape[1:] == t.shape[1:])
+            sizes = zip(reversed(b.shape), reversed(t.shape), strict=False)
+            fits = b.ndim <= t.ndim and all(m in (1, n) for m, n in sizes)
         else:
             fits = isinstance(b, (int, float))
         if not fits:
             what = tuple(b.shape) if isinstance(b, Tensor) else type(b).__name__
             raise ArgumentError(
                 f"The baseline of input {i} is {what}; expected a number, or a tensor like the input "
-                f"{tuple(t.shape)}, or one row of it."
+                f"{tuple(t.shape)}, or one that spreads to it."
             )
     return found
 
