@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -259,11 +260,13 @@ def _delimited(name: str, paths: list[str], kind: str) -> Source:
 
 
 def _quotes(path: str) -> bool:
-    """Whether quotes enclose fields of a TSV file: every field that begins with one ends with one."""
+    """Whether quotes enclose fields of a TSV file: every field that begins with one ends with one, and has others only
+    in twos."""
     with opened(path) as file:
-        fields = [f for line in file.read(1 << 20).split(b"\n")[:-1] for f in line.rstrip(b"\r").split(b"\t")]
-    begin = [f for f in fields if f.startswith(b'"')]
-    return bool(begin) and all(len(f) > 1 and f.endswith(b'"') for f in begin)
+        start = file.read(1 << 20)
+    begins, whole = rb'(?:^|(?<=\t))"', rb'(?:^|(?<=\t))"(?:[^"]|"")*"(?=\t|\r?$)'
+    without = re.sub(whole, b"", start, flags=re.MULTILINE)
+    return bool(re.search(whole, start, re.MULTILINE)) and not re.search(begins, without, re.MULTILINE)
 
 
 def _is_header(first: list[str]) -> bool:
