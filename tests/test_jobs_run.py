@@ -249,3 +249,15 @@ def test_a_dry_run_writes_nothing_and_maps_add_columns(bundled: pellucid.Model, 
     assert mapped["prediction"][1] is None and "empty" in mapped["error"][1]
     np.testing.assert_allclose(mapped["scores"][0], pellucid.explain(bundled, "a good film").scores, atol=1e-5)
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_an_address_is_a_folder_too(bundled: pellucid.Model) -> None:
+    pytest.importorskip("fsspec")
+    texts = [f"a good film, number {k}" for k in range(6)]
+    out = f"memory://run-{os.getpid()}"
+    pellucid.run(bundled, texts[:4], out, shard_rows=2)
+    run = pellucid.run(bundled, texts, out, shard_rows=2)
+    assert [e.text for e in pellucid.open(out)] == texts and run.manifest["counts"]["complete"]
+    run.folder.write("lock.json", json.dumps({"at": time.time(), "process": 1}).encode())
+    with pytest.raises(errors.RunError, match="Another run writes"):
+        pellucid.run(bundled, texts, out)

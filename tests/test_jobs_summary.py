@@ -58,7 +58,7 @@ def gathered(rng: np.random.Generator, effects: dict[str, float], documents: int
 def test_false_discoveries_are_controlled_and_what_is_there_is_found() -> None:
     """Of the words that are listed, those without an effect are at most 5 % on average over 60 runs."""
     rng, shares, hits = np.random.default_rng(1), [], 0
-    effects = {f"w{i}": 0.0 for i in range(180)} | {f"true{i}": 1.0 for i in range(10)}
+    effects = {f"w{i}": 0.0 for i in range(180)} | {f"true{i}": 1.5 for i in range(10)}
     for _ in range(60):
         names = [d.word for d in _drivers(gathered(rng, effects, 400), "c", 10, 1000)]
         wrong = sum(name.startswith("w") for name in names)
