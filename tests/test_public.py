@@ -28,7 +28,10 @@ NAMES = [
     "extend",
     "flip",
     "load",
+    "mapper",
+    "open",
     "reduce",
+    "run",
 ]
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
     from .explanation import Explanation, Explanations, Target, Token, Word
+    from .jobs import mapper, open, run
     from .methods import METHODS
     from .models import Model, load
     from .outcome import Failure
@@ -50,7 +51,10 @@ _HOME = {
     "extend": "",
     "flip": "edits",
     "load": "models",
+    "mapper": "jobs",
+    "open": "jobs",
     "reduce": "edits",
+    "run": "jobs",
 }
 """The module of each public name; "" for a name that is a module itself."""
 
@@ -74,7 +78,10 @@ __all__ = [
     "extend",
     "flip",
     "load",
+    "mapper",
+    "open",
     "reduce",
+    "run",
 ]
 
 

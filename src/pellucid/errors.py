@@ -16,6 +16,7 @@ PellucidError
 │   ├── CutGraph              the output does not depend on the input through autograd
 │   ├── GraphMismatch         the passes on input and baseline differ in operations, masks or indices
 │   └── UnsupportedOperation  an operation that DeepLIFT has no rule for
+├── RunError                  a run over a data set that cannot go on in its folder
 └── MissingExtra              an optional dependency is not installed
 """
 
@@ -148,6 +149,10 @@ class UnsupportedOperation(GraphError, NotImplementedError):
     def __init__(self, message: str, operation: str = ""):
         super().__init__(message)
         self.operation = operation
+
+
+class RunError(PellucidError):
+    """A run over a data set cannot go on: its folder is held, full, or of another request or model."""
 
 
 class MissingExtra(PellucidError, ImportError):

@@ -18,6 +18,8 @@ from .check_command import check
 from .explain_command import explain
 from .methods_command import methods
 from .spelling import CommandOrText
+from .run_command import run
+from .summary_command import summary
 
 app = typer.Typer(
     name="pellucid",
@@ -51,6 +53,8 @@ app.command(no_args_is_help=True)(explain)
 app.command("app")(app_command)
 app.command()(check)
 app.command()(methods)
+app.command()(run)
+app.command()(summary)
 
 
 def main() -> None:
