@@ -16,7 +16,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "__main__",
         "cli",
         "app",
-        "check edits",
+        "check edits evaluation",
         "_explain _attribute extend",
         "_outcomes answers",
         "_long_documents",
@@ -52,12 +52,15 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "hooks targets token_sums",
         "memory",
     ],
+    "evaluation": [
+        "removal",
+    ],
     "methods": [
         "distributions path",
         "adaptive deeplift gradient perturb remarks",
     ],
     "metrics": [
-        "faithfulness removal_curves",
+        "faithfulness removal_curves word_scores",
     ],
     "models": [
         "load",
