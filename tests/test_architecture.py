@@ -37,7 +37,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "forms",
     ],
     "cli": [
-        "app_command check_command explain_command methods_command",
+        "app_command check_command evaluate_command explain_command methods_command",
         "inputs loading spelling",
     ],
     "edits": [
@@ -53,14 +53,15 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "memory",
     ],
     "evaluation": [
-        "removal",
+        "measuring",
+        "data removal result",
     ],
     "methods": [
         "distributions path",
         "adaptive deeplift gradient perturb remarks",
     ],
     "metrics": [
-        "faithfulness removal_curves word_scores",
+        "bootstrap faithfulness removal_curves word_scores",
     ],
     "models": [
         "load",

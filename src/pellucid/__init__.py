@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .attribution import Attribution
     from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
+    from .evaluation import Evaluation, evaluate
     from .explanation import Explanation, Explanations, Target, Token, Word
     from .methods import METHODS
     from .models import Model, load
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Attribution": "attribution",
+    "Evaluation": "evaluation",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Failure": "outcome",
@@ -46,6 +48,7 @@ _HOME = {
     "Token": "explanation",
     "Word": "explanation",
     "attribute": "_attribute",
+    "evaluate": "evaluation",
     "explain": "_explain",
     "extend": "",
     "flip": "edits",
@@ -57,6 +60,7 @@ _HOME = {
 __all__ = [
     "METHODS",
     "Attribution",
+    "Evaluation",
     "Explanation",
     "Explanations",
     "Failure",
@@ -70,6 +74,7 @@ __all__ = [
     "Token",
     "Word",
     "attribute",
+    "evaluate",
     "explain",
     "extend",
     "flip",

@@ -35,8 +35,8 @@ def group_scores(
 ) -> Float[np.ndarray, " players"]:
     """The sum of the scores (tokens,) of each group's tokens, by the group's number.
 
-    scores: of all tokens of the row, special ones too, as `Explanation.scores`. Raises InputError where there are not as
-    many as the row has tokens, which means that they belong to another input.
+    scores: of all tokens of the row, special ones too, as `Explanation.scores`. Raises InputError where there are not
+    as many as the row has tokens, which means that they belong to another input.
     """
     groups, given = groups_of_tokens(game, row), np.asarray(scores, dtype=float)
     if given.shape != groups.shape:
