@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import pellucid
+from pellucid import cli
 from pellucid.evaluation import removal
 from pellucid.evaluation.data import inputs_of
 from pellucid.metrics import bootstrap
@@ -112,17 +113,20 @@ def test_a_random_ranking_is_the_worst_and_rows_are_in_order(found: pellucid.Eva
     assert found.rows[0].behind == type(found.rows[0].behind)(0.0, 0.0, 0.0)
 
 
+def masked_probability(model: pellucid.Model, e: pellucid.Explanation, gone: list[int]) -> float:
+    mask = model.tokenizer.mask_token_id
+    return probability(model, [mask if i in gone else t.id for i, t in enumerate(e.tokens)], e.target.index)
+
+
 def test_the_total_is_that_of_the_model_called_directly(model: pellucid.Model, found: pellucid.Evaluation) -> None:
-    mask, totals = model.tokenizer.mask_token_id, []
+    totals = []
     for text in SOME:
         e = pellucid.explain(model, text)
         words = sorted((w for w in e.words() if not w.special), key=lambda w: -w.score)
-        ids, n = [t.id for t in e.tokens], len(words)
-        with_mask = lambda gone, ids=ids: [mask if i in gone else t for i, t in enumerate(ids)]
-        p = lambda gone, e=e, ids=ids: probability(model, with_mask(gone, ids), e.target.index)
+        n = len(words)
         counts = [max(1, int(np.ceil(q * n - 1e-9))) for q in (0.01, 0.05, 0.1, 0.2, 0.5)]
-        first = [p([i for w in words[:k] for i in w.tokens]) for k in counts]
-        only = [p([i for w in words[k:] for i in w.tokens]) for k in counts]
+        first = [masked_probability(model, e, [i for w in words[:k] for i in w.tokens]) for k in counts]
+        only = [masked_probability(model, e, [i for w in words[k:] for i in w.tokens]) for k in counts]
         totals.append(np.mean(only) - np.mean(first))
     (row,) = [r for r in found.rows if r.method == "deeplift" and r.baseline == "mask"]
     assert row.by_operator["mask"].mean == pytest.approx(np.mean(totals), abs=1e-5)
@@ -196,3 +200,28 @@ def test_an_interval_of_a_paired_difference_is_narrower() -> None:
     own, paired = bootstrap.interval(a, drawn), bootstrap.interval(a - b, drawn)
     assert own.holds_zero and not paired.holds_zero
     assert paired.high - paired.mean == pytest.approx(1.96 * (a - b).std() / np.sqrt(200), rel=0.1)
+
+
+def test_the_command_prints_what_the_function_finds(
+    tmp_path: Path, model: pellucid.Model, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, document = tmp_path / "films.tsv", tmp_path / "out.json"
+    path.write_text("".join(f"{text}\t1\n" for text in SOME), encoding="utf-8")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["pellucid", "evaluate", str(path), *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return int(stop.value.code or 0), *capfd.readouterr()
+
+    given = ["--column", "0", "--limit", "5", "--methods", "deeplift,saliency", "--baselines", "mask,mask+pad"]
+    code, printed, error = run(*given, "--json")
+    assert code == 0, error
+    found = pellucid.evaluate(model, SOME[:5], ["deeplift", "saliency"], ["mask", ["mask", "pad"]])
+    means = {r["name"]: r["total"]["mean"] for r in json.loads(printed)["rows"]}
+    assert means == pytest.approx({r.name: r.total.mean for r in found.rows}, abs=1e-6)
+    code, printed, _ = run("--column", "0", "--limit", "3", "--json", str(document))
+    assert code == 0 and not printed and json.loads(document.read_text())["texts"] == 3
+    code, _, error = run("--column", "text")
+    assert code == 2 and "no column 'text'" in error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..console import argument, failures_in, print_json, show, waiting
+from ..render.files import checked, replace_file
 from .loading import load_model
 
 
@@ -60,9 +62,13 @@ def evaluate(
         bool, typer.Option("--truncate", help="Explain the beginning of a text that is too long.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else; --json FILE.json writes it.")
+    ] = False,
+    json_file: Annotated[list[Path] | None, typer.Option("--json-file", hidden=True)] = None,
 ) -> None:
     """Measure which method is most faithful to a model on your data, how sure that is, and at what cost."""
+    documents = [checked(path)[1] for path in json_file or []]
     with failures_in(as_json, lambda kind, said: {"rows": [], "error": {"type": kind, "message": said}}):
         from ..evaluation.data import inputs_of
 
@@ -80,9 +86,12 @@ def evaluate(
                 target=None if target is None else argument(target),
                 truncate=truncate,
             )
+    for path in documents:
+        replace_file(path, json.dumps(found.to_dict(), ensure_ascii=False, indent=1).encode("utf-8"))
+        typer.echo(f"wrote {path}", err=True)
     if as_json:
         print_json(found.to_dict())
-    else:
+    elif not documents:
         show(found)
 
 

@@ -48,7 +48,7 @@ def evaluate(
     model: Model,
     data: Sequence[Any] | str | Path,
     methods: str | Sequence[str] = ("deeplift",),
-    baselines: Baseline | Sequence[Baseline | list[Baseline]] = ("mask",),
+    baselines: Baseline | Sequence[Baseline | Sequence[Baseline]] = ("mask",),
     *,
     limit: int | None = None,
     column: str | int | None = None,
