@@ -61,7 +61,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "adaptive deeplift gradient perturb remarks",
     ],
     "metrics": [
-        "bootstrap faithfulness removal_curves word_scores",
+        "bootstrap faithfulness removal_curves sanity word_scores",
     ],
     "models": [
         "load",

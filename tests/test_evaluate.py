@@ -14,7 +14,8 @@ from pellucid import cli
 from pellucid.evaluation import removal
 from pellucid.evaluation.data import inputs_of
 from pellucid.metrics import bootstrap
-from pellucid.metrics.removal_curves import order_of, removal_curves
+from pellucid.metrics.faithfulness import normalised_area
+from pellucid.metrics.removal_curves import order_of, removal_curves, search_orders
 from pellucid.metrics.word_scores import group_scores
 
 TEXTS = ["an unbelievably gripping film", "dull, and far too long", "it is great"]
@@ -225,3 +226,18 @@ def test_the_command_prints_what_the_function_finds(
     assert code == 0 and not printed and json.loads(document.read_text())["texts"] == 3
     code, _, error = run("--column", "text")
     assert code == 2 and "no column 'text'" in error
+
+
+def test_no_method_is_better_than_the_best_order_or_worse_than_the_worst(model: pellucid.Model) -> None:
+    text = "the plot is thin but the cast is wonderful"
+    answers = [pellucid.explain(model, text, method=m) for m in ("deeplift", "saliency", "random")]
+    with model.borrowed():
+        (play,) = removal.plays(model, model.encode([text]), "mask", None)
+        game = play.games["probability"]
+        bounds = search_orders(game, 0)
+        orders = {"best": {0: bounds.steepest}, "worst": {0: bounds.flattest}}
+        orders |= {e.method: {0: order_of(group_scores(game, 0, e.scores))} for e in answers}
+        curves = {name: rows[0] for name, rows in removal_curves(game, orders).items()}
+    place = {name: normalised_area(v, curves["best"], curves["worst"]) for name, v in curves.items()}
+    assert place["best"] == 1 and place["worst"] == 0
+    assert 1 > place["deeplift"] > place["random"] > 0 and 0 < place["saliency"] < 1
