@@ -17,7 +17,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "cli",
         "app",
         "jobs",
-        "check edits",
+        "check edits evaluation",
         "_explain _attribute extend",
         "_outcomes answers",
         "_long_documents",
@@ -38,7 +38,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "cli": [
         "run_command summary_command",
-        "app_command check_command explain_command methods_command",
+        "app_command check_command evaluate_command explain_command methods_command",
         "inputs loading spelling",
     ],
     "edits": [
@@ -66,12 +66,16 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "columns folder identity",
         "reading schema",
     ],
+    "evaluation": [
+        "measuring",
+        "data removal result",
+    ],
     "methods": [
         "distributions path",
         "adaptive deeplift gradient perturb remarks",
     ],
     "metrics": [
-        "faithfulness removal_curves",
+        "bootstrap faithfulness removal_curves sanity word_scores",
     ],
     "models": [
         "load",

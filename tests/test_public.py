@@ -11,6 +11,7 @@ import pellucid
 NAMES = [
     "METHODS",
     "Attribution",
+    "Evaluation",
     "Explanation",
     "Explanations",
     "Failure",
@@ -24,6 +25,7 @@ NAMES = [
     "Token",
     "Word",
     "attribute",
+    "evaluate",
     "explain",
     "extend",
     "flip",

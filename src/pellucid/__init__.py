@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .attribution import Attribution
     from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
+    from .evaluation import Evaluation, evaluate
     from .explanation import Explanation, Explanations, Target, Token, Word
     from .jobs import mapper, open, run
     from .methods import METHODS
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Attribution": "attribution",
+    "Evaluation": "evaluation",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Failure": "outcome",
@@ -47,6 +49,7 @@ _HOME = {
     "Token": "explanation",
     "Word": "explanation",
     "attribute": "_attribute",
+    "evaluate": "evaluation",
     "explain": "_explain",
     "extend": "",
     "flip": "edits",
@@ -61,6 +64,7 @@ _HOME = {
 __all__ = [
     "METHODS",
     "Attribution",
+    "Evaluation",
     "Explanation",
     "Explanations",
     "Failure",
@@ -74,6 +78,7 @@ __all__ = [
     "Token",
     "Word",
     "attribute",
+    "evaluate",
     "explain",
     "extend",
     "flip",

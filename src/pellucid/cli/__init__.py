@@ -15,6 +15,7 @@ from ..console import in_any_encoding
 from ..errors import InputError, PellucidError
 from .app_command import app as app_command
 from .check_command import check
+from .evaluate_command import evaluate
 from .explain_command import explain
 from .methods_command import methods
 from .spelling import CommandOrText
@@ -52,6 +53,7 @@ def root(
 app.command(no_args_is_help=True)(explain)
 app.command("app")(app_command)
 app.command()(check)
+app.command(no_args_is_help=True)(evaluate)
 app.command()(methods)
 app.command()(run)
 app.command()(summary)
