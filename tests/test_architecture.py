@@ -58,7 +58,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "models": [
         "load",
         "model",
-        "problems",
+        "padding problems",
         "inside own_answer",
         "batch",
         "baseline_probability pipeline",
