@@ -9,7 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 REVIEW := It starts slowly, but the acting is superb and the ending is wonderful.
 
-.PHONY: demo test check draws bench format clean
+.PHONY: demo test check draws bench pictures format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/growth.py --out docs/growth.svg $(BENCH)
 	$(BIN)/python benchmarks/prefix.py
 	$(BIN)/python benchmarks/integration.py
+
+pictures: $(VENV)/installed  ## PICTURES='--language-model PATH' for the generation too
+	$(BIN)/python scripts/pictures.py $(PICTURES)
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -22,7 +22,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "_long_documents",
         "_answer",
         "models notes outcome",
-        "methods explanation",
+        "methods metrics explanation",
         "engine render view_building",
         "attribution request view",
         "numerics problem passages plain_data sentences tables",
@@ -54,6 +54,9 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "methods": [
         "distributions path",
         "adaptive deeplift gradient perturb remarks",
+    ],
+    "metrics": [
+        "faithfulness removal_curves",
     ],
     "models": [
         "load",
@@ -122,7 +125,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "render": [
         "files",
-        "html plots terminal",
+        "html isolated plots terminal",
         "aligned plot_bars plot_maps",
         "plot_pieces",
         "facts screen",

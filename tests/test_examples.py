@@ -199,3 +199,73 @@ def test_any_function_of_numbers_and_a_category(run: Run) -> None:
     assert outputs[:, 0] == pytest.approx(last(gelu(z0))[:, 0].detach(), abs=6e-5)
     assert outputs[:, 1] == pytest.approx(net(numbers, city)[:, 0].detach(), abs=6e-5)
     assert done.printed.count("status exact") == 2
+
+
+# -------------------------------------------------------------------------------------- jobs that people write down
+
+
+def pictures(folder: Path) -> set[str]:
+    """The names of the pictures in a folder, each of which is a PNG of some size."""
+    found = list(folder.glob("*.png"))
+    assert all(path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 3000 for path in found)
+    return {path.stem for path in found}
+
+
+def test_a_classifier_step_by_step(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("classifier_step_by_step.py", str(tmp_path))
+    scores = dict(done.found(r"(?m)^(\w+) +NUMBER$"))
+    same = pellucid.explain(pellucid.load(), done.names["REVIEWS"][0], method="integrated_gradients", baseline="pad")
+    assert {w.text for w in same.top(5)} == scores.keys()
+    assert all(float(scores[w.text]) == pytest.approx(w.score, abs=6e-4) for w in same.top(5))
+    page = (tmp_path / "reviews.html").read_text("utf-8")
+    assert [e.label for e in done.names["answers"]] == ["positive", "negative", "positive"]
+    assert all(text in page for text in ("positive", "negative")) and pictures(tmp_path) == {"layers"}
+
+
+def test_smoothgrad_of_a_batch(run: Run, tmp_path: Path) -> None:
+    done = run("smoothgrad_batch.py", str(tmp_path))
+    net, tokenizer = done.names["model"].model, done.names["model"].tokenizer
+    batch = tokenizer(done.names["TITLES"], return_tensors="pt", padding=True)
+    with torch.no_grad():
+        classes = net(**batch).logits.argmax(-1).tolist()
+    shares = done.found(r"(\w+): (\S+) has NUMBER%")
+    assert [net.config.id2label[i] for i in classes] == [label for label, _, _ in shares]
+    assert all(0 < float(share) <= 100 for _, _, share in shares) and (tmp_path / "smoothgrad.html").exists()
+
+
+def test_methods_compared(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("methods_compared.py", str(tmp_path))
+    ((exact, _),) = done.found(r"deeplift: delta NUMBER, relative NUMBER, exact")
+    ((probability, delta),) = done.found(r"probability NUMBER, delta NUMBER")
+    net, tokenizer = done.names["model"].model, done.names["model"].tokenizer
+    with torch.no_grad():
+        own = net(**tokenizer(done.names["TEXT"], return_tensors="pt")).logits.softmax(-1).max().item()
+    assert float(probability) == pytest.approx(own, abs=6e-5)
+    assert abs(float(exact)) < 1e-4 and abs(float(delta)) < 1e-5 and pictures(tmp_path) == {"compare"}
+
+
+INSIDE = {"layers", "distribution", "attention", "heads", "norms"}
+
+
+def test_the_inside_of_an_answer(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("answer_inside.py", str(tmp_path))
+    assert pictures(tmp_path) == INSIDE and len(done.found(r"(?m)^(word|position|token type): ")) == 3
+    (e,) = done.names["found"]
+    net, tokenizer = done.names["model"].model, done.names["model"].tokenizer
+    net.set_attn_implementation("eager")
+    with torch.no_grad():
+        own = net(**tokenizer(e.text[0], e.text[1], return_tensors="pt"), output_attentions=True)
+    assert e.output == pytest.approx(own.logits.max().item(), abs=1e-4)
+    assert e.attentions[2] == pytest.approx(own.attentions[2][0].numpy(), abs=1e-5)
+
+
+@pytest.mark.skipif(not (SHARED / "models" / "minilm-qa").is_dir(), reason="needs ../shared/models/minilm-qa")
+def test_the_inside_of_a_real_answer(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("answer_inside.py", str(tmp_path), str(SHARED / "models" / "minilm-qa"))
+    start, end = done.names["found"]
+    assert (start.target.name, end.target.name) == ("start", "end") and "Turin" in start.prediction
+    assert pictures(tmp_path) == INSIDE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from html import unescape
 from pathlib import Path
 from unicodedata import category, normalize
 
@@ -202,7 +203,7 @@ def test_answers_are_a_list_that_displays_as_a_table(bundled: Model, tmp_path: P
     assert type(answers[1:]) is Answers and answers[1:] == list(answers)[1:] and type(answers.copy()) is Answers
     again = pickle.loads(pickle.dumps(Answers([e, several])))
     assert type(again) is Answers and again == [e, several] and repr(again) == repr([e, several])
-    table, html = str(answers), answers._repr_html_()
+    table, html = str(answers), unescape(answers._repr_html_())
     for part in ("a good film", "TextTooLong: 600 tokens", "negative", e.top(1)[0].text, "exact"):
         assert part in table and part in html
     assert "<b>bad" not in html and "&lt;b&gt;bad" in html

@@ -89,8 +89,9 @@ class Answers(list[Outcome]):
 
     def _repr_html_(self) -> str:
         from .render.html import answers_fragment
+        from .render.isolated import framed
 
-        return answers_fragment(self.view())
+        return framed(answers_fragment(self.view()), "Answers")
 
 
 def explanations_of(answer: Outcome) -> Iterable[Explanation]:

@@ -326,9 +326,10 @@ class Explanation:
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        from .render.html import fragment
+        from .render.html import page
+        from .render.isolated import framed
 
-        return fragment(self.view())
+        return framed(page(self.view()), "Explanation")
 
     def __repr__(self) -> str:
         best = ", ".join(f"{w.text!r}: {w.score:+.3g}" for w in self.top(3))
@@ -445,9 +446,10 @@ class Explanations(Sequence[Explanation]):
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        from .render.html import fragment
+        from .render.html import page
+        from .render.isolated import framed
 
-        return fragment(self.view())
+        return framed(page(self.view()), "Explanation")
 
     def __repr__(self) -> str:
         return f"Explanations([{', '.join(map(repr, self.items))}])"

@@ -1,0 +1,94 @@
+"""Metrics of faithfulness: removal curves against f called by hand, and the search against all orders."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pellucid
+from pellucid.engine.coalitions import Game, games_of
+from pellucid.errors import InputError
+from pellucid.metrics import faithfulness, removal_curves
+
+N = 5
+NET = nn.Sequential(nn.Linear(N, 16), nn.Tanh(), nn.Linear(16, 1)).double().eval()
+with torch.no_grad():
+    for parameter in NET.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7)))
+X = torch.randn(2, N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+X0 = torch.randn(2, N, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def game(sizes: list[int] | None = None) -> Game:
+    def f(x: Tensor) -> Tensor:
+        if sizes is not None:
+            sizes.append(len(x))
+        return NET(x)[:, 0]
+
+    return games_of(pellucid.Problem(f, (X,), (X0,), lambda out: lambda o, which: o))[0]
+
+
+def by_hand(row: int, order: tuple[int, ...]) -> list[float]:
+    point, curve = X[row].clone(), []
+    for group in (None, *order):
+        if group is not None:
+            point[group] = X0[row, group]
+        curve.append(NET(point[None]).item())
+    return curve
+
+
+def test_curves_are_what_f_gives_when_called_by_hand() -> None:
+    order, other = (3, 0, 4, 1, 2), (1, 2, 0, 3, 4)
+    found = removal_curves.removal_curves(
+        game(), {"a": {0: np.array(order), 1: np.array(other)}, "b": {1: np.array(order)}}
+    )
+    for name, row, o in (("a", 0, order), ("a", 1, other), ("b", 1, order)):
+        np.testing.assert_allclose(found[name][row], by_hand(row, o), atol=1e-12)
+
+
+def test_equal_inputs_are_evaluated_once() -> None:
+    sizes: list[int] = []
+    played = game(sizes)
+    before = sum(sizes)
+    order = np.arange(N)
+    removal_curves.removal_curves(played, {"a": {0: order}, "b": {0: order}, "back": {0: order[::-1]}})
+    assert sum(sizes) - before == 1 + 2 * (N - 1)  # x is known; one end and the steps between of two orders
+
+
+def test_the_search_finds_the_best_and_the_worst_of_all_orders() -> None:
+    for row in range(2):
+        areas = {o: np.mean(by_hand(row, o)[1:]) for o in permutations(range(N))}
+        played = game()
+        bounds = removal_curves.search_orders(played, row)
+        assert tuple(bounds.steepest.tolist()) == min(areas, key=areas.__getitem__)
+        assert tuple(bounds.flattest.tolist()) == max(areas, key=areas.__getitem__)
+        ends = removal_curves.removal_curves(played, {"best": {row: bounds.steepest}, "worst": {row: bounds.flattest}})
+        best, worst = ends["best"][row], ends["worst"][row]
+        assert faithfulness.normalised_area(best, best, worst) == pytest.approx(1)
+        assert faithfulness.normalised_area(worst, best, worst) == pytest.approx(0)
+
+
+def test_metrics_are_their_formulas() -> None:
+    v, r = np.array([4.0, 1.0, 0.0, -1.0]), np.array([4.0, 3.0, 2.0, -1.0])
+    assert faithfulness.comprehensiveness(v, [0.1, 0.5]) == pytest.approx(4 - (1 + 0) / 2)
+    assert faithfulness.sufficiency(r, [0.1, 0.5]) == pytest.approx(4 - (2 + 3) / 2)
+    assert faithfulness.area_between(v, r) == pytest.approx((3 + 2 - 1) / 3 - 0)
+    assert np.isnan(faithfulness.normalised_area(v, v, v))
+
+
+@pytest.mark.parametrize("bins", [[], [0.0], [1.5]])
+def test_a_share_outside_zero_to_one_is_refused(bins: list[float]) -> None:
+    with pytest.raises(InputError, match="share"):
+        faithfulness.comprehensiveness(np.array([1.0, 0.0]), bins)
+
+
+def test_orders_and_scores_that_rank_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match="permutation"):
+        removal_curves.removal_curves(game(), {"a": {0: np.array([0, 0, 1, 2, 3])}})
+    with pytest.raises(InputError, match="NaN"):
+        removal_curves.order_of([1.0, float("nan")])
+    assert removal_curves.order_of([0.0, 2.0, 0.0]).tolist() == [1, 0, 2]
