@@ -107,9 +107,8 @@ def rendered(found: list[Row]) -> str:
 
 
 def _apart(family: str, m: Measured) -> str:
-    if m.batched is not None:
-        return f"{m.batched:.0e}"
-    return "mixes padding" if FAMILIES[family].mixes else "not batched"
+    mark = "†" if FAMILIES[family].mixes else ""
+    return "not batched" if m.batched is None else f"{m.batched:.0e}{mark}"
 
 
 HEAD = """# Models
@@ -136,8 +135,9 @@ FOOT = """
 - Pegasus and ViT are explained through `pellucid.attribute`: Pegasus from the embeddings that its encoder reads, ViT
   from pixels.
 - A family that has no text classifier (Apertus, Lfm2, Mamba, …) is measured on the continuation of a text.
-- *Mixes padding*: the model's own answer to a text changes with the padding beside the text, so a score in a batch has
-  nothing to be compared with. The residual includes the batch all the same. A Nystromformer and a ConvBert convolve
+- A model whose answer to a text changes with the padding beside the text (in `tests/families.py` under `mixes`) is
+  found when the first padded batch is asked, and its batches hold texts of one length: the answer is the text's own.
+  A Nystromformer and a ConvBert convolve
   over padding, and an FNet transforms padding together with the text. A BigBird with block-sparse attention draws its
   random blocks by the length of the batch, and runs full attention where a text is shorter than its blocks.
 - A mixture of experts (Mixtral, DeepseekV2) is exact where the tokens of input and baseline take the same experts in
@@ -167,7 +167,8 @@ added up (the output, or Σ|scores|). Of a smaller change, float32 would leave o
 """
 
 FOOT_OF_TASKS = """- –: transformers has no such head for the family.
-- †: *mixes padding*, as above. A Funnel mixes padding where it answers for each token: it pools neighbouring tokens,
+- †: padding changes the model's answers, as above, so that texts go by length. A Funnel mixes padding where it
+  answers for each token: it pools neighbouring tokens,
   and spreads them out again.
 - Each cell measures transformers' own class with that head, and what that class takes: a decoder (`is_decoder=True`)
   for text generation with BERT and its kin, `ForQuestionAnsweringSimple` for XLNet, the encoder alone

@@ -124,8 +124,6 @@ def measured(family: str, attention: str, dtype: torch.dtype, task: str = "text-
             break
     together = [listed(found) for found in pellucid.explain(m, inputs, **how)]
     sums = _sums([*alone, *together])
-    if task in FAMILIES[family].mixes:
-        return _measured(sums)
     pairs = [pair for a, b in zip(alone, together, strict=True) for pair in zip(a, b, strict=True)]
     return _measured(sums, float(max(np.abs(a.scores - b.scores).max() / np.abs(a.scores).max() for a, b in pairs)))
 

@@ -121,3 +121,18 @@ def test_a_text_model_with_a_cut_path_has_the_note() -> None:
 def test_a_fixed_rule_has_the_note_where_its_steps_are_many() -> None:
     few, many = (pellucid.attribute(Detached(), X, X0, method="integrated_gradients", n_steps=n) for n in (4, 50))
     assert few.notes == () and "detach in Detached" in many.notes[0]
+
+
+SLOPES = ["saliency", "input_x_gradient", "smoothgrad", "gradient_shap"]
+
+
+@pytest.mark.parametrize("net", CUT)
+@pytest.mark.parametrize("method", SLOPES)
+def test_gradients_that_promise_no_sum_have_the_note_too(net: type[nn.Module], method: str) -> None:
+    (note,) = pellucid.attribute(net(), X, X0, method=method).notes
+    assert "carries no gradient" in note and f"{CUT[net]} in {net.__name__} (test_cuts.py, line" in note
+
+
+@pytest.mark.parametrize("f", UNCUT)
+def test_gradients_of_what_is_not_cut_have_no_note(f: Callable[[Tensor], Tensor]) -> None:
+    assert [pellucid.attribute(f, X, X0, method=m).notes for m in SLOPES] == [()] * 4

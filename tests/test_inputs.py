@@ -122,6 +122,8 @@ def test_the_columns_of_data_sets(bert: Model, row: dict[str, Any], text: Any, l
         ({"foo": "a film"}, "Known keys: text"),
         ({"text": 5, "label": 1}, "Found 5 as 'text' of input 0; expected a text"),
         ({"premise": "a film", "hypothesis": "so", "foo": 1, "bar": 2}, "the key 'foo', 'bar'"),
+        ({"premise": "a film", "hypothesis": None}, "Found None as 'hypothesis' of input 0"),
+        ({"sentence1": None, "sentence2": "a film"}, "Found None as 'sentence1' of input 0"),
         (("a", "b", "c"), "expected a text"),
         (torch.zeros(3), "expected a text"),
         (torch.zeros(2, 3, 4, dtype=torch.long), "expected a text"),

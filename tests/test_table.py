@@ -27,8 +27,9 @@ ROWS = [(f, attention, t) for f, t in CELLS if (f, t) not in REFUSED for attenti
 def test_in_float64(family: str, attention: str, task: str) -> None:
     found = measured(family, attention, torch.float64, task)
     assert found.residual <= 1e-9
-    assert (found.batched is None) == (task in FAMILIES[family].mixes)
-    assert found.batched is None or found.batched <= 1e-9
+    assert found.batched is not None
+    if (family, task) != ("BigBirdSparse", "text-generation"):  # a short text turns its sparse attention off for good
+        assert found.batched <= 1e-9
     assert found.change > 1e-3
 
 
@@ -36,7 +37,7 @@ def test_in_float64(family: str, attention: str, task: str) -> None:
 def test_in_float32(family: str, task: str) -> None:
     found = measured(family, attentions(family)[-1], torch.float32, task)
     assert found.residual <= 1e-4 and found.moved >= MOVES
-    assert found.batched is None or found.batched <= 1e-5
+    assert (family, task) == ("BigBirdSparse", "text-generation") or (found.batched or 0.0) <= 1e-5
 
 
 @pytest.mark.parametrize(("family", "task"), REFUSED)
@@ -70,6 +71,17 @@ def test_a_model_that_mixes_padding_gives_other_answers_itself(family: str) -> N
             batched = net(input_ids=pad(ids, (0, 4)), attention_mask=pad(torch.ones_like(ids), (0, 4))).logits
         batched = batched[:, : ids.shape[1]] if batched.ndim == 3 else batched
         assert torch.allclose(alone, batched, rtol=0, atol=1e-9) == (task not in FAMILIES[family].mixes)
+
+
+@pytest.mark.parametrize("family", ["ConvBert", "FNet", "Bert"])
+@pytest.mark.parametrize("method", ["deeplift", "occlusion"])
+def test_the_output_of_a_list_is_what_the_model_says_of_each_text_alone(family: str, method: str) -> None:
+    m = explained(family, "eager", torch.float64, "text-classification")
+    found = pellucid.explain(m, TEXTS, method=method, target=0)
+    with torch.no_grad():
+        alone = [m.model(**tokenizer()(text, return_tensors="pt")).logits[0, 0].item() for text in TEXTS]
+    assert [e.output for e in found] == pytest.approx(alone, abs=1e-9)
+    assert (m.ways.get("padding") == "mixes") == (family == "ConvBert")  # an FNet takes no mask, and is never padded
 
 
 # ------------------------------------------------------------------------------------------------- errors and remedies

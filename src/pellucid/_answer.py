@@ -114,8 +114,8 @@ def _parts(asked: _Asked) -> list[list[int]]:
 def _solved(asked: _Asked, part: list[int]) -> list[dict[int, Answers]]:
     """For each input its Answers for each baseline of a part; for a distribution, under its first.
 
-    Where padding changes the answers, inputs of one length go together. Where memory runs out, half of the inputs, or of
-    the baselines, is tried. Raises OutOfMemory.
+    Where padding changes the answers, inputs of one length go together. Where memory runs out, half of the inputs,
+    or of the baselines, is tried. Raises OutOfMemory.
     """
     batch = asked.batch
     pieces = [[i] for i in range(len(batch))]

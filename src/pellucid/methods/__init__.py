@@ -129,7 +129,9 @@ METHODS: dict[str, Method] = {
 }
 
 
-METHODS = {name: replace(row, solve=noting(row.solve)) for name, row in METHODS.items()}
+_SLOPES = frozenset({"saliency", "input_x_gradient", "smoothgrad", "gradient_shap"})
+"""Methods that look at gradients, and do not promise that the scores add up."""
+METHODS = {name: replace(row, solve=noting(row.solve, name in _SLOPES)) for name, row in METHODS.items()}
 
 
 def method(name: str, options: Options, shared: bool = False) -> tuple[Method, Options]:

@@ -15,6 +15,7 @@ from ..numerics.deeplift.recording.recorder import forward_pass
 from ..problem import Outputs, Problem, Tensors
 from ..randomness import NOTE
 from ..status import Status
+from .deeplift import deeplift
 
 _OFF, _STEPS = 0.01, 20
 """A fixed rule whose residual is above this part of the change in the output is looked into, if it took so many steps:
@@ -23,8 +24,12 @@ _PLACES = 3
 """How many places a note names, at most."""
 
 
-def noting(solve: Callable[..., Attributions]) -> Callable[..., Attributions]:
-    """The method with notes on its answers. It runs further passes only where scores that should add up do not."""
+def noting(solve: Callable[..., Attributions], by_slopes: bool) -> Callable[..., Attributions]:
+    """The method with notes on its answers. It runs further passes only where scores that should add up do not.
+
+    by_slopes: its scores are gradients that need not add up, so they do not tell that a path carries none. DeepLIFT,
+    of one row, tells it, once for each function.
+    """
 
     @wraps(solve)
     def noted(problem: Problem, **options: object) -> Attributions:
@@ -32,11 +37,27 @@ def noting(solve: Callable[..., Attributions]) -> Callable[..., Attributions]:
         notes = [NOTE] if problem.draws.found else []
         if any(_is_off(answer) for answer in answers):
             notes += _why(problem, answers)
+        elif by_slopes:
+            notes += _by_deeplift(problem)
         if not notes:
             return answers
         return tuple(replace(a, notes=tuple(dict.fromkeys((*a.notes, *notes)))) for a in answers)
 
     return noted
+
+
+def _by_deeplift(problem: Problem) -> tuple[str, ...]:
+    """The notes on DeepLIFT's answer of the first row, kept for the Problems about the same function."""
+    if problem.found.cuts is None:
+        one = problem.taken(torch.zeros(1, dtype=torch.long, device=problem.x[0].device))
+        one, problem.found.cuts = replace(one, watch=None, source=None), ()
+        try:
+            answers = deeplift(one)
+        except (PellucidError, RuntimeError):
+            return ()
+        if any(_is_off(answer) for answer in answers):
+            problem.found.cuts = tuple(_why(one, answers))
+    return problem.found.cuts
 
 
 def _is_off(answer: Attribution) -> bool:

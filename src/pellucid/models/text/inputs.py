@@ -193,7 +193,11 @@ def _check_told(item: Value, form: Form, number: int) -> None:
         places = {f"input {number}": item}
     else:
         used = set(form.layout(item)[0].values())
-        used = used or {name for layout in form.layouts for names in layout.values() for name in names}
+        used = (
+            used | _partners(item, form, used)
+            if used
+            else {name for layout in form.layouts for names in layout.values() for name in names}
+        )
         places = {f"{name!r} of input {number}": value for name, value in item.items() if name in used}
     for place, value in places.items():
         if not _is_told(value):
@@ -201,6 +205,17 @@ def _check_told(item: Value, form: Form, number: int) -> None:
                 f"Found {value!r} as {place}, which stands for no value; expected {form.says}. Leave such inputs out, "
                 "or fill them with a text."
             )
+
+
+def _partners(row: Record, form: Form, used: set[str]) -> set[str]:
+    """The other column of a pair of which only one has a value. `text_pair` is no such column: tokenizers say None
+    there for no second text."""
+    if len(used) != 1:
+        return set()
+    pairs = [[*layout.values()] for layout in form.layouts if len(layout) == 2]
+    names = [{n for each in pair for n in each} for pair in pairs if all(len(each) == 1 for each in pair)]
+    found = set().union(*(pair for pair in names if used & pair and pair <= row.keys()))
+    return found - {"text_pair", *form.labels}
 
 
 def _is_told(value: Value) -> bool:
