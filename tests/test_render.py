@@ -413,7 +413,7 @@ def test_pairs_show_both_texts() -> None:
     assert "text 1\nA man plays." in shown and "text 2\nNobody plays." in shown
 
 
-@pytest.mark.parametrize("show", [lambda e: page([e]), lambda e: printed(view(e))])
+@pytest.mark.parametrize("show", [lambda e: still([e]), lambda e: printed(view(e))])
 def test_estimated_errors_are_shown(show: Any, film: Explanation) -> None:
     error = np.where([t.special for t in film.tokens], 0.0, 0.02)
     shown = show(replace(film, error=error, status="sampled"))

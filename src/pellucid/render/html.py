@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from html import escape
@@ -30,7 +31,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; sc
 _START = """
 const read = () => { try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return {}; } };
 const view = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
-const onState = (state) => { try { history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(state))); } catch {} };
+const address = (state) => "#" + encodeURIComponent(JSON.stringify(state));
+const onState = (state) => { try { history.replaceState(null, "", address(state)); } catch {} };
 const viewer = mount(document.querySelector(".viewer-root"), view, { state: read(), onState });
 addEventListener("hashchange", () => viewer.restore(read()));
 document.documentElement.classList.add("live");
@@ -59,8 +61,10 @@ def page(view: View) -> str:
 
 
 def embedded(view: View) -> str:
-    """The View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the element."""
-    plain = json.dumps(view.to_dict(), allow_nan=False, separators=(",", ":"))
+    """The View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the element. The
+    arrays that `ExplanationView.attention` has in a smaller form are left out."""
+    each = tuple(replace(v, measures={}, heads=None, attentions=None) for v in view.explanations)
+    plain = json.dumps(replace(view, explanations=each).to_dict(), allow_nan=False, separators=(",", ":"))
     return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

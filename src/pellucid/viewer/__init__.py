@@ -17,10 +17,18 @@ PARTS = (
     "colour",
     "units",
     "links",
+    "heatmap",
     "header",
     "text",
     "sum",
     "words",
+    "generation",
+    "inside",
+    "attention",
+    "compare",
+    "image",
+    "take_away",
+    "answers",
     "mount",
 )
 """The files of the module, in the order in which they are joined."""

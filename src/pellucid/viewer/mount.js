@@ -1,6 +1,6 @@
 // The viewer: one state, drawn anew where it changes. What is pointed at is lit without drawing anything again.
 
-const START = { target: 0, level: "words", spans: [], from: null, special: true, threshold: 0, scale: "each", pinned: null, panel: null, step: null, layer: 0, head: 0, heads: null, measure: 0, course: null, compared: [0, 1], opacity: 0.6, opened: null, sort: "number", filter: "" };
+const START = { target: 0, level: "words", spans: [], from: null, special: true, threshold: 0, scale: "each", pinned: null, panel: null, rows: null, layer: 0, heads: null, measure: 0, compared: [0, 1], opacity: 0.6, sort: "number", filter: "", search: "" };
 
 /**
  * Draws a View into a shadow root of an element.
@@ -31,7 +31,8 @@ export function mount(root, view, options = {}) {
     const opened = new Set([...box.querySelectorAll("details[open] > summary")].map((e) => e.textContent));
     state = settled(view, state);
     links.elements.clear();
-    box.replaceChildren(...pictures(view, state, set, links, options, (v, element) => ((shown = v), (detail = element))));
+    box.replaceChildren(...pictures(view, state, set, links, options, box, (v, element) => ((shown = v), (detail = element))));
+    if (shown) box.append(takeAway(view, shown, box));
     for (const summary of box.querySelectorAll("details > summary")) if (opened.has(summary.textContent)) summary.parentElement.open = true;
     links.light(state.pinned ?? []);
     if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
@@ -90,12 +91,26 @@ function settled(view, state) {
   return { ...state, target, pinned: pinned?.length ? pinned : null, compared: [inside(state.compared[0]), inside(state.compared[1] ?? 1)] };
 }
 
-function pictures(view, state, set, links, options, show) {
+function pictures(view, state, set, links, options, box, show) {
   if (!view.explanations.length) return [h("p", { class: "muted" }, "There is no explanation to show.")];
   const v = shownOf(view, state);
   const detail = h("div", { class: "detail", role: "status", "aria-live": "polite" });
   show(v, detail);
-  return [headerOf(view, v, state, set, options), toolsOf(state, set), textOf(view, v, state, set, links), detail, h("div", { class: "columns" }, sumOf(v, state, links), wordsOf(v, state, links)), tokensOf(v)];
+  const panels = panelsOf(view, v, state, set, links, box.dataset.theme);
+  const open = panels.find(([name]) => name === state.panel) ?? panels[0];
+  const inside = open ? [h("div", { class: "panels" }, panels.length > 1 ? choice("Look inside", panels.map(([name]) => [name, name]), open[0], (panel) => set({ panel })) : null, open[1]())] : [];
+  const above = [answersOf(view, state, set), headerOf(view, v, state, set, options), toolsOf(state, set), textOf(view, v, state, set, links), detail, imageOf(v, state, set, links)];
+  return [...above, h("div", { class: "columns" }, sumOf(v, state, links), wordsOf(v, state, links)), ...inside, tokensOf(v)].filter(Boolean);
+}
+
+/** What can be opened under the text: a name and a function that draws it, for what the view has. */
+function panelsOf(view, v, state, set, links, theme) {
+  return [
+    view.generations.length && ["Generation", () => generationOf(view, v, state, set, links, theme)],
+    (v.layers.length || v.parts) && ["Layers and parts", () => insideOf(v, state, links, theme).filter(Boolean)],
+    v.attention?.length && ["Attention", () => attentionOf(v, state, set, links, theme).filter(Boolean)],
+    view.explanations.length > 1 && ["Compare", () => compareOf(view, state, set)],
+  ].filter(Boolean);
 }
 
 /** Light or dark as the notebook says, or else as the system says. */
