@@ -7,7 +7,7 @@ const THEMES = {
 };
 const INKS = ["#ffffff", "#101317", "#000000"];
 const FAINT = 0.02; // a strength below this is left without colour
-const HEADS = ["#0f62b4", "#bf4a0d", "#2a8a5f", "#8a4fb0", "#b58900", "#c2417c", "#4f7f8f", "#7a6a52", "#5b6fd0", "#6b8e23", "#a0522d", "#008b8b"];
+const HEADS = ["#2f7fd0", "#cf5a1d", "#2a8a5f", "#8a4fb0", "#b58900", "#c2417c", "#4f7f8f", "#7a6a52"];
 
 const toLinear = (colour) =>
   [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16) / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));

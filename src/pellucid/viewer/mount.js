@@ -1,6 +1,6 @@
 // The viewer: one state, drawn anew where it changes. What is pointed at is lit without drawing anything again.
 
-const START = { target: 0, level: "words", spans: [], from: null, special: true, threshold: 0, scale: "each", pinned: null, panel: null, rows: null, layer: 0, heads: null, measure: 0, compared: [0, 1], opacity: 0.6, sort: "number", filter: "", search: "" };
+const START = { target: 0, level: "words", spans: [], from: null, special: true, threshold: 0, scale: "each", pinned: null, panel: null, rows: null, layer: null, heads: null, measure: 0, compared: [0, 1], opacity: 0.6, sort: "number", filter: "", search: "" };
 
 /**
  * Draws a View into a shadow root of an element.
@@ -34,8 +34,8 @@ export function mount(root, view, options = {}) {
     box.replaceChildren(...pictures(view, state, set, links, options, box, (v, element) => ((shown = v), (detail = element))));
     if (shown) box.append(takeAway(view, shown, box));
     for (const summary of box.querySelectorAll("details > summary")) if (opened.has(summary.textContent)) summary.parentElement.open = true;
-    links.light(state.pinned ?? []);
     if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+    links.light(state.pinned ?? []);
   }
 
   function pin(element) {
@@ -133,12 +133,12 @@ function watchTheme(root, box, redraw) {
 function drawSpans(box, stateOf, set) {
   let from = null;
   box.addEventListener("pointerdown", (event) => {
-    const word = event.target.closest?.(".word");
+    const word = event.target.closest?.(".unit");
     from = stateOf().level === "spans" && event.pointerType === "mouse" ? word : null;
     if (from) event.preventDefault();
   });
   box.addEventListener("pointerup", (event) => {
-    const word = event.target.closest?.(".word");
+    const word = event.target.closest?.(".unit");
     const { pellucidRun: run, pellucidSegment: segment } = from ?? {};
     if (from && word && word !== from && !run.span && word.pellucidSegment === segment) set(spanned(stateOf(), word, [segment, run.start, run.end]));
     from = null;

@@ -23,9 +23,8 @@ function sumOf(v, state, links) {
 function inWords(v, named, others, special) {
   const [base, , , out] = v.sum.terms;
   const list = named.slice(0, 3).map((u, i) => [i ? ", " : "", h("strong", {}, bdi(u.label)), ` ${signed(u.score, v.places)}`]);
-  const digits = Math.min(3, Math.max(1, v.places - 1));
   const rest = named.length + others.length + special.length - list.length;
-  return h("p", { class: "lead" }, `With the ${v.baseline} baseline in place of the words the output is ${plain(base.value, digits)}. The words that are there move it to ${plain(out.value, digits)}`, list.length ? [": ", list, rest > 0 ? `, and ${rest} more.` : "."] : ".");
+  return h("p", { class: "lead" }, `With the ${v.baseline} baseline in place of the words the output is ${base.written}. The words that are there move it to ${out.written}`, list.length ? [": ", list, rest > 0 ? `, and ${rest} more.` : "."] : ".");
 }
 
 function waterfall(steps, v, links) {

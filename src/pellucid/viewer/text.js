@@ -19,7 +19,7 @@ function passageOf(v, passage, state, set, links, peak, boxed) {
     const t = Math.abs(run.score) >= state.threshold * peak ? strength(run.score, peak) : 0;
     const seen = Math.abs(t) >= FAINT;
     const inBox = boxed && boxed.segment === passage.segment && run.start >= boxed.start && run.end <= boxed.end && run.text;
-    const kind = ["link", "word", run.text ? "" : "special", seen ? "tint" : "", seen && t < 0 ? "negative" : "", inBox ? "answer" : "", blank(run.text) ? "blank" : ""];
+    const kind = ["link", "unit", run.text ? "" : "special", seen ? "tint" : "", seen && t < 0 ? "negative" : "", inBox ? "answer" : "", blank(run.text) ? "blank" : ""];
     const span = h("span", {
       class: kind.filter(Boolean).join(" "), style: seen ? tinted(t) : {}, role: "button", tabindex: first ? "0" : "-1", "data-key": `text:${passage.segment}:${run.tokens[0]}`,
       "aria-label": `${label(run.label)} ${signed(run.score, v.places)}`, "data-sign": blank(run.text) ? label(run.text) : null, "data-token": run.text ? null : label(run.label),
@@ -29,7 +29,7 @@ function passageOf(v, passage, state, set, links, peak, boxed) {
     return links.add(span, run.tokens);
   });
   const role = v.passages.length > 1 ? h("p", { class: "eyebrow role" }, passage.role[0].toUpperCase() + passage.role.slice(1)) : null;
-  return h("div", { class: "held" }, role, h("div", { class: "passage", dir: "auto", lang: "" }, drawn));
+  return h("div", { class: "held" }, role, h("div", { class: "reading", dir: "auto", lang: "" }, drawn));
 }
 
 const blank = (text) => text !== "" && !text.trim();
