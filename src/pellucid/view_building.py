@@ -306,7 +306,9 @@ def _reduced(name: str, values: Array, kept: int) -> AttentionView:
     keys, of = cast("list[Nested]", order.tolist()), cast("list[Nested]", own.tolist())
     each = tuple(
         tuple(
-            tuple(tuple(x for k, n in zip(ks, ns, strict=True) if n for x in (k, n)) for ks, ns in zip(a, b, strict=True))
+            tuple(
+                tuple(x for k, n in zip(ks, ns, strict=True) if n for x in (k, n)) for ks, ns in zip(a, b, strict=True)
+            )
             for a, b in zip(layer, steps_of, strict=True)
         )
         for layer, steps_of in zip(keys, of, strict=True)
