@@ -28,7 +28,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "attribution request view",
         "numerics problem passages plain_data sentences tables",
         "console randomness tokens",
-        "errors number_text public_names status token_text types",
+        "errors number_text public_names status token_text types viewer",
     ],
     "app": [
         "serving",
