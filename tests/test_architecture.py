@@ -14,7 +14,7 @@ Floors = list[str]
 FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one floor do not import each other
     "": [
         "__main__",
-        "cli",
+        "cli captum",
         "app",
         "jobs",
         "check edits evaluation",
@@ -35,6 +35,14 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "server",
         "asking guarding work",
         "forms",
+    ],
+    "captum": [
+        "language",
+        "deeplift lime shapley",
+        "noise path removal",
+        "gradient",
+        "base metrics",
+        "calls embeddings progress text_inputs visualization",
     ],
     "cli": [
         "run_command summary_command",

@@ -25,6 +25,7 @@ NAMES = [
     "Token",
     "Word",
     "attribute",
+    "captum",
     "evaluate",
     "explain",
     "extend",

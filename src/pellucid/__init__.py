@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import extend
+    from . import captum, extend
     from ._attribute import attribute
     from ._explain import explain
     from .attribution import Attribution
@@ -49,6 +49,7 @@ _HOME = {
     "Token": "explanation",
     "Word": "explanation",
     "attribute": "_attribute",
+    "captum": "",
     "evaluate": "evaluation",
     "explain": "_explain",
     "extend": "",
@@ -78,6 +79,7 @@ __all__ = [
     "Token",
     "Word",
     "attribute",
+    "captum",
     "evaluate",
     "explain",
     "extend",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..engine.hooks import layer_values, with_layer_values
 from ..errors import ArgumentError
-from .calls import Forward, Rows, Tensors, Value, delta_of, more_args, outputs_of, selected, spread, tupled
+from .calls import Forward, Rows, Tensors, Value, delta_of, outputs_of, selected, spread, tupled
 
 
 class Attribution:
@@ -156,4 +156,4 @@ def rest_of(f: Forward, layers: list[nn.Module], at_input: bool, sizes: list[int
 
 
 __all__ = ["Attribution", "GradientAttribution", "InternalAttribution", "LayerAttribution", "NeuronAttribution"]
-__all__ += ["PerturbationAttribution", "layer_call", "more_args", "neuron_of", "rest_of"]
+__all__ += ["PerturbationAttribution", "layer_call", "neuron_of", "rest_of"]

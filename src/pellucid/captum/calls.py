@@ -1,4 +1,4 @@
-"""Arguments in Captum's form: inputs, baselines, targets and what else a forward function takes; and calls with them."""
+"""Arguments in Captum's form: inputs, baselines, targets and what else a function takes; and calls with them."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class Rows:
     n: int
 
     def repeated(self, times: int, interleaved: bool = False) -> Rows:
-        """Each row `times` times: all rows after each other, or (interleaved) the copies of a row next to each other."""
+        """Each row `times` times: all rows after each other, or (interleaved) a row's copies next to each other."""
 
         def copies(t: Value) -> Value:
             if isinstance(t, Tensor) and t.ndim and t.shape[0] == self.n and self.n * times > 1:
@@ -213,7 +213,9 @@ def delta_of(f: Forward, values: Sequence[Tensor], x: Sequence[Value], x0: Seque
         at_x = run(f, x, rows.target, rows.args)
         at_x0 = run(f, x0, rows.target, rows.args)
     each = lambda t: t.reshape(t.shape[0], -1).sum(1) if t.ndim else t.reshape(1)
-    return (sum_of_rows([v.double() for v in values]) - (each(at_x).double() - each(at_x0).double())).to(values[0].dtype)
+    return (sum_of_rows([v.double() for v in values]) - (each(at_x).double() - each(at_x0).double())).to(
+        values[0].dtype
+    )
 
 
 def sum_of_rows(values: Sequence[Tensor]) -> Tensor:

@@ -12,8 +12,20 @@ from ..errors import ArgumentError, CutGraph
 from ..methods.deeplift import multipliers
 from ..problem import Problem
 from .base import GradientAttribution, LayerAttribution, NeuronAttribution, layer_call, rest_of
-from .calls import Forward, Rows, Tensors, Value, as_given, delta_of, more_args, outputs_of, selected, spread, tupled
-from .calls import one_per_row
+from .calls import (
+    Forward,
+    Rows,
+    Tensors,
+    Value,
+    as_given,
+    delta_of,
+    more_args,
+    one_per_row,
+    outputs_of,
+    selected,
+    spread,
+    tupled,
+)
 from .noise import distribution
 from .path import rows_in
 

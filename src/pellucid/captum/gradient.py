@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..engine.hooks import changed_relus, layer_values
 from ..errors import ArgumentError
-from .base import Attribution, GradientAttribution, LayerAttribution, NeuronAttribution, layer_call
+from .base import GradientAttribution, LayerAttribution, NeuronAttribution, layer_call
 from .calls import Forward, Tensors, Value, as_given, floats, gradients, outputs_of, run, selected, tupled
 
 
@@ -114,7 +114,8 @@ class NeuronGuidedBackprop(NeuronAttribution):
         attribute_to_neuron_input: bool = False,
     ) -> Any:
         f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        solve = self.method(self.forward_func)
+        model: Any = self.forward_func
+        solve = self.method(model)
         return as_given(solve._gradients(f, tupled(inputs), None, additional_forward_args), inputs)
 
 
@@ -166,11 +167,6 @@ class LayerGradientXActivation(LayerAttribution):
         return self.as_layers([v if s else v[0] for v, s in zip(each, several, strict=True)])
 
 
-def joined(values: list[Tensors]) -> Tensors:
-    """The tensors of all layers in one tuple."""
-    return tuple(t for each in values for t in each)
-
-
-__all__ = ["Attribution", "Deconvolution", "GuidedBackprop", "InputXGradient", "LayerActivation"]
+__all__ = ["Deconvolution", "GuidedBackprop", "InputXGradient", "LayerActivation"]
 __all__ += ["LayerGradientXActivation", "NeuronDeconvolution", "NeuronGradient", "NeuronGuidedBackprop", "Saliency"]
-__all__ += ["Tensor", "input_gradients", "joined", "layer_gradients"]
+__all__ += ["input_gradients", "layer_gradients"]

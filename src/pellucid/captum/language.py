@@ -27,8 +27,8 @@ DEFAULT_GEN_ARGS: dict[str, Any] = {"max_new_tokens": 25, "do_sample": False, "t
 class LLMAttributionResult:
     """The attributions of a generation.
 
-    seq_attr: (values,) of the log-probability of the whole output. token_attr: (output tokens, values), of each token's;
-    None for methods that give no more than the whole. input_tokens, output_tokens: their texts.
+    seq_attr: (values,) of the log-probability of the whole output. token_attr: (output tokens, values), of each
+    token's; None for methods that give no more than the whole. input_tokens, output_tokens: their texts.
     """
 
     input_tokens: list[str]

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ..errors import ArgumentError
 from ..numerics.surrogates import lasso, least_squares
 from .base import PerturbationAttribution
-from .calls import Forward, Rows, Tensors, Value, as_given, baselines_of, run, selected, tupled
+from .calls import Forward, Rows, Tensors, Value, as_given, baselines_of, run, tupled
 from .progress import counted
 from .removal import as_tensor, feature_ids, per_eval
 
@@ -36,7 +36,7 @@ class Linear:
 
 
 class LimeBase(PerturbationAttribution):
-    """A surrogate model fitted to perturbed inputs, with every part of it chosen by the caller (Ribeiro et al. 2016)."""
+    """A surrogate model fitted to perturbed inputs, every part of it chosen by the caller (Ribeiro et al. 2016)."""
 
     def __init__(
         self,
@@ -171,7 +171,13 @@ class Lime(LimeBase):
     ) -> None:
         model = interpretable_model or Linear(lambda x, y, w: lasso(x, y, w, 0.01))
         super().__init__(
-            forward_func, model, similarity_func or exp_kernel(), perturb_func or half_of_them, True, with_features, None
+            forward_func,
+            model,
+            similarity_func or exp_kernel(),
+            perturb_func or half_of_them,
+            True,
+            with_features,
+            None,
         )
 
     def attribute(
@@ -282,4 +288,4 @@ def coalitions(original: Value, **kwargs: Any) -> Iterator[Tensor]:
         yield (numbers > torch.kthvalue(numbers, n - size).values).long().to(device)
 
 
-__all__ = ["KernelShap", "Lime", "LimeBase", "get_exp_kernel_similarity_function", "selected"]
+__all__ = ["KernelShap", "Lime", "LimeBase", "get_exp_kernel_similarity_function"]

@@ -25,7 +25,9 @@ def infidelity_perturb_func_decorator(multiply_by_inputs: bool = True) -> Callab
             changes = []
             for t, p, b in zip(before, after, base, strict=True):
                 size = t - b
-                changes.append((t - p) / torch.where(size == 0, torch.ones_like(t), size) if multiply_by_inputs else t - p)
+                changes.append(
+                    (t - p) / torch.where(size == 0, torch.ones_like(t), size) if multiply_by_inputs else t - p
+                )
             return tuple(changes), after
 
         return with_changes
@@ -49,7 +51,8 @@ def infidelity(
 
     perturb_func: `(inputs[, baselines]) → (I, perturbed inputs)`. normalize: for attributions scaled as fits best.
     """
-    x, values = tupled(inputs), tupled(attributions)
+    x: tuple[Tensor, ...] = tupled(inputs)
+    values = tupled(attributions)
     if [t.shape for t in x] != [t.shape for t in values]:
         raise ArgumentError(
             f"Found attributions of the shapes {[tuple(t.shape) for t in values]} for inputs of the shapes "

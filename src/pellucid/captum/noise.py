@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,9 @@ class NoiseTunnel(Attribution):
         for each in zip(*(a[0] if several else (a[0],) for a in answers), strict=True):
             all_of = torch.cat([v.view(-1, n, *v.shape[1:]) for v, n in zip(each, parts, strict=True)], 1)
             mean, square = all_of.mean(1), (all_of**2).mean(1)
-            values.append(mean if nt_type == "smoothgrad" else square if nt_type == NOISE_TYPES[1] else square - mean**2)
+            values.append(
+                mean if nt_type == "smoothgrad" else square if nt_type == NOISE_TYPES[1] else square - mean**2
+            )
         answer = tuple(values) if several else values[0]
         if not kwargs.get("return_convergence_delta"):
             return answer
@@ -283,4 +284,4 @@ class LayerGradientShap(LayerAttribution):
         )
 
 
-__all__ = ["Callable", "GradientShap", "LayerGradientShap", "NeuronGradientShap", "NoiseTunnel"]
+__all__ = ["GradientShap", "LayerGradientShap", "NeuronGradientShap", "NoiseTunnel"]

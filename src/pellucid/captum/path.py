@@ -12,8 +12,20 @@ from ..engine.hooks import layer_values
 from ..errors import ArgumentError
 from ..numerics.quadrature.fixed import QUADRATURES
 from .base import GradientAttribution, LayerAttribution, NeuronAttribution, layer_call, neuron_of, rest_of
-from .calls import Forward, Rows, Tensors, Value, as_given, delta_of, gradients, outputs_of, run, selected, spread
-from .calls import sum_of_rows, tupled
+from .calls import (
+    Forward,
+    Rows,
+    Tensors,
+    Value,
+    as_given,
+    delta_of,
+    gradients,
+    outputs_of,
+    run,
+    selected,
+    spread,
+    tupled,
+)
 from .gradient import layer_gradients
 
 METHODS = {
@@ -203,8 +215,19 @@ class LayerIntegratedGradients(LayerAttribution):
 class _LayerPath(LayerAttribution):
     """What is summed over the points of the path between inputs, from the gradients at a layer."""
 
-    def sums(self, inputs: Value, baselines: Value, rows: Rows, points: int, method: str, batch: Value, at_input: bool,
-             grad_kwargs: Value, overlap: int, add: Callable[..., Tensor]) -> tuple[list[list[Tensor]], list[bool]]:
+    def sums(
+        self,
+        inputs: Value,
+        baselines: Value,
+        rows: Rows,
+        points: int,
+        method: str,
+        batch: Value,
+        at_input: bool,
+        grad_kwargs: Value,
+        overlap: int,
+        add: Callable[..., Tensor],
+    ) -> tuple[list[list[Tensor]], list[bool]]:
         """For each layer and tensor the sum of `add(activations, gradients, weights)`, each with steps first."""
         x = tupled(inputs)
         x0 = spread(x, baselines)
@@ -247,8 +270,18 @@ class LayerConductance(_LayerPath):
         x = tupled(inputs)
         rows = Rows(target, additional_forward_args, rows_in(x))
         add = lambda h, g, w: (g[:-1] * h.diff(dim=0)).sum(0)
-        found, several = self.sums(inputs, baselines, rows, n_steps + 1, method, internal_batch_size,
-                                   attribute_to_layer_input, grad_kwargs, 1, add)
+        found, several = self.sums(
+            inputs,
+            baselines,
+            rows,
+            n_steps + 1,
+            method,
+            internal_batch_size,
+            attribute_to_layer_input,
+            grad_kwargs,
+            1,
+            add,
+        )
         answer = self.as_layers([tuple(v) if s else v[0] for v, s in zip(found, several, strict=True)])
         if not return_convergence_delta:
             return answer
@@ -274,8 +307,9 @@ class InternalInfluence(_LayerPath):
     ) -> Any:
         rows = Rows(target, additional_forward_args, rows_in(tupled(inputs)))
         add = lambda h, g, w: torch.tensordot(w, g, 1)
-        found, several = self.sums(inputs, baselines, rows, n_steps, method, internal_batch_size,
-                                   attribute_to_layer_input, grad_kwargs, 0, add)
+        found, several = self.sums(
+            inputs, baselines, rows, n_steps, method, internal_batch_size, attribute_to_layer_input, grad_kwargs, 0, add
+        )
         return self.as_layers([tuple(v) if s else v[0] for v, s in zip(found, several, strict=True)])
 
 
@@ -310,7 +344,9 @@ class NeuronConductance(NeuronAttribution):
             points, r = points_at(x, x0, t[i:j]), rows.repeated(j - i)
             with torch.enable_grad():
                 (h,), output = layer_values(
-                    lambda p=points, r=r: outputs_of(self.forward_func, p, r.args), self.layers, attribute_to_neuron_input
+                    lambda p=points, r=r: outputs_of(self.forward_func, p, r.args),
+                    self.layers,
+                    attribute_to_neuron_input,
                 )
                 y = selected(output, r.target)
                 kwargs = {"retain_graph": True, **(grad_kwargs or {})}
@@ -335,4 +371,4 @@ def _floats(x: Tensors) -> None:
 
 
 __all__ = ["IntegratedGradients", "InternalInfluence", "LayerConductance", "LayerIntegratedGradients"]
-__all__ += ["NeuronConductance", "NeuronIntegratedGradients", "mean_gradients", "rows_in", "sum_of_rows"]
+__all__ += ["NeuronConductance", "NeuronIntegratedGradients", "mean_gradients", "rows_in"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 from .base import LayerAttribution, NeuronAttribution, PerturbationAttribution, layer_call, rest_of
-from .calls import Forward, Rows, Tensors, Value, as_given, baselines_of, more_args, run, spread, tupled
+from .calls import Forward, Rows, Tensors, Value, as_given, baselines_of, more_args, run, tupled
 from .progress import counted
 
 Masks = tuple[Tensor | None, ...]
@@ -110,7 +110,7 @@ def changes(
         k = len(masks)
         points = []
         for i, t in enumerate(x):
-            each = [t if m[i] is None else replace(i, t, m[i]) for m in masks]
+            each = [t if (own_mask := m[i]) is None else replace(i, t, own_mask) for m in masks]
             points.append(each[0] if k == 1 else torch.cat(each))
         r = rows.repeated(k) if k > 1 else rows
         y = as_tensor(run(f, points, r.target, r.args))
@@ -122,8 +122,8 @@ def changes(
         lost = flat - y.reshape(k, -1)
         for j, m in enumerate(masks):
             for i, t in enumerate(total):
-                if m[i] is not None and x[i].numel():
-                    where = m[i].to(kind)
+                if (own_mask := m[i]) is not None and x[i].numel():
+                    where = own_mask.to(kind)
                     t += lost[j].to(t.device).view(-1, *[1] * (t.ndim - 1)) * where
                     count[i] += where
     return total, count
@@ -149,7 +149,7 @@ def to_baseline(x: Tensors, baselines: Value) -> Replace:
 class FeatureAblation(PerturbationAttribution):
     """What the output loses where a feature is replaced by its baseline."""
 
-    least = 0
+    _min_examples_per_batch_grouped = 0
 
     def attribute(
         self,
@@ -169,7 +169,9 @@ class FeatureAblation(PerturbationAttribution):
         name = self.get_name() if show_progress else None
         with torch.no_grad():
             replace = self.replacing(x, baselines)
-            found, _ = changes(self.forward_func, x, rows, features, replace, n, name, self.least)
+            found, _ = changes(
+                self.forward_func, x, rows, features, replace, n, name, self._min_examples_per_batch_grouped
+            )
         return as_given(found, inputs)
 
     def replacing(self, x: Tensors, baselines: Value) -> Replace:
@@ -194,7 +196,7 @@ def in_future(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         found.set_result(method.attribute(*args, **kwargs))
     finally:
         method.forward_func = f
-    return found
+    return found.then(lambda done: done.value())
 
 
 def permuted(x: Tensor, mask: Tensor) -> Tensor:
@@ -211,7 +213,7 @@ def permuted(x: Tensor, mask: Tensor) -> Tensor:
 class FeaturePermutation(FeatureAblation):
     """What the output loses where a feature comes from another row of the batch (Breiman 2001)."""
 
-    least = 2
+    _min_examples_per_batch_grouped = 2
 
     def __init__(self, forward_func: Forward, perm_func: Callable[[Tensor, Tensor], Tensor] = permuted) -> None:
         super().__init__(forward_func)
@@ -267,7 +269,13 @@ class Occlusion(FeatureAblation):
         name = self.get_name() if show_progress else None
         with torch.no_grad():
             found, count = changes(
-                self.forward_func, x, rows, Features(masks), to_baseline(x, baselines), per_eval(perturbations_per_eval), name
+                self.forward_func,
+                x,
+                rows,
+                Features(masks),
+                to_baseline(x, baselines),
+                per_eval(perturbations_per_eval),
+                name,
             )
         return as_given([t.float() / c for t, c in zip(found, count, strict=True)], inputs)
 
@@ -291,8 +299,13 @@ def _window_at(
 
 def _windows(shapes: Value, x: Tensors) -> list[tuple[int, ...]]:
     given = [shapes] if isinstance(shapes, tuple) and all(isinstance(s, int) for s in shapes) else shapes
-    fits = isinstance(given, (tuple, list)) and len(given) == len(x) and all(
-        isinstance(s, tuple) and len(s) == t.ndim - 1 and all(n > 0 for n in s) for s, t in zip(given, x, strict=True)
+    fits = (
+        isinstance(given, (tuple, list))
+        and len(given) == len(x)
+        and all(
+            isinstance(s, tuple) and len(s) == t.ndim - 1 and all(n > 0 for n in s)
+            for s, t in zip(given, x, strict=True)
+        )
     )
     if not fits:
         raise ArgumentError(
@@ -383,4 +396,4 @@ class NeuronFeatureAblation(NeuronAttribution):
 
 
 __all__ = ["FeatureAblation", "FeaturePermutation", "LayerFeatureAblation", "LayerFeaturePermutation", "Occlusion"]
-__all__ += ["NeuronFeatureAblation", "spread"]
+__all__ += ["NeuronFeatureAblation"]

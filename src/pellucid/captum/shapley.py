@@ -36,8 +36,14 @@ class ShapleyValueSampling(PerturbationAttribution):
         at_once = per_eval(perturbations_per_eval)
         with torch.no_grad():
             return self._values(
-                inputs, x, spread(x, baselines), Rows(target, additional_forward_args, x[0].shape[0]),
-                feature_ids(feature_mask, x), n_samples, at_once, show_progress,
+                inputs,
+                x,
+                spread(x, baselines),
+                Rows(target, additional_forward_args, x[0].shape[0]),
+                feature_ids(feature_mask, x),
+                n_samples,
+                at_once,
+                show_progress,
             )
 
     def orders(self, n: int, n_samples: int) -> Iterator[tuple[int, ...]]:
@@ -58,13 +64,16 @@ class ShapleyValueSampling(PerturbationAttribution):
                 "The function returns one number for the batch; expected perturbations_per_eval=1 with it."
             )
         if rows.n > 1 and empty.numel() == 1 and any(t.shape[0] > 1 for t in ids):
-            raise ArgumentError("The function returns one number for the batch; expected one feature mask for all rows.")
+            raise ArgumentError(
+                "The function returns one number for the batch; expected one feature mask for all rows."
+            )
         shape = tuple(empty.shape)
         total = [torch.zeros((*shape, *t.shape[1:]), device=t.device) for t in x]
         name = self.get_name() if show else None
         orders = counted(self.orders(n, samples), name, total=self.how_many(n, samples))
         done = 0
-        for done, order in enumerate(orders, 1):
+        for order in orders:
+            done += 1
             before, now = empty, x0
             for i in range(0, n, at_once):
                 part = order[i : i + at_once]

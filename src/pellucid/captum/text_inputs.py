@@ -59,7 +59,9 @@ class TextTemplateInput(InterpretableInput):
             self.baselines = self._listed(self.baselines, "baselines") if baselines is not None else self.baselines
         self.mask = None if mask is None else self._listed(mask, "mask")
         numbers = {m: i for i, m in enumerate(dict.fromkeys(sorted(set(self.mask or []))))}
-        self.formatted_mask = [numbers[m] for m in self.mask] if self.mask is not None else list(range(len(self.values)))
+        self.formatted_mask = (
+            [numbers[m] for m in self.mask] if self.mask is not None else list(range(len(self.values)))
+        )
         self.n_features, self.n_itp_features = len(self.values), len(set(self.formatted_mask))
         self.template = template
         if not isinstance(template, str) and not callable(template):

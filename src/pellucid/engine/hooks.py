@@ -333,7 +333,9 @@ def layer_values(
         whole = tuple(given) if several else (given,)
         own = [t.detach().clone().requires_grad_() if _follows(t, leaves) else t for t in whole]
         own = [t.clone() if isinstance(t, Tensor) and (t is whole[i]) else t for i, t in enumerate(own)]
-        passed = [t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)]
+        passed = [
+            t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
+        ]
         tensors = tuple(t for t in own if isinstance(t, Tensor))
         found[module] = Activations(tensors, several and (at_input is False or len(tensors) > 1))
         if stop and wanted <= found.keys():
@@ -356,7 +358,9 @@ def layer_values(
 
 
 def _follows(t: Value, leaves: bool) -> bool:
-    return leaves and torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point() and not t.requires_grad
+    return (
+        leaves and torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point() and not t.requires_grad
+    )
 
 
 @contextmanager
