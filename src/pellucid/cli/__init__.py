@@ -17,8 +17,8 @@ from .app_command import app as app_command
 from .check_command import check
 from .explain_command import explain
 from .methods_command import methods
-from .spelling import CommandOrText
 from .run_command import run
+from .spelling import CommandOrText
 from .summary_command import summary
 
 app = typer.Typer(
