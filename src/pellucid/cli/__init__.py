@@ -18,8 +18,8 @@ from .check_command import check
 from .evaluate_command import evaluate
 from .explain_command import explain
 from .methods_command import methods
-from .spelling import CommandOrText
 from .run_command import run
+from .spelling import CommandOrText
 from .summary_command import summary
 
 app = typer.Typer(
