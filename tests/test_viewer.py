@@ -251,8 +251,8 @@ def test_generation_matrix(tab: Tab, tmp_path: Path) -> None:
     assert p.locator(".readout").inner_text() == "a was not yet there when a was generated."
     p.keyboard.press("ArrowDown")
     assert p.locator(".readout").inner_text() == "a → time: +3.500"
-    p.get_by_label("Sum of steps").select_option(value="0")
-    p.get_by_label("to", exact=True).select_option(value="2")
+    p.get_by_label("Sum of steps").select_option(index=0)
+    p.get_by_label("to", exact=True).select_option(index=2)
     canvas = p.get_by_role("img", name=re.compile("^Generated tokens by context: 4 rows"))
     canvas.focus()
     for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown"):
