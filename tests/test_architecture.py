@@ -14,9 +14,10 @@ Floors = list[str]
 FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one floor do not import each other
     "": [
         "__main__",
-        "cli",
+        "cli captum",
         "app",
-        "check edits",
+        "jobs",
+        "check edits evaluation",
         "_explain _attribute extend",
         "_outcomes answers",
         "_long_documents",
@@ -27,7 +28,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "attribution request view",
         "numerics problem passages plain_data sentences tables",
         "console randomness tokens",
-        "errors number_text public_names status token_text types",
+        "errors number_text public_names status token_text types viewer",
     ],
     "app": [
         "serving",
@@ -35,8 +36,17 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "asking guarding work",
         "forms",
     ],
+    "captum": [
+        "language",
+        "deeplift lime shapley",
+        "noise path removal",
+        "gradient",
+        "base metrics",
+        "calls embeddings progress text_inputs visualization",
+    ],
     "cli": [
-        "app_command check_command explain_command methods_command",
+        "run_command summary_command",
+        "app_command check_command evaluate_command explain_command methods_command",
         "inputs loading spelling",
     ],
     "edits": [
@@ -51,12 +61,29 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "hooks targets token_sums",
         "memory",
     ],
+    "jobs": [
+        "worker",
+        "_open _run mapping",
+        "workers ray",
+        "stored",
+        "planning summary",
+        "shortcuts summary_page summary_text",
+        "statistics words",
+        "answering",
+        "blocks",
+        "columns folder identity",
+        "reading schema",
+    ],
+    "evaluation": [
+        "measuring",
+        "data removal result",
+    ],
     "methods": [
         "distributions path",
         "adaptive deeplift gradient perturb remarks",
     ],
     "metrics": [
-        "faithfulness removal_curves",
+        "bootstrap faithfulness removal_curves sanity word_scores",
     ],
     "models": [
         "load",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import pellucid
 from pellucid.engine.coalitions import Game, games_of
 from pellucid.errors import InputError
-from pellucid.metrics import faithfulness, removal_curves
+from pellucid.metrics import faithfulness, removal_curves, sanity
 
 N = 5
 NET = nn.Sequential(nn.Linear(N, 16), nn.Tanh(), nn.Linear(16, 1)).double().eval()
@@ -92,3 +92,71 @@ def test_orders_and_scores_that_rank_nothing_are_refused() -> None:
     with pytest.raises(InputError, match="NaN"):
         removal_curves.order_of([1.0, float("nan")])
     assert removal_curves.order_of([0.0, 2.0, 0.0]).tolist() == [1, 0, 2]
+
+
+CAPTUM_SAMPLES = 7
+
+
+def smooth() -> pellucid.Problem:
+    return pellucid.Problem(lambda x: NET(x)[:, 0], (X,), (X0,), lambda out: lambda o, which: o)
+
+
+def gradient(x: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (g,) = torch.autograd.grad(NET(x).sum(), x)
+    return g
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_infidelity_is_captums(scaled: bool) -> None:
+    peer = pytest.importorskip("captum.metrics")
+    values, noise = 1.5 * gradient(X), 0.5 * torch.randn(2 * CAPTUM_SAMPLES, N, dtype=torch.float64)
+    theirs = peer.infidelity(
+        lambda x: NET(x)[:, 0],
+        lambda x: (noise, x - noise),
+        X,
+        values,
+        n_perturb_samples=CAPTUM_SAMPLES,
+        normalize=scaled,
+    )
+    ours = sanity.infidelity(smooth(), (values,), lambda x: (x[0] - noise,), CAPTUM_SAMPLES, scaled)
+    torch.testing.assert_close(ours[0], theirs, rtol=1e-8, atol=1e-10)
+    assert (ours > 1e-6).all()
+
+
+def test_the_gradient_of_a_linear_function_has_no_infidelity() -> None:
+    w = torch.arange(1.0, N + 1, dtype=torch.float64)
+    problem = pellucid.Problem(lambda x: x @ w, (X,), (X0,), lambda out: lambda o, which: o)
+    noisy = lambda x: (x[0] + torch.randn_like(x[0]),)
+    assert sanity.infidelity(problem, (w.expand_as(X),), noisy).max() < 1e-20
+    assert sanity.infidelity(problem, (2 * w.expand_as(X),), noisy, scaled=True).max() < 1e-20
+    assert sanity.max_sensitivity(problem, lambda p: (w.expand_as(p.x[0]),)).max() == 0
+
+
+def test_max_sensitivity_is_captums() -> None:
+    peer = pytest.importorskip("captum.metrics")
+    noise = 0.1 * torch.randn(CAPTUM_SAMPLES, 2, N, dtype=torch.float64)
+    theirs = peer.sensitivity_max(
+        lambda x: tuple(gradient(t) for t in x) if isinstance(x, tuple) else gradient(x),
+        X,
+        perturb_func=lambda x: (
+            tuple(t + noise.transpose(0, 1).reshape(-1, N) for t in x)
+            if isinstance(x, tuple)
+            else x + noise.transpose(0, 1).reshape(-1, N)
+        ),
+        n_perturb_samples=CAPTUM_SAMPLES,
+    )
+    draws = iter(noise)
+    ours = sanity.max_sensitivity(
+        smooth(), lambda p: (gradient(p.x[0]),), lambda x: (x[0] + next(draws),), CAPTUM_SAMPLES
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
+    assert (ours > 1e-3).all()
+
+
+def test_values_of_other_shapes_are_refused() -> None:
+    with pytest.raises(InputError, match="shapes"):
+        sanity.infidelity(smooth(), (X[:, :2],), lambda x: x)
+    with pytest.raises(InputError, match="samples"):
+        sanity.max_sensitivity(smooth(), lambda p: p.x, samples=0)

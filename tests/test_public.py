@@ -11,6 +11,7 @@ import pellucid
 NAMES = [
     "METHODS",
     "Attribution",
+    "Evaluation",
     "Explanation",
     "Explanations",
     "Failure",
@@ -24,11 +25,16 @@ NAMES = [
     "Token",
     "Word",
     "attribute",
+    "captum",
+    "evaluate",
     "explain",
     "extend",
     "flip",
     "load",
+    "mapper",
+    "open",
     "reduce",
+    "run",
 ]
 
 

@@ -15,13 +15,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import extend
+    from . import captum, extend
     from ._attribute import attribute
     from ._explain import explain
     from .attribution import Attribution
     from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
+    from .evaluation import Evaluation, evaluate
     from .explanation import Explanation, Explanations, Target, Token, Word
+    from .jobs import mapper, open, run
     from .methods import METHODS
     from .models import Model, load
     from .outcome import Failure
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Attribution": "attribution",
+    "Evaluation": "evaluation",
     "Explanation": "explanation",
     "Explanations": "explanation",
     "Failure": "outcome",
@@ -46,17 +49,23 @@ _HOME = {
     "Token": "explanation",
     "Word": "explanation",
     "attribute": "_attribute",
+    "captum": "",
+    "evaluate": "evaluation",
     "explain": "_explain",
     "extend": "",
     "flip": "edits",
     "load": "models",
+    "mapper": "jobs",
+    "open": "jobs",
     "reduce": "edits",
+    "run": "jobs",
 }
 """The module of each public name; "" for a name that is a module itself."""
 
 __all__ = [
     "METHODS",
     "Attribution",
+    "Evaluation",
     "Explanation",
     "Explanations",
     "Failure",
@@ -70,11 +79,16 @@ __all__ = [
     "Token",
     "Word",
     "attribute",
+    "captum",
+    "evaluate",
     "explain",
     "extend",
     "flip",
     "load",
+    "mapper",
+    "open",
     "reduce",
+    "run",
 ]
 
 

@@ -210,6 +210,7 @@ def _answered(
                     delta=output - baseline_output - float(mine.sum()),
                     prediction=goal.predictions[i][0],
                     probability=goal.predictions[i][1],
+                    probabilities=goal.classes[i] if goal.classes else None,
                     adds_up=method.adds_up,
                     passes=answer.row_passes[row] if answer.row_passes else answer.passes,
                     status=status,

@@ -79,7 +79,8 @@ def _mean(model: Model, document: Encoding, request: Request, windows: Sequence[
     for t, goal in enumerate(each):
         prediction, probability = goal.predictions[0]
         one = averaged(document, windows, [found[i][t][0] for i in range(len(windows))])
-        merged.append([replace(one, prediction=prediction, probability=probability)])
+        classes = goal.classes[0] if goal.classes else None
+        merged.append([replace(one, prediction=prediction, probability=probability, probabilities=classes)])
     return merged
 
 

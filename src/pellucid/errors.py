@@ -4,6 +4,7 @@ PellucidError
 ├── InputError                a text, target, baseline or option that cannot be used
 │   ├── TextTooLong           a text with more tokens than the model takes
 │   ├── UnknownTarget         a label, index or contrast that is no output of the model
+│   ├── ArgumentError         an argument in Captum's form that does not fit the function or its inputs
 │   ├── UnknownBaseline       a baseline that does not exist, or that the tokenizer lacks
 │   └── UnknownMethod         a method or an option of one that does not exist
 ├── ModelError                a model that cannot be loaded or run
@@ -15,6 +16,7 @@ PellucidError
 │   ├── CutGraph              the output does not depend on the input through autograd
 │   ├── GraphMismatch         the passes on input and baseline differ in operations, masks or indices
 │   └── UnsupportedOperation  an operation that DeepLIFT has no rule for
+├── RunError                  a run over a data set that cannot go on in its folder
 └── MissingExtra              an optional dependency is not installed
 """
 
@@ -97,6 +99,10 @@ class UnknownTarget(InputError):
     """The target (a label, an index, a contrast) is no output of this model."""
 
 
+class ArgumentError(InputError, AssertionError):
+    """An argument in Captum's form does not fit. It is an AssertionError too, which Captum raises in its place."""
+
+
 class UnknownBaseline(InputError):
     """The baseline does not exist: it is no known name, and no token or text of this tokenizer."""
 
@@ -129,7 +135,7 @@ class GraphError(PellucidError):
     """A method cannot use the autograd graph of a forward pass."""
 
 
-class CutGraph(GraphError):
+class CutGraph(GraphError, RuntimeError):
     """Autograd finds no way from the output back to the input, for example after `.detach()` or `.item()`."""
 
 
@@ -143,6 +149,10 @@ class UnsupportedOperation(GraphError, NotImplementedError):
     def __init__(self, message: str, operation: str = ""):
         super().__init__(message)
         self.operation = operation
+
+
+class RunError(PellucidError):
+    """A run over a data set cannot go on: its folder is held, full, or of another request or model."""
 
 
 class MissingExtra(PellucidError, ImportError):

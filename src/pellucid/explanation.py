@@ -48,7 +48,8 @@ class Explanation:
     `measures` say how a model attends, and are no attributions to an output: "norm_f", "norm_af", "norm_sum_af",
     "rollout", "attention_x_gradient".
 
-    label: the true label, where the input said it. unread: the parts of the text that the model did not read, (segment,
+    probabilities: of every class at the input, by its label, where the task has classes. label: the true label, where
+    the input said it. unread: the parts of the text that the model did not read, (segment,
     start, end) in characters: no score is given to them. notes: short sentences about what a reader must know; none
     where there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
 
@@ -84,6 +85,7 @@ class Explanation:
     parts: Mapping[str, Array] | None = None
     measures: Mapping[str, Array] | None = None
     label: str | None = None
+    probabilities: Mapping[str, float] | None = None
     unread: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[str, ...] = ()
     meta: Meta = field(default_factory=dict[str, Any])

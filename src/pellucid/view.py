@@ -134,6 +134,22 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class AttentionView:
+    """One number for each query and key of each head of each layer, made small enough for a page.
+
+    name, told: what the numbers are. peak: the largest |number|. kept: how many keys each query keeps at most, the
+    strongest ones. cells: of each layer, head and query, the kept keys and their numbers in steps of peak/127, one
+    after the other: (key, steps, key, steps, …); a number of less than half a step is left out.
+    """
+
+    name: str
+    told: str
+    peak: float
+    kept: int
+    cells: tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]
+
+
+@dataclass(frozen=True)
 class ExplanationView:
     """What a person is shown of one explanation.
 
@@ -143,7 +159,8 @@ class ExplanationView:
     strongest first; strongest: the few that count most. chance_written: the target's own probability where its output
     is a log-probability, empty elsewhere. peak: the largest |score| of a word, which full colour means; peaks: the same
     of tokens, words and sentences. places: the decimal places of scores. grid: rows and columns of an image's patches,
-    row by row as the tokens are. heads, attentions: None unless they were asked for.
+    row by row as the tokens are. probabilities: of every class, by its label; empty where unknown. attention: heads,
+    attentions and measures in a form for pages. heads, attentions: None unless they were asked for.
     """
 
     headline: str
@@ -179,6 +196,8 @@ class ExplanationView:
     parts: Parts | None
     measures: Mapping[str, Json]
     grid: tuple[int, int] | None
+    probabilities: Mapping[str, float]
+    attention: tuple[AttentionView, ...]
     heads: Json
     attentions: Json
     meta: Meta

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .status import Status
 from .tokens import Array, Explained, Token, Word
 from .view import (
     AnswerRow,
+    AttentionView,
     ExplanationView,
     Fact,
     Generation,
@@ -37,6 +39,19 @@ COARSE = 0.05
 STRONGEST = 4
 LARGE = ("heads", "attentions")
 """What is in a View only where it is asked for: arrays of layers × heads × tokens × tokens."""
+MOST_CELLS = 120_000
+"""How many numbers of attention a page of one explanation holds, all its measures together."""
+ATTENTION = {
+    "contribution": "What each attention probability contributed to this answer; a part of the whole.",
+    "probability": "How much each query attends to each key.",
+    "norm_f": "The length of the vector that a key offers, ‖f(x)‖ (Kobayashi et al. 2020).",
+    "norm_af": "The length of the vector that attention moves, ‖αf(x)‖ (Kobayashi et al. 2020).",
+    "norm_sum_af": "The length of the heads' moved vectors together, ‖Σαf(x)‖ (Kobayashi et al. 2020).",
+    "rollout": "Attention rolled out over the layers up to this one (Abnar & Zuidema 2020).",
+    "attention_x_gradient": "Attention times its gradient (Barkan et al. 2021).",
+}
+"""What the numbers of each kind of attention are."""
+Nested: TypeAlias = "list[list[list[int]]]"
 GENERATE = ("text-generation", "text2text-generation")
 
 
@@ -125,6 +140,8 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         parts=_parts(e),
         measures={name: as_plain(values, finite=True) for name, values in (e.measures or {}).items()},
         grid=_grid(e),
+        probabilities=dict(e.probabilities or {}),
+        attention=_attention(e),
         heads=_asked(e.heads, "heads" in include),
         attentions=_asked(e.attentions, "attentions" in include),
         meta={**e.meta, "model": name} if "model" in e.meta else dict(e.meta),
@@ -262,6 +279,41 @@ def _parts(e: Explained) -> Parts | None:
         f"their own baseline is {told['baseline']}"
     )
     return Parts(scores, sums, str(told["baseline"]), out, base, float(told["delta"]), sentence)
+
+
+def _attention(e: Explained) -> tuple[AttentionView, ...]:
+    """Heads, attentions and measures, each with as many keys a query as fit into a page together."""
+    given = {"contribution": e.heads, "probability": e.attentions, **(e.measures or {})}
+    found = {name: values if values.ndim == 4 else values[:, None] for name, values in _square(given)}
+    cells = sum(values.shape[0] * values.shape[1] * values.shape[2] for values in found.values())
+    most = max(1, MOST_CELLS // cells) if cells else 0
+    return tuple(_reduced(name, values, min(most, values.shape[3])) for name, values in found.items())
+
+
+def _square(given: Mapping[str, Array | None]) -> list[tuple[str, Array]]:
+    """Those that have a number for each query and key, of each layer or of each of its heads."""
+    there = [(name, values) for name, values in given.items() if values is not None and values.size]
+    return [(name, values) for name, values in there if values.ndim in (3, 4) and values.shape[-1] == values.shape[-2]]
+
+
+def _reduced(name: str, values: Array, kept: int) -> AttentionView:
+    """values (layers, heads, queries, keys) with the kept strongest keys of each query, in steps of 1/127."""
+    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    peak = float(np.abs(finite).max())
+    steps = np.rint(finite / (peak or 1.0) * 127).astype(int)
+    order = np.argsort(-np.abs(finite), axis=-1, kind="stable")[..., :kept]
+    own = np.take_along_axis(steps, order, -1)
+    keys, of = cast("list[Nested]", order.tolist()), cast("list[Nested]", own.tolist())
+    each = tuple(
+        tuple(
+            tuple(
+                tuple(x for k, n in zip(ks, ns, strict=True) if n for x in (k, n)) for ks, ns in zip(a, b, strict=True)
+            )
+            for a, b in zip(layer, steps_of, strict=True)
+        )
+        for layer, steps_of in zip(keys, of, strict=True)
+    )
+    return AttentionView(name, ATTENTION.get(name, name), peak, kept, each)
 
 
 def _grid(e: Explained) -> tuple[int, int] | None:

@@ -15,9 +15,12 @@ from ..console import in_any_encoding
 from ..errors import InputError, PellucidError
 from .app_command import app as app_command
 from .check_command import check
+from .evaluate_command import evaluate
 from .explain_command import explain
 from .methods_command import methods
+from .run_command import run
 from .spelling import CommandOrText
+from .summary_command import summary
 
 app = typer.Typer(
     name="pellucid",
@@ -50,7 +53,10 @@ def root(
 app.command(no_args_is_help=True)(explain)
 app.command("app")(app_command)
 app.command()(check)
+app.command(no_args_is_help=True)(evaluate)
 app.command()(methods)
+app.command()(run)
+app.command()(summary)
 
 
 def main() -> None:

@@ -60,6 +60,17 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     )
 
 
+def multipliers(problem: Problem) -> Tensors:
+    """The multipliers m of the inputs, for which Σ m·(x − x0) = f(x) − f(x0), of a Problem with one target.
+
+    Where an element of x equals that of x0 its multiplier is the limit, and tells what a change would bring.
+    """
+    _, selects, upper = _pass(problem, 1.0)
+    _, _, lower = _pass(problem, 0.0, selects)
+    (found,) = _walked(problem, upper, lower, RULES, weighed=False)
+    return tuple(found)
+
+
 _Walked = tuple[Outputs, list[str], Tensors, Tensors, list[list[Tensor]]]
 """The outputs of f at x, the kinds of the tensors inside f, each target's value at x and at x0, and for each target the
 contributions of the inputs and then those of the tensors inside."""
@@ -136,12 +147,15 @@ def _laid_out(t: Tensor, like: Tensor) -> Tensor:
     return t if t.stride() == form.stride() else form.copy_(t)
 
 
-def _walked(problem: Problem, upper: _Pass, lower: _Pass, rules: Mapping[str, Rule]) -> Iterator[list[Tensor]]:
+def _walked(
+    problem: Problem, upper: _Pass, lower: _Pass, rules: Mapping[str, Rule], weighed: bool = True
+) -> Iterator[list[Tensor]]:
     """For each target, the contributions of the inputs between two forward passes, and then those of the tensors
     inside.
 
     upper, lower: the pass at the end of a segment that is nearer to x, and that at the other end. Where both are the
-        same object, a paired batch, the change is between the two halves of its rows.
+        same object, a paired batch, the change is between the two halves of its rows. weighed: contributions m·Δ of the
+    inputs; else their multipliers m.
 
     As many targets share a walk as rows share a batch, and at least a few: what is carried through two graphs is small
     beside the graphs.
@@ -151,6 +165,8 @@ def _walked(problem: Problem, upper: _Pass, lower: _Pass, rules: Mapping[str, Ru
 
     def reached(k: int, multipliers: list[Tensor]) -> list[Tensor]:
         if k < n:
+            if not weighed:
+                return multipliers
             dx = change(upper.x[k], lower.x[k])
             return [m * dx for m in multipliers]
         a, b = upper.seen[k - n], lower.seen[k - n]

@@ -1,4 +1,7 @@
-"""A View → one HTML document, or a fragment for a notebook: HTML and CSS alone, nothing fetched, nothing run.
+"""A View → one HTML document, or a fragment for a notebook: nothing is fetched.
+
+The document holds the View twice: as HTML and CSS that need no script, for readers without one and for paper, and as
+JSON for the interactive viewer, the only script that its content-security policy lets run. The fragment has no script.
 
 Every string from outside goes through `_esc`. The passage's text content is the user's text, character for character:
 what is added to it (values, special tokens) stands in attributes and is drawn by the style sheet.
@@ -6,19 +9,35 @@ what is added to it (values, special tokens) stands in attributes and is drawn b
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 
 from ..number_text import plus_minus, signed
 from ..passages import Run
 from ..view import AnswersView, ExplanationView, Fact, Item, View
+from ..viewer import source
 from .colour import DARK, FAINT, LIGHT, Theme, background, ink_on, strength
 from .facts import NUMBERS, drawn, label, pieces_of, ranked, reach, short
 
 TOP = 10
 LEGEND = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'sha256-{script}'"
+_START = """
+const read = () => { try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return {}; } };
+const view = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
+const address = (state) => "#" + encodeURIComponent(JSON.stringify(state));
+const onState = (state) => { try { history.replaceState(null, "", address(state)); } catch {} };
+const viewer = mount(document.querySelector(".viewer-root"), view, { state: read(), onState });
+addEventListener("hashchange", () => viewer.restore(read()));
+document.documentElement.classList.add("live");
+"""
+"""Starts the viewer on the page's own JSON; the fragment of the page's address keeps what was selected."""
 
 # Where a notebook states its own theme, that wins over the system's.
 _SYSTEM_DARK = '.pellucid:not([data-jp-theme-light="true"] *, .vscode-light *)'
@@ -27,14 +46,33 @@ _NOTEBOOK_DARK = '.pellucid:is([data-jp-theme-light="false"] *, .vscode-dark *, 
 
 def page(view: View) -> str:
     """A whole document that stands alone."""
+    script, digest = _script()
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY.format(script=digest)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{_esc(_title(view))}</title>\n<style>\n{style()}</style>\n</head>\n"
-        f'<body class="pellucid page">\n<main>\n{_body(view, linked=True)}</main>\n</body>\n</html>\n'
+        '<body class="pellucid page">\n<div class="viewer-root"></div>\n'
+        f'<main class="static">\n{_body(view, linked=True)}</main>\n'
+        f'<script type="application/json">{embedded(view)}</script>\n<script type="module">{script}</script>\n'
+        "</body>\n</html>\n"
     )
+
+
+def embedded(view: View) -> str:
+    """The View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the element. The
+    arrays that `ExplanationView.attention` has in a smaller form are left out."""
+    each = tuple(replace(v, measures={}, heads=None, attentions=None) for v in view.explanations)
+    plain = json.dumps(replace(view, explanations=each).to_dict(), allow_nan=False, separators=(",", ":"))
+    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _script() -> tuple[str, str]:
+    """The page's script, and its SHA-256 as a content-security policy writes it."""
+    script = f"\n{source()}\n{_START}"
+    return script, b64encode(sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
 def fragment(view: View) -> str:

@@ -80,7 +80,9 @@ def choice_goals(asked: Asked, logits: Tensor) -> list[Goal]:
         return torch.cat([each[row].select(out[k : k + 1], alone) for k, row in enumerate(which.tolist())])
 
     notes = tuple(dict.fromkeys(note for g in each for note in g.notes))
-    return [Goal(select, [g.targets[0] for g in each], [g.predictions[0] for g in each], notes)]
+    classes = [g.classes[0] for g in each if g.classes]
+    told = [g.targets[0] for g in each], [g.predictions[0] for g in each]
+    return [Goal(select, *told, notes, classes if len(classes) == len(each) else ())]
 
 
 def _made(parts: Record) -> dict[str, Value]:

@@ -39,13 +39,14 @@ class Goal:
 
     select: the number. targets: its name in each row; None where a row has no such number, and none is shown.
     predictions: what the model predicts there, and its probability where it has one. notes: what a reader must know of
-    the number.
+    the number. classes: in each row, the probability of every class by its label; empty where the task has none.
     """
 
     select: Select
     targets: Sequence[Target | None]
     predictions: Sequence[Prediction]
     notes: tuple[str, ...] = ()
+    classes: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True)

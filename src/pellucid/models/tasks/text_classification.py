@@ -61,11 +61,11 @@ def label_goals(asked: Asked, logits: Tensor) -> list[Goal]:
             )
         return [Goal(select, targets, [(target.name, None) for target in resolve(None, names, logits)[1]])]
     if are_probabilities(asked, logits):
-        return [Goal(select, targets, predicted(names, logits.log()), (PROBABILITIES,))]
+        classes = class_probabilities(names, logits.log())
+        return [Goal(select, targets, predicted(names, logits.log()), (PROBABILITIES,), classes)]
     apart = logits.shape[1] == 1 or asked.problem_type == MULTI_LABEL
-    if asked.output == "probability":
-        return [Goal(_of_probabilities(select, apart), targets, predicted(names, logits, apart))]
-    return [Goal(select, targets, predicted(names, logits, apart))]
+    of = _of_probabilities(select, apart) if asked.output == "probability" else select
+    return [Goal(of, targets, predicted(names, logits, apart), classes=class_probabilities(names, logits, apart))]
 
 
 def predicted(names: tuple[str, ...], logits: Tensor, apart: bool = False) -> list[Prediction]:
@@ -77,6 +77,14 @@ def predicted(names: tuple[str, ...], logits: Tensor, apart: bool = False) -> li
         return [(names[0], None)] * len(logits)
     best = probabilities(logits.detach().double(), apart).max(1)
     return [(names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def class_probabilities(names: tuple[str, ...], logits: Tensor, apart: bool = False) -> list[dict[str, float]]:
+    """The probability of every class in each row, by its label; none for a single output. apart: as `predicted`."""
+    if logits.shape[1] == 1 or len(set(names)) < len(names):
+        return []
+    each = probabilities(logits.detach().double(), apart).tolist()
+    return [dict(zip(names, row, strict=True)) for row in each]
 
 
 def probabilities(logits: Tensor, apart: bool) -> Tensor:

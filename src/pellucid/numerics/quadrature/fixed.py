@@ -52,11 +52,25 @@ def midpoint(n: int) -> Quadrature:
     return Quadrature("midpoint", (np.arange(n) + 0.5) / n, np.full(n, 1 / n))
 
 
+@cache
+def left(n: int) -> Quadrature:
+    """The left ends of n equal parts."""
+    return Quadrature("left", np.arange(n) / n, np.full(n, 1 / n))
+
+
+@cache
+def right(n: int) -> Quadrature:
+    """The right ends of n equal parts."""
+    return Quadrature("right", np.arange(1, n + 1) / n, np.full(n, 1 / n))
+
+
 QUADRATURES: dict[str, Callable[[int], Quadrature]] = {
     "gauss_legendre": gauss_legendre,
     "clenshaw_curtis": clenshaw_curtis,
     "trapezoid": trapezoid,
     "midpoint": midpoint,
+    "left": left,
+    "right": right,
 }
 
 

@@ -1,0 +1,172 @@
+"""The classes that look at gradients at the input only, and those that read a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..engine.hooks import changed_relus, layer_values
+from ..errors import ArgumentError
+from .base import GradientAttribution, LayerAttribution, NeuronAttribution, layer_call
+from .calls import Forward, Tensors, Value, as_given, floats, gradients, outputs_of, run, selected, tupled
+
+
+def input_gradients(f: Forward, inputs: Tensors, target: Value, args: Value) -> tuple[Tensors, Tensors]:
+    """The inputs as leaves, and ∂target/∂inputs."""
+    leaves = floats(inputs)
+    with torch.enable_grad():
+        return leaves, gradients(run(f, leaves, target, args), leaves)
+
+
+def layer_gradients(
+    self: Any, inputs: Tensors, target: Value, args: Value, at_input: bool, grad_kwargs: Value = None
+) -> tuple[list[Tensors], list[Tensors], list[bool]]:
+    """The activations of each layer and ∂target/∂activations, and whether each came as a tuple."""
+    leaves = tuple(t.detach().requires_grad_() if t.is_floating_point() else t for t in inputs)
+    with torch.enable_grad():
+        found, output = layer_values(
+            lambda: outputs_of(self.forward_func, leaves, args), self.layers, at_input, leaves=True
+        )
+        flat = [t for layer in found for t in layer.values]
+        grads = iter(gradients(selected(output, target), flat, grad_kwargs))
+    return (
+        [tuple(t.detach() for t in layer.values) for layer in found],
+        [tuple(next(grads) for _ in layer.values) for layer in found],
+        [layer.is_tuple for layer in found],
+    )
+
+
+class Saliency(GradientAttribution):
+    """∂f/∂x, its absolute value unless abs=False."""
+
+    def attribute(
+        self, inputs: Value, target: Value = None, abs: bool = True, additional_forward_args: Value = None
+    ) -> Any:
+        _, found = input_gradients(self.forward_func, tupled(inputs), target, additional_forward_args)
+        return as_given([g.abs() if abs else g for g in found], inputs)
+
+
+class InputXGradient(GradientAttribution):
+    """x · ∂f/∂x."""
+
+    _multiply_by_inputs = True
+
+    def attribute(self, inputs: Value, target: Value = None, additional_forward_args: Value = None) -> Any:
+        x, found = input_gradients(self.forward_func, tupled(inputs), target, additional_forward_args)
+        return as_given([t.detach() * g for t, g in zip(x, found, strict=True)], inputs)
+
+
+class _ChangedReLU(GradientAttribution):
+    """The gradient with another rule at each nn.ReLU of the model."""
+
+    positive_input = True
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.model = model
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(f"Found a {type(model).__name__}; expected an nn.Module, whose ReLUs are changed.")
+
+    def attribute(self, inputs: Value, target: Value = None, additional_forward_args: Value = None) -> Any:
+        return as_given(self._gradients(self.forward_func, tupled(inputs), target, additional_forward_args), inputs)
+
+    def _gradients(self, f: Forward, inputs: Tensors, target: Value, args: Value) -> Tensors:
+        with changed_relus(self.model, self.positive_input):
+            return input_gradients(f, inputs, target, args)[1]
+
+
+class GuidedBackprop(_ChangedReLU):
+    """The gradient that passes a ReLU only where both it and the input are positive (Springenberg et al. 2014)."""
+
+
+class Deconvolution(_ChangedReLU):
+    """The gradient that passes a ReLU only where it is positive, whatever the input (Zeiler & Fergus 2013)."""
+
+    positive_input = False
+
+
+class NeuronGradient(NeuronAttribution):
+    """∂neuron/∂x."""
+
+    def attribute(
+        self,
+        inputs: Value,
+        neuron_selector: Value,
+        additional_forward_args: Value = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Any:
+        f = self.neuron(neuron_selector, attribute_to_neuron_input)
+        return as_given(input_gradients(f, tupled(inputs), None, additional_forward_args)[1], inputs)
+
+
+class NeuronGuidedBackprop(NeuronAttribution):
+    """`GuidedBackprop` of a neuron."""
+
+    method: type[_ChangedReLU] = GuidedBackprop
+
+    def attribute(
+        self,
+        inputs: Value,
+        neuron_selector: Value,
+        additional_forward_args: Value = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Any:
+        f = self.neuron(neuron_selector, attribute_to_neuron_input)
+        model: Any = self.forward_func
+        solve = self.method(model)
+        return as_given(solve._gradients(f, tupled(inputs), None, additional_forward_args), inputs)
+
+
+class NeuronDeconvolution(NeuronGuidedBackprop):
+    """`Deconvolution` of a neuron."""
+
+    method = Deconvolution
+
+
+class LayerActivation(LayerAttribution):
+    """The activations of a layer."""
+
+    _multiply_by_inputs = True
+
+    def attribute(
+        self, inputs: Value, additional_forward_args: Value = None, attribute_to_layer_input: bool = False
+    ) -> Any:
+        found, _ = layer_call(self, tupled(inputs), additional_forward_args, attribute_to_layer_input)
+        return self.as_layers([f.values if f.is_tuple else f.values[0] for f in found])
+
+
+class LayerGradientXActivation(LayerAttribution):
+    """h · ∂f/∂h for the activations h of a layer; ∂f/∂h alone where multiply_by_inputs=False."""
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        layer: Any,
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+        memory_efficient: bool = False,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def attribute(
+        self,
+        inputs: Value,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: Value = None,
+    ) -> Any:
+        values, grads, several = layer_gradients(
+            self, tupled(inputs), target, additional_forward_args, attribute_to_layer_input, grad_kwargs
+        )
+        times = lambda h, g: h * g if self._multiply_by_inputs else g
+        each = [tuple(map(times, h, g)) for h, g in zip(values, grads, strict=True)]
+        return self.as_layers([v if s else v[0] for v, s in zip(each, several, strict=True)])
+
+
+__all__ = ["Deconvolution", "GuidedBackprop", "InputXGradient", "LayerActivation"]
+__all__ += ["LayerGradientXActivation", "NeuronDeconvolution", "NeuronGradient", "NeuronGuidedBackprop", "Saliency"]
+__all__ += ["input_gradients", "layer_gradients"]

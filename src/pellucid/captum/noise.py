@@ -1,0 +1,287 @@
+"""The classes that add noise to inputs, or that draw from a distribution of baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError
+from .base import Attribution, GradientAttribution, LayerAttribution, NeuronAttribution, layer_call, rest_of
+from .calls import Forward, Rows, Tensors, Value, as_given, delta_of, gradients, more_args, run, spread, tupled
+
+NOISE_TYPES = ("smoothgrad", "smoothgrad_sq", "vargrad")
+
+
+class NoiseTunnel(Attribution):
+    """Another method at noisy copies of the inputs: the mean (smoothgrad), the mean square (smoothgrad_sq), or the
+    variance (vargrad) of its answers (Smilkov et al. 2017, 1706.03825; Adebayo et al. 2018, 1806.10758)."""
+
+    def __init__(self, attribution_method: Any) -> None:
+        self.attribution_method = attribution_method
+        super().__init__(attribution_method.forward_func)
+        self.is_delta_supported = attribution_method.has_convergence_delta()
+        self._multiply_by_inputs = attribution_method.multiplies_by_inputs
+        self.is_gradient_method = isinstance(attribution_method, GradientAttribution)
+
+    def has_convergence_delta(self) -> bool:
+        return self.is_delta_supported
+
+    def attribute(
+        self,
+        inputs: Value,
+        nt_type: str = "smoothgrad",
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: Any = 1.0,
+        draw_baseline_from_distrib: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        x = tupled(inputs)
+        if nt_type not in NOISE_TYPES:
+            raise ArgumentError(f"Found nt_type={nt_type!r}; expected one of {', '.join(NOISE_TYPES)}.")
+        for i, t in enumerate(x):
+            if not t.is_floating_point():
+                raise ArgumentError(
+                    f"Input {i} is a tensor of {t.dtype}, and noise cannot be added to ids; expected floats. Give the "
+                    "embeddings as the input, or set one of the layer's activations by configure_interpretable_"
+                    "embedding_layer."
+                )
+        sigma = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(x)
+        if len(sigma) != len(x) or not all(isinstance(s, float) for s in sigma):
+            raise ArgumentError(f"Found stdevs={stdevs!r}; expected a float, or a tuple of one for each input.")
+        answers: list[Any] = []
+        most = nt_samples if nt_samples_batch_size is None else min(nt_samples, nt_samples_batch_size)
+        parts = [most] * (nt_samples // most) + ([nt_samples % most] if nt_samples % most else [])
+        for n in parts:
+            answers.append(self._answers(inputs, x, sigma, n, draw_baseline_from_distrib, kwargs))
+        several = isinstance(answers[0][0], (tuple, list))
+        values = []
+        for each in zip(*(a[0] if several else (a[0],) for a in answers), strict=True):
+            all_of = torch.cat([v.view(-1, n, *v.shape[1:]) for v, n in zip(each, parts, strict=True)], 1)
+            mean, square = all_of.mean(1), (all_of**2).mean(1)
+            values.append(
+                mean if nt_type == "smoothgrad" else square if nt_type == NOISE_TYPES[1] else square - mean**2
+            )
+        answer = tuple(values) if several else values[0]
+        if not kwargs.get("return_convergence_delta"):
+            return answer
+        return answer, torch.cat([a[1] for a in answers])
+
+    def _answers(
+        self, inputs: Value, x: Tensors, sigma: tuple[float, ...], n: int, draw: bool, kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        noisy = []
+        for t, s in zip(x, sigma, strict=True):
+            wide = t.detach().repeat_interleave(n, 0)
+            noisy.append(wide + torch.normal(0, torch.full_like(wide, float(s))))
+        rows = Rows(kwargs.get("target"), kwargs.get("additional_forward_args"), x[0].shape[0]).repeated(n, True)
+        given = dict(kwargs)
+        if "target" in given:
+            given["target"] = rows.target
+        if given.get("additional_forward_args") is not None:
+            given["additional_forward_args"] = rows.args
+        if given.get("baselines") is not None:
+            given["baselines"] = _repeated_baselines(given["baselines"], x, n, draw)
+        if given.get("feature_mask") is not None:
+            own = given["feature_mask"]
+            wide = tuple(m.repeat_interleave(n, 0) if m.shape[0] > 1 else m for m in tupled(own))
+            given["feature_mask"] = as_given(wide, own)
+        found = self.attribution_method.attribute(as_given(noisy, inputs), **given)
+        return found if kwargs.get("return_convergence_delta") and self.is_delta_supported else (found, None)
+
+
+def _repeated_baselines(baselines: Value, x: Tensors, n: int, draw: bool) -> Value:
+    """The baselines for n copies of each row; drawn at random from their rows where `draw`."""
+    found = []
+    for b, t in zip(baselines if isinstance(baselines, tuple) else (baselines,), x, strict=True):
+        if not isinstance(b, Tensor):
+            found.append(b)
+        elif draw:
+            found.append(b[torch.from_numpy(np.random.choice(b.shape[0], n * t.shape[0])).to(b.device)])
+        else:
+            found.append(b.repeat_interleave(n, 0) if b.shape[0] == t.shape[0] and b.shape[0] > 1 else b)
+    return tuple(found) if isinstance(baselines, tuple) else found[0]
+
+
+def distribution(baselines: Value, inputs: Value) -> Tensors:
+    """A distribution of baselines as tensors, from tensors or a function. Raises ArgumentError."""
+    if callable(baselines):
+        code = getattr(baselines, "__code__", None)
+        takes = code.co_argcount if code is not None else 0
+        baselines = baselines(inputs) if takes else baselines()
+    found = tuple(baselines) if isinstance(baselines, (tuple, list)) else (baselines,)
+    for b in found:
+        if not isinstance(b, Tensor):
+            raise ArgumentError(
+                f"The distribution of baselines is a {type(b).__name__}; expected a tensor, rows first, for each input."
+            )
+    return found
+
+
+class InputBaselineXGradient(GradientAttribution):
+    """(x − x0)·∂f/∂x at one random place between x0 and x for each row."""
+
+    def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
+        super().__init__(forward_func)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Value,
+        baselines: Value = None,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
+        x = tuple(t.detach() for t in tupled(inputs))
+        x0 = tuple(t.detach() for t in spread(x, baselines))
+        t = torch.from_numpy(np.random.uniform(0.0, 1.0, x[0].shape[0])).to(x[0])
+        at = tuple(_between(a, b, t).requires_grad_() for a, b in zip(x, x0, strict=True))
+        with torch.enable_grad():
+            found = gradients(run(self.forward_func, at, target, additional_forward_args), at)
+        each = [g * (a - b) if self._multiply_by_inputs else g for g, a, b in zip(found, x, x0, strict=True)]
+        if not return_convergence_delta:
+            return as_given(each, inputs)
+        rows = Rows(target, additional_forward_args, x[0].shape[0])
+        return as_given(each, inputs), delta_of(self.forward_func, each, x, x0, rows)
+
+
+def _between(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    at = t.to(a.dtype).view(-1, *[1] * (a.ndim - 1))
+    return at * a + (1 - at) * b
+
+
+class GradientShap(GradientAttribution):
+    """The expected (x − x0)·∂f/∂x over random baselines and places (Lundberg & Lee 2017; Erion et al. 2019)."""
+
+    def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
+        super().__init__(forward_func)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Value,
+        baselines: Value,
+        n_samples: int = 5,
+        stdevs: Any = 0.0,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
+        inner = InputBaselineXGradient(self.forward_func, self._multiply_by_inputs)
+        return NoiseTunnel(inner).attribute(
+            inputs,
+            nt_samples=n_samples,
+            stdevs=stdevs,
+            draw_baseline_from_distrib=True,
+            baselines=distribution(baselines, inputs),
+            target=target,
+            additional_forward_args=additional_forward_args,
+            return_convergence_delta=return_convergence_delta,
+        )
+
+
+class NeuronGradientShap(NeuronAttribution):
+    """`GradientShap` of a neuron."""
+
+    def __init__(
+        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def attribute(
+        self,
+        inputs: Value,
+        neuron_selector: Value,
+        baselines: Value,
+        n_samples: int = 5,
+        stdevs: Any = 0.0,
+        additional_forward_args: Value = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Any:
+        f = self.neuron(neuron_selector, attribute_to_neuron_input)
+        return GradientShap(f, self._multiply_by_inputs).attribute(
+            inputs, baselines, n_samples, stdevs, None, additional_forward_args
+        )
+
+
+class _LayerBaselineXGradient(LayerAttribution):
+    """(h − h0)·∂f/∂h at a random place between the activations at x0 and at x."""
+
+    _multiply_by_inputs = True
+    at_input = False
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Value,
+        baselines: Value,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
+        x = tupled(inputs)
+        x0 = spread(x, baselines)
+        (h,), _ = layer_call(self, x, additional_forward_args, self.at_input)
+        (h0,), _ = layer_call(self, x0, additional_forward_args, self.at_input)
+        f = rest_of(self.forward_func, self.layers, self.at_input, [len(h.values)], [h.is_tuple])
+        solve = InputBaselineXGradient(f, self._multiply_by_inputs)
+        args = (*x, *more_args(additional_forward_args))
+        found = tupled(solve.attribute(h.values, h0.values, target, args))
+        answer = found if h.is_tuple else found[0]
+        if not return_convergence_delta:
+            return answer
+        rows = Rows(target, additional_forward_args, x[0].shape[0])
+        return answer, delta_of(self.forward_func, found, x, x0, rows)
+
+
+class LayerGradientShap(LayerAttribution):
+    """`GradientShap` over the activations of a layer."""
+
+    def __init__(
+        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Value,
+        baselines: Value,
+        n_samples: int = 5,
+        stdevs: Any = 0.0,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+    ) -> Any:
+        inner = _LayerBaselineXGradient(self.forward_func, self.layer, self.device_ids)
+        inner._multiply_by_inputs, inner.at_input = self._multiply_by_inputs, attribute_to_layer_input
+        return NoiseTunnel(inner).attribute(
+            inputs,
+            nt_samples=n_samples,
+            stdevs=stdevs,
+            draw_baseline_from_distrib=True,
+            baselines=distribution(baselines, inputs),
+            target=target,
+            additional_forward_args=additional_forward_args,
+            return_convergence_delta=return_convergence_delta,
+        )
+
+
+__all__ = ["GradientShap", "LayerGradientShap", "NeuronGradientShap", "NoiseTunnel"]

@@ -1,0 +1,104 @@
+"""`pellucid evaluate`: which method is most faithful to a model, measured on its own data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import argument, failures_in, print_json, show, waiting
+from ..render.files import checked, replace_file
+from .loading import load_model
+
+
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Argument(show_default=False, help="A .csv, .tsv, .jsonl or .txt file, one input a row."),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A checkpoint's directory or hub name. (default: the bundled sentiment classifier)",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--column",
+            "-c",
+            help="The column of the texts; a number, from 0, for a file without a header. (default: the whole row, "
+            "under the names that columns commonly have)",
+            show_default=False,
+        ),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Methods, with commas; see 'pellucid methods'. A random ranking is always added.")
+    ] = "deeplift",
+    baselines: Annotated[
+        str, typer.Option(help="Baselines, with commas; those joined by + are averaged: mask,mask+pad+zero.")
+    ] = "mask",
+    operators: Annotated[
+        str | None,
+        typer.Option(
+            help="How words are removed, at least two with commas: mask, delete, mean, pad, 'attention mask'. "
+            "(default: mask,delete)",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="A label or an index. (default: the predicted class)", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many inputs from the beginning. (default: all)", show_default=False)
+    ] = None,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Explain the beginning of a text that is too long.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else; --json FILE.json writes it.")
+    ] = False,
+    json_file: Annotated[list[Path] | None, typer.Option("--json-file", hidden=True)] = None,
+) -> None:
+    """Measure which method is most faithful to a model on your data, how sure that is, and at what cost."""
+    documents = [checked(path)[1] for path in json_file or []]
+    with failures_in(as_json, lambda kind, said: {"rows": [], "error": {"type": kind, "message": said}}):
+        from ..evaluation.data import inputs_of
+
+        items = inputs_of(data, _column(column), limit)  # before the model: a wrong name is told at once
+        loaded = load_model(model, task, device, quiet=as_json)
+        from ..evaluation import evaluate as run
+
+        with waiting(f"measuring {len(items)} texts …", quiet=as_json):
+            found = run(
+                loaded,
+                items,
+                _listed(methods),
+                [b if "+" not in b else _listed(b, "+") for b in _listed(baselines)],
+                operators=None if operators is None else _listed(operators),
+                target=None if target is None else argument(target),
+                truncate=truncate,
+            )
+    for path in documents:
+        replace_file(path, json.dumps(found.to_dict(), ensure_ascii=False, indent=1).encode("utf-8"))
+        typer.echo(f"wrote {path}", err=True)
+    if as_json:
+        print_json(found.to_dict())
+    elif not documents:
+        show(found)
+
+
+def _listed(given: str, sign: str = ",") -> list[str]:
+    """The parts of a list, without the spaces around them."""
+    return [part.strip() for part in argument(given).split(sign) if part.strip()]
+
+
+def _column(given: str | None) -> str | int | None:
+    return int(given) if given is not None and given.isdecimal() else given

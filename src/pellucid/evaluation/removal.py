@@ -1,0 +1,143 @@
+"""The ways in which words are removed from a text, and the games that are played with them.
+
+A ranking that is measured with one removal only is measured with that removal's own effects: a text with words masked,
+or closed up, is another kind of text than the model was trained on. A row of OPERATORS is a removal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..engine.coalitions import Game, games_of
+from ..errors import InputError, UnsupportedModel, expected, nearest, quoted
+from ..models import Model
+from ..models.batching import groups as batches
+from ..models.padding import by_length
+from ..models.text.collating import Padded
+from ..models.text.encoding import Encoding
+from ..problem import Outputs, Problem, Select
+from ..types import Target
+
+OUTPUTS = ("probability", "log-odds")
+"""What f is: the target's probability p, and log p − log(1 − p), which still moves where p is close to 0 or 1. The
+second is bounded by ±36.0, where p in float64 reaches its last digit."""
+_LAST_DIGIT = 2.0**-52
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A way to remove words. baseline: what stands in their place, see `types.Baseline`. summary: one line for people.
+    change: what is made of the Problem against that baseline."""
+
+    baseline: str
+    summary: str
+    change: Callable[[Problem], Problem] = lambda problem: problem
+
+
+def _hidden(problem: Problem) -> Problem:
+    """Tokens are removed by the attention mask: every id stays, and nothing attends to a removed one."""
+    sequences = problem.args
+    if not all(isinstance(s, Padded) and "attention_mask" in s.inputs for s in sequences):
+        raise UnsupportedModel(
+            "Found a model whose forward takes no attention_mask, or whose look-ups are followed one by one; expected "
+            "neither for removal by 'attention mask'. Use 'mask', 'delete' or 'mean'."
+        )
+    run, own_input = problem.f, problem.x[0]
+    seen = torch.cat([s.inputs["attention_mask"] for s in sequences], 1)
+
+    def f(mask: Tensor, own: Tensor, *args: Padded) -> Outputs:
+        parts = mask.split([s.ids.shape[1] for s in args], 1)
+        hidden = [s._replace(inputs={**s.inputs, "attention_mask": m}) for s, m in zip(args, parts, strict=True)]
+        return run(own, *hidden)
+
+    assert problem.groups is not None
+    stays = problem.groups[0] < 0
+    return replace(
+        problem, f=f, x=(seen,), x0=(seen * stays.to(seen.dtype),), args=(own_input, *problem.args), resumed=None
+    )
+
+
+OPERATORS: dict[str, Operator] = {
+    "mask": Operator("mask", "the mask token in the place of each token; for a decoder its filler"),
+    "delete": Operator("delete", "the tokens are gone, and the text is closed up"),
+    "mean": Operator("mean", "the mean of all token embeddings in the place of each token's"),
+    "pad": Operator("pad", "the padding token in the place of each token"),
+    "attention mask": Operator("pad", "the tokens stay, and no other token attends to them", _hidden),
+}
+
+
+def operators_of(model: Model, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The operators asked for; by default the mask token, and deletion, or the mean embedding where positions must not
+    move. Raises InputError for an unknown one, one named twice, and fewer than two."""
+    if names is None:
+        return ("mask", "delete" if model.does.without is not None else "mean")
+    for name in names:
+        if name not in OPERATORS:
+            meant = nearest(str(name), OPERATORS)
+            raise InputError(f"Found the operator {name!r}; {expected(meant)} one of {', '.join(OPERATORS)}.")
+    if len(set(names)) != len(names) or len(names) < 2:
+        raise InputError(
+            f"Found the operators {', '.join(names) or 'none'}; expected at least two different ones, because a method "
+            f"that uses an operator as its own baseline would win by construction: {', '.join(OPERATORS)}."
+        )
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class Play:
+    """Games about the same texts. numbers: the texts, by number, row by row. games: by the name of the output."""
+
+    numbers: tuple[int, ...]
+    games: dict[str, Game]
+
+
+def plays(model: Model, encodings: Sequence[Encoding], operator: str, target: Target) -> list[Play]:
+    """The games of encoded texts, in batches. Players are words. The target is fixed at each text. The model is
+    borrowed.
+
+    Raises InputError where the target is several numbers of an input, UnknownBaseline, UnsupportedModel.
+    """
+    found: list[Play] = []
+    for batch in batches([len(e) for e in encodings], kinds=[e.kind for e in encodings]):
+        mine = [encodings[i] for i in batch]
+        pieces = by_length(mine) if model.must_not_pad(mine) else [list(range(len(mine)))]
+        for piece in pieces:
+            numbers = tuple(batch[i] for i in piece)
+            found.append(Play(numbers, _games(model, [mine[i] for i in piece], operator, target)))
+    return found
+
+
+def _games(model: Model, encodings: Sequence[Encoding], operator: str, target: Target) -> dict[str, Game]:
+    aimed = [model.does.aimed(e, target) for e in encodings]
+
+    def goals(outputs: Outputs) -> tuple[Select, ...]:
+        each = model.goals(aimed, target, "probability", outputs)
+        if len(each) == 1 and not all(t is None or isinstance(t.index, int) for t in each[0].targets):
+            raise InputError(f"Found target={quoted(target)}, which has no probability; expected one label or token.")
+        if len(each) != 1:
+            raise InputError(
+                f"Found {len(each)} numbers to explain of each input of a {model.does.name} model; expected one. Give "
+                "target=…, such as 'start' or 'end' for an answer, 'total' for a continuation."
+            )
+        return (_in_double(each[0].select), _log_odds(each[0].select))
+
+    row = OPERATORS[operator]
+    problem = model.problem_of(aimed, model.baseline(row.baseline), goals, "word", removes=True)
+    return dict(zip(OUTPUTS, games_of(row.change(problem)), strict=True))
+
+
+def _in_double(select: Select) -> Select:
+    """The same number from outputs in float64, so that probabilities close to 1 keep their digits."""
+    return lambda out, which: select(out.double() if isinstance(out, Tensor) else out, which)
+
+
+def _log_odds(select: Select) -> Select:
+    def log_odds(out: Outputs, which: Tensor) -> Tensor:
+        p = _in_double(select)(out, which).double()
+        return p.clamp(min=_LAST_DIGIT).log() - (1 - p).clamp(min=_LAST_DIGIT).log()
+
+    return log_odds

@@ -1,0 +1,180 @@
+"""`Evaluation`: what `evaluate` found, as data, as a table and in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from ..console import show
+from ..errors import MissingExtra
+from ..metrics.bootstrap import Interval
+from ..outcome import Failure
+from ..plain_data import Json, as_plain
+from ..public_names import model_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+CONTROL = "random"
+"""The method of a random ranking, which is in every Evaluation."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one method with one operator: its mean over the texts, and how it compares with the best method.
+
+    operator: a name in OPERATORS. output: "probability" or "log-odds". metric: a name in METRICS. behind: the best
+    method's mean less this one's, paired, turned so that above 0 is worse.
+    """
+
+    operator: str
+    output: str
+    metric: str
+    value: Interval
+    behind: Interval
+
+    @property
+    def tied(self) -> bool:
+        """Whether the interval of the difference from the best holds 0."""
+        return self.behind.holds_zero
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one baseline.
+
+    total: comprehensiveness less sufficiency, in probability, averaged over the operators. behind: the best row's total
+    less this one's, paired. by_operator: the total of each operator alone. better_than_random: the total less that of
+    the random ranking, paired. passes: forward and backward rows of one explanation. seconds: of one explanation.
+    cost: these seconds as a multiple of one forward and backward pass of the model alone.
+    """
+
+    method: str
+    baseline: str
+    total: Interval
+    behind: Interval
+    better_than_random: Interval
+    by_operator: dict[str, Interval]
+    cells: tuple[Cell, ...]
+    passes: float
+    seconds: float
+    cost: float
+
+    @property
+    def tied(self) -> bool:
+        """Whether the interval of the difference from the best total holds 0."""
+        return self.behind.holds_zero
+
+    @property
+    def name(self) -> str:
+        return self.method if self.method == CONTROL else f"{self.method} · {self.baseline}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How faithful methods are to a model, on its texts.
+
+    rows: a Row for each method and baseline, the best total first; a random ranking is always among them. texts: how
+    many texts were measured. failures: the texts that were not, and why. operators: how words were removed.
+    forward_backward_seconds: of one text, by the model alone. seed: of the resampled texts and the random ranking.
+    """
+
+    model: str
+    task: str
+    texts: int
+    failures: tuple[Failure, ...]
+    operators: tuple[str, ...]
+    rows: tuple[Row, ...]
+    forward_backward_seconds: float
+    seed: int
+
+    @property
+    def tied(self) -> tuple[Row, ...]:
+        """The rows that the measurement cannot tell from the best one, which is the first of them."""
+        return tuple(r for r in self.rows if r is self.rows[0] or r.tied)
+
+    @property
+    def sentence(self) -> str:
+        """Which method for this model, how sure, at what cost."""
+        best = self.rows[0]
+        if best.method == CONTROL or not best.better_than_random.low > 0:
+            return (
+                f"No method is better than a random ranking on these {self.texts} texts; more texts, or another "
+                "target, may tell them apart."
+            )
+        choice = min((r for r in self.tied if r.method != CONTROL), key=lambda r: (r.passes, r.behind.mean))
+        against = choice.better_than_random
+        others = [r.name for r in self.tied if r is not choice and r.method != CONTROL]
+        tied = f"; {len(others)} other{'s' * (len(others) > 1)} tied with the best" if others else ""
+        how = "the cheapest of those tied with the best" if choice is not best else "the most faithful here"
+        return (
+            f"Use {choice.name}: {how} on {self.texts} texts, {_signed(against)} above a random ranking{tied}; it "
+            f"takes {choice.passes:.3g} passes, {choice.cost:.2g} times the model's own forward and backward."
+        )
+
+    def to_dict(self) -> dict[str, Json]:
+        """Plain Python values, which JSON holds."""
+        data = cast("dict[str, Json]", as_plain(self))
+        tied = [cast("dict[str, Json]", as_plain(r)) | {"tied": r.tied, "name": r.name} for r in self.rows]
+        return {"schema_version": 1, **data, "rows": cast("Json", tied), "sentence": self.sentence}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame: for each method, baseline, operator, output and metric the mean, its interval, the difference
+        from the best with its interval, and whether it is tied; then the method's passes, seconds and cost."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtra(
+                "to_frame() needs pandas: pip install 'pellucid[plots]', or pip install pandas"
+            ) from error
+        return pd.DataFrame([_flat(row, cell) for row in self.rows for cell in row.cells])
+
+    def show(self) -> None:
+        """Prints the table and the sentence."""
+        show(self.__rich__())
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        table.add_column("method · baseline", overflow="fold")
+        for column in ("total", "95 %", *self.operators, "passes", "cost"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in self.rows:
+            each = [_short(row.by_operator[o].mean) for o in self.operators]
+            mark, style = ("=", "bold") if row in self.tied else ("", "dim" if row.method == CONTROL else "")
+            span = f"{_short(row.total.low)} {_short(row.total.high)}"
+            numbers = [f"{mark}{_short(row.total.mean)}", span, *each, f"{row.passes:.3g}", f"{row.cost:.2g}"]
+            table.add_row(Text(row.name), *map(Text, numbers), style=style)
+        failed = f" {len(self.failures)} texts failed: {self.failures[0]}" if self.failures else ""
+        about = (
+            f"{self.texts} texts of {model_name({'model': self.model})}.{failed}\n"
+            "total: what the probability loses without the first words less what it loses with them alone (more is "
+            "better), averaged over the ways to remove words, which follow. = tied with the best. cost: seconds as a "
+            "multiple of one forward and backward pass."
+        )
+        return Group(table, Text(f"\n{about}", "dim"), Text(f"\n{self.sentence}", "bold"))
+
+    def __str__(self) -> str:
+        from ..render.terminal import as_text
+
+        return as_text(self)
+
+
+def _flat(row: Row, cell: Cell) -> dict[str, str | float | bool]:
+    of = lambda name, i: {name: i.mean, f"{name}_low": i.low, f"{name}_high": i.high}
+    first = {"method": row.method, "baseline": row.baseline}
+    what = {"operator": cell.operator, "output": cell.output, "metric": cell.metric}
+    cost = {"passes": row.passes, "seconds": row.seconds, "cost": row.cost}
+    return {**first, **what, **of("value", cell.value), **of("behind", cell.behind), "tied": cell.tied, **cost}
+
+
+def _short(x: float) -> str:
+    return f"{x:.3f}".replace("0.", ".", 1).replace("-", "−") if abs(x) < 1 else f"{x:.2f}".replace("-", "−")
+
+
+def _signed(i: Interval) -> str:
+    return f"{_short(i.mean)} (95 %: {_short(i.low)} to {_short(i.high)})"

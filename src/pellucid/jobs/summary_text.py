@@ -1,0 +1,113 @@
+"""Draws a Summary on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Driver: TypeAlias = Any
+Summary: TypeAlias = Any
+"""As `summary` has them, which draws itself by this file."""
+
+
+def draw(s: Summary) -> RenderableType:
+    """The Summary from what drives the classes down to how far it can be trusted."""
+    head = Text(f"{s.rows:,} rows explained with {s.model}", "bold")
+    if not math.isnan(s.accuracy):
+        head.append(f"  accuracy {s.accuracy:.1%}", "not bold")
+    parts: list[RenderableType] = [head]
+    for name, drivers in s.drivers.items():
+        for sign, said in ((1, f"towards {name}"), (-1, f"against {name}")):
+            mine = [d for d in drivers if sign * d.mean > 0]
+            if mine:
+                parts += [Text(""), _drivers(mine, said)]
+    if s.drivers:
+        parts.append(Text(_legend(s.support), "dim"))
+    if s.removals:
+        parts += [Text(""), _removals(s)]
+    if s.confusion:
+        parts += [Text(""), _confusion(s)]
+    if s.mistakes:
+        parts += [Text(""), _mistakes(s)]
+    if s.slices:
+        parts += [Text(""), _slices(s)]
+    return Group(*parts, Text(""), *_trust(s))
+
+
+def _legend(support: int) -> str:
+    return (
+        f"mean: of a word's score over the documents that have it (at least {support}), with its 95 % interval; size: "
+        "mean of |score|; z: how far the labels of the texts with the word lean to the class. Only words whose mean "
+        "is not that of a typical word, at a false discovery rate of 5 %."
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k == 0 else "right", overflow="fold", header_style="dim")
+    return table
+
+
+def _drivers(drivers: Sequence[Driver], title: str) -> Table:
+    table = _table(title, "word", "mean", "95 %", "size", "docs", "others", "z")
+    for d in drivers:
+        other = "–" if math.isnan(d.others) else f"{d.others:+.2f}"
+        z = "–" if math.isnan(d.z) else f"{d.z:+.1f}"
+        inside = f"{d.low:+.2f} … {d.high:+.2f}"
+        table.add_row(Text(d.word), f"{d.mean:+.2f}", inside, f"{d.size:.2f}", f"{d.documents:,}", other, z)
+    return table
+
+
+def _removals(s: Summary) -> Table:
+    table = _table("predictions that changed when a word was removed", "word", "class", "changed", "another word")
+    for r in s.removals:
+        table.add_row(Text(r.word), Text(r.target), f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}")
+    return table
+
+
+def _confusion(s: Summary) -> Table:
+    predictions = sorted({p for _, p in s.confusion})
+    table = _table("label (down), prediction (across)", "", *predictions)
+    for label in sorted({name for name, _ in s.confusion}):
+        table.add_row(Text(label), *(f"{s.confusion.get((label, p), 0):,}" for p in predictions))
+    return table
+
+
+def _mistakes(s: Summary) -> Table:
+    table = Table(
+        title="the most confident mistakes", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    for name in ("row", "label", "prediction", "text"):
+        table.add_column(name, header_style="dim", overflow="fold", no_wrap=name != "text")
+    for m in s.mistakes[:5]:
+        strongest = ", ".join(f"{w} {v:+.2f}" for w, v in m.words)
+        text = Text(m.text[:200]).append(f"  {strongest}", "dim")
+        table.add_row(str(m.row), Text(m.label), Text(f"{m.prediction} {m.probability:.2f}"), text)
+    return table
+
+
+def _slices(s: Summary) -> Table:
+    table = _table("slices", "slice", "rows", "accuracy", "probability", "failures")
+    for name, v in s.slices.items():
+        numbers = [f"{v[k]:.3f}" for k in ("accuracy", "probability")]
+        table.add_row(Text(name), f"{v['rows']:,.0f}", *numbers, f"{v['failures']:,.0f}")
+    return table
+
+
+def _trust(s: Summary) -> list[Text]:
+    counted = lambda what: ", ".join(f"{n:,} {name}" for name, n in what.items()) or "none"
+    quantiles = ", ".join(f"{q}: {v:.1e}" for q, v in s.deltas.items())
+    found = [
+        Text(f"relative residual   {quantiles}"),
+        Text(f"status              {counted(s.statuses)}"),
+        Text(f"failures            {counted(s.failures)}"),
+        Text(f"scores cancel       in {s.cancelling:,} rows"),
+    ]
+    found += [Text(f"half on {kind:<12}{n:,} rows") for kind, (n, _) in s.hangs.items()]
+    return found + [Text(f"{n:,} rows: {note}", "dim") for note, n in s.notes.items()]

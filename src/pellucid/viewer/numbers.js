@@ -1,0 +1,30 @@
+// Numbers as the rest of Pellucid writes them: few digits, a true minus sign, a power of ten where all digits are 0.
+
+/** The decimal places that give a number of this size three or four digits. */
+function decimals(scale) {
+  const size = scale && Number.isFinite(scale) ? Math.floor(Math.log10(Math.abs(scale))) : 0;
+  return Math.min(9, Math.max(0, size >= 0 ? 3 - size : 2 - size));
+}
+
+function signed(value, digits = 3) {
+  if (value === null || !Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const fixed = size.toFixed(Math.min(digits, 20));
+  const written = Number(fixed) && size < 1e9 ? fixed : size.toExponential(0).replace(/e([+-])(\d)$/, "e$10$2");
+  return (value > 0 ? "+" : "−") + written;
+}
+
+function plain(value, digits = 3) {
+  return signed(value, digits).replace(/^\+/, "");
+}
+
+function percent(share) {
+  if (share === null || !Number.isFinite(share)) return "–";
+  if (share >= 0.9995 && share < 1) return ">99.9%";
+  if (share > 0 && share < 0.0005) return "<0.1%";
+  return (share < 0 ? "−" : "") + `${(100 * Math.abs(share)).toFixed(1)}%`;
+}
+
+const sum = (values) => values.reduce((total, value) => total + (value ?? 0), 0);
+const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value ?? 0)), 0);

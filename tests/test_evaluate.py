@@ -1,0 +1,243 @@
+"""Evaluation: masked and closed-up texts against the model called directly, and a random ranking is the worst."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from pellucid import cli
+from pellucid.evaluation import removal
+from pellucid.evaluation.data import inputs_of
+from pellucid.metrics import bootstrap
+from pellucid.metrics.faithfulness import normalised_area
+from pellucid.metrics.removal_curves import order_of, removal_curves, search_orders
+from pellucid.metrics.word_scores import group_scores
+
+TEXTS = ["an unbelievably gripping film", "dull, and far too long", "it is great"]
+
+
+@pytest.fixture(scope="module")
+def model() -> pellucid.Model:
+    return pellucid.load()
+
+
+def probability(model: pellucid.Model, ids: list[int], label: int, hidden: list[int] | None = None) -> float:
+    mask = torch.tensor([[0 if i in (hidden or []) else 1 for i in range(len(ids))]])
+    with torch.no_grad():
+        logits = model.model(input_ids=torch.tensor([ids]), attention_mask=mask).logits
+    return logits.double().softmax(-1)[0, label].item()
+
+
+@pytest.mark.parametrize("operator", ["mask", "pad", "delete", "attention mask"])
+def test_a_curve_is_what_the_model_says_of_the_changed_ids(model: pellucid.Model, operator: str) -> None:
+    token = {"mask": model.tokenizer.mask_token_id, "pad": model.tokenizer.pad_token_id}.get(operator)
+    answers = [pellucid.explain(model, text) for text in TEXTS]
+    with model.borrowed():
+        for play in removal.plays(model, model.encode(TEXTS), operator, None):
+            for row, number in enumerate(play.numbers):
+                e, game = answers[number], play.games["probability"]
+                words = [w for w in e.words() if not w.special]
+                order = order_of(group_scores(game, row, e.scores))
+                assert order.tolist() == sorted(range(len(words)), key=lambda k: -words[k].score)
+                curves = {o: removal_curves(g, {"e": {row: order}})["e"][row] for o, g in play.games.items()}
+                gone: list[int] = []
+                for k in range(len(words) + 1):
+                    gone += words[order[k - 1]].tokens if k else ()
+                    ids = [t.id for t in e.tokens]
+                    if operator == "delete":
+                        ids = [i for n, i in enumerate(ids) if n not in gone]
+                    elif token is not None:
+                        ids = [token if n in gone else i for n, i in enumerate(ids)]
+                    hidden = gone if operator == "attention mask" else []
+                    p = probability(model, ids, e.target.index, hidden)
+                    assert curves["probability"][k] == pytest.approx(p, abs=1e-6)
+                    assert curves["log-odds"][k] == pytest.approx(np.log(p / (1 - p)), abs=1e-4)
+
+
+def test_the_mean_embedding_stands_for_removed_words(model: pellucid.Model) -> None:
+    (text,) = TEXTS[2:]
+    table = model.embedding.weight
+    with model.borrowed():
+        (play,) = removal.plays(model, model.encode([text]), "mean", "positive")
+        n = play.games["probability"].players[0]
+        curve = removal_curves(play.games["probability"], {"e": {0: np.arange(n)}})["e"][0]
+    ids = torch.tensor([model.tokenizer(text)["input_ids"]])
+    x = table[ids].detach().clone()
+    x[:, 1:-1] = table.mean(0).detach()
+    with torch.no_grad():
+        p = model.model(inputs_embeds=x, attention_mask=torch.ones_like(ids)).logits.softmax(-1)[0, 1].item()
+    assert curve[-1] == pytest.approx(p, abs=1e-6)
+
+
+def test_one_operator_alone_is_refused(model: pellucid.Model) -> None:
+    with pytest.raises(pellucid.PellucidError, match="by construction"):
+        removal.operators_of(model, ["mask"])
+    with pytest.raises(pellucid.PellucidError, match="'mask'"):
+        removal.operators_of(model, ["masc", "delete"])
+    assert removal.operators_of(model, None) == ("mask", "delete")
+
+
+def test_scores_of_another_input_are_refused(model: pellucid.Model) -> None:
+    with model.borrowed():
+        (play,) = removal.plays(model, model.encode(["it is great"]), "mask", None)
+        with pytest.raises(pellucid.PellucidError, match="tokens"):
+            group_scores(play.games["probability"], 0, [1.0, 2.0])
+
+
+@pytest.fixture(scope="module")
+def found(model: pellucid.Model) -> pellucid.Evaluation:
+    return pellucid.evaluate(model, SOME, ["deeplift", "saliency"], ["mask", ["mask", "pad"]])
+
+
+SOME = [
+    "an unbelievably gripping film with a wonderful cast",
+    "dull, and far too long for what it has to say",
+    "it is great",
+    "the plot is thin but the cast is wonderful",
+    "I did not like it at all",
+    "neither dull nor boring, and never too long",
+    "a waste of time, money and talent",
+    "charming from the first scene to the last",
+]
+
+
+def test_a_random_ranking_is_the_worst_and_rows_are_in_order(found: pellucid.Evaluation) -> None:
+    assert [r.name for r in found.rows][-1] == "random"
+    assert [r.total.mean for r in found.rows] == sorted((r.total.mean for r in found.rows), reverse=True)
+    assert found.rows[0].method == "deeplift" and found.rows[0].better_than_random.low > 0
+    assert sum(r.method == "random" for r in found.rows) == 1
+    assert found.rows[0].behind == type(found.rows[0].behind)(0.0, 0.0, 0.0)
+
+
+def masked_probability(model: pellucid.Model, e: pellucid.Explanation, gone: list[int]) -> float:
+    mask = model.tokenizer.mask_token_id
+    return probability(model, [mask if i in gone else t.id for i, t in enumerate(e.tokens)], e.target.index)
+
+
+def test_the_total_is_that_of_the_model_called_directly(model: pellucid.Model, found: pellucid.Evaluation) -> None:
+    totals = []
+    for text in SOME:
+        e = pellucid.explain(model, text)
+        words = sorted((w for w in e.words() if not w.special), key=lambda w: -w.score)
+        n = len(words)
+        counts = [max(1, int(np.ceil(q * n - 1e-9))) for q in (0.01, 0.05, 0.1, 0.2, 0.5)]
+        first = [masked_probability(model, e, [i for w in words[:k] for i in w.tokens]) for k in counts]
+        only = [masked_probability(model, e, [i for w in words[k:] for i in w.tokens]) for k in counts]
+        totals.append(np.mean(only) - np.mean(first))
+    (row,) = [r for r in found.rows if r.method == "deeplift" and r.baseline == "mask"]
+    assert row.by_operator["mask"].mean == pytest.approx(np.mean(totals), abs=1e-5)
+    cells = {(c.operator, c.output, c.metric): c.value.mean for c in row.cells}
+    comp, suff = (cells["mask", "probability", m] for m in ("comprehensiveness", "sufficiency"))
+    assert comp - suff == pytest.approx(row.by_operator["mask"].mean, abs=1e-9)
+
+
+def test_the_passes_are_those_of_the_explanations(found: pellucid.Evaluation) -> None:
+    passes = {r.name: r.passes for r in found.rows}
+    assert passes["deeplift · mask"] == 2 and passes["deeplift · mask, pad"] == 4
+    assert all(r.cost > 0 and r.seconds > 0 for r in found.rows)
+
+
+def test_it_is_data_a_frame_and_a_sentence(found: pellucid.Evaluation) -> None:
+    data = json.loads(json.dumps(found.to_dict()))
+    assert data["schema_version"] == 1 and data["rows"][0]["total"]["mean"] == found.rows[0].total.mean
+    assert data["sentence"] == found.sentence and "deeplift · mask" in found.sentence and "random" in found.sentence
+    frame = found.to_frame()
+    assert len(frame) == len(found.rows) * 2 * 2 * 4  # operators, outputs, metrics
+    for _, leaders in frame[frame.behind == 0].groupby(["operator", "output", "metric"]):
+        assert leaders.tied.all()
+    assert (frame.behind >= 0).all() and (frame.value_low <= frame.value).all()
+    assert "Use deeplift" in str(found)
+
+
+def test_a_text_that_fails_is_left_out_for_all_methods(model: pellucid.Model) -> None:
+    found = pellucid.evaluate(model, [*SOME[:3], "", "word", "no " * 2000], "deeplift")
+    assert found.texts == 3 and [f.index for f in found.failures] == [3, 4, 5]
+    assert found.failures[2].type == "TextTooLong"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".txt"])
+def test_a_file_is_the_same_as_its_texts(model: pellucid.Model, tmp_path: Path, suffix: str) -> None:
+    path, texts = tmp_path / f"data{suffix}", [SOME[0], SOME[2], 'a "good" film']
+    quote = '""' if suffix == ".csv" else '"'
+    cells = [f'"{t.replace(chr(34), quote)}"' if suffix == ".csv" else t for t in texts]
+    head, lines = "text{0}grade", [f"{c}{{0}}1" for c in cells]
+    if suffix in (".csv", ".tsv"):
+        lines = [line.replace("{0}", {".csv": ",", ".tsv": "\t"}[suffix]) for line in [head, *lines]]
+    elif suffix == ".jsonl":
+        lines = [json.dumps({"text": t, "grade": 1}) for t in texts]
+    else:
+        lines = texts
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    column = None if suffix == ".txt" else "text"
+    assert inputs_of(path, column, None) == texts
+    assert inputs_of(str(path), column, 2) == texts[:2]
+
+
+def test_wrong_data_is_named(tmp_path: Path, model: pellucid.Model) -> None:
+    (tmp_path / "a.csv").write_text("text,label\ngood,1\n")
+    for data, column, limit, said in (
+        (tmp_path / "none.csv", None, None, "Could not read"),
+        (tmp_path / "a.csv", "sentence", None, "'text', 'label'"),
+        ([], None, None, "no inputs"),
+        (["a"], None, 0, "limit"),
+        (3, None, None, "list of inputs"),
+    ):
+        with pytest.raises(pellucid.PellucidError, match=said):
+            inputs_of(data, column, limit)
+    with pytest.raises(pellucid.PellucidError, match="probability"):
+        pellucid.evaluate(model, SOME[:1], "saliency", target="positive - negative")
+
+
+def test_an_interval_of_a_paired_difference_is_narrower() -> None:
+    rng = np.random.default_rng(0)
+    of_text = rng.normal(0, 1, 200)
+    a, b = of_text + rng.normal(0.1, 0.1, 200), of_text + rng.normal(0, 0.1, 200)
+    drawn = bootstrap.draws(200)
+    own, paired = bootstrap.interval(a, drawn), bootstrap.interval(a - b, drawn)
+    assert own.holds_zero and not paired.holds_zero
+    assert paired.high - paired.mean == pytest.approx(1.96 * (a - b).std() / np.sqrt(200), rel=0.1)
+
+
+def test_the_command_prints_what_the_function_finds(
+    tmp_path: Path, model: pellucid.Model, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, document = tmp_path / "films.tsv", tmp_path / "out.json"
+    path.write_text("".join(f"{text}\t1\n" for text in SOME), encoding="utf-8")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["pellucid", "evaluate", str(path), *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return int(stop.value.code or 0), *capfd.readouterr()
+
+    given = ["--column", "0", "--limit", "5", "--methods", "deeplift,saliency", "--baselines", "mask,mask+pad"]
+    code, printed, error = run(*given, "--json")
+    assert code == 0, error
+    found = pellucid.evaluate(model, SOME[:5], ["deeplift", "saliency"], ["mask", ["mask", "pad"]])
+    means = {r["name"]: r["total"]["mean"] for r in json.loads(printed)["rows"]}
+    assert means == pytest.approx({r.name: r.total.mean for r in found.rows}, abs=1e-6)
+    code, printed, _ = run("--column", "0", "--limit", "3", "--json", str(document))
+    assert code == 0 and not printed and json.loads(document.read_text())["texts"] == 3
+    code, _, error = run("--column", "text")
+    assert code == 2 and "no column 'text'" in error
+
+
+def test_no_method_is_better_than_the_best_order_or_worse_than_the_worst(model: pellucid.Model) -> None:
+    text = "the plot is thin but the cast is wonderful"
+    answers = [pellucid.explain(model, text, method=m) for m in ("deeplift", "saliency", "random")]
+    with model.borrowed():
+        (play,) = removal.plays(model, model.encode([text]), "mask", None)
+        game = play.games["probability"]
+        bounds = search_orders(game, 0)
+        orders = {"best": {0: bounds.steepest}, "worst": {0: bounds.flattest}}
+        orders |= {e.method: {0: order_of(group_scores(game, 0, e.scores))} for e in answers}
+        curves = {name: rows[0] for name, rows in removal_curves(game, orders).items()}
+    place = {name: normalised_area(v, curves["best"], curves["worst"]) for name, v in curves.items()}
+    assert place["best"] == 1 and place["worst"] == 0
+    assert 1 > place["deeplift"] > place["random"] > 0 and 0 < place["saliency"] < 1

@@ -1,0 +1,144 @@
+"""What a summary says is true: its intervals, its discoveries, and the words that it puts first."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("pyarrow", reason="pip install 'pellucid[jobs]'")
+from scipy import stats
+
+import pellucid
+from pellucid.jobs.statistics import discovered, interval, label_z, p_values
+from pellucid.jobs.summary import _drivers
+from pellucid.jobs.words import Gathered, pieces_of
+
+
+@pytest.mark.parametrize(("kind", "n"), [("normal", 12), ("normal", 60), ("skewed", 60)])
+def test_intervals_cover_the_truth(kind: str, n: int) -> None:
+    """Of 2,000 samples a share within 94 to 96 % has its interval over the true mean; 3 standard errors are 1.5 %."""
+    rng = np.random.default_rng(0)
+    draw = rng.standard_normal if kind == "normal" else lambda size: rng.gamma(4.0, 1.0, size) - 4.0
+    trials = 2000
+    covered = 0
+    for k in range(trials):
+        low, high = interval(np.asarray(draw(n)), draws=499, seed=k)
+        covered += low <= 0 <= high
+    assert covered / trials == pytest.approx(0.95, abs=0.015)
+
+
+def test_p_values_are_students() -> None:
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(0.3, 1, n) for n in (10, 20, 50, 400)]
+    means = np.array([s.mean() for s in samples])
+    errors = np.array([stats.sem(s) for s in samples])
+    found = p_values(means, errors, np.array([len(s) for s in samples]))
+    np.testing.assert_allclose(found, [stats.ttest_1samp(s, 0).pvalue for s in samples], atol=1e-3)
+    rate = stats.false_discovery_control(found) <= 0.05
+    assert discovered(found).tolist() == rate.tolist()
+
+
+def test_z_is_the_formula_of_the_paper() -> None:
+    assert label_z(80, 100, 0.5) == pytest.approx((0.8 - 0.5) / np.sqrt(0.5 * 0.5 / 100))
+
+
+def gathered(rng: np.random.Generator, effects: dict[str, float], documents: int) -> Gathered:
+    found = Gathered()
+    names = list(effects)
+    for row in range(documents):
+        some = rng.choice(len(names), 12, replace=False)
+        found.add("c", None, row, [(names[i], rng.normal(effects[names[i]], 1.0)) for i in some])
+    return found
+
+
+def test_false_discoveries_are_controlled_and_what_is_there_is_found() -> None:
+    """Of the words that are listed, those without an effect are at most 5 % on average over 60 runs."""
+    rng, shares, hits = np.random.default_rng(1), [], 0
+    effects = {f"w{i}": 0.0 for i in range(180)} | {f"true{i}": 1.5 for i in range(10)}
+    for _ in range(60):
+        names = [d.word for d in _drivers(gathered(rng, effects, 400), "c", 10, 1000)]
+        wrong = sum(name.startswith("w") for name in names)
+        shares.append(wrong / max(1, len(names)))
+        hits += len(names) - wrong
+    assert np.mean(shares) <= 0.05 and hits > 0.9 * 600
+
+
+def test_a_planted_shortcut_is_found_first() -> None:
+    """A bag of words is trained on texts where one word stands in one class alone: it is first in 95 % of runs."""
+    first = 0
+    for seed in range(20):
+        rng = random.Random(seed)
+        vocabulary = [f"w{i}" for i in range(60)]
+        documents, labels = [], []
+        for _ in range(300):
+            label = rng.random() < 0.5
+            words = rng.sample(vocabulary, 8)
+            words = [w for w in words if not (label and w == "w0")] + (["w1"] if label and rng.random() < 0.7 else [])
+            if label and rng.random() < 0.8:
+                words.append("planted")
+            documents.append(words)
+            labels.append(float(label))
+        names = [*vocabulary, "planted"]
+        x = torch.tensor([[float(n in d) for n in names] for d in documents])
+        weight, y = torch.zeros(len(names), requires_grad=True), torch.tensor(labels)
+        optimizer = torch.optim.Adam([weight], lr=0.1)
+        for _ in range(60):
+            optimizer.zero_grad()
+            (
+                torch.nn.functional.binary_cross_entropy_with_logits(x @ weight - 1, y) + 1e-3 * (weight**2).sum()
+            ).backward()
+            optimizer.step()
+        found = Gathered()
+        learnt = dict(zip(names, weight.tolist(), strict=True))
+        noise = np.random.default_rng(seed)
+        for row, words in enumerate(documents):
+            scores = [(w, learnt[w] * noise.uniform(0.7, 1.3)) for w in words]
+            if sum(s for _, s in scores) > 1:
+                found.add("yes", None, row, scores)
+        first += _drivers(found, "yes", 10, 5)[0].word == "planted"
+    assert first >= 19
+
+
+def test_a_summary_of_a_run(bundled: pellucid.Model, tmp_path: Path) -> None:
+    drawn = random.Random(0)
+    words = "a the film plot acting scene".split()
+    texts, labels = [], []
+    for i in range(80):
+        said = drawn.choice(["wonderful", "terrible"])
+        texts.append(" ".join([*drawn.sample(words, 3), said]))
+        labels.append(int(said == "wonderful") if i else 1 - int(said == "wonderful"))
+    evil = "<script>alert(1)</script> wonderful"
+    rows = [{"text": t, "label": y} for t, y in zip([*texts, evil, ""], [*labels, 0, 0], strict=True)]
+    run = pellucid.run(bundled, rows, tmp_path)
+    s = run.summary(model=bundled, by="length")
+    assert [s.drivers[c][0].word for c in ("negative", "positive")] == ["terrible", "wonderful"]
+    best = s.drivers["positive"][0]
+    mine = [e for e in run if not isinstance(e, pellucid.Failure) and e.target.name == "positive"]
+    sums = [sum(w.score for w in e.words() if w.text == "wonderful") for e in mine if "wonderful" in str(e.text)]
+    assert (
+        best.mean == pytest.approx(np.mean(sums)) and best.documents == len(sums) and best.low < best.mean < best.high
+    )
+    assert s.failures == {"InputError": 1} and sum(s.confusion.values()) == 81 and s.rows == 82
+    assert s.mistakes and {m.label for m in s.mistakes} <= {"negative", "positive"}
+    removal = next(r for r in s.removals if r.word == "terrible")
+    flips = 0
+    for e in [e for e in run if not isinstance(e, pellucid.Failure) and e.target.name == "negative"][: removal.texts]:
+        inputs = bundled.tokenizer(str(e.text).replace(" terrible", ""), return_tensors="pt")
+        flips += bundled.model(**inputs).logits.argmax().item() != 0
+    assert removal.flips == flips
+    page = s.to_html()
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert len(s.drivers_frame()) == sum(map(len, s.drivers.values()))
+
+
+def test_words_are_merged_as_an_explanation_merges_them(bundled: pellucid.Model, tmp_path: Path) -> None:
+    text = "unforgettably overwrought, it's great!"
+    run = pellucid.run(bundled, [text], tmp_path)
+    pieces = pieces_of(next(run.rows()))
+    own = [w for w in pellucid.explain(bundled, text).words() if not w.special]
+    assert [p.text for p in pieces] == [w.text for w in own]
+    np.testing.assert_allclose([p.score for p in pieces], [w.score for w in own], atol=1e-6)

@@ -1,0 +1,499 @@
+# ruff: noqa: E501
+"""The viewer in a real browser: what a person does is done, and what is on the screen is compared with the data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pellucid
+from browser import Tab, browser
+from pellucid import Explanation, Target, Token
+from pellucid.explanation import Explanations
+from pellucid.render import colour
+from pellucid.render.html import page
+from pellucid.viewer import PARTS, source, style
+
+TEXT = "It's a great film, though the ending is terribly slow."
+AXE = Path("axe_core_python/axe.min.js")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Any]:
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def tab(running: Any) -> Iterator[Tab]:
+    """A tab in which nothing may go wrong unseen."""
+    found = Tab(running, viewport={"width": 1100, "height": 900})
+    yield found
+    found.context.close()
+    assert found.faults == []
+
+
+@cache
+def film() -> Explanation:
+    detail = ("layers", "heads", "attentions", "parts", "rollout")
+    return pellucid.explain(pellucid.load(), TEXT, detail=detail)
+
+
+@cache
+def both() -> Explanations:
+    return pellucid.explain(pellucid.load(), TEXT, target=["positive", "negative"])
+
+
+def answer() -> Explanations:
+    """The start and the end of an answer, with scores that are easy to tell apart."""
+    words = ["who", "?", "by", "Jane", "Smith"]
+    spans = [(0, 3), (3, 4), (0, 2), (3, 7), (8, 13)]
+    tokens = tuple(Token(w, i, spans[i], False, i, int(i > 1)) for i, w in enumerate(words))
+    each = []
+    for k, name in enumerate(("start", "end")):
+        scores = np.arange(1.0, 6.0) * (1 if k else -0.5)
+        each.append(
+            Explanation(
+                ("who?", "by Jane Smith"), tokens, scores, Target(name, 3 + k, 3 + k), "deeplift", "mask",
+                float(scores.sum()), 0.0, 0.0, "Jane Smith", 0.9, meta={"task": "question-answering"},
+            )
+        )  # fmt: skip
+    return Explanations(tuple(each))
+
+
+def generated() -> Explanations:
+    """Three generated tokens after a prompt of two, each explained by what was there before it."""
+    words = ["Once", "upon", "a", "time", "there"]
+    starts = [0, 5, 0, 2, 7]
+    tokens = tuple(Token(w, i, (s, s + len(w)), False, i, int(i > 1)) for i, (w, s) in enumerate(zip(words, starts, strict=True)))  # fmt: skip
+    each = []
+    for at in (2, 3, 4):
+        scores = np.array([0.5 + at if k < at else 0.0 for k in range(5)])
+        told = {"task": "text-generation"}
+        total = float(scores.sum())
+        each.append(Explanation(("Once upon", "a time there"), tokens, scores, Target(words[at], at, at), "deeplift", "filler", total, 0.0, 0.0, meta=told))  # fmt: skip
+    return Explanations(tuple(each))
+
+
+def opened(tab: Tab, explanations: Any, folder: Path) -> Any:
+    found = tab.open(page(explanations.view()), folder)
+    found.locator(".viewer").wait_for()
+    return found
+
+
+def number(text: str) -> float:
+    return float(text.strip().replace("−", "-").replace("+", ""))
+
+
+def values(place: Any) -> list[float]:
+    return [float(v) for v in place.locator("data").evaluate_all("all => all.map((e) => e.value)")]
+
+
+def background(place: Any) -> str:
+    found = re.findall(r"\d+", place.evaluate("e => getComputedStyle(e).backgroundColor"))
+    return "#" + "".join(f"{int(v):02x}" for v in found[:3])
+
+
+def test_the_module_is_small_and_names_nothing_global() -> None:
+    here = Path(str(pellucid.__file__)).parent / "viewer"
+    names = {p.name for p in here.iterdir() if p.suffix in (".js", ".css")}
+    assert names == {f"{part}.js" for part in PARTS} | {"viewer.css"}
+    assert sum((here / name).stat().st_size for name in names) <= 90_000
+    assert len(re.findall(r"^export ", source(), re.MULTILINE)) == 1 and not re.search(r"^import ", source(), re.M)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|require\(", source())
+
+
+def test_colours_are_those_of_the_printed_page() -> None:
+    for name, theme in (("light", colour.LIGHT), ("dark", colour.DARK)):
+        told = f'{name}: {{ paper: "{theme.paper}", positive: "{theme.positive}", negative: "{theme.negative}" }}'
+        assert told in source()
+        variables = [f"--{part}: {getattr(theme, part)}" for part in ("paper", "ink", "muted", "line", "positive")]
+        assert all(variable in style() for variable in variables)
+
+
+def test_sums_on_the_screen_are_those_of_the_data(tab: Tab, tmp_path: Path) -> None:
+    e, p = film(), opened(tab, film(), tmp_path)
+    for level in ("Tokens", "Words", "Sentences"):
+        p.get_by_role("button", name=level, exact=True).click()
+        base, *steps, out = values(p.locator(".waterfall"))
+        assert base == e.baseline_output and out == e.output
+        assert base + sum(steps) == pytest.approx(out, abs=1e-9)
+        assert p.locator(".reading").text_content() == TEXT
+    assert values(p.locator(".equation"))[:2] == pytest.approx([e.baseline_output, e.scores.sum()])
+
+
+def test_a_word_tells_its_score_and_lights_its_pictures(tab: Tab, tmp_path: Path) -> None:
+    e, p = film(), opened(tab, film(), tmp_path)
+    word = p.locator(".unit", has_text="terribly")
+    score = next(w.score for w in e.words() if w.text == "terribly")
+    word.hover()
+    detail = p.locator(".detail")
+    assert number(detail.locator(".value").inner_text()) == pytest.approx(score, abs=5e-4)
+    assert f"{100 * score / e.change:.1f}%" in detail.inner_text() and "rank 3 of 14" in detail.inner_text()
+    lit = p.locator(".lit").all_inner_texts()
+    assert len(lit) >= 3 and all("terribly" in text for text in lit)
+    p.mouse.move(5, 5)
+    assert p.locator(".lit").count() == 0
+    word.click()
+    p.mouse.move(5, 5)
+    assert p.locator(".lit").count() == len(lit)  # pinned
+    p.keyboard.press("Escape")
+    assert p.locator(".lit").count() == 0
+
+
+def test_colours_follow_the_target(tab: Tab, tmp_path: Path) -> None:
+    es, p = both(), opened(tab, both(), tmp_path)
+    for e in es:
+        p.get_by_role("group", name="Target").get_by_role("button", name=e.target.name).click()
+        for text in ("slow", "great", "film"):
+            score = next(w.score for w in e.words() if w.text == text)
+            wanted = round(200 * score / e.view().explanations[0].peak) / 200
+            assert background(p.locator(".unit", has_text=text)) == colour.background(wanted, colour.LIGHT)
+        assert values(p.locator(".waterfall"))[-1] == e.output
+    chances = p.locator(".class").all_inner_texts()
+    assert {t.split("\n")[0]: t.split("\n")[-1] for t in chances} == {
+        name: f"{share:.1%}" for name, share in (es[0].probabilities or {}).items()
+    }
+    p.locator(".class", has_text="positive").click()
+    assert values(p.locator(".waterfall"))[-1] == es[0].output
+
+
+def test_probabilities_are_the_models_own() -> None:
+    import torch
+
+    model = pellucid.load()
+    with torch.no_grad():
+        logits = model.model(**model.tokenizer(TEXT, return_tensors="pt")).logits[0].double()
+    wanted = dict(zip(model.labels, logits.softmax(0).tolist(), strict=True))
+    assert film().probabilities == pytest.approx(wanted, abs=1e-6)
+    assert Explanation.from_json(film().to_json()).probabilities == film().probabilities
+
+
+def test_one_scale_or_each_its_own(tab: Tab, tmp_path: Path) -> None:
+    weak, strong = film(), replace(film(), scores=3 * film().scores, target=Target("positive"))
+    p = opened(tab, Explanations((weak, strong)), tmp_path)
+    own = background(p.locator(".unit", has_text="slow"))
+    p.get_by_role("button", name="one scale").click()
+    scores = [w.score for w in weak.words()]
+    peak = max(map(abs, scores))
+    slow = next(w.score for w in weak.words() if w.text == "slow")
+    assert own == colour.background(round(200 * slow / peak) / 200, colour.LIGHT)
+    wanted = colour.background(round(200 * slow / peak / 3) / 200, colour.LIGHT)
+    assert background(p.locator(".unit", has_text="slow")) == wanted
+
+
+def test_spans_are_drawn_by_hand_and_add_up(tab: Tab, tmp_path: Path) -> None:
+    e, p = film(), opened(tab, film(), tmp_path)
+    p.get_by_role("button", name="Spans", exact=True).click()
+    p.locator(".unit", has_text="great").click()
+    p.locator(".unit", has_text="film").click()
+    start = TEXT.index("great")
+    (span,) = e.spans([(start, start + len("great film"))])
+    p.locator(".unit", has_text="great film").hover()
+    assert number(p.locator(".detail .value").inner_text()) == pytest.approx(span.score, abs=5e-4)
+    a, b = (p.locator(".unit", has_text=text).bounding_box() for text in ("ending", "slow"))
+    p.mouse.move(a["x"] + 5, a["y"] + 5)
+    p.mouse.down()
+    p.mouse.move(b["x"] + 5, b["y"] + 5, steps=5)
+    p.mouse.up()
+    assert p.locator(".unit", has_text="ending is terribly slow").count() == 1
+    base, *steps, out = values(p.locator(".waterfall"))
+    assert base + sum(steps) == pytest.approx(out, abs=1e-9)
+    p.locator(".unit", has_text="great film").click()  # a span that is chosen again is removed
+    assert p.locator(".unit", has_text="great film").count() == 0
+
+
+def test_threshold_and_special_tokens(tab: Tab, tmp_path: Path) -> None:
+    scores = film().scores.copy()
+    scores[0] = 9.0
+    e = replace(film(), scores=scores)
+    p = opened(tab, e, tmp_path)
+    assert "[CLS] carries the most: +9.000, before slow" in p.locator(".remark").inner_text()
+    p.get_by_role("button", name="Special tokens").click()
+    assert p.locator(".unit.special").count() == 0 and "are hidden now" in p.locator(".remark").inner_text()
+    peak = e.view().explanations[0].peak
+    p.get_by_label("Threshold").fill("30")
+    assert p.locator(".unit.tint").count() == sum(abs(w.score) >= 0.3 * peak for w in e.words() if not w.special)
+
+
+def test_start_end_and_both_of_an_answer(tab: Tab, tmp_path: Path) -> None:
+    es, p = answer(), opened(tab, answer(), tmp_path)
+    assert p.locator(".role").all_inner_texts() == ["Question", "Context"]
+    assert p.locator(".unit.answer").all_inner_texts() == ["Jane", "Smith"]
+    p.get_by_role("button", name="both").click()
+    assert values(p.locator(".waterfall"))[-1] == es[0].output + es[1].output
+    p.locator(".unit", has_text="Smith").hover()
+    assert number(p.locator(".detail .value").inner_text()) == es[0].scores[4] + es[1].scores[4]
+
+
+def test_the_true_label_stands_beside_the_predicted(tab: Tab, tmp_path: Path) -> None:
+    p = opened(tab, replace(film(), label="positive"), tmp_path)
+    assert p.locator(".truth").inner_text() == "✗ true label positive – not what was predicted"
+
+
+def test_generation_matrix(tab: Tab, tmp_path: Path) -> None:
+    es, p = generated(), opened(tab, generated(), tmp_path)
+    p.get_by_role("group", name="Generated tokens").get_by_role("button", name="time").click()
+    assert values(p.locator(".waterfall"))[-1] == es[1].output
+    canvas = p.get_by_role("img", name=re.compile("^Generated tokens by context"))
+    canvas.focus()
+    for _ in range(3):
+        p.keyboard.press("ArrowRight")
+    assert "upon → a: +2.500" not in p.locator(".readout").inner_text()
+    assert p.locator(".readout").inner_text() == "a was not yet there when a was generated."
+    p.keyboard.press("ArrowDown")
+    assert p.locator(".readout").inner_text() == "a → time: +3.500"
+    p.get_by_label("Sum of steps").select_option(value="0")
+    p.get_by_label("to", exact=True).select_option(value="2")
+    canvas = p.get_by_role("img", name=re.compile("^Generated tokens by context: 4 rows"))
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown"):
+        p.keyboard.press(key)
+    assert p.locator(".readout").inner_text() == f"Once → rows 1–3 together: +{es.matrix()[:, 0].sum():.3f}"
+
+
+def test_layers_and_parts(tab: Tab, tmp_path: Path) -> None:
+    e, p = film(), opened(tab, film(), tmp_path)
+    canvas = p.get_by_role("img", name=re.compile("^Layers"))
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
+        p.keyboard.press(key)
+    assert e.layers is not None
+    word = e.words()[1]
+    score = e.layers[1][list(word.tokens)].sum()
+    assert number(p.locator(".readout strong").inner_text()) == pytest.approx(score, abs=5e-4)
+    assert p.get_by_role("img", name=re.compile("^Course of slow over 3 layers")).count() == 1
+    for name, scores in (e.parts or {}).items():
+        told = p.locator(".parts > div", has=p.locator("strong", has_text=re.compile(f"^{name}$")))
+        assert number(told.locator("p").inner_text().removeprefix(name)) == pytest.approx(scores.sum(), abs=5e-4)
+
+
+def test_attention_shows_what_the_data_say(tab: Tab, tmp_path: Path) -> None:
+    e, p = film(), opened(tab, film(), tmp_path)
+    p.get_by_role("button", name="Attention", exact=True).click()
+    p.get_by_label("Shown").select_option("probability")
+    p.get_by_role("button", name="layer 2, head 5", exact=True).click()
+    assert e.attentions is not None
+    p.locator(".attending", has_text="great").first.hover()
+    query = next(i for i, t in enumerate(e.tokens) if t.text == "great")
+    best = int(e.attentions[1, 4, query].argmax())
+    told = p.locator(".readout").inner_text()
+    assert told.startswith(f"great attends to {e.tokens[best].text} +")
+    shown = float(told.split("+")[1].split(",")[0])
+    assert shown == pytest.approx(e.attentions[1, 4, query, best], abs=e.attentions.max() / 200)
+    visible = p.locator(".lines path:not(.off)").evaluate_all("all => all.map((e) => e.dataset.q)")
+    assert visible and set(visible) == {str(query)}
+    assert p.get_by_role("button", name=re.compile("^layer")).count() == e.attentions.shape[0] * e.attentions.shape[1]
+    p.get_by_role("button", name="all heads").click()
+    assert p.get_by_role("group", name="Heads", exact=True).locator('[aria-pressed="true"]').count() == 12
+
+
+def test_attention_is_reduced_to_its_strongest_keys() -> None:
+    rng = np.random.default_rng(0)
+    heads = rng.normal(size=(12, 12, 200, 200))
+    tokens = tuple(Token("a", 1, (2 * i, 2 * i + 1), word=i) for i in range(200))
+    e = replace(film(), text="a " * 200, tokens=tokens, scores=np.ones(200), heads=heads, attentions=None)
+    e = replace(e, layers=None, parts=None, measures=None)
+    (told,) = e.view().explanations[0].attention
+    assert told.name == "contribution" and told.kept == 120_000 // (144 * 200)
+    own = told.cells[3][7][11]
+    assert own[::2] == tuple(np.argsort(-np.abs(heads[3, 7, 11]))[: told.kept])
+    exact = heads[3, 7, 11][list(own[::2])]
+    assert np.array(own[1::2]) * told.peak / 127 == pytest.approx(exact, abs=told.peak / 254)
+
+
+def test_two_explanations_are_compared(tab: Tab, tmp_path: Path) -> None:
+    from scipy.stats import spearmanr
+
+    es, p = both(), opened(tab, both(), tmp_path)
+    a, b = ([w.score for w in e.words()] for e in es)
+    told = p.get_by_role("region", name="Compare").inner_text()
+    assert f"Rank correlation of their scores: {spearmanr(a, b).statistic:.3f}" in told
+    great = p.locator(".pair", has_text="great")
+    first, second = (next(w.score for w in e.words() if w.text == "great") for e in es)
+    assert number(great.locator(".chip").last.inner_text()) == pytest.approx(second - first, abs=5e-3)
+
+
+def test_many_texts_are_searched_sorted_and_opened(tab: Tab, tmp_path: Path) -> None:
+    each = []
+    for i in range(300):
+        text = f"{'needle' if i % 100 == 7 else 'straw'} number {i}"
+        tokens = (Token(text, 1, (0, len(text)), word=0),)
+        chance = (i * 37 % 300) / 300
+        each.append(replace(film(), text=text, tokens=tokens, scores=np.array([float(i)]), output=float(i), baseline_output=0.0, delta=0.0, probability=chance, label="negative" if i % 2 else "positive", layers=None, heads=None, attentions=None, parts=None, measures=None))  # fmt: skip
+    p = opened(tab, Explanations(tuple(each)), tmp_path)
+    assert p.locator(".row").count() < 40
+    p.locator(".rows").evaluate("e => (e.scrollTop = 44 * 250)")
+    row = p.locator(".answer-row", has_text="straw number 255")
+    row.click()
+    assert values(p.locator(".waterfall"))[-1] == 255.0 and row.is_visible()
+    p.get_by_label("Search the texts").fill("needle")
+    assert p.locator(".texts [role=status]").inner_text() == "3 of 300" and p.locator(".row").count() == 3
+    p.get_by_label("Search the texts").fill("")
+    p.get_by_label("Sort by").select_option("probability, low first")
+    p.locator(".rows").evaluate("e => (e.scrollTop = 0)")
+    assert p.locator(".answer-row").first.inner_text().startswith("1\n")
+    p.get_by_label("Show", exact=True).select_option("wrong ones")
+    assert p.locator(".texts [role=status]").inner_text() == "150 of 300"
+
+
+def test_patches_of_an_image(tab: Tab, tmp_path: Path) -> None:
+    tokens = tuple(Token(f"{r},{c}", 0) for r in range(3) for c in range(4))
+    scores = np.linspace(-1, 1, 12)
+    total = float(scores.sum())
+    e = Explanation("picture.png", tokens, scores, Target("cat"), "deeplift", "mask", total, 0.0, 0.0)
+    p = opened(tab, e, tmp_path)
+    assert p.locator(".patch").count() == 12
+    assert background(p.locator(".patch").last) == colour.background(1.0, colour.LIGHT)
+    p.locator(".patch").last.hover()
+    assert number(p.locator(".detail .value").inner_text()) == 1.0
+
+
+def test_what_is_taken_away(tab: Tab, tmp_path: Path) -> None:
+    e, p = film(), opened(tab, film(), tmp_path)
+    got = {}
+    for kind in ("SVG", "PNG", "CSV", "JSON"):
+        with p.expect_download() as download:
+            p.get_by_role("button", name=kind, exact=True).click()
+        got[kind] = Path(download.value.path()).read_bytes()
+    assert got["PNG"].startswith(b"\x89PNG")
+    drawn = got["SVG"].decode()
+    assert drawn.startswith("<svg") and all(f">{w}</text>" in drawn for w in ("great", "terribly", "[CLS]"))
+    rows = got["CSV"].decode().split("\r\n")
+    assert [float(row.rsplit(",", 1)[1]) for row in rows[1:]] == list(e.scores)
+    assert json.loads(got["JSON"])["explanations"][0]["output"] == e.output
+
+
+def test_a_link_restores_what_was_selected(tab: Tab, tmp_path: Path) -> None:
+    p = opened(tab, both(), tmp_path)
+    p.get_by_role("group", name="Target").get_by_role("button", name="negative").click()
+    p.get_by_role("button", name="Tokens", exact=True).click()
+    p.locator(".unit", has_text="slow").click()
+    address = p.url
+    p.goto("about:blank")
+    p.goto(address)
+    pressed = p.locator('.choice [aria-pressed="true"]').all_inner_texts()
+    assert pressed[:3] == ["negative", "own scale", "Tokens"] and p.locator(".unit.lit").inner_text() == "slow"
+    p.goto("about:blank")
+    p.goto(address.split("#")[0] + '#{"target":"<b>","level":7,"spans":"x","pinned":[1e99],"compared":[null]}')
+    assert p.locator(".reading").text_content() == TEXT
+
+
+def test_the_keyboard_alone_reaches_all(tab: Tab, tmp_path: Path) -> None:
+    p = opened(tab, both(), tmp_path)
+    reached: set[str] = set()
+    p.keyboard.press("Tab")
+    for _ in range(60):
+        name = p.evaluate("""() => { const e = document.querySelector(".viewer-root").shadowRoot.activeElement;
+            return e && (e.getAttribute("aria-label") || e.innerText || e.tagName); }""")
+        if name:
+            reached.add(name.strip())
+        p.keyboard.press("Tab")
+    assert {"Tokens", "Spans", "Special tokens", "one scale", "negative", "First", "SVG", "PNG", "Link"} <= reached
+    p.locator(".unit").first.focus()
+    p.keyboard.press("ArrowRight")
+    p.keyboard.press("Enter")
+    assert p.locator('.unit[aria-pressed="true"]').inner_text() == "It"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(running: Any, scheme: Any, tmp_path: Path) -> None:
+    package = pytest.importorskip("axe_core_python", reason="needs axe-core-python, of the extra [dev]")
+    axe = (Path(next(iter(package.__path__))) / AXE.name).read_text("utf-8")
+    tab = Tab(running, color_scheme=scheme, bypass_csp=True)
+    for shown in (film(), both()):
+        p = opened(tab, shown, tmp_path)
+        for panel in p.get_by_role("group", name="Look inside").get_by_role("button").all() or [None]:
+            if panel:
+                panel.click()
+            p.evaluate(axe)
+            found = p.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa']})")["violations"]
+            told = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found]
+            assert [t for t, v in zip(told, found, strict=True) if v["impact"] in ("serious", "critical")] == []
+    tab.context.close()
+
+
+def test_ten_views_do_not_disturb_each_other(tab: Tab, tmp_path: Path) -> None:
+    views = json.dumps([e.view().to_dict() for e in both()]).replace("<", "\\u003c")
+    boxes = "".join(f'<div class="v" id="v{i}"></div>' for i in range(10))
+    loud = (
+        "<style>* { color: red !important; font: 40px cursive; display: inline } dl dt { position: absolute }</style>"
+    )
+    script = f"{source()}\nconst views = {views}; window.made = [...document.querySelectorAll('.v')].map((e, i) => mount(e, views[i % 2]));"
+    before = "window.before = Object.keys(window).length;"
+    p = tab.open(f'<meta charset="utf-8">{loud}{boxes}<script>{before}</script><script type="module">{script}</script>', tmp_path)  # fmt: skip
+    p.wait_for_function("window.made?.length === 10")
+    assert p.evaluate("Object.keys(window).length - window.before") == 2  # `before` and `made` themselves
+    p.locator("#v3").get_by_role("button", name="Tokens", exact=True).click()
+    levels = p.evaluate("made.map((view) => view.state().level)")
+    assert levels == ["tokens" if i == 3 else "words" for i in range(10)]
+    assert p.locator("#v0 .title").evaluate("e => getComputedStyle(e).fontSize") != "40px"
+    assert p.evaluate("document.querySelectorAll('[id]').length") == 10
+    p.evaluate(
+        "made[0].destroy(); made[1].restore({level: 'sentences'}); made[2].update({...made[2], explanations: []})"
+    )
+    assert p.locator("#v0 .viewer").count() == 0 and p.evaluate("made[1].state().level") == "sentences"
+
+
+def test_a_phone_and_paper(running: Any, tmp_path: Path) -> None:
+    tab = Tab(running, viewport={"width": 390, "height": 844}, has_touch=True)
+    p = opened(tab, film(), tmp_path)
+    assert p.evaluate("document.documentElement.scrollWidth") <= 390
+    p.locator(".unit", has_text="great").tap()
+    assert "great" in p.locator(".detail").inner_text()
+    p.emulate_media(media="print")
+    assert not p.locator(".viewer").is_visible() and p.locator(".static .passage").is_visible()
+    pdf = p.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page[^s]", pdf)) <= 2
+    tab.context.close()
+
+
+def test_without_a_script_the_page_still_reads(running: Any, tmp_path: Path) -> None:
+    tab = Tab(running, java_script_enabled=False)
+    p = tab.open(page(film().view()), tmp_path)
+    assert p.locator(".static .passage").is_visible() and p.locator(".static .passage").inner_text() == TEXT
+    tab.context.close()
+
+
+PIECES = ["<script>alert(1)</script>", "</script>", "<!--", "]]>", "<img src=x onerror=alert(1)>", '"', "'", "&amp;", "\u202e", "\u2066", "\u2028", "\u2029", "\x00", "\ud800", "\udfff", "\x1b[31m", "\u200f", "a" * 300, "{{x}}", "${x}", "javascript:alert(1)", "\\u003c", "é", "한국", "👩‍👩‍👧", "العربية", "\t", " "]  # fmt: skip
+
+
+def test_hostile_strings_are_shown_and_never_run(tab: Tab, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    made = ["".join(rng.choice(PIECES, size=rng.integers(1, 5))) for _ in range(2000)]
+    made = [text if text.strip() else f"x{text}" for text in made]
+    each = []
+    for text in made:
+        token = Token(text, 1, (0, len(text)), word=0)
+        told = {"text": text, "tokens": (token,), "scores": np.array([1.0]), "target": Target(text), "label": text}
+        each.append(Explanation(**told, method=text, baseline=text, output=1.0, baseline_output=0.0, delta=0.0, prediction=text, probability=0.5, notes=(text,), meta={"model": text}))  # fmt: skip
+    views = [e.view() for e in each]
+    one = Explanations(tuple(each[:40])).view()
+    tab.page.set_default_timeout(60000)
+    p = tab.open(page(one), tmp_path)
+    p.locator(".viewer").wait_for()
+    assert p.locator("script").count() == 2 and p.locator("img, iframe, b").count() == 0
+    p.goto("about:blank")
+    data = json.dumps([v.to_dict() for v in views]).replace("<", "\\u003c")
+    check = """const root = document.body.appendChild(document.createElement("div")); let view;
+      window.found = all.map((data) => { view ? view.update(data) : (view = mount(root, data));
+        const shadow = root.shadowRoot;
+        return [shadow.querySelector(".reading").textContent, shadow.querySelectorAll("script, img, iframe, b").length, root.scrollWidth > innerWidth]; });"""
+    p = tab.open(f'<meta charset="utf-8"><body><script type="module">{source()}\nconst all = {data};\n{check}</script>', tmp_path)  # fmt: skip
+    p.wait_for_function("window.found")
+    texts = [e.text for e in each]
+    wrong = p.evaluate(
+        """(texts) => JSON.parse(texts).flatMap((t, i) => {
+        const [shown, elements, wide] = found[i];
+        return shown === t && !elements && !wide ? [] : [[i, shown === t, elements, wide, t.length]]; })""",
+        json.dumps(texts),
+    )
+    assert wrong == []
