@@ -79,8 +79,9 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "data removal result",
     ],
     "methods": [
+        "remarks",
         "distributions path",
-        "adaptive deeplift gradient perturb remarks",
+        "adaptive deeplift gradient perturb",
     ],
     "metrics": [
         "bootstrap faithfulness removal_curves sanity word_scores",
