@@ -38,7 +38,7 @@ def noting(solve: Callable[..., Attributions], by_slopes: bool) -> Callable[...,
         if any(_is_off(answer) for answer in answers):
             notes += _why(problem, answers)
         elif by_slopes:
-            notes += _by_deeplift(problem)
+            notes += _by_deeplift(problem, answers)
         if not notes:
             return answers
         return tuple(replace(a, notes=tuple(dict.fromkeys((*a.notes, *notes)))) for a in answers)
@@ -46,10 +46,11 @@ def noting(solve: Callable[..., Attributions], by_slopes: bool) -> Callable[...,
     return noted
 
 
-def _by_deeplift(problem: Problem) -> tuple[str, ...]:
+def _by_deeplift(problem: Problem, given: Attributions) -> tuple[str, ...]:
     """The notes on DeepLIFT's answer of the first row, kept for the Problems about the same function."""
     if problem.found.cuts is None:
-        one = problem.taken(torch.zeros(1, dtype=torch.long, device=problem.x[0].device))
+        first = torch.zeros(1, dtype=torch.long, device=problem.x[0].device)
+        one = problem.fixed(*problem.selects(given[0].outputs)).taken(first)
         one, problem.found.cuts = replace(one, watch=None, source=None), ()
         try:
             answers = deeplift(one)

@@ -193,11 +193,8 @@ def _check_told(item: Value, form: Form, number: int) -> None:
         places = {f"input {number}": item}
     else:
         used = set(form.layout(item)[0].values())
-        used = (
-            used | _partners(item, form, used)
-            if used
-            else {name for layout in form.layouts for names in layout.values() for name in names}
-        )
+        every = {name for layout in form.layouts for names in layout.values() for name in names}
+        used = used | _partners(item, form, used) if used else every
         places = {f"{name!r} of input {number}": value for name, value in item.items() if name in used}
     for place, value in places.items():
         if not _is_told(value):
