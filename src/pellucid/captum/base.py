@@ -126,8 +126,8 @@ def neuron_of(values: Tensors, selector: Value) -> Tensor:
     """
     count = len(values)
     if callable(selector):
-        choose: Callable[..., Tensor] = selector
-        return choose(one_or_all(values))
+        chosen: Any = selector(one_or_all(values))
+        return chosen
     if count != 1:
         raise ArgumentError(
             f"The layer has {count} tensors; expected one, or neuron_selector=a function of the tensors."
