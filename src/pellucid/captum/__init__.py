@@ -7,7 +7,9 @@
 >>> values.round(decimals=4), bool(delta.abs() < 1e-5)
 (tensor([[1., 4.]]), True)
 
-No algorithm that the core has is written again here. `docs/captum.md` says what differs from Captum, and why.
+DeepLIFT's multipliers, the hooks on layers and ReLUs, the weights of the quadratures, and the fits of LIME's and Kernel
+SHAP's surrogates are the core's. Removal, permutation, Shapley sampling and noise have loops of their own in this
+package, in Captum's form. `docs/captum.md` says what differs from Captum, and why.
 """
 
 from __future__ import annotations

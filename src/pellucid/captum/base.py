@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..engine.hooks import layer_values, with_layer_values
 from ..errors import ArgumentError
-from .calls import Forward, Rows, Tensors, Value, delta_of, outputs_of, selected, spread, tupled
+from .calls import Forward, Rows, Tensors, Value, delta_of, one_or_all, outputs_of, selected, spread, tupled
 
 
 class Attribution:
@@ -124,11 +124,13 @@ def neuron_of(values: Tensors, selector: Value) -> Tensor:
 
     selector: an index, a tuple of indices and slices (their values are summed), or a function of the tensors.
     """
+    count = len(values)
     if callable(selector):
-        return selector(values if len(values) > 1 else values[0])
-    if len(values) != 1:
+        chosen: Any = selector(one_or_all(values))
+        return chosen
+    if count != 1:
         raise ArgumentError(
-            f"The layer has {len(values)} tensors; expected one, or neuron_selector=a function of the tensors."
+            f"The layer has {count} tensors; expected one, or neuron_selector=a function of the tensors."
         )
     selector = tuple(selector) if isinstance(selector, (tuple, list)) else (selector,)
     found = selected(values[0], selector)

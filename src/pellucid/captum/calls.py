@@ -30,6 +30,11 @@ def as_given(values: Sequence[Value], given: Value) -> Value:
     return tuple(values) if isinstance(given, (tuple, list)) else values[0]
 
 
+def one_or_all(values: Sequence[Value]) -> Value:
+    """The only value, or all of them where there are several."""
+    return values[0] if len(values) == 1 else values
+
+
 def more_args(args: Value) -> tuple[Value, ...]:
     """`additional_forward_args` as a tuple."""
     return () if args is None else args if isinstance(args, tuple) else (args,)

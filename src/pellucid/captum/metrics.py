@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
-from .calls import Forward, Rows, Tensors, Value, baselines_of, run, tupled
+from .calls import Forward, Rows, Tensors, Value, baselines_of, one_or_all, run, tupled
 
 
 def infidelity_perturb_func_decorator(multiply_by_inputs: bool = True) -> Callable[..., Any]:
@@ -63,7 +63,7 @@ def infidelity(
 
     def sums(n: int) -> Tensor:
         wide = tuple(t.repeat_interleave(n, 0) for t in x)
-        given: Value = wide if len(wide) > 1 else wide[0]
+        given = one_or_all(wide)
         if base is None:
             found = perturb_func(given)
         else:
@@ -71,7 +71,7 @@ def infidelity(
                 b.repeat_interleave(n, 0) if isinstance(b, Tensor) and b.shape[0] == t.shape[0] > 1 else b
             )
             b = tuple(map(many, base, x))
-            found = perturb_func(given, b if len(b) > 1 else b[0])
+            found = perturb_func(given, one_or_all(b))
         change, after = map(tupled, found)
         if len(change) != len(x) or any(c[0].shape != a[0].shape for c, a in zip(change, after, strict=True)):
             raise ArgumentError("perturb_func returned perturbations of other shapes than the perturbed inputs.")
@@ -129,7 +129,7 @@ def sensitivity_max(
 
     def largest(n: int, own: Tensors) -> Tensor:
         wide = tuple(t.repeat_interleave(n, 0) for t in x)
-        given: Value = wide if len(wide) > 1 else wide[0]
+        given = one_or_all(wide)
         after = (
             perturb_func(given, perturb_radius)
             if len(inspect.signature(perturb_func).parameters) > 1
