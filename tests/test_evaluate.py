@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import pellucid
 from pellucid import cli
@@ -26,7 +27,8 @@ def model() -> pellucid.Model:
     return pellucid.load()
 
 
-def probability(model: pellucid.Model, ids: list[int], label: int, hidden: list[int] | None = None) -> float:
+def probability(model: pellucid.Model, ids: list[int], label: object, hidden: list[int] | None = None) -> float:
+    assert isinstance(label, int)
     mask = torch.tensor([[0 if i in (hidden or []) else 1 for i in range(len(ids))]])
     with torch.no_grad():
         logits = model.model(input_ids=torch.tensor([ids]), attention_mask=mask).logits
@@ -61,6 +63,7 @@ def test_a_curve_is_what_the_model_says_of_the_changed_ids(model: pellucid.Model
 
 def test_the_mean_embedding_stands_for_removed_words(model: pellucid.Model) -> None:
     (text,) = TEXTS[2:]
+    assert isinstance(model.embedding, nn.Embedding)
     table = model.embedding.weight
     with model.borrowed():
         (play,) = removal.plays(model, model.encode([text]), "mean", "positive")
@@ -214,7 +217,8 @@ def test_the_command_prints_what_the_function_finds(
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.main()
-        return int(stop.value.code or 0), *capfd.readouterr()
+        printed, error = capfd.readouterr()
+        return int(stop.value.code or 0), printed, error
 
     given = ["--column", "0", "--limit", "5", "--methods", "deeplift,saliency", "--baselines", "mask,mask+pad"]
     code, printed, error = run(*given, "--json")
