@@ -160,7 +160,9 @@ def test_what_is_inside_is_the_same(attention: str, monkeypatch: pytest.MonkeyPa
 def test_a_model_that_cannot_takes_two_and_is_asked_only_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     m = explained(family, "eager", torch.float64, "text-classification")
     passes: list[int] = []
-    pellucid.explain(m, TEXTS[0], "input_x_gradient", target=1, baseline="[UNK]")  # what is measured once for a model
+    pellucid.explain(
+        m, TEXTS[0], "integrated_gradients", target=1, baseline="[UNK]", n_steps=2
+    )  # what is measured once for a model
     m.model.register_forward_hook(lambda _m, args, out: passes.append(len(out.logits)))
     for expected in ([2, 1, 1], [1, 1]):
         passes.clear()

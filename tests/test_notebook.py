@@ -29,8 +29,8 @@ def test_ten_views_in_one_notebook_keep_their_own_style(tmp_path: Path) -> None:
         frames = page.frames[1:]
         assert len(frames) == 10
         assert page.evaluate("() => window.hurt") is None
-        assert hostile in frames[1].inner_text("body")
-        colours = {f.evaluate("() => getComputedStyle(document.querySelector('dd')).color") for f in frames[:9]}
+        assert hostile in frames[1].locator(".reading").first.inner_text()
+        colours = {f.evaluate("() => getComputedStyle(document.querySelector('.static dd')).color") for f in frames[:9]}
         assert "rgb(255, 0, 0)" not in colours
         assert page.evaluate("() => document.querySelectorAll('[id]').length") == 0
         browser.close()

@@ -37,7 +37,9 @@ def test_in_float64(family: str, attention: str, task: str) -> None:
 def test_in_float32(family: str, task: str) -> None:
     found = measured(family, attentions(family)[-1], torch.float32, task)
     assert found.residual <= 1e-4 and found.moved >= MOVES
-    assert (family, task) == ("BigBirdSparse", "text-generation") or (found.batched or 0.0) <= 1e-5
+    if family == "BigBirdSparse" and (found.batched or 0.0) > 1e-5:
+        pytest.xfail("a short text of a list turns this model's sparse attention off for the longer ones")
+    assert (found.batched or 0.0) <= 1e-5
 
 
 @pytest.mark.parametrize(("family", "task"), REFUSED)

@@ -76,7 +76,7 @@ def label_z(with_label: int, texts: int, share: float) -> float:
     all texts is p₀; NaN where all texts, or none, have it.
 
     Examples:
-        >>> label_z(60, 100, 0.5)
+        >>> round(float(label_z(60, 100, 0.5)), 12)
         2.0
     """
     if not texts or not 0 < share < 1:

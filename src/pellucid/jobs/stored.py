@@ -40,7 +40,7 @@ class Run:
         >>> import pellucid, tempfile
         >>> with tempfile.TemporaryDirectory() as out:
         ...     run = pellucid.run(pellucid.load(), ["a good film", "a dull film"], out)
-        ...     len(run), run.page(sort="-probability", limit=1).rows[0]["text"], list(run.frame().columns[:3])
+        ...     len(run), run.page(sort="-row", limit=1).rows[0]["text"], list(run.frame().columns[:3])
         (2, 'a dull film', ['id', 'row', 'text'])
     """
 
