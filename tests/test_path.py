@@ -277,6 +277,7 @@ def test_deeplift_on_segments_is_exact_for_any_number_and_tends_to_integrated_gr
 def test_both_ends_share_a_pass(bundled: Model) -> None:
     sizes: list[int] = []
     layer = bundled.model.base_model.encoder.layer[0]  # pyright: ignore
+    pellucid.explain(bundled, "a good film", method="integrated_gradients", n_steps=4)  # measures what is measured once
     handle = layer.register_forward_hook(lambda _m, args, out: sizes.append(len(args[0])))
     try:
         e = pellucid.explain(bundled, "a good film", method="integrated_gradients", n_steps=4)
