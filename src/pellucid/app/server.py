@@ -9,7 +9,6 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .. import viewer
 from ..errors import InputError, PellucidError
 from ..models import Model
 from . import asking
@@ -61,7 +61,7 @@ def make_app(models: Iterable[Model], token: str | None = None, hosts: Iterable[
         name = request.path_params["asset"]
         if name not in _ASSETS:
             raise Refused(404, "Found no such page; expected the address that was printed.")
-        return _text(component()[0] if name == "viewer.js" else _file(name), _ASSETS[name])
+        return _text(viewer.source() if name == "viewer.js" else _file(name), _ASSETS[name])
 
     async def models_route(request: Request) -> Response:
         guard.check_token(bearer(request.headers))
@@ -98,16 +98,6 @@ def make_app(models: Iterable[Model], token: str | None = None, hosts: Iterable[
     return app
 
 
-def component() -> tuple[str, str]:
-    """The JavaScript that draws a View, and its style sheet: the viewer's, or a plain one where there is none."""
-    if find_spec("pellucid.viewer") is None:
-        return _file("plain_view.js"), ""
-    from importlib import import_module
-
-    viewer = import_module("pellucid.viewer")
-    return viewer.source(), viewer.style()
-
-
 def _checked(guard: Guard, route: Callable[[Request], Any]) -> Callable[[Request], Any]:
     """The route, for requests from this server's own page; an error is a sentence, as on the command line."""
 
@@ -141,7 +131,7 @@ def _failure(error: Exception) -> Response:
 
 def _headers() -> dict[str, str]:
     """Nothing runs, loads or frames but this server's own files."""
-    style = base64.b64encode(hashlib.sha256(component()[1].encode()).digest()).decode()
+    style = base64.b64encode(hashlib.sha256(viewer.style().encode()).digest()).decode()
     policy = (
         "default-src 'none'; script-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; "
         f"form-action 'none'; frame-ancestors 'none'; style-src 'self' 'sha256-{style}'"
