@@ -23,8 +23,15 @@ class Answers(list[Outcome]):
     Each item is what its input alone would get, an Explanation or Explanations.
 
     Examples:
-        >>> Answers() == [], type(Answers()[:1]).__name__
-        (True, 'Answers')
+        >>> answers = pellucid.explain(model, ["good", "bad"])
+        >>> answers
+        [Explanation('positive' ...), Explanation('negative' ...)]
+        >>> answers.show()  # doctest: +NORMALIZE_WHITESPACE
+           text  prediction  probability  target    strongest words  status
+        0  good  positive          99.4%  positive  good +2.643      exact
+        1  bad   negative          99.3%  negative  bad +2.455       exact
+        >>> list(answers.to_frame().columns[:3])
+        ['input', 'explanation', 'token']
     """
 
     SHOWN: ClassVar[int] = 20

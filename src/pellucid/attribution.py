@@ -18,9 +18,14 @@ from .status import Status, combined, graded
 class Attribution:
     """The answer to a Problem, for one of its targets.
 
+    Examples:
+        >>> import torch
+        >>> a = pellucid.attribute(lambda x: x.prod(-1), torch.tensor([[2.0, 3.0]]), torch.tensor([[0.0, 0.0]]))
+        >>> a.values, a.output, a.delta.tolist(), a.status.value
+        (tensor([[3., 3.]]), tensor([6.]), [0.0], 'exact')
+
     values: like x: what each element contributed to `output - baseline_output`. Where the Problem has a mask they may
-        be
-        summed over the dimensions after the positions: (rows, positions).
+        be summed over the dimensions after the positions: (rows, positions).
     output, baseline_output: (rows,) the target's value at x and at x0.
     delta: (rows,) the residual, `output - baseline_output - sum(values)`.
     passes: how many times one row went through the model.

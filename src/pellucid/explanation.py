@@ -54,13 +54,22 @@ class Explanation:
     where there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
 
     Examples:
-        >>> e = Explanation(
+        `explain` makes an Explanation. The examples of the methods below are about this one:
+
+        >>> model = pellucid.load()
+        >>> e = pellucid.explain(model, "It's great!")
+        >>> e.target.name, e.prediction, e.status.value
+        ('positive', 'positive', 'exact')
+        >>> [(w.text, round(w.score, 2)) for w in e.top(2)]
+        [('great', 1.98), ('It', 0.28)]
+
+        Anything that has scores for tokens can be put into one by hand:
+
+        >>> by_hand = Explanation(
         ...     text="good film", tokens=(Token("good", 1, (0, 4), word=0), Token("film", 2, (5, 9), word=1)),
-        ...     scores=np.array([1.5, 0.25]), target=Target("positive", 1), method="deeplift", baseline="mask",
-        ...     output=2.0, baseline_output=0.25, delta=0.0, prediction="positive", probability=0.9)
-        >>> [(w.text, w.score) for w in e.top(1)]
-        [('good', 1.5)]
-        >>> Explanation.from_json(e.to_json()).relative_delta
+        ...     scores=np.array([1.5, 0.25]), target=Target("positive", 1), method="mine", baseline="mask",
+        ...     output=2.0, baseline_output=0.25, delta=0.0)
+        >>> by_hand.relative_delta
         0.0
     """
 
@@ -125,22 +134,43 @@ class Explanation:
 
     @property
     def layer_deltas(self) -> Array | None:
-        """What is left over at each layer: `output − baseline_output − layers.sum(1)`."""
+        """What is left over at each layer: `output − baseline_output − layers.sum(1)`.
+
+        Examples:
+            >>> deep = pellucid.explain(model, "It's great!", detail=("layers",))
+            >>> deep.layers.shape, bool(abs(deep.layer_deltas).max() < 1e-4)
+            ((3, 7), True)
+        """
         return None if self.layers is None else self.change - self.layers.sum(1)
 
     @property
     def change(self) -> float:
-        """`output − baseline_output`: what the scores explain."""
+        """`output − baseline_output`: what the scores explain.
+
+        Examples:
+            >>> round(e.change, 3), round(float(e.scores.sum()), 3)
+            (2.695, 2.695)
+        """
         return self.output - self.baseline_output
 
     @property
     def relative_delta(self) -> float:
-        """|delta| over |output − baseline_output|, or over Σ|scores| where the output did not change."""
+        """|delta| over |output − baseline_output|, or over Σ|scores| where the output did not change.
+
+        Examples:
+            >>> e.relative_delta < 1e-4
+            True
+        """
         scale = abs(self.change) or float(np.abs(self.scores).sum())
         return abs(self.delta) / scale if scale else abs(self.delta)
 
     def words(self) -> list[Word]:
-        """Word pieces merged by summing: the words' scores add up exactly as the tokens' do. Order kept."""
+        """Word pieces merged by summing: the words' scores add up exactly as the tokens' do. Order kept.
+
+        Examples:
+            >>> [(w.text, round(w.score, 2)) for w in e.words() if not w.special]
+            [('It', 0.28), ("'", 0.08), ('s', 0.26), ('great', 1.98), ('!', 0.09)]
+        """
         return self._merged([None if t.word is None else (t.segment, t.word) for t in self.tokens])
 
     def sentences(self) -> list[Word]:
@@ -148,6 +178,11 @@ class Explanation:
 
         A special token, and any other that stands for no text, is an item of its own, as in `words()`, so the scores of
         the list add up exactly as the tokens' do. A sentence ends as `pellucid.sentences` says.
+
+        Examples:
+            >>> two = pellucid.explain(model, "It's great! The end is slow.")
+            >>> [s.text for s in two.sentences() if not s.special]
+            ["It's great!", 'The end is slow.']
         """
         return self._merged(sentence_of_each(self.tokens, self.text))
 
@@ -186,15 +221,30 @@ class Explanation:
         ]
 
     def top(self, k: int = 5) -> list[Word]:
-        """The k words with the largest scores in size, largest first; special tokens left out."""
+        """The k words with the largest scores in size, largest first; special tokens left out.
+
+        Examples:
+            >>> [w.text for w in e.top(3)]
+            ['great', 'It', 's']
+        """
         return sorted((w for w in self.words() if not w.special), key=lambda w: -abs(w.score))[: max(0, k)]
 
     def segment_text(self, segment: int) -> str:
-        """The original text that tokens of this segment have their spans in."""
+        """The original text that tokens of this segment have their spans in.
+
+        Examples:
+            >>> e.segment_text(0)
+            "It's great!"
+        """
         return self.text if isinstance(self.text, str) else self.text[segment]
 
     def shown(self, i: int) -> str:
-        """The i-th token as a person reads it: without the marks that tokenizers write (Ġ, ▁, Ċ)."""
+        """The i-th token as a person reads it: without the marks that tokenizers write (Ġ, ▁, Ċ).
+
+        Examples:
+            >>> [e.shown(i) for i in range(len(e.tokens))]
+            ['[CLS]', 'it', "'", 's', 'great', '!', '[SEP]']
+        """
         token = self.tokens[i]
         return shown(token.text, self.segment_text(token.segment)[slice(*token.span)] if token.span else "")
 
@@ -233,18 +283,33 @@ class Explanation:
     # ------------------------------------------------------------------------------------------------ as data
 
     def to_dict(self) -> dict[str, object]:
-        """Plain Python values only; `from_dict` makes the Explanation again."""
+        """Plain Python values only; `from_dict` makes the Explanation again.
+
+        Examples:
+            >>> sorted(e.to_dict())[:4]
+            ['adds_up', 'attentions', 'baseline', 'baseline_output']
+        """
         data = {f.name: as_plain(getattr(self, f.name)) for f in fields(self)}
         data["relative_delta"] = self.relative_delta
         return {"schema_version": SCHEMA_VERSION, **data}
 
     def to_json(self, indent: int | None = None) -> str:
-        """One JSON document, numbers at full precision."""
+        """One JSON document, numbers at full precision.
+
+        Examples:
+            >>> Explanation.from_json(e.to_json()) == e
+            True
+        """
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
     @classmethod
     def from_dict(cls, data: Meta) -> Explanation:
-        """The Explanation that `to_dict` described. Raises InputError on another schema version or a missing field."""
+        """The Explanation that `to_dict` described. Raises InputError on another schema version or a missing field.
+
+        Examples:
+            >>> Explanation.from_dict(e.to_dict()) == e
+            True
+        """
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise InputError(
@@ -266,12 +331,22 @@ class Explanation:
 
     @classmethod
     def from_json(cls, text: str) -> Explanation:
-        """The Explanation that `to_json` wrote."""
+        """The Explanation that `to_json` wrote. Raises InputError as `from_dict`.
+
+        Examples:
+            >>> Explanation.from_json(e.to_json()).output == e.output
+            True
+        """
         return cls.from_dict(read_json(text))
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas frame, one row per token: token, id, start, end, special, word, segment, score; then what is
-        the same for all: text, target, method, model, prediction, probability, label. Its `attrs` hold the notes."""
+        the same for all: text, target, method, model, prediction, probability, label. Its `attrs` hold the notes.
+
+        Examples:
+            >>> e.to_frame()[["token", "start", "end"]].values.tolist()[1:4]
+            [['it', 0, 2], ["'", 2, 3], ['s', 3, 4]]
+        """
         from .tables import to_frame
 
         return to_frame([self], numbered=False)
@@ -282,22 +357,30 @@ class Explanation:
         """What a person is shown, as data that JSON holds. include: "heads", "attentions" (large) where wanted.
 
         Examples:
-            >>> e = Explanation(
-            ...     text="good", tokens=(Token("good", 1, (0, 4)),), scores=np.array([1.5]), target=Target("positive"),
-            ...     method="m", baseline="mask", output=2.0, baseline_output=0.5, delta=0.0)
-            >>> [(t.name, t.written) for t in e.view().explanations[0].sum.terms]
-            [('baseline', '0.500'), ('contributions', '+1.500'), ('residual', '0'), ('output', '2.000')]
+            >>> [(t.name, t.written) for t in e.view().explanations[0].sum.terms][:2]
+            [('baseline', '−0.001'), ('contributions', '+2.695')]
         """
         return build_view([self], include)
 
     def show(self) -> None:
-        """Prints what the command line shows, with colour where the terminal has it."""
+        """Prints what the command line shows, with colour where the terminal has it.
+
+        Examples:
+            >>> e.show()
+            positive  99.5%
+            ...
+        """
         from .render.terminal import show
 
         show(self)
 
     def to_html(self) -> str:
-        """One page that stands alone: no network, no script, every outside string escaped."""
+        """One page that stands alone: it asks no network for anything, and every string from outside is escaped.
+
+        Examples:
+            >>> e.to_html()[:15]
+            '<!DOCTYPE html>'
+        """
         from .render.html import page
 
         return page(self.view())
@@ -310,11 +393,22 @@ class Explanation:
             "attention" (query × key for each head), "norms" (layers × tokens), "parts" (of the embedding), "image"
             (patches). Of Explanations also "compare" (beside each other) and "generation" (generated × read).
         Raises InputError where the explanation lacks what a kind shows, and names the detail to ask for.
+
+        Examples:
+            >>> type(e.plot("waterfall")).__name__
+            'Figure'
         """
         return Explanations((self,)).plot(kind, dark)
 
     def save(self, path: str | Path) -> Path:
-        """Writes .json, .html, .csv, .svg, .png or .pdf by suffix: the whole file, or nothing."""
+        """Writes .json, .html, .csv, .svg, .png or .pdf by suffix: the whole file, or nothing.
+
+        Examples:
+            >>> import tempfile
+            >>> folder = tempfile.mkdtemp()
+            >>> e.save(f"{folder}/great.json").name
+            'great.json'
+        """
         return Explanations((self,)).save(path)
 
     def __rich__(self) -> RenderableType:
@@ -343,7 +437,17 @@ class Explanation:
 
 @dataclass(frozen=True, repr=False)
 class Explanations(Sequence[Explanation]):
-    """Explanations of one input, for several targets or methods. A frozen sequence that renders together."""
+    """Explanations of one input, for several targets or methods. A frozen sequence that renders together.
+
+    Examples:
+        >>> both = pellucid.explain(model, "It's great!", target=["positive", "negative"])
+        >>> [e.target.name for e in both], both.matrix().shape
+        (['positive', 'negative'], (2, 7))
+        >>> Explanations.from_json(both.to_json()) == both
+        True
+        >>> both.to_frame().groupby("target", sort=False).score.sum().round(2).to_dict()
+        {'positive': 2.69, 'negative': -2.7}
+    """
 
     items: tuple[Explanation, ...]
 

@@ -16,8 +16,9 @@ class Failure:
     found, what was expected and what to do.
 
     Examples:
-        >>> Failure(40, "InputError", "Input 40 is empty (''); expected a text with at least one word.").index
-        40
+        >>> good, empty = pellucid.explain(model, ["good", ""], errors="return")
+        >>> empty.index, empty.type, sorted(empty.to_dict())
+        (1, 'InputError', ['index', 'message', 'type'])
     """
 
     index: int

@@ -69,6 +69,13 @@ class Found:
 class Problem:
     """f at x compared with f at x0, for many independent rows at once.
 
+    Examples:
+        >>> x, x0 = torch.tensor([[2.0, 3.0]]), torch.tensor([[0.0, 1.0]])
+        >>> problem = Problem(lambda x: x.square(), (x,), (x0,), lambda outputs: lambda out, rows: out.sum(-1))
+        >>> (attribution,) = pellucid.METHODS["deeplift"].solve(problem)
+        >>> attribution.values[0], attribution.output - attribution.baseline_output
+        (tensor([[4., 8.]]), tensor([12.]))
+
     f: `(*x, *args) -> outputs`, rows first. Each row of the outputs depends on the same row of the inputs only.
     x, x0: the input and the baseline, each a tuple of tensors (rows, …).
     target: `outputs at x -> Select`, or a tuple of them for several targets. It is asked once, at x, so that the target

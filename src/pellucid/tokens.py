@@ -24,6 +24,10 @@ class Token:
     None where it stands for none. special: added by the tokenizer, or a mask to be filled: it stays in every baseline.
     word: which word it is a piece of, or None. segment: which of two texts it belongs to. For people it is shown as
     `Explanation.shown` has it.
+
+    Examples:
+        >>> e.tokens[1]
+        Token(text='it', id=146, span=(0, 2), special=False, word=0, segment=0)
     """
 
     text: str
@@ -36,7 +40,12 @@ class Token:
 
 @dataclass(frozen=True)
 class Target:
-    """What was explained: a label's `name`, its `index`, and the `position` of the token it was read from, if any."""
+    """What was explained: a label's `name`, its `index`, and the `position` of the token it was read from, if any.
+
+    Examples:
+        >>> e.target
+        Target(name='positive', index=1, position=None)
+    """
 
     name: str
     index: int | tuple[int, ...] | None = None
@@ -50,6 +59,11 @@ class Word:
     text: the characters of the original text that the tokens cover. span: where these stand in the text of `segment`;
     None for a token that stands for no text. special: whether the tokenizer added it. tokens: the indices of its tokens
     in the Explanation.
+
+    Examples:
+        >>> best = e.top(1)[0]
+        >>> best.text, best.span, best.tokens
+        ('great', (5, 10), (4,))
     """
 
     text: str
