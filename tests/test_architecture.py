@@ -58,7 +58,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "engine": [
         "coalitions problem_of",
         "integer_inputs passes rows",
-        "hooks targets token_sums",
+        "borrowing hooks targets token_sums",
         "memory",
     ],
     "jobs": [
