@@ -112,7 +112,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "models/text": [
         "reader",
-        "tokenizing",
+        "batch_inputs tokenizing",
         "collating decoding filler groups inputs nested_inputs token_spans windows",
         "encoding labels tokenizer",
     ],
