@@ -58,7 +58,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "engine": [
         "coalitions problem_of",
         "integer_inputs passes rows",
-        "hooks targets token_sums",
+        "borrowing hooks targets token_sums",
         "memory",
     ],
     "jobs": [
@@ -112,7 +112,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "models/text": [
         "reader",
-        "tokenizing",
+        "batch_inputs tokenizing",
         "collating decoding filler groups inputs nested_inputs token_spans windows",
         "encoding labels tokenizer",
     ],

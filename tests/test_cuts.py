@@ -136,3 +136,46 @@ def test_gradients_that_promise_no_sum_have_the_note_too(net: type[nn.Module], m
 @pytest.mark.parametrize("f", UNCUT)
 def test_gradients_of_what_is_not_cut_have_no_note(f: Callable[[Tensor], Tensor]) -> None:
     assert [pellucid.attribute(f, X, X0, method=m).notes for m in SLOPES] == [()] * 4
+
+
+@pytest.mark.parametrize("method", ["saliency", "input_x_gradient"])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_gradient_of_a_function_that_keeps_them_takes_no_further_pass(method: str, rows: int) -> None:
+    calls: list[int] = []
+
+    def f(t: Tensor) -> Tensor:
+        calls.append(len(t))
+        return (t @ W).tanh().softmax(-1)[:, 0] + torch.zeros_like(t)[:, 0]
+
+    pellucid.attribute(f, X.expand(rows, -1), X0, method=method)
+    assert calls == ([1, 1] if rows == 1 else [rows, rows, 1])  # the last row alone: rows might influence each other
+
+
+@pytest.mark.parametrize("method", SLOPES)
+def test_a_path_that_is_cut_in_the_last_row_only_is_noted(method: str) -> None:
+    f = lambda t: (t.tanh() + (t.detach() * (t[:, :1] > 5)).sin()).sum(-1)
+    a = pellucid.attribute(f, torch.cat([X, X, X + 9]), X0, method=method)
+    assert any("carries no gradient" in note and "test_cuts.py, line" in note for note in a.notes)
+
+
+def test_a_model_is_looked_into_once() -> None:
+    from families import tokenizer
+
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.emb, self.out = nn.Embedding(80, 16), nn.Linear(16, 2)
+
+        def forward(self, input_ids: Tensor) -> Tensor:
+            CALLS.append(input_ids.shape[0])
+            h = self.emb(input_ids)
+            return self.out((h + h.detach()).mean(1).tanh())
+
+    m = pellucid.Model(Cut().eval(), tokenizer())
+    pellucid.explain(m, "the film was great", "saliency", target=0)
+    CALLS.clear()
+    e = pellucid.explain(m, "the film was good", "saliency", target=0)
+    assert sum(CALLS) == 2 and any("detach in Cut" in note for note in e.notes)
+
+
+CALLS: list[int] = []

@@ -65,10 +65,76 @@ def test_a_batch_of_texts_is_as_many_texts(bundled: Model, size: int) -> None:
         lambda: DataLoader([(r["text"], r["label"]) for r in ROWS], batch_size=2),  # type: ignore[arg-type]
         lambda: DataLoader(ROWS, batch_size=2, collate_fn=list),  # type: ignore[arg-type]
         lambda: DataLoader(ROWS, batch_size=None),  # type: ignore[arg-type]
+        lambda: DataLoader(ROWS, batch_size=2, collate_fn=texts_and_labels),  # type: ignore[arg-type]
+        lambda: DataLoader(ROWS, batch_size=2, collate_fn=lambda rows: [*texts_and_labels(rows)]),  # type: ignore[arg-type]
+        lambda: (TEXTS, [0, 1, 0]),
+        lambda: iter([({"text": TEXTS[:2]}, np.array([0, 1])), ({"text": TEXTS[2:]}, [0])]),
     ],
 )
 def test_however_rows_come_their_labels_are_kept(bundled: Model, rows: Any) -> None:
     assert told(pellucid.explain(bundled, rows())) == list(zip(TEXTS, NAMES, strict=True))
+
+
+def texts_and_labels(rows: Any) -> Any:
+    return [r["text"] for r in rows], torch.tensor([r["label"] for r in rows])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["encoding", "two", "three", "four", "collated"])
+def test_ids_and_labels_of_a_loader(bert: Model, size: int, kind: str) -> None:
+    """What is explained is the model's own answer to each text without its padding."""
+    tok = dict(bert.tokenizer(TEXTS, padding=True, return_tensors="pt"))
+    tok["token_type_ids"] = torch.zeros_like(tok["input_ids"])
+    labels = torch.tensor([2, 0, 1])
+    columns = {"three": ["attention_mask"], "four": ["attention_mask", "token_type_ids"]}.get(kind, [])
+    data: Any = TensorDataset(tok["input_ids"], *(tok[c] for c in columns), labels)
+    if kind == "encoding":
+        whole = lambda rows: (
+            bert.tokenizer([t for t, _ in rows], padding=True, return_tensors="pt"),
+            [i for _, i in rows],
+        )
+        loader: Any = DataLoader(list(zip(TEXTS, labels.tolist(), strict=True)), size, collate_fn=whole)  # type: ignore[arg-type]
+    elif kind == "collated":
+        rows = [({k: v[i] for k, v in tok.items()}, labels[i]) for i in range(3)]
+        loader = DataLoader(rows, size)  # type: ignore[arg-type]
+    else:
+        loader = DataLoader(data, size)
+    found = list(pellucid.explain(bert, loader, target=1))
+    assert told(found) == list(zip(TEXTS, ["LABEL_2", "LABEL_0", "LABEL_1"], strict=True))
+    for text, e in zip(TEXTS, found, strict=True):
+        with torch.no_grad():
+            own = bert.model(**bert.tokenizer(text, return_tensors="pt")).logits[0, 1].item()
+        assert e.output == pytest.approx(own, abs=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_ids_without_a_mask_are_no_part_of_the_text(bert: Model, side: str) -> None:
+    ids = bert.tokenizer(TEXTS[0])["input_ids"]
+    padded = [0] * 3 + ids if side == "left" else [*ids, 0, 0, 0]
+    alone = pellucid.explain(bert, TEXTS[0], target=1)
+    for given in (padded, torch.tensor([padded]), {"input_ids": padded, "token_type_ids": [0] * len(padded)}):
+        e = pellucid.explain(bert, given, target=1)
+        assert (e.text, e.output) == (TEXTS[0], pytest.approx(alone.output, abs=1e-6))
+        assert "without an attention mask; 3 padding ids at their ends were left out." in e.notes[0]
+    assert pellucid.explain(bert, ids, target=1).notes == alone.notes
+    masked = pellucid.explain(bert, {"input_ids": padded, "attention_mask": [1] * len(padded)}, target=1)
+    assert len(masked.tokens) == len(padded)  # the mask says that they are read
+
+
+def test_the_end_of_text_of_a_gpt_that_pads_with_it() -> None:
+    """One may be the end of the text; more are padding."""
+    m = generator("GPT2")
+    m.tokenizer.pad_token = m.tokenizer.eos_token = "[SEP]"
+    end, ids = m.tokenizer.eos_token_id, m.tokenizer("the film was", add_special_tokens=False)["input_ids"]
+    count = lambda ids: len([t for t in pellucid.explain(m, ids, max_new_tokens=1).tokens]) - 1
+    assert (count(ids), count([*ids, end]), count([*ids, end, end])) == (len(ids), len(ids) + 1, len(ids))
+
+
+def test_pairs_with_labels_stay_pairs(bert: Model) -> None:
+    pairs, names = [("a film", "so bad"), ("the plot", "it was")], ["LABEL_1", "LABEL_0"]
+    rows = list(zip(pairs, [1, 0], strict=True))
+    for given in (DataLoader(rows, 2), iter([(pairs, [1, 0])]), (pairs, [1, 0])):  # type: ignore[arg-type]
+        assert told(pellucid.explain(bert, given)) == list(zip(pairs, names, strict=True))
 
 
 def test_pairs_from_a_loader_stay_pairs(bert: Model) -> None:
@@ -125,6 +191,9 @@ def test_the_columns_of_data_sets(bert: Model, row: dict[str, Any], text: Any, l
         ({"premise": "a film", "hypothesis": None}, "Found None as 'hypothesis' of input 0"),
         ({"sentence1": None, "sentence2": "a film"}, "Found None as 'sentence1' of input 0"),
         (("a", "b", "c"), "expected a text"),
+        ((["a film", "so bad"], ["dull", "good"]), "inputs, labels. with one number for each"),
+        ((["a film", "so bad"], [0]), "inputs, labels. with one number for each"),
+        ((torch.ones(2, 3, dtype=torch.long), torch.full((2, 3), 7), torch.tensor([0, 1])), "with one number for each"),
         (torch.zeros(3), "expected a text"),
         (torch.zeros(2, 3, 4, dtype=torch.long), "expected a text"),
     ],
@@ -241,9 +310,9 @@ def test_padding_is_no_part_of_the_ids(bert: Model) -> None:
             np.testing.assert_allclose(e.scores, alone.scores, atol=1e-5)
     labels = torch.tensor([0, 1, 2])
     rows = pellucid.explain(bert, DataLoader(TensorDataset(batch["input_ids"], labels), batch_size=2))
-    for e, ids, label in zip(rows, batch["input_ids"], labels, strict=True):  # without a mask every id is read
+    for e, ids, label in zip(rows, batch["input_ids"], labels, strict=True):  # the mask is what the tokenizer says
         with torch.no_grad():
-            assert e.output == pytest.approx(bert.model(ids[None]).logits.max().item(), abs=1e-5)
+            assert e.output == pytest.approx(bert.model(ids[None][ids[None] != 0][None]).logits.max().item(), abs=1e-5)
         assert e.label == f"LABEL_{label}"
 
 

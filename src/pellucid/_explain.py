@@ -17,7 +17,8 @@ from .errors import InputError, UnknownMethod, quoted
 from .methods import METHODS
 from .models import Model
 from .models.inside import layers
-from .models.text.inputs import Form, several
+from .models.text.batch_inputs import several
+from .models.text.inputs import Form
 from .outcome import Failure, Outcome
 from .request import Request
 from .types import Baseline, Groups, Input, Target

@@ -233,8 +233,8 @@ def _finished(model: Model, e: Explanation, encoding: Encoding) -> Explanation:
     """With what the input says of itself: its true label, what of it was not read, and the notes on all of it."""
     label, at = encoding.label, e.target.position
     label = label if not isinstance(label, tuple) else label[at] if at is not None else None
-    if label is not None or encoding.unread:
-        e = replace(e, label=label, unread=(*encoding.unread, *e.unread))
+    if label is not None or encoding.unread or encoding.notes:
+        e = replace(e, label=label, unread=(*encoding.unread, *e.unread), notes=(*encoding.notes, *e.notes))
     return noted(e, model.unknown, encoding.cut)
 
 

@@ -56,12 +56,13 @@ class Found:
     """What has been found about a function while it ran, shared by all Problems about the function.
 
     mixes_halves: the graph of a batch that holds x and x0 does not keep the two apart, so they go one by one. packed:
-    it ran on another number of rows than the user gave. cuts: notes on its paths that carry no gradient; None where
-    nobody has looked.
+    it ran on another number of rows than the user gave. loses: a pass of it that takes a gradient made a value without
+    one of a value that has one. cuts: notes on its paths that carry no gradient; None where nobody has looked.
     """
 
     mixes_halves: bool = False
     packed: bool = False
+    loses: bool = False
     cuts: tuple[str, ...] | None = None
 
 

@@ -1,29 +1,18 @@
 """Reads values inside a model, or puts others in, by hooks on its modules: the only hooks of the project, always
-removed.
-
-Around that it borrows the model: in evaluation mode and uncompiled inside, and in all as it was afterwards.
-"""
+removed."""
 
 from __future__ import annotations
 
-import operator
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel, shortened
 from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value
-
-_LOCK = threading.RLock()
-Kept: TypeAlias = dict[Any, Any]
-"""The attributes of a module, or a dict among them."""
 
 
 class OtherIds(UnsupportedModel):
@@ -32,54 +21,6 @@ class OtherIds(UnsupportedModel):
     It embeds other ids, or several things. The project then follows the model's look-ups instead; a user sees this
     error only where they cannot be followed.
     """
-
-
-@contextmanager
-def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
-    """Puts the model into evaluation mode inside, and afterwards back to what it was. One thread at a time.
-
-    What a model changes in itself is put back too, in every attribute of a module and in every dict among these: a
-    BigBird leaves its sparse attention for good at the first short text, by exchanging modules and a name; a model that
-    returns its hidden states hooks into itself.
-
-    eager: what torch.compile has compiled runs uncompiled inside, because compiled code does not notice hooks.
-    """
-    with _LOCK, torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
-        modules = list(net.modules())
-        before, empty = _contents(modules)
-        for m in modules:
-            if m.training:
-                m.training = False
-        try:
-            yield
-        finally:
-            for found, content in before:
-                _put_back(found, content)
-            for found in filter(None, empty):
-                found.clear()
-
-
-def _contents(modules: Sequence[nn.Module]) -> tuple[list[tuple[Kept, Kept]], list[Kept]]:
-    """For the attributes of each module and each dict among them (parameters, children, hooks): the dict and a copy of
-    it.
-
-    Dicts that are empty, as most are, come in a list of their own, without a copy.
-    """
-    own = [vars(m) for m in modules]
-    dicts = [value for found in own for value in found.values() if isinstance(value, dict)]
-    return [(found, found.copy()) for found in (*own, *filter(None, dicts))], [found for found in dicts if not found]
-
-
-def _put_back(found: Kept, before: Kept) -> None:
-    if [*found] != [*before] or not all(map(operator.is_, found.values(), before.values())):
-        found.clear()
-        found.update(before)
-
-
-def _uncompiled() -> AbstractContextManager[object]:
-    """A context in which nothing that the user compiled runs compiled."""
-    dynamo = sys.modules.get("torch._dynamo")  # not there, nothing is compiled: it takes a second to import
-    return nullcontext() if dynamo is None else torch.compiler.set_stance("force_eager")
 
 
 @contextmanager

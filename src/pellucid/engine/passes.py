@@ -92,8 +92,9 @@ def start(problem: Problem) -> Start:
     """As `value_at_x`, with the gradients from the same pass."""
     x, rows = _inputs(problem)
     leaves = _leaves(x)
-    with forward_pass(leaves, {}), problem.watching() as seen:
+    with forward_pass(leaves, {}) as recording, problem.watching() as seen:
         outputs = problem.outputs(leaves, rows)
+        problem.found.loses |= recording.loses
         selects = problem.selects(outputs)
         y = [attached(problem.value(outputs, s, rows, "input")) for s in selects]
     made_by = checked(frozenset[str]().union(*(operations(v) for v in y)))
@@ -109,8 +110,9 @@ def gradient_at(
 ) -> Evaluation:
     """The targets and their gradients at points x (points, …), where x[i] belongs to row rows[i]."""
     leaves = _leaves(x)
-    with forward_pass(leaves, {}), problem.watching() as seen:
+    with forward_pass(leaves, {}) as recording, problem.watching() as seen:
         outputs = problem.outputs(leaves, rows)
+        problem.found.loses |= recording.loses
         y = [attached(problem.value(outputs, s, rows)) for s in selects]
     return _evaluated(y, leaves, seen)
 

@@ -15,10 +15,11 @@ from dataclasses import replace
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..problem import Arguments, Found, Function, Outputs, Problem, Tensors, by_row, mapped
+from .borrowing import one_pass
 from .integer_inputs import Followed, followed
 from .rows import AnyCount
 from .targets import OutputTarget, select_of
@@ -85,7 +86,7 @@ def _problem(
     more = args if isinstance(args, tuple) else () if args is None else (args,)
     found = Found()
     problem = Problem(
-        AnyCount(_on_copies(f, len(xs)), rows, found),
+        AnyCount(_on_copies(_unchanged(f), len(xs)), rows, found),
         tuple(own(t).detach() for t in xs),
         xs if sample else baselines,
         lambda outputs: select_of(target, outputs, rows),
@@ -182,6 +183,27 @@ def _numbered(groups: Tensor | Tensors, xs: Tensors) -> Tensors:
 def _on_copies(f: Function, inputs: int) -> Function:
     """f on copies of its inputs, so that an in-place operation of f never reaches the user's tensors."""
     return lambda *x: f(*(t.clone() for t in x[:inputs]), *x[inputs:])
+
+
+def _unchanged(net: Function) -> Function:
+    """A function that, where it is a module and changes itself in a pass, is put back after each. Whether it changes
+    itself is looked at once for each shape of its inputs."""
+    if not isinstance(net, nn.Module):
+        return net
+    changes, seen = False, set[tuple[torch.Size, ...]]()
+
+    def run(*x: Outputs) -> Outputs:
+        nonlocal changes
+        shapes = tuple(t.shape for t in x if isinstance(t, Tensor))
+        if shapes in seen and not changes:
+            return net(*x)
+        with one_pass(net) as change:
+            out = net(*x)
+        seen.add(shapes)
+        changes |= change.found
+        return out
+
+    return run
 
 
 def _of_one_row(f: Function) -> Function:

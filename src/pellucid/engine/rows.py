@@ -61,8 +61,8 @@ class AnyCount:
 
 def mixed(problem: Problem, answer: Attribution) -> float:
     """How far the last row's output in the answer is from the one that the row has alone, relative to its size, at the
-    input and at the baseline; 0 where that is rounding, where f draws at random or never gives one answer twice, or
-    where f takes no single row."""
+    input, and at the baseline where f ran on other numbers of rows than the user gave; 0 where that is rounding, where
+    f draws at random or never gives one answer twice, or where f takes no single row."""
     if problem.draws.apart:
         return 0.0
     last = torch.tensor([problem.rows - 1], device=problem.x[0].device)
@@ -75,7 +75,8 @@ def mixed(problem: Problem, answer: Attribution) -> float:
 
     furthest = 0.0
     ends = [(problem.x, answer.output), (problem.x0, answer.baseline_output)]
-    for x, found in ends if problem.source is None else ends[:1]:  # of a sample of baselines the output is the mean
+    both = problem.found.packed and problem.source is None  # of a sample of baselines the output is the mean
+    for x, found in ends if both else ends[:1]:
         try:
             y, own = alone(x), found[-1:].double()
             off = float((y - own).abs().max()) / (float(own.abs().max()) or 1.0)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import InputError, MissingExtra, quoted
-from ..models.text.inputs import LABELS, PAIRS, TEXT, Form, several
+from ..models.text.batch_inputs import several
+from ..models.text.inputs import LABELS, PAIRS, TEXT, Form
 
 KNOWN = {*TEXT, *LABELS, *(name for pair in PAIRS for name in pair), "id", "idx"}
 """Names that columns have in the data sets of the world: where a first line has one of them, it is a header."""

@@ -28,8 +28,8 @@ _PLACES = 3
 def noting(solve: Callable[..., Attributions], by_slopes: bool) -> Callable[..., Attributions]:
     """The method with notes on its answers. It runs further passes only where scores that should add up do not.
 
-    by_slopes: its scores are gradients that need not add up, so they do not tell that a path carries none. DeepLIFT,
-    of one row, tells it, once for each function.
+    by_slopes: its scores are gradients that need not add up, so they do not tell that a path carries none. DeepLIFT
+    tells it, once for each function that loses a gradient.
     """
 
     @wraps(solve)
@@ -48,20 +48,24 @@ def noting(solve: Callable[..., Attributions], by_slopes: bool) -> Callable[...,
 
 
 def _by_deeplift(problem: Problem, given: Attributions) -> tuple[str, ...]:
-    """The notes on DeepLIFT's answer of the first row, kept for the Problems about the same function."""
-    if problem.found.cuts is None:
-        first = torch.zeros(1, dtype=torch.long, device=problem.x[0].device)
-        one = problem.fixed(*problem.selects(given[0].outputs)).taken(first)
-        one, problem.found.cuts = replace(one, watch=None, source=None), ()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a function that one row alone is too few for
-                answers = deeplift(one)
-        except (PellucidError, RuntimeError):
-            return ()
-        if any(_is_off(answer) for answer in answers):
-            problem.found.cuts = tuple(_why(one, answers))
-    return problem.found.cuts
+    """The notes on DeepLIFT's answers, kept for the Problems about the same function. DeepLIFT runs where a pass for
+    gradients saw a value lose its gradient: only then may a path be cut, and most that lose one change nothing."""
+    found = problem.found
+    if not found.loses or found.cuts is not None:
+        return found.cuts or ()
+    firsts = problem.firsts()
+    each = torch.arange(problem.rows, device=problem.x[0].device) if firsts is None else firsts
+    one = problem.fixed(*problem.selects(given[0].outputs)).taken(each)
+    one, found.cuts = replace(one, watch=None, source=None), ()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a function that few rows alone are too few for
+            answers = deeplift(one)
+    except (PellucidError, RuntimeError):
+        return ()
+    if any(_is_off(answer) for answer in answers):
+        found.cuts = tuple(_why(one, answers))
+    return found.cuts
 
 
 def _is_off(answer: Attribution) -> bool:

@@ -22,7 +22,8 @@ from .batch import batch_of
 from .devices import precision
 from .inside import layers
 from .modality import TEXT
-from .net import Outputs
+from .net import CHANGES, Outputs
+from .own_answer import CHANGED
 from .pipeline import Pipeline
 from .runner import Runner
 from .structure import (
@@ -292,7 +293,8 @@ class Model:
         batch = batch_of(pipeline, encodings, baseline, groups)
         found = problems.problem_of(pipeline, batch, baseline, goals, removes and at is None, details)
         missing = nested_inputs.missing(type(self.model).__name__, pipeline.nested, batch.sequences[0].inputs)
-        notes = (*self.random_weights(encodings), *found.notes, *missing)
+        changed = (CHANGED,) if "matters" in self.ways.get(CHANGES, "") else ()
+        notes = (*self.random_weights(encodings), *changed, *found.notes, *missing)
         return layers.deepened(pipeline, replace(found, notes=notes), batch, details, at)
 
     def random_weights(self, encodings: Sequence[Encoding]) -> tuple[str, ...]:

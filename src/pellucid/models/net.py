@@ -12,6 +12,9 @@ from .text.collating import Inputs
 
 Outputs: TypeAlias = Any
 """What a network returns, or what a task reads from it: a tensor, or a nest of tensors, rows first."""
+CHANGES = "changes in a forward pass"
+"""The question that `Net.findings` has an answer to where a pass changed what the network holds (`borrowing`): "put
+back" after each pass; "put back, as it matters" where the next pass would have another answer; or "kept" for now."""
 
 
 class Net(Protocol):

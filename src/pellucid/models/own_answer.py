@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..engine import hooks
+from ..engine import borrowing, hooks
 from ..errors import UnknownBaseline, UnsupportedModel
 from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from ..problem import Problem, picked
 from ..randomness import joined, kept, rewound
 from .batch import Batch, first_row
-from .net import Outputs
+from .net import CHANGES, Outputs
 from .pipeline import Pipeline
-from .text.collating import ids_of, replaced_ids
+from .text.collating import Sequences, ids_of, replaced_ids
 
 End = tuple[str, Tensor, Tensor | None]
 """A place of the first row at which f is compared with the model: its name, the point, and its ids."""
@@ -48,10 +48,30 @@ def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
     if furthest_apart(again, first).beyond(pipeline):
         raise UnsupportedModel(
             f"{type(pipeline.model).__name__} gives two answers to the same ids: it draws at random from a generator "
-            "of its own (NumPy's, say), or changes with every call; expected one answer to one input. Make it draw "
-            "from torch's generator, or the same numbers each time, and keep nothing between calls."
+            "of its own (NumPy's, say), or keeps something between calls, outside of its modules; expected one answer "
+            "to one input. Make it draw from torch's generator, or the same numbers each time, and keep nothing."
         )
+    if CHANGES in pipeline.findings:
+        pipeline.findings[CHANGES] = _how_changes_matter(pipeline, on(ids), first)
     return "apart" if drew or not furthest_apart(joined([first, second]), pair).beyond(pipeline) else "mixed"
+
+
+CHANGED = (
+    "The model changes itself in a forward pass, and then gives another answer to the same input. Each pass here began "
+    "with what the model held before the call, and the model holds it still."
+)
+"""The note on an answer of a model that does."""
+
+
+def _how_changes_matter(pipeline: Pipeline, sequences: Sequences, first: Outputs) -> str:
+    """The finding CHANGES of a network that a pass changed: whether its answer after a pass is another than the
+    first."""
+    with borrowing.one_pass(pipeline.model), uncompiled(pipeline), rewound(pipeline.runner.device):
+        pipeline.findings[CHANGES] = "kept"
+        pipeline.alone(*sequences)
+        with rewound(pipeline.runner.device):
+            second = pipeline.alone(*sequences)
+    return "put back, as it matters" if furthest_apart(second, first).beyond(pipeline) else "put back"
 
 
 def agrees(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
@@ -171,7 +191,7 @@ def _ends(pipeline: Pipeline, batch: Batch, found: Problem, rows: Tensor) -> lis
 @dataclass(frozen=True)
 class _Apart:
     """Where two answers are furthest apart: the two numbers there, and how far they are from each other, relative to
-    the largest number of the second answer. where: the name of the place, if any."""
+    the sizes (`_sizes`) of the second answer. where: the name of the place, if any."""
 
     mine: float = 0.0
     own: float = 0.0
@@ -188,13 +208,25 @@ def furthest_apart(mine: Outputs, own: Outputs) -> _Apart:
     furthest = _Apart()
     for a, b in zip(_numbers(mine), _numbers(own), strict=True):
         finite = a.isfinite() & b.isfinite()
-        size = float(b[finite].abs().max()) if finite.any() else 0.0
-        off = torch.where(finite, (a - b).abs() / (size or 1.0), torch.where(a == b, 0.0, torch.inf))
+        off = torch.where(finite, (a - b).abs() / _sizes(b), torch.where(a == b, 0.0, torch.inf))
         off = off.masked_fill(b.isnan(), 0.0)  # where the model's own answer is NaN, nothing is to be compared
         worst = int(off.argmax())
         if float(off[worst]) > furthest.relative:
             furthest = _Apart(float(a[worst]), float(b[worst]), float(off[worst]))
     return furthest
+
+
+_MASKED = 1e4
+"""From this size on a number may stand for −∞, as that of a token which cannot be an answer."""
+
+
+def _sizes(numbers: Tensor) -> Tensor:
+    """For each number the size that its rounding goes by: the largest size of all, without those that may stand for −∞,
+    or the number's own."""
+    sizes = numbers.abs().nan_to_num(posinf=0.0)
+    ordinary = sizes[sizes < _MASKED]
+    largest = ordinary.max() if len(ordinary) else sizes.max()
+    return sizes.maximum(largest if largest > 0 else torch.ones_like(largest))
 
 
 def _apart(pipeline: Pipeline, batch: Batch, found: Problem, ends: Sequence[End], rows: Tensor) -> _Apart:

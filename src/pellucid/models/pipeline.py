@@ -22,9 +22,10 @@ from .text import nested_inputs
 from .text.collating import Owns, Padded, Sequences
 from .text.encoding import Encoding
 from .text.filler import Filler
-from .text.inputs import read
+from .text.inputs import Ids, read
 from .text.reader import Reader
 from .text.tokenizer import Tokenizer, pads_left
+from .text.tokenizing import without_padding
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +98,12 @@ class Pipeline:
         form, reader = self.task.form, replace(self.reader, limit=None) if any_length else self.reader
         apart = [nested_inputs.taken_apart(item, self.nested) for item in items]
         given = [read(item, form, i) for i, (item, _) in enumerate(apart)]
-        found = self.task.encode(reader, [g.item for g in given], how.truncate)
+        plain = lambda item: without_padding(self.tokenizer, item) if isinstance(item, Ids) else (item, ())
+        items = [plain(g.item) for g in given]
+        found = self.task.encode(reader, [item for item, _ in items], how.truncate)
         found = self.task.prepare(self.runner, reader, found, how)
         found = [nested_inputs.attached(self.tokenizer, e, apart[i][1], i) for i, e in enumerate(found)]
+        found = [replace(e, notes=told) if told else e for e, (_, told) in zip(found, items, strict=True)]
         found = [
             e if g.label is None else replace(e, label=form.named(g.label, g, e, reader.labels))
             for e, g in zip(found, given, strict=True)

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine import hooks
+from ..engine import borrowing, hooks
 from ..engine.memory import out_of_memory
 from ..errors import PellucidError, UnsupportedModel, shortened
 from ..problem import Found
 from .devices import autocast
-from .net import Outputs
+from .net import CHANGES, Outputs
 from .structure import Arguments, first_position, wrappers
 from .text.collating import Inputs
 
@@ -71,7 +71,7 @@ class Runner:
     def borrowed(self) -> AbstractContextManager[None]:
         """Inside, the network is in evaluation mode, and what the user compiled runs as it is; afterwards all is as it
         was."""
-        return hooks.borrowed(self.model, eager=not self.layers)
+        return borrowing.borrowed(self.model, eager=not self.layers)
 
     def forward(self, inputs: Inputs, x: Tensor | None = None, **more: object) -> Outputs:
         """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what the embedding returns."""
@@ -88,11 +88,29 @@ class Runner:
             alone: dict[str, Any] = {"use_cache": False} if "use_cache" in self.arguments.named else {}
             yield {**given, **self._positions(inputs), **alone}
 
+    @contextmanager
+    def one_pass(self, given: Mapping[str, object]) -> Iterator[None]:
+        """Inside, a pass on these arguments runs; afterwards the network holds what it held before.
+
+        Whether a pass changes the network is looked at once for each length of inputs, and in every pass once one did.
+        """
+        kind = ("pass", *((name, value.shape[1:]) for name, value in given.items() if isinstance(value, Tensor)))
+        if kind in self.findings and self.findings.get(CHANGES, "kept") == "kept":
+            yield
+            return
+        with borrowing.one_pass(self.model) as change:
+            yield
+        self.findings[kind] = "seen"
+        if change.found:
+            self.findings.setdefault(CHANGES, "put back")
+
     def called(self, given: Mapping[str, object]) -> Outputs:
-        """`model(**given)`. Raises UnsupportedModel where the network refuses these arguments."""
+        """`model(**given)`, as of a network that has run on nothing else before. Raises UnsupportedModel where the
+        network refuses these arguments."""
         net = self.model
         try:
-            return net(**given)
+            with self.one_pass(given):
+                return net(**given)
         except (AssertionError, ValueError, TypeError, LookupError, RuntimeError) as error:
             dtype = next((p.dtype for p in net.parameters()), torch.float32)
             if not _refuses(error, dtype):

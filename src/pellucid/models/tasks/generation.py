@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...engine import borrowing
 from ...errors import InputError, UnknownBaseline
 from ...explanation import Token
 from ..net import Net
@@ -36,7 +37,7 @@ def generated(net: Net, inputs: Mapping[str, Sequence[int]], max_new_tokens: int
     if config.pad_token_id is None:  # one row is never padded, but generate() wants to know
         config.pad_token_id = next(iter(end_tokens(model)), 0)
     given = {name: torch.tensor([list(values)], device=net.device) for name, values in inputs.items()}
-    with torch.no_grad():
+    with borrowing.one_pass(model), torch.no_grad():
         return model.generate(**given, generation_config=config)[0].tolist()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...engine import hooks
+from ...engine import borrowing, hooks
 from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel, quoted, shortened
 from ...explanation import Token
 from ..baselines import Spec
@@ -128,7 +128,7 @@ def _grids(net: nn.Module) -> Callable[[Tensor], tuple[int, int]]:
 
     def grid(pixels: Tensor) -> tuple[int, int]:
         if pixels.shape not in known:
-            with hooks.borrowed(net), torch.no_grad():
+            with borrowing.borrowed(net), torch.no_grad():
                 shape = hooks.output_of(cutter, lambda: net(**_given(net, pixels[None]))).shape
             known[pixels.shape] = shape[-2], shape[-1]
         return known[pixels.shape]
@@ -153,7 +153,7 @@ def _patch_embedding(net: nn.Module, processor: Tokenizer) -> nn.Module:
     given = _given(net, pixels)
     differ = lambda out: isinstance(out, Tensor) and len(out) == 2 and not torch.equal(out[0], out[1])
     are_patches = lambda out: differ(out) and out.ndim == 3 and out.shape[1] == patches
-    with hooks.borrowed(net), torch.no_grad():
+    with borrowing.borrowed(net), torch.no_grad():
         first = hooks.first_that(net, are_patches, lambda: net(**given))
         candidates = [m for m in (first, _cutter(net)) if m is not None]
         found = next((m for m in candidates if _decides(net, m, given)), None)

@@ -17,7 +17,7 @@ from ...errors import InputError, TextTooLong, UnsupportedModel, quoted
 from ...explanation import Token
 from .. import key_value_cache
 from ..baselines import Spec
-from ..net import Net
+from ..net import CHANGES, Net
 from ..text.collating import Inputs, Owns, Padded, Sequences
 from ..text.encoding import Encoding, left_out
 from ..text.inputs import TEXT, Form, Ids
@@ -150,8 +150,12 @@ def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: P
 
     Raises InputError, TextTooLong, UnsupportedModel.
     """
-    _check_causal(net, reader)
-    return [_with_continuation(net, reader, e.extra, how) for e in encodings if isinstance(e.extra, Unfinished)]
+    _check_causal(net, reader, 3)
+    found = [_with_continuation(net, reader, e.extra, how) for e in encodings if isinstance(e.extra, Unfinished)]
+    if CHANGES in net.findings:  # what it is for a few tokens, it may not be for more
+        for length in {width for e in found for width in e.widths if width > 1}:
+            _check_causal(net, reader, length)
+    return found
 
 
 def _prompt_and_continuations(item: Item) -> tuple[object, str | None, str | None]:
@@ -267,23 +271,25 @@ def _generated(net: Net, reader: Reader, prompt: Prompt, most: int) -> tuple[str
     return continued_text(net, reader.tokenizer, prompt.ids, ids, n, again)
 
 
-_CAUSAL = "a token's logits depend on the tokens before it alone"
-"""The question that `Net.findings` has the answer to once the network was asked."""
-
-
-def _check_causal(net: Net, reader: Reader) -> None:
-    """Raises UnsupportedModel where a token's logits depend on the tokens after it: a BERT that is no decoder."""
-    if _CAUSAL in net.findings:
+def _check_causal(net: Net, reader: Reader, length: int) -> None:
+    """Raises UnsupportedModel where a token's logits depend on the tokens after it: a BERT that is no decoder, or a
+    BigBird that attends in blocks. Found on a text of so many tokens, whose last is changed; once for a network."""
+    asked = ("a token's logits depend on the tokens before it alone", length)
+    if asked in net.findings:
         return
-    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=net.device) % max(5, len(reader.tokenizer))
+    ids = (1 + torch.arange(length, device=net.device)).expand(2, -1).clone()
+    ids[1, -1] += 1
+    columns = torch.tensor(sorted({0, length // 2 - 1, length - 2}), device=net.device)
     with torch.no_grad():
-        a, b = finite_logits(logits_at(net, {"input_ids": ids}, None, torch.tensor([1], device=ids.device)))
+        logits = logits_at(net, {"input_ids": ids % max(5, len(reader.tokenizer))}, None, columns)
+        a, b = finite_logits(logits)
     if not torch.allclose(a, b, rtol=0, atol=1e-4 * float(a.abs().max())):
         raise UnsupportedModel(
             f"{type(net.model).__name__} reads a token's logits from the tokens after it too, so it does not "
-            "generate text from left to right; expected a causal model. For BERT and its kin: config.is_decoder=True."
+            "generate text from left to right; expected a causal model. For BERT and its kin: config.is_decoder=True "
+            "(and for a BigBird attention_type='original_full')."
         )
-    net.findings[_CAUSAL] = "yes"
+    net.findings[asked] = "yes"
 
 
 TEXT_GENERATION = Task(

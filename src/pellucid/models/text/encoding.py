@@ -39,6 +39,7 @@ class Encoding:
     label: str | tuple[str | None, ...] | None = None
     unread: tuple[Unread, ...] = ()
     cut: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -2,7 +2,7 @@
 
 A row is a mapping of columns. A task names the parts that its inputs have, and the columns that hold each in the data
 sets of the world (`Form.layouts`); a column that is neither one of these, nor a label, nor known to be beside the point
-is an error. A batch (a list that a loader yields, columns of several values, ids of several rows) is several inputs.
+is an error. What holds several inputs is taken apart in `batch_inputs`.
 """
 
 from __future__ import annotations
@@ -155,14 +155,20 @@ def read(item: Value, form: Form, number: int) -> Given:
     named = getattr(item, "_asdict", None)  # a named tuple is a mapping
     item = item if named is None else named()
     _check_told(item, form, number)
-    if isinstance(item, tuple) and len(item) == 2 and _is_number(item[1]):
+    if isinstance(item, tuple) and len(item) == 2 and is_number(item[1]):
         return Given(read(item[0], form, number).item, item[1])
-    if form.ids and _are_ids(item):
+    if form.ids and are_ids(item):
         return Given(Ids({"input_ids": _ints(item)}))
     if isinstance(item, list):
         raise InputError(
             f"Found the list {quoted(item, 80)} as input {number}; expected {form.says}. A pair is a tuple, ('a', "
             "'b'), and several texts are one list, without lists in it."
+        )
+    nested = isinstance(item, tuple) and isinstance(item[0], (list, Mapping, Tensor, np.ndarray))
+    if nested and form.made is not dict and not are_ids(item[0]):
+        raise InputError(
+            f"Found {quoted(item, 80)} as input {number}; expected {form.says}. A batch of a loader is a list of "
+            "inputs, or (inputs, labels) with one number for each input as its label."
         )
     if not isinstance(item, Mapping):
         return Given(item)
@@ -226,20 +232,20 @@ def _known(form: Form) -> str:
     return ", ".join(dict.fromkeys([*names, *(["input_ids"] if form.ids else [])]))
 
 
-def _is_number(value: Value) -> bool:
+def is_number(value: Value) -> bool:
     """Whether this is one number, of Python, NumPy or PyTorch."""
     return isinstance(value, (Number, np.generic)) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0)
 
 
-def _are_ids(item: Value) -> bool:
+def are_ids(item: Value) -> bool:
     """Whether this is the token ids of one input: integers one after the other, or as the only row of a tensor."""
     if isinstance(item, (Tensor, np.ndarray)):
-        whole = item.dtype.kind in "iu" if isinstance(item, np.ndarray) else not _fractional(item)
+        whole = item.dtype.kind in "iu" if isinstance(item, np.ndarray) else not fractional(item)
         return whole and (item.ndim == 1 or (item.ndim == 2 and len(item) == 1)) and len(item) > 0
     return isinstance(item, list) and bool(item) and all(isinstance(i, (int, np.integer)) for i in item)
 
 
-def _fractional(t: Tensor) -> bool:
+def fractional(t: Tensor) -> bool:
     """Whether a tensor holds other numbers than the integers that ids are: fractions, or single bytes."""
     return t.is_floating_point() or t.is_complex() or t.dtype.itemsize == 1
 
@@ -272,68 +278,3 @@ def _ids(item: Record, parts: Record) -> Ids:
     texts = tuple(parts[p] for p in ("text", "text_pair") if isinstance(parts.get(p), str))
     said = [v for name, v in item.items() if name in TEXT and isinstance(v, str)]
     return Ids(inputs, ((texts,) if texts else ()) + tuple((text,) for text in said))
-
-
-# ---------------------------------------------------------------------------------------------------- several of them
-
-
-def several(given: Value, form: Form, collated: bool = False) -> list[Value] | None:
-    """The inputs of a batch, as a list; None where what was given is one input.
-
-    collated: it comes from a DataLoader, which has put the columns of its rows together (`default_collate`).
-    """
-    if form.ids and _are_ids(given):
-        return None
-    if isinstance(given, list):
-        return _records_of(given) if collated and not all(isinstance(i, str) for i in given) else given
-    if form.ids and isinstance(given, (Tensor, np.ndarray)) and given.ndim == 2:
-        whole = given.dtype.kind in "iu" if isinstance(given, np.ndarray) else not _fractional(given)
-        return list(given) if whole else None
-    if not isinstance(given, Mapping):
-        return None
-    columns, _ = form.layout(given)
-    depth = {part: _depth(given[name]) - (part in form.listed or part == "input_ids") for part, name in columns.items()}
-    main = [part for part in columns if part not in form.optional] or list(columns)
-    if not main or min(depth[p] for p in main) < 1 or ("input_ids" in main and _are_ids(given["input_ids"])):
-        return None
-    if collated:
-        return _records_of(given)
-    n = len(given[columns[main[0]]])
-    return [{name: _at_record(value, k, n) for name, value in given.items()} for k in range(n)]
-
-
-def _at_record(value: Value, k: int, n: int) -> Value:
-    """The value of a column in the k-th of n records; a value that is no column is the same for all."""
-    return value[k] if isinstance(value, (list, tuple, Tensor, np.ndarray)) and len(value) == n else value
-
-
-def _records_of(batch: Value) -> list[Value]:
-    """The records of which `torch.utils.data.default_collate` made a batch."""
-    n = _length(batch)
-    return [_uncollated(batch, k) for k in range(n)]
-
-
-def _length(batch: Value) -> int:
-    """How many records a batch has."""
-    if isinstance(batch, Mapping):
-        return min(map(_length, batch.values()))
-    if isinstance(batch, (list, tuple)) and batch and not all(isinstance(i, str) for i in batch):
-        return min(map(_length, batch))
-    return len(batch)
-
-
-def _uncollated(batch: Value, k: int) -> Value:
-    """The k-th record of a batch."""
-    if isinstance(batch, Mapping):
-        return {name: _uncollated(value, k) for name, value in batch.items()}
-    if isinstance(batch, Tensor) or all(isinstance(i, str) for i in batch):
-        return batch[k]
-    parts = [_uncollated(part, k) for part in batch]
-    return tuple(parts) if len(parts) == 2 else parts
-
-
-def _depth(value: Value) -> int:
-    """How deep a value is nested: 0 for no list, 1 for a list, 2 for a list of lists."""
-    if isinstance(value, (Tensor, np.ndarray)):
-        return value.ndim
-    return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and len(value) else 0

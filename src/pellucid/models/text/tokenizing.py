@@ -11,7 +11,7 @@ from .decoding import decoded, special_among, spelled_out, stretches
 from .encoding import Encoding, SequenceInputs, left_out
 from .inputs import TEXT_OR_PAIR, Ids, Value
 from .token_spans import tokens_of
-from .tokenizer import Tokenizer
+from .tokenizer import Tokenizer, special_id
 
 Item = Value
 """What a form made of a user's input: a text, a pair of texts, `Ids`, or a mapping that the task reads."""
@@ -121,6 +121,36 @@ def of_ids(tokenizer: Tokenizer, given: Ids) -> Encoding:
                 return replace(same, sequences=(inputs,))
     text, tokens = spelled_out(tokenizer, ids)
     return _encoding(text, inputs, tokens)
+
+
+def without_padding(tokenizer: Tokenizer, given: Ids) -> tuple[Ids, tuple[str, ...]]:
+    """Token ids that came without an attention mask, without the padding at their ends; and a note on it.
+
+    A mask would say which ids are padding; without one it is those at either end that the tokenizer pads with. Where
+    the token that pads also ends texts, as in a GPT-2 that pads with its end of text, one such id may be either and
+    stays, and of several one stays if the tokenizer itself ends texts with it.
+    """
+    pad, ids = special_id(tokenizer, "pad"), given.inputs["input_ids"]
+    if pad is None or "attention_mask" in given.inputs or pad not in (ids[0], ids[-1]) or set(ids) == {pad}:
+        return given, ()
+    shared = pad in [special_id(tokenizer, name) for name in ("bos", "eos", "cls", "sep")]
+    own = tokenizer("a", verbose=False)["input_ids"]
+    first, last = (
+        0 if shared and run == 1 else run - (shared and end == pad)
+        for run, end in ((_run(ids, pad), own[0]), (_run(ids[::-1], pad), own[-1]))
+    )
+    if not first + last:
+        return given, ()
+    n = len(ids)
+    cut = {name: v[first : n - last] if len(v) == n else v for name, v in given.inputs.items()}
+    told = f"{first + last} padding id{'s' if first + last > 1 else ''}"
+    note = f"The token ids came without an attention mask; {told} at their ends {'were' if first + last > 1 else 'was'}"
+    return replace(given, inputs=cut), (f"{note} left out.",)
+
+
+def _run(ids: Sequence[int], of: int) -> int:
+    """How many ids at the beginning are the same one."""
+    return next((k for k, i in enumerate(ids) if i != of), len(ids))
 
 
 def _check_room(tokenizer: Tokenizer, whole: Sequence[str], limit: int) -> None:

@@ -13,10 +13,10 @@ from torch.overrides import TorchFunctionMode
 from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from .code_location import place_of
 
-_OUT = frozenset("item tolist __float__ numpy".split())
+READ_OUT = frozenset("item tolist __float__ numpy".split())
 """Calls that read numbers out of a tensor."""
 _DETACH = frozenset({"detach", "detach_", "data"})
-_SHAPED = ("_like", "new_")
+SHAPED = ("_like", "new_")
 """In the names of functions that take a tensor for its shape."""
 
 
@@ -50,11 +50,11 @@ class Cutting(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         name = _named(func)
         fed = [a for a in _tensors((*args, *(kwargs or {}).values())) if a.requires_grad]
-        if fed and not any(part in name for part in _SHAPED):
-            made = [fed[0]] if name in _OUT else [t for t in _tensors(out) if not t.requires_grad]
+        if fed and not any(part in name for part in SHAPED):
+            made = [fed[0]] if name in READ_OUT else [t for t in _tensors(out) if not t.requires_grad]
             if made:
-                asked = name in _OUT or name in _DETACH or not torch.is_grad_enabled()
-                how = name if name in _OUT or name in _DETACH or not asked else "no_grad"
+                asked = name in READ_OUT or name in _DETACH or not torch.is_grad_enabled()
+                how = name if name in READ_OUT or name in _DETACH or not asked else "no_grad"
                 self.cuts.append(Cut(how, place_of(sys._getframe(1)), made[0].detach().clone(), asked))
         return out
 

@@ -19,6 +19,7 @@ from ..metadata import CALL, IN_PLACE, INPUT, OUTPUT, OVERWRITTEN, SLICES
 from ..nodes import node_of
 from .code_location import place_of
 from .conditions import COMPARISONS, Compared, note_choice, remember
+from .cut_paths import READ_OUT, SHAPED
 from .inner_calls import HIDING, SHOWN, hides, run_seen
 from .training_calls import TRAINING, refuse
 
@@ -32,6 +33,7 @@ class Recording(TorchFunctionMode):
     float64, because they would round the proof away.
 
     inputs: the leaves of the forward pass. noted: for each torch function whose input is noted, the name of its node.
+    loses: whether a value without a gradient was made of one with a gradient (by `detach`, a comparison, `.item()`).
     """
 
     def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
@@ -40,6 +42,7 @@ class Recording(TorchFunctionMode):
         self.double = any(x.dtype == torch.float64 for x in inputs)
         self.noted = noted
         self.compared: Compared = {}
+        self.loses = False
 
     def __torch_function__(
         self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
@@ -57,7 +60,10 @@ class Recording(TorchFunctionMode):
         )
         name, in_place, plain = _of(func)
         if plain and name not in self.noted and "inplace" not in kwargs:
-            return func(*args, **kwargs)
+            out = func(*args, **kwargs)
+            if not self.loses and not getattr(out, "requires_grad", True):
+                self.loses = _loses(name, args)
+            return out
         noted = self.noted.get(name.rstrip("_"))
         in_place = in_place or kwargs.get("inplace", False)
         source = args[0] if args else kwargs.get("input")
@@ -74,6 +80,8 @@ class Recording(TorchFunctionMode):
         before = source.detach().clone() if noted and in_place and isinstance(source, Tensor) else source
         overwritten = _overwritten(name, source, args, kwargs) if in_place and self.noted else None
         out = func(*args, **kwargs)
+        if not self.loses and (name in READ_OUT or not getattr(out, "requires_grad", True)):
+            self.loses = _loses(name, args)
         if overwritten is not None:
             _note_overwritten(out, overwritten)
         elif noted:
@@ -109,7 +117,7 @@ _RESULTS = {name: "Threshold" for name in ("threshold", "threshold_", "_threshol
 """Torch functions whose result is noted, because the node keeps too little to have it again."""
 _CHOICES = frozenset({"where", "masked_fill"})
 _SPECIAL = frozenset().union(
-    _CASTS, TRAINING, HIDING, SHOWN, _RESULTS, COMPARISONS, _CHOICES, {"scaled_dot_product_attention"}
+    _CASTS, TRAINING, HIDING, SHOWN, _RESULTS, COMPARISONS, _CHOICES, READ_OUT, {"scaled_dot_product_attention"}
 )
 
 
@@ -119,6 +127,12 @@ def _of(func: TorchFunction) -> tuple[str, bool, bool]:
     name = name_of(func)
     in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
     return name, in_place, not in_place and name not in _SPECIAL
+
+
+def _loses(name: str, args: Args) -> bool:
+    """Whether a call, whose result has no gradient, was given a value that has one."""
+    given = (t for a in args for t in (a if type(a) in (list, tuple) else (a,)))
+    return any(isinstance(t, Tensor) and t.requires_grad for t in given) and not any(part in name for part in SHAPED)
 
 
 def _undemoted(a: Value) -> Value:
@@ -209,14 +223,14 @@ def _keep_freed_memory() -> None:
 
 
 @contextmanager
-def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator[None]:
+def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator[Recording]:
     """A context in which everything is differentiable with respect to `inputs`, and to nothing else, and is recorded.
 
     noted: as in `Recording`.
     """
     _keep_freed_memory()
-    with torch.enable_grad(), Recording(inputs, noted):
-        yield
+    with torch.enable_grad(), Recording(inputs, noted) as recording:
+        yield recording
 
 
 class _Locating(TorchFunctionMode):
