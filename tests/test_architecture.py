@@ -19,7 +19,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "jobs",
         "check edits evaluation",
         "_explain _attribute extend",
-        "_outcomes answers",
+        "_outcomes answers sources",
         "_long_documents",
         "_answer",
         "models notes outcome",
@@ -72,7 +72,13 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "answering",
         "blocks",
         "columns folder identity",
-        "reading schema",
+        "schema",
+    ],
+    "sources": [
+        "finding",
+        "formats streams",
+        "delimited",
+        "addresses source",
     ],
     "evaluation": [
         "measuring",

@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 import pellucid
 from pellucid import Explanation, Failure, errors
-from pellucid.jobs.reading import source_of
 from pellucid.jobs.schema import outcome_of, row_of, table_of
+from pellucid.sources import source_of
 
 ROWS = 96
 compute: Any = pc

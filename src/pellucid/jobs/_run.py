@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._explain import _request
+from .._explain import request_of
 from ..errors import InputError, RunError, quoted
 from ..models import Model
 from ..request import Request
+from ..sources import Source, source_of
 from . import workers as several
 from .answering import Answering, Job, Receipt
 from .blocks import Block, Done, blocks_of
@@ -26,7 +27,6 @@ from .columns import Columns, columns_of
 from .folder import Folder
 from .identity import identity
 from .planning import Plan, peak_memory, probe
-from .reading import Source, source_of
 from .stored import Run
 
 MANIFEST_VERSION = 1
@@ -125,7 +125,7 @@ def run(
         if value is not None and (type(value) is not int or value < least):
             raise InputError(f"Found {name}={quoted(value)}; expected a whole number of at least {least}.")
     options = {k: v for k, v in asked.items() if k not in _DEFAULTS}
-    request = _request(**(_DEFAULTS | {k: v for k, v in asked.items() if k in _DEFAULTS}), options=options)
+    request = request_of(**(_DEFAULTS | {k: v for k, v in asked.items() if k in _DEFAULTS}), options=options)
     form = model.does.form
     source = source_of(data, form, split)
     columns = columns_of(source, form, column, pair, context, label, id)

@@ -16,9 +16,9 @@ from ..explanation import Explanations
 from ..models import Model
 from ..outcome import Failure, Outcome
 from ..request import Request
+from ..sources import Unreadable
 from .blocks import Block
 from .folder import Folder
-from .reading import Unreadable
 from .schema import as_text, row_of, table_of, to_parquet
 
 
