@@ -75,7 +75,8 @@ def run(
         answer. gpus: of one actor, a fraction too.
     shard_rows: rows of a file (1,024, or what the folder has already). max_failures: the run stops after more of them.
     dry_run: explain a few rows, and return a Run whose `plan` says what all would take; nothing is written.
-    progress: called with a RunProgress after a batch, and after each shard. tell: called with sentences about what was found.
+    progress: called with a RunProgress after a batch, and after each shard. tell: called with sentences about what was
+        found.
     asked: everything else as `explain`: method, target, baseline, detail, truncate, …
 
     Returns the Run, as `pellucid.open` gives it. Raises InputError, RunError: another request or another model in this
