@@ -18,7 +18,7 @@ import time
 def measured(how: str, data: str, model: str, rows: int, workers: int) -> dict[str, float | str]:
     import pellucid
     from pellucid.jobs.planning import peak_memory
-    from pellucid.jobs.reading import source_of
+    from pellucid.sources import source_of
 
     loaded = pellucid.load(model)
     source = source_of(data, loaded.does.form)

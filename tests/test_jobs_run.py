@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import pellucid
+from commands import Command, start
 from pellucid import Explanation, Failure, errors
-from pellucid.jobs.reading import source_of
 from pellucid.jobs.schema import outcome_of, row_of, table_of
+from pellucid.sources import source_of
 
 ROWS = 96
 compute: Any = pc
@@ -49,13 +49,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(bundled: pellucid.Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     """The rows of a run that nothing disturbed, in a process of its own."""
     out = tmp_path_factory.mktemp("whole")
-    done = subprocess.run(command(data, out), capture_output=True, text=True)
-    assert done.returncode == 1 and "2 of them failures" in done.stderr, done.stderr
+    done = started(data, out)
+    assert done.ended() == 1 and "2 of them failures" in done.text, done.text
     return rows_of(out)
 
 
-def command(data: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "pellucid", "run", str(data), "--out", str(out), "--shard-rows", "8", *more]
+def started(data: Path, out: Path, *more: str) -> Command:
+    """A run in a process of its own."""
+    said = out.with_name(f"{out.name}-said")
+    said.mkdir(exist_ok=True)
+    return start(said, "run", str(data), "--out", str(out), "--shard-rows", "8", *more)
+
+
+def wait_for_a_shard(out: Path) -> None:
+    began = time.monotonic()
+    while not list((out / "shards").glob("part*")) and time.monotonic() - began < 60:
+        time.sleep(0.005)
 
 
 def rows_of(out: Path) -> pa.Table:
@@ -84,46 +93,53 @@ def test_a_row_has_the_numbers_of_explain(bundled: pellucid.Model, whole: pa.Tab
 
 
 def test_killed_at_random_moments_it_goes_on(data: Path, whole: pa.Table, tmp_path: Path) -> None:
-    drawn, kills = random.Random(int(os.environ.get("PELLUCID_SEED", "1"))), int(os.environ.get("PELLUCID_KILLS", "2"))
+    drawn, kills = random.Random(int(os.environ.get("PELLUCID_SEED", "1"))), int(os.environ.get("PELLUCID_KILLS", "3"))
     for _ in range(kills):
-        process = subprocess.Popen(command(data, tmp_path), stderr=subprocess.PIPE)
-        began = time.monotonic()
-        while not list((tmp_path / "shards").glob("part*")) and time.monotonic() - began < 60:
-            time.sleep(0.02)
+        run = started(data, tmp_path)
+        wait_for_a_shard(tmp_path)
         time.sleep(drawn.random() * 0.6)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        run.process.kill()
+        run.ended()
         for shard in (tmp_path / "shards").glob("*.parquet"):
             pq.read_table(shard)  # none is torn
-    assert subprocess.run(command(data, tmp_path), capture_output=True).returncode == 1
+    assert started(data, tmp_path).ended() == 1
     assert same(rows_of(tmp_path), whole) and not list(tmp_path.rglob(".writing-*"))
 
 
-def test_workers_that_are_killed_lose_nothing(
-    bundled: pellucid.Model, data: Path, whole: pa.Table, tmp_path: Path
-) -> None:
+def test_interrupted_it_says_so_and_goes_on(data: Path, whole: pa.Table, tmp_path: Path) -> None:
+    run = started(data, tmp_path, "--workers", "2")
+    wait_for_a_shard(tmp_path)
+    os.kill(run.process.pid, signal.SIGINT)
+    assert run.ended() == 1 and "the same command goes on" in run.text and "Traceback" not in run.text
+    assert 0 < len(rows_of(tmp_path)) < ROWS
+    assert started(data, tmp_path).ended() == 1 and same(rows_of(tmp_path), whole)
+
+
+def test_workers_that_are_killed_lose_nothing(data: Path, whole: pa.Table, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
-    process = subprocess.Popen(command(data, tmp_path, "--workers", "2"), stderr=subprocess.PIPE)
-    killed = False
-    while process.poll() is None:
-        if not killed and list((tmp_path / "shards").glob("part*")):
-            children = psutil.Process(process.pid).children()
-            if children:
-                children[0].kill()
-                killed = True
-        time.sleep(0.01)
-    process.communicate()
-    assert killed and process.returncode == 1 and same(rows_of(tmp_path), whole)
+    drawn, kills = random.Random(1), int(os.environ.get("PELLUCID_KILLS", "1"))
+    killed = 0
+    while killed < kills:
+        shutil.rmtree(tmp_path / "shards", ignore_errors=True)
+        run = started(data, tmp_path, "--workers", "2")
+        wait_for_a_shard(tmp_path)
+        time.sleep(drawn.random() * 0.1 if killed else 0)
+        children = psutil.Process(run.process.pid).children() if run.process.is_alive() else []
+        if children:
+            children[killed % len(children)].kill()
+            killed += 1
+        assert run.ended() == 1, run.text
+        assert same(rows_of(tmp_path), whole)
 
 
-def test_a_second_run_in_the_folder_is_refused(bundled: pellucid.Model, data: Path, tmp_path: Path) -> None:
+def test_a_second_run_in_the_folder_is_refused(data: Path, tmp_path: Path) -> None:
     from pellucid.jobs.folder import Folder
 
     folder = Folder(str(tmp_path))
     folder.make()
     with folder.locked():
-        done = subprocess.run(command(data, tmp_path), capture_output=True, text=True)
-    assert done.returncode == 1 and "Another run writes" in done.stderr and "Traceback" not in done.stderr
+        done = started(data, tmp_path)
+        assert done.ended() == 1 and "Another run writes" in done.text and "Traceback" not in done.text
 
 
 def test_another_request_model_or_data_is_refused(bundled: pellucid.Model, data: Path, tmp_path: Path) -> None:
@@ -151,12 +167,12 @@ def test_a_full_disk_tears_nothing(bundled: pellucid.Model, data: Path, whole: p
     if mounted.returncode:
         pytest.skip("no disk can be mounted here")
     try:
-        done = subprocess.run(command(data, small), capture_output=True, text=True)
-        assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr
+        done = started(data, small)
+        assert done.ended() == 1 and "No space left" in done.text and "Traceback" not in done.text
         written = rows_of(small)
         assert 0 < len(written) < ROWS
         subprocess.run(["mount", "-o", "remount,size=10m", str(small)], check=True)
-        assert subprocess.run(command(data, small), capture_output=True).returncode == 1
+        assert started(data, small).ended() == 1
         assert same(rows_of(small), whole)
     finally:
         # Lazy: the reader of Parquet above closes its files in threads of its own, a moment later.
@@ -166,14 +182,16 @@ def test_a_full_disk_tears_nothing(bundled: pellucid.Model, data: Path, whole: p
 def test_bad_rows_are_failures_with_their_number(bundled: pellucid.Model, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     lines = ['{"text": "good"}', "no json", '{"text": null}', '{"text": 3}', '{"text": "\\ud800"}', '{"text": "fine"}']
-    file.write_text("\n".join(lines) + '\n{"text": "' + "x " * 500_000 + '"}\n', "utf-8")
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    with pytest.raises(errors.RunError, match="4 failures"):
+        pellucid.run(bundled, file, tmp_path / "few", max_failures=2)
+    with file.open("a") as more:
+        more.write('{"text": "' + "x " * 50_000 + '"}\n{"text": "' + "x" * 1_000_000 + '"}\n')
     run = pellucid.run(bundled, file, tmp_path / "out")
     found = list(run)
-    assert [isinstance(o, Failure) for o in found] == [False, True, True, True, True, False, True]
+    assert [isinstance(o, Failure) for o in found] == [False, True, True, True, True, False, True, False]
     assert [o.index for o in found if isinstance(o, Failure)] == [1, 2, 3, 4, 6]
     assert found[1].type == "UnreadableRow" and "input 2" in found[2].message and "Input 4" in found[4].message
-    with pytest.raises(errors.RunError, match="5 failures"):
-        pellucid.run(bundled, file, tmp_path / "few", max_failures=2)
 
 
 def test_an_outcome_comes_back_as_it_was(bundled: pellucid.Model) -> None:

@@ -9,7 +9,6 @@ from typing import Any, overload
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
 
 from ._outcomes import Meter, Run, Tell, check_unicode
 from .answers import Answers
@@ -21,6 +20,7 @@ from .models.text.batch_inputs import several
 from .models.text.inputs import Form
 from .outcome import Failure, Outcome
 from .request import Request
+from .sources.streams import each_row, is_map_style, one_by_one
 from .types import Baseline, Groups, Input, Target
 
 CHUNK = 1024
@@ -98,7 +98,7 @@ def explain(
             f"Found a {type(model).__name__} as the model; expected pellucid.load('name-or-path') or "
             "pellucid.Model(model, tokenizer)."
         )
-    request = _request(
+    request = request_of(
         method=method,
         target=target,
         baseline=baseline,
@@ -124,11 +124,11 @@ def explain(
     _check_one_input_groups(request, total)
     run = Run.of(model, request, errors, Meter(progress, total))
     if streamed:
-        return _streamed(run, _one_by_one(inputs, form))
+        return _streamed(run, one_by_one(inputs, form))
     return run.outcomes([inputs])[0] if batch is None else Answers(run.outcomes(batch))
 
 
-def _request(
+def request_of(
     method: str | Sequence[str],
     target: Target | Sequence[Target],
     baseline: Baseline | list[Baseline],
@@ -164,21 +164,13 @@ def _request(
 
 def _input(inputs: Any, form: Form) -> Any:
     """A row of a table as a mapping, and a data set of the map style as an iterator; all else as it is."""
-    if not isinstance(inputs, Iterable) and hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):
-        return (inputs[i] for i in range(len(inputs)))
+    if is_map_style(inputs):
+        return each_row(inputs)
     to_dict, names = getattr(inputs, "to_dict", None), getattr(inputs, "index", None)
     if to_dict and getattr(inputs, "ndim", 0) == 1 and names is not None and all(isinstance(n, str) for n in names):
         row = to_dict()
         return row if form.layout(row)[0] else inputs
     return inputs
-
-
-def _one_by_one(inputs: Iterable[object], form: Form) -> Iterator[object]:
-    """The inputs of a stream, those of its batches one after the other."""
-    collated = isinstance(inputs, DataLoader) and inputs.collate_fn is default_collate and inputs.batch_size is not None
-    for item in inputs:
-        batch = several(item, form, collated)
-        yield from ([item] if batch is None else batch)
 
 
 def _streams(inputs: Any) -> bool:

@@ -14,7 +14,7 @@ from .explain_command import _options
 from .loading import load_model
 
 if TYPE_CHECKING:
-    from ..jobs._run import RunProgress
+    from ..jobs.progress import RunProgress
 
 _LINE_EVERY = 60.0
 """Seconds between two lines of progress where standard error is no terminal."""
@@ -54,7 +54,10 @@ def run(
     window: Annotated[int | None, typer.Option(help="Explain a long text in windows of so many tokens.")] = None,
     stride: Annotated[int | None, typer.Option(help="Tokens from one window to the next.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
-    workers: Annotated[int, typer.Option(help="Processes, each with the model loaded.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes, each with the model loaded. (default: by a measurement, for many rows)"),
+    ] = None,
     ray: Annotated[str | None, typer.Option(help="The address of a Ray cluster, or 'local'.")] = None,
     gpus: Annotated[float, typer.Option(help="GPUs of each Ray actor, a fraction too.")] = 0.0,
     shard_rows: Annotated[int | None, typer.Option(help="Rows of a file. (default: 1024)")] = None,
@@ -148,7 +151,7 @@ def progress_line(p: RunProgress) -> str:
     """How far a run is, in one line.
 
     Examples:
-        >>> from pellucid.jobs._run import RunProgress
+        >>> from pellucid.jobs.progress import RunProgress
         >>> progress_line(RunProgress(1500, 3000, 1000, 2, 10.0, 800_000_000))
         '1,500 of 3,000 rows · 100 rows/s · 0:15 left · 2 failures · 800 MB'
     """

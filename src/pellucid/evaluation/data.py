@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from ..console import lines_of
 from ..errors import InputError, quoted
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_LINES = (".jsonl", ".ndjson")
+from ..sources import Unreadable
+from ..sources.addresses import FORMATS, format_of
+from ..sources.formats import of_files
 
 
 def inputs_of(data: object, column: str | int | None, limit: int | None) -> list[Any]:
@@ -22,7 +18,7 @@ def inputs_of(data: object, column: str | int | None, limit: int | None) -> list
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InputError(f"Found limit={quoted(limit)}; expected a whole number above 0, or None for all inputs.")
     if isinstance(data, (str, Path)):
-        rows: Iterable[Any] = _rows(Path(data), column)
+        rows: Iterable[Any] = _rows(str(data), column)
     elif isinstance(data, Iterable):
         rows = (_cell(row, column, i) for i, row in enumerate(data)) if column is not None else data
     else:
@@ -33,45 +29,17 @@ def inputs_of(data: object, column: str | int | None, limit: int | None) -> list
     return found
 
 
-def _rows(path: Path, column: str | int | None) -> list[Any]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
+def _rows(path: str, column: str | int | None) -> Iterator[Any]:
+    if format_of(path) is None:
         raise InputError(
-            f"Could not read {str(path)!r}: {error.strerror}. Expected a .csv, .tsv, .jsonl or .txt file; a single "
-            "text is a list of one: [text]."
-        ) from error
-    suffix = path.suffix.lower()
-    if suffix == ".txt":
-        return lines_of(content, repr(str(path)))
-    if suffix in _LINES:
-        return [_cell(_object(line, i, path), column, i) for i, line in enumerate(lines_of(content, repr(str(path))))]
-    if suffix not in DELIMITERS:
-        raise InputError(
-            f"Found {str(path)!r}; expected a name that ends in {', '.join([*DELIMITERS, *_LINES, '.txt'])}."
+            f"Found {path!r}; expected the name of a file that ends in {', '.join(FORMATS)}. A single text is a list "
+            "of one: [text]."
         )
-    try:
-        text = io.StringIO(content.decode("utf-8-sig"), newline="")
-    except UnicodeDecodeError as error:
-        raise InputError(f"Could not read {str(path)!r} as UTF-8: {error}. Expected UTF-8.") from error
-    quoting = csv.QUOTE_MINIMAL if suffix == ".csv" else csv.QUOTE_NONE  # the tables of benchmarks quote nothing
-    if isinstance(column, int):
-        return [
-            _cell(row, column, i)
-            for i, row in enumerate(csv.reader(text, delimiter=DELIMITERS[suffix], quoting=quoting))
-            if row
-        ]
-    table = csv.DictReader(text, delimiter=DELIMITERS[suffix], quoting=quoting)
-    return [_cell(row, column, i) for i, row in enumerate(table)]
-
-
-def _object(line: str, i: int, path: Path) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"Found line {i + 1} of {str(path)!r}, which is no JSON: {error}. Expected one value a line."
-        ) from error
+    source = of_files([path], header=not isinstance(column, int))
+    for i, row in enumerate(source.rows()):
+        if isinstance(row, Unreadable):
+            raise InputError(f"Row {i} of {path!r} cannot be read. {row.reason}")
+        yield _cell([*row.values()] if isinstance(column, int) and isinstance(row, dict) else row, column, i)
 
 
 def _cell(row: Any, column: str | int | None, i: int) -> Any:

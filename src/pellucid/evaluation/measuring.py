@@ -61,8 +61,8 @@ def evaluate(
     """How faithful methods are to this model, on these texts: which to believe, how sure, at what cost.
 
     model: from `load` or `Model`.
-    data: a list of inputs, as `explain` takes them; or the name of a file: .csv and .tsv (which quotes nothing), .jsonl
-        with one value a line, .txt with one text a line.
+    data: a list of inputs, as `explain` takes them; or the name of a file: .csv, .tsv, .jsonl or .parquet, or .txt
+        with one text a line.
     methods: names in METHODS, each of which is measured with each of the baselines. A random ranking is always added.
     baselines: each is a Baseline, or a list of them whose scores are averaged: `["mask", ["mask", "pad", "zero"]]`.
     limit: so many inputs from the beginning.

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 
+from .._outcomes import Meter
 from .._outcomes import Run as Outcomes
 from ..explanation import Explanations
 from ..models import Model
 from ..outcome import Failure, Outcome
 from ..request import Request
+from ..sources import Unreadable
 from .blocks import Block
 from .folder import Folder
-from .reading import Unreadable
 from .schema import as_text, row_of, table_of, to_parquet
 
 
@@ -61,6 +62,14 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """So many rows of a block are answered; its shard is not written yet."""
+
+    number: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Answering:
     """A model with a job."""
 
@@ -72,10 +81,14 @@ class Answering:
         """Raises InputError, UnknownMethod where the request asks what this model cannot answer."""
         return cls(Outcomes.of(model, job.request, "return"), job)
 
-    def write(self, block: Block) -> Receipt:
-        """Answers a block and writes its shard."""
+    def with_threads(self, threads: int) -> Answering:
+        """The same with so many threads."""
+        return replace(self, job=replace(self.job, threads=threads))
+
+    def write(self, block: Block, tell: Callable[[Moved], None] | None = None) -> Receipt:
+        """Answers a block and writes its shard. tell: called after each batch."""
         began = time.perf_counter()
-        found = self.answered(block)
+        found = self.answered(block, tell)
         failures = [o for o in found if isinstance(o, Failure)]
         size = self.job.folder.write(f"shards/{block.name}", self.encoded(block, found))
         reasons: dict[str, int] = {}
@@ -102,14 +115,16 @@ class Answering:
         }
         return to_parquet(table_of(rows), told)
 
-    def answered(self, block: Block) -> list[Outcome]:
-        """An Outcome for each row of a block, in order."""
+    def answered(self, block: Block, tell: Callable[[Moved], None] | None = None) -> list[Outcome]:
+        """An Outcome for each row of a block, in order. tell: called after each batch."""
+        told = None if tell is None else lambda progress: tell(Moved(block.number, progress.done))
+        outcomes = replace(self.outcomes, meter=Meter(told, None))
         threads = torch.get_num_threads()
         if self.job.threads:
             torch.set_num_threads(self.job.threads)
         try:
             readable = [k for k, item in enumerate(block.items) if not isinstance(item, Unreadable)]
-            answers, _ = self.outcomes.tried([block.items[k] for k in readable])
+            answers, _ = outcomes.tried([block.items[k] for k in readable])
         finally:
             torch.set_num_threads(threads)
         found = dict(zip(readable, answers, strict=True))

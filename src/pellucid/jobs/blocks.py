@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ..errors import RunError, quoted
+from ..sources import Source, Unreadable
 from .columns import Columns
 from .folder import Folder
-from .reading import Source, Unreadable
 from .schema import check_version
 
 

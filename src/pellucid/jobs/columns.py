@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError, nearest
 from ..models.text.inputs import Form
-from .reading import Source
+from ..sources import Source
 
 _SHORT = 200
 """Characters: what another column holds is kept beside the answer where it is no longer."""

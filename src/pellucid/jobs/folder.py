@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..sources.addresses import filesystem
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".writing-"
@@ -38,9 +39,7 @@ class Folder:
 
     @property
     def _remote(self) -> tuple[Any, str]:
-        from .reading import _filesystem
-
-        return _filesystem(self.path)
+        return filesystem(self.path)
 
     @property
     def filesystem(self) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 from .._explain import explain
 from ..models import Model
 from ..outcome import Failure
+from ..sources import Source
 from .columns import columns_of
-from .reading import Source
 from .schema import row_of
 
 _ADDED = tuple(

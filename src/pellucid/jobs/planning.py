@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from ..explanation import Explanations
+from ..models import Model
 from ..outcome import Failure
 from .answering import Answering
 from .blocks import Block
+from .progress import peak_memory
 
 PROBED = 32
 """So many rows, spread over the first block, are explained to see what a row costs."""
+_PROCESS = 500_000_000
+"""Bytes of a process that has loaded PyTorch and transformers, besides its model."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +64,64 @@ def probe(answering: Answering, block: Block | None, rows: int | None, done: int
     left = None if rows is None else max(0, rows - done)
     if block is None:
         return Plan(rows, done, 0, 0.0, 0.0, 0.0, peak_memory())
-    step = max(1, len(block.items) // PROBED)
-    some = lambda values: tuple(values[::step][:PROBED])
-    part = Block(block.number, some(block.ids), some(block.rows), some(block.items), some(block.beside))
-    answering.answered(
-        Block(part.number, part.ids[:1], part.rows[:1], part.items[:1], part.beside[:1])
-    )  # loads kernels
+    part = _spread(block, PROBED)
+    answering.answered(_spread(block, 1))  # loads kernels
     began = time.perf_counter()
     found = answering.answered(part)
     seconds = (time.perf_counter() - began) / len(found)
     each = [e for o in found if not isinstance(o, Failure) for e in (o if isinstance(o, Explanations) else (o,))[:1]]
-    empty = len(answering.encoded(Block(0, (), (), (), ()), []))
-    size = (len(answering.encoded(part, found)) - empty) / len(found)
+    half = _spread(part, max(1, len(found) // 2))
+    some = [found[part.rows.index(row)] for row in half.rows]
+    more = len(found) - len(some)  # what a file has once is in both, and what grows with its rows is the difference
+    size = (len(answering.encoded(part, found)) - len(answering.encoded(half, some))) / more if more else 0.0
     tokens = sum(len(e.tokens) for e in each) / len(found)
     return Plan(rows, done, left, seconds / processes, tokens, size, peak_memory())
 
 
-def peak_memory() -> int:
-    """The most bytes that this process has had in memory; 0 where the system does not say."""
+def chosen_workers(answering: Answering, block: Block, threads: int | None, say: Callable[[str], None]) -> int:
+    """How many processes answer fastest on this machine, by a measurement: one that has all threads, or one for each
+    thread. threads: of a process in a run that goes on, whose choice stays; None in one that begins."""
+    most, every = _most_workers(answering.outcomes.model), torch.get_num_threads()
+    if threads is not None or most < 2:
+        return max(1, min(most, every // (threads or 1)))
+    part, rates = _spread(block, PROBED // 2), dict[int, float]()
+    for count in (1, every):
+        some = answering.with_threads(count)
+        some.answered(_spread(block, 2))  # loads kernels
+        began = time.perf_counter()
+        some.answered(part)
+        rates[count] = len(part.items) / (time.perf_counter() - began)
+    chosen = most if rates[1] * most > 1.1 * rates[every] else 1
+    say(
+        f"{chosen} worker{'s' if chosen > 1 else ''} (measured: {rates[1]:.1f} rows/s with one thread, "
+        f"{rates[every]:.1f} with {every}; --workers chooses otherwise)"
+    )
+    return chosen
+
+
+def _most_workers(model: Model) -> int:
+    """One for each thread and for the memory that is free; one on a device other than the CPU, and where a class of the
+    model was made in a script, which another process could not load."""
+    made_here = any(type(part).__module__ == "__main__" for part in (*model.model.modules(), model.tokenizer))
+    if made_here or model.device.type != "cpu":
+        return 1
+    size = sum(p.numel() * p.element_size() for p in model.model.parameters()) + _PROCESS
+    return max(1, min(torch.get_num_threads(), free_memory() // size))
+
+
+def _spread(block: Block, most: int) -> Block:
+    """So many rows of a block, spread over it."""
+    step = max(1, len(block.items) // most)
+    some = lambda values: tuple(values[::step][:most])
+    return Block(block.number, some(block.ids), some(block.rows), some(block.items), some(block.beside))
+
+
+def free_memory() -> int:
+    """Bytes that are free; very many where the system does not say."""
     try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 1 << 60
 
 
 def spoken(seconds: float) -> str:

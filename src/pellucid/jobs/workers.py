@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,22 +19,27 @@ from typing import Any
 
 from ..errors import RunError
 from ..models import Model
-from .answering import Answering, Job, ModelParts, Receipt
+from .answering import Answering, Job, ModelParts, Moved, Receipt
 from .blocks import Block
 
 _TRIES = 3
 """So often a block is given to a worker before the run ends because workers die on it."""
+_EVERY = 0.5
+"""Seconds between two messages of a worker on how far it is."""
 
 
-def here(model: Model, job: Job, blocks: Iterator[Block]) -> Iterator[Receipt]:
-    """Answers the blocks one after the other in this process."""
+def here(model: Model, job: Job, blocks: Iterator[Block], tell: Callable[[Moved], None]) -> Iterator[Receipt]:
+    """Answers the blocks one after the other in this process. tell: called after each batch."""
     answering = Answering.of(model, job)
     for block in blocks:
-        yield answering.write(block)
+        yield answering.write(block, tell)
 
 
-def in_processes(model: Model, job: Job, blocks: Iterator[Block], workers: int) -> Iterator[Receipt]:
-    """Answers the blocks in so many processes. A block of a worker that dies is given to another worker.
+def in_processes(
+    model: Model, job: Job, blocks: Iterator[Block], workers: int, tell: Callable[[Moved], None]
+) -> Iterator[Receipt]:
+    """Answers the blocks in so many processes. A block of a worker that dies is given to another worker. tell: called
+    while they work.
 
     Raises RunError where workers die on a block again and again, or where one raises an error.
     """
@@ -42,7 +48,7 @@ def in_processes(model: Model, job: Job, blocks: Iterator[Block], workers: int) 
         sent.write_bytes(pickle.dumps((ModelParts.of(model), job)))
         team = _Team(str(sent), workers)
         try:
-            yield from team.receipts(blocks)
+            yield from team.receipts(blocks, tell)
         finally:
             team.stop()
 
@@ -57,7 +63,7 @@ class _Team:
     running: set[Any] = field(default_factory=set)
     stopped: bool = False
 
-    def receipts(self, blocks: Iterator[Block]) -> Iterator[Receipt]:
+    def receipts(self, blocks: Iterator[Block], tell: Callable[[Moved], None]) -> Iterator[Receipt]:
         ready: queue.Queue[Any] = queue.Queue()
         asked: queue.Queue[tuple[Block, int] | None] = queue.Queue()
         for _ in range(self.size):
@@ -79,6 +85,9 @@ class _Team:
             found = ready.get()
             if isinstance(found, BaseException):
                 raise found
+            if isinstance(found, Moved):
+                tell(found)
+                continue
             if isinstance(found, tuple):
                 asked.put(found)
                 continue
@@ -95,7 +104,8 @@ class _Team:
             try:
                 process = process or self._started()
                 _send(process.stdin, block)
-                found = _receive(process.stdout)
+                while isinstance(found := _receive(process.stdout), Moved):
+                    ready.put(found)
             except (EOFError, OSError):
                 code = process.wait() if process else None
                 self.running.discard(process)
@@ -166,13 +176,21 @@ def serve(sent: str) -> None:
     os.dup2(2, 1)  # what a library prints is no receipt
     parts, job = pickle.loads(Path(sent).read_bytes())
     answering = Answering.of(parts.made(), job)
+    told = time.monotonic()
+
+    def tell(moved: Moved) -> None:
+        nonlocal told
+        if time.monotonic() - told > _EVERY:
+            told = time.monotonic()
+            _send(out, moved)
+
     while True:
         try:
             block = _receive(into)
         except EOFError:
             return
         try:
-            found: Any = answering.write(block)
+            found: Any = answering.write(block, tell)
         except Exception as error:
             found = error if isinstance(error, RunError) else RunError(f"{type(error).__name__}: {error}")
         _send(out, found)
