@@ -16,8 +16,9 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "__main__",
         "cli captum",
         "app",
+        "evaluation",
         "jobs",
-        "check edits evaluation",
+        "check edits",
         "_explain _attribute extend",
         "_outcomes answers",
         "_long_documents",
@@ -76,7 +77,10 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "evaluation": [
         "measuring",
-        "data removal result",
+        "comparing",
+        "agreement answers",
+        "curves",
+        "cost data removal result",
     ],
     "methods": [
         "remarks",
@@ -84,6 +88,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "adaptive deeplift gradient perturb",
     ],
     "metrics": [
+        "plausibility",
         "bootstrap faithfulness removal_curves sanity word_scores",
     ],
     "models": [

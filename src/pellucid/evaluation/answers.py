@@ -76,7 +76,9 @@ def explained(model: Model, items: Sequence[Any], method: str, baseline: Any, ho
     if how.out is not None:
         from ..jobs import run  # needs pyarrow
 
-        folder = how.out / re.sub(r"[^\w.+-]+", "_", f"{method} {'+'.join(map(str, baseline)) if several else baseline}")
+        folder = how.out / re.sub(
+            r"[^\w.+-]+", "_", f"{method} {'+'.join(map(str, baseline)) if several else baseline}"
+        )
         found = run(model, list(items), folder, **asked)
         return Answered(method, baseline, list(found), Cost(found.manifest["seconds"] / len(items), None))
     explain(model, list(items[:1]), **{**asked, "method": CONTROL}, errors="return")  # not cold, when timed
@@ -85,7 +87,7 @@ def explained(model: Model, items: Sequence[Any], method: str, baseline: Any, ho
 
 
 def given(scores: Mapping[str, Sequence[Any]], inputs: int) -> list[Answered]:
-    """The scores that a user brings, one list for each name. Raises InputError where there are not as many as inputs."""
+    """The scores that a user brings, a list for each name. Raises InputError where there are not as many as inputs."""
     found: list[Answered] = []
     for name, of_inputs in scores.items():
         if len(of_inputs) != inputs:

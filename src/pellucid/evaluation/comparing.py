@@ -10,7 +10,7 @@ import numpy as np
 from ..metrics.bootstrap import Draws, Interval, interval
 from ..metrics.faithfulness import METRICS, Metric
 from .answers import Answered
-from .curves import SHARES, Key, Measured, PerText
+from .curves import SHARES, Measured, PerText
 from .result import BEST_ORDER, CONTROL, Cell, MeanCurve, Row
 
 
@@ -31,7 +31,9 @@ def compared(
     totals = [cast("PerText", np.mean(list(t.values()), axis=0)) for t in of_way]
     best = max(range(len(answers)), key=lambda k: totals[k].mean())
     control = next(k for k, a in enumerate(answers) if a.method == CONTROL)
-    leaders = {key: _leader([f.metrics[key] for f in found[: len(answers)]], METRICS[key[2]]) for key in found[0].metrics}
+    leaders = {
+        key: _leader([f.metrics[key] for f in found[: len(answers)]], METRICS[key[2]]) for key in found[0].metrics
+    }
 
     def row(k: int) -> Row:
         answer = answers[k] if k < len(answers) else None

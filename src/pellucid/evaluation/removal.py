@@ -33,6 +33,8 @@ _LAST_DIGIT = 2.0**-52
 _LEAST = 1e-300
 Drawn = Callable[[Model, Sequence[Encoding]], Tensor]
 """`(model, a batch) -> token ids (rows, tokens)` that stand in the place of the batch's own."""
+Sampler = Callable[[Sequence[Encoding]], Drawn]
+"""`all texts that are measured -> Drawn`."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Operator:
     for a batch, of all texts that are measured. summary: one line for people. change: what is made of the Problem
     against that baseline."""
 
-    baseline: str | Callable[[Sequence[Encoding]], Drawn]
+    baseline: str | Sampler
     summary: str
     change: Callable[[Problem], Problem] = lambda problem: problem
 
@@ -130,17 +132,22 @@ def plays(
     Raises InputError where the target is several numbers of an input, UnknownBaseline, UnsupportedModel.
     """
     found: list[Play] = []
-    baseline = OPERATORS[operator].baseline
-    drawn = None if isinstance(baseline, str) else baseline(encodings)
+    instead = _instead(OPERATORS[operator].baseline, encodings)
     for batch in batches([len(e) for e in encodings], kinds=[e.kind for e in encodings]):
         mine = [encodings[i] for i in batch]
         pieces = by_length(mine) if model.must_not_pad(mine) else [list(range(len(mine)))]
         for piece in pieces:
             some = [mine[i] for i in piece]
-            instead = model.baseline(baseline) if drawn is None else drawn(model, some)
-            games = _games(model, some, OPERATORS[operator], instead, target, groups)
+            games = _games(model, some, OPERATORS[operator], instead(model, some), target, groups)
             found.append(Play(tuple(batch[i] for i in piece), games))
     return found
+
+
+def _instead(baseline: str | Sampler, texts: Sequence[Encoding]) -> Callable[[Model, Sequence[Encoding]], Spec]:
+    """`(model, a batch) -> baseline` of an operator, for the texts that are measured."""
+    if isinstance(baseline, str):
+        return lambda model, batch: model.baseline(baseline)
+    return baseline(texts)
 
 
 def explained_target(model: Model, target: Target) -> Target:
@@ -164,7 +171,11 @@ def _games(
         if not is_sum and not all(t is None or isinstance(t.index, int) for t in each[0].targets):
             raise InputError(f"Found target={quoted(target)}, which has no probability; expected one label or token.")
         p = _in_double(each[0].select)
-        return (p, lambda out, which: _log_odds(p(out, which)), lambda out, which: p(out, which).clamp(min=_LEAST).log())
+        return (
+            p,
+            lambda out, which: _log_odds(p(out, which)),
+            lambda out, which: p(out, which).clamp(min=_LEAST).log(),
+        )
 
     problem = model.problem_of(aimed, instead, goals, groups, removes=True)
     return dict(zip(OUTPUTS, games_of(row.change(problem)), strict=True))

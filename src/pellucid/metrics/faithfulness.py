@@ -1,6 +1,7 @@
 """Measures how faithful scores are, from the values of f while groups of the input are removed.
 
-Each metric is a row of METRICS, and reads an `Evidence`. Raw areas do not compare across models: `normalised_area` does.
+Each metric is a row of METRICS, and reads an `Evidence`. Raw areas do not compare across models; `normalised_area`
+does.
 """
 
 from __future__ import annotations
