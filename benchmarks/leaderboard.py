@@ -1,7 +1,7 @@
 """How faithful Pellucid's methods and their rivals are, with intervals: models × ways to remove words × metrics.
 
     python benchmarks/leaderboard.py [--shared ../shared] [--language-model DIR] [--work .leaderboard] [--texts 40]
-                                     [--prompts 16] [--model NAME]… [--page docs/faithfulness.md] [--json docs/faithfulness.json]
+                                     [--prompts 16] [--model NAME]… [--page docs/faithfulness.md] [--json OUT.json]
 
 What each method says of each model's texts is kept in --work, one file for a model and method, and is not asked for
 again there; then all of it goes through `pellucid.evaluate`. Models: the bundled classifier; that classifier trained
