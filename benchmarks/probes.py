@@ -21,7 +21,7 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from attnlrp import attnlrp
+from rivals.lrp import attnlrp_gradients
 
 import pellucid
 from pellucid import Explanation, Explanations
@@ -125,7 +125,7 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for name, how in VARIANTS.items():
         if asked.only is None or any(name.startswith(n) for n in asked.only):
-            with attnlrp() if name == "AttnLRP" else nullcontext():
+            with attnlrp_gradients() if name == "AttnLRP" else nullcontext():
                 cells = " | ".join(f"{share:.2f} | {size:.2f}" for share, size in measured(model, probes, how))
             print(f"| {name} | {cells} |", flush=True)
 

@@ -16,8 +16,9 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "__main__",
         "cli captum",
         "app",
+        "evaluation",
         "jobs",
-        "check edits evaluation",
+        "check edits",
         "_explain _attribute extend",
         "_outcomes answers sources",
         "_long_documents",
@@ -82,7 +83,10 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "evaluation": [
         "measuring",
-        "data removal result",
+        "comparing",
+        "agreement answers",
+        "curves",
+        "cost data removal result",
     ],
     "methods": [
         "remarks",
@@ -90,6 +94,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "adaptive deeplift gradient perturb",
     ],
     "metrics": [
+        "plausibility",
         "bootstrap faithfulness removal_curves sanity word_scores",
     ],
     "models": [

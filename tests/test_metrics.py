@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import pellucid
 from pellucid.engine.coalitions import Game, games_of
 from pellucid.errors import InputError
-from pellucid.metrics import faithfulness, removal_curves, sanity
+from pellucid.metrics import faithfulness, plausibility, removal_curves, sanity
 
 N = 5
 NET = nn.Sequential(nn.Linear(N, 16), nn.Tanh(), nn.Linear(16, 1)).double().eval()
@@ -160,3 +160,45 @@ def test_values_of_other_shapes_are_refused() -> None:
         sanity.infidelity(smooth(), (X[:, :2],), lambda x: x)
     with pytest.raises(InputError, match="samples"):
         sanity.max_sensitivity(smooth(), lambda p: p.x, samples=0)
+
+
+def test_plausibility_is_what_scikit_learn_says() -> None:
+    from sklearn.metrics import auc, f1_score, jaccard_score, precision_recall_curve
+
+    rng = np.random.default_rng(0)
+    for n, levels in ((6, 100), (9, 3), (25, 5), (40, 1000)):  # few levels: equal scores
+        scores, rationale = rng.integers(0, levels, n) / 7, rng.random(n) < 0.3
+        rationale[rng.integers(n)] = True
+        for k in (1, 3, n):
+            top = np.zeros(n, dtype=bool)
+            top[removal_curves.order_of(scores)[:k]] = True
+            assert plausibility.token_f1(scores, rationale, k) == pytest.approx(f1_score(rationale, top))
+            assert plausibility.token_iou(scores, rationale, k) == pytest.approx(jaccard_score(rationale, top))
+        precision, found, _ = precision_recall_curve(rationale, scores)
+        assert plausibility.auprc(scores, rationale) == pytest.approx(auc(found, precision))
+    assert plausibility.recall(np.array([3.0, 2.0, 1.0]), np.array([True, False, True])) == 0.5
+
+
+def test_the_linear_datamodeling_score_is_the_rank_correlation_of_scipy() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    for levels in (1000, 3):
+        scores, kept = rng.integers(0, levels, 6) / 3, rng.random((20, 6)) < 0.5
+        of_kept = rng.integers(0, levels, 20) / 5
+        theirs = float(spearmanr(kept @ scores, of_kept).statistic)
+        assert faithfulness.linear_datamodeling_score(scores, kept, of_kept) == pytest.approx(theirs)
+    assert faithfulness.linear_datamodeling_score(np.zeros(6), kept, of_kept) == 0
+
+
+def test_each_metric_is_its_formula() -> None:
+    v, r = np.array([0.9, 0.5, 0.3, 0.1]), np.array([0.9, 0.85, 0.6, 0.1])
+    evidence = faithfulness.Evidence(v, r, np.array([0.9, 0.4, 0.2, 0.1]), np.array([0.9, 0.9, 0.7, 0.1]))
+    found = {name: metric.measure(evidence) for name, metric in faithfulness.METRICS.items()}
+    assert found["deletion"] == pytest.approx(0.3) and found["insertion"] == pytest.approx((0.9 + 0.85 + 0.6) / 3)
+    assert found["area between"] == pytest.approx((0.85 + 0.6 + 0.1) / 3 - 0.3)
+    assert found["normalised area"] == pytest.approx((1.7 / 3 - 0.3) / (1.7 / 3 - 0.7 / 3))
+    assert found["top-1 drop"] == pytest.approx(0.4) and found["top-3 drop"] == pytest.approx(0.8)
+    assert found["comprehensiveness"] == pytest.approx(0.9 - (4 * 0.5 + 0.3) / 5)
+    assert found["sufficiency"] == pytest.approx(0.9 - (4 * 0.6 + 0.85) / 5)
+    assert found["LDS"] is None and faithfulness.METRICS["normalised area"].measure(faithfulness.Evidence(v, r)) is None

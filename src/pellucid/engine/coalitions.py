@@ -70,6 +70,11 @@ def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
 
     A coalition whose value is known is not evaluated again. Raises NonFiniteOutput, OutOfMemory.
     """
+    return {row: found[:, game.k] for row, found in every_target(game, asked).items()}
+
+
+def every_target(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Float[np.ndarray, "coalitions targets"]]:
+    """As `values`, of all targets."""
     keys = {row: _packed(coalitions) for row, coalitions in asked.items()}
     new: dict[tuple[int, bytes], np.ndarray] = {}
     for row, coalitions in asked.items():
@@ -78,7 +83,8 @@ def values(game: Game, asked: Mapping[int, Coalitions]) -> dict[int, Values]:
             if (row, key) not in game.known:
                 new.setdefault((row, key), coalition)
     game.known.update(zip(new, _evaluated(game, new), strict=True))
-    return {row: np.array([game.known[row, key][game.k] for key in keys[row]]) for row in asked}
+    none = np.empty((0, len(game.selects)))
+    return {row: np.array([game.known[row, key] for key in keys[row]]) if keys[row] else none for row in asked}
 
 
 def attribution(

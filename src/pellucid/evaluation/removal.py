@@ -6,36 +6,63 @@ or closed up, is another kind of text than the model was trained on. A row of OP
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..engine.coalitions import Game, games_of
 from ..errors import InputError, UnsupportedModel, expected, nearest, quoted
 from ..models import Model
+from ..models.baselines import Spec
 from ..models.batching import groups as batches
 from ..models.padding import by_length
 from ..models.text.collating import Padded
 from ..models.text.encoding import Encoding
-from ..problem import Outputs, Problem, Select
-from ..types import Target
+from ..models.text.tokenizer import pads_left
+from ..problem import Outputs, Problem, Select, mapped
+from ..types import Groups, Target
 
-OUTPUTS = ("probability", "log-odds")
-"""What f is: the target's probability p, and log p − log(1 − p), which still moves where p is close to 0 or 1. The
-second is bounded by ±36.0, where p in float64 reaches its last digit."""
+OUTPUTS = ("probability", "log-odds", "log-probability")
+"""What f is: the target's probability p; log p − log(1 − p), which still moves where p is close to 0 or 1, bounded by
+±36.0, where p in float64 reaches its last digit; log p, the usual number for a continuation."""
 _LAST_DIGIT = 2.0**-52
+_LEAST = 1e-300
+Drawn = Callable[[Model, Sequence[Encoding]], Tensor]
+"""`(model, a batch) -> token ids (rows, tokens)` that stand in the place of the batch's own."""
+Sampler = Callable[[Sequence[Encoding]], Drawn]
+"""`all texts that are measured -> Drawn`."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """A way to remove words. baseline: what stands in their place, see `types.Baseline`. summary: one line for people.
-    change: what is made of the Problem against that baseline."""
+    """A way to remove words. baseline: what stands in their place, see `types.Baseline`; or a function that makes it
+    for a batch, of all texts that are measured. summary: one line for people. change: what is made of the Problem
+    against that baseline."""
 
-    baseline: str
+    baseline: str | Sampler
     summary: str
     change: Callable[[Problem], Problem] = lambda problem: problem
+
+
+def _sampled(texts: Sequence[Encoding]) -> Drawn:
+    """Tokens of the texts themselves, each as often as it is there, drawn for each place of a text. A text has the same
+    draws whatever batch it is in."""
+    every = np.array([t.id for e in texts for t in e.tokens if not t.special])
+
+    def drawn(model: Model, batch: Sequence[Encoding]) -> Tensor:
+        width = max(len(e) for e in batch)
+        ids = np.full((len(batch), width), every[0])
+        for row, e in enumerate(batch):
+            own = np.random.default_rng(zlib.crc32(np.array(e.ids).tobytes())).choice(every, len(e))
+            place = slice(width - len(e), None) if pads_left(model.tokenizer) else slice(len(e))
+            ids[row, place] = own
+        return torch.from_numpy(ids).to(model.device)
+
+    return drawn
 
 
 def _hidden(problem: Problem) -> Problem:
@@ -66,6 +93,7 @@ OPERATORS: dict[str, Operator] = {
     "delete": Operator("delete", "the tokens are gone, and the text is closed up"),
     "mean": Operator("mean", "the mean of all token embeddings in the place of each token's"),
     "pad": Operator("pad", "the padding token in the place of each token"),
+    "sampled": Operator(_sampled, "a token of another place or text in the place of each, drawn once for a text"),
     "attention mask": Operator("pad", "the tokens stay, and no other token attends to them", _hidden),
 }
 
@@ -95,49 +123,69 @@ class Play:
     games: dict[str, Game]
 
 
-def plays(model: Model, encodings: Sequence[Encoding], operator: str, target: Target) -> list[Play]:
-    """The games of encoded texts, in batches. Players are words. The target is fixed at each text. The model is
-    borrowed.
+def plays(
+    model: Model, encodings: Sequence[Encoding], operator: str, target: Target, groups: Groups = "word"
+) -> list[Play]:
+    """The games of encoded texts, in batches. Players are words, or the groups asked for. The target is fixed at each
+    text. The model is borrowed.
 
     Raises InputError where the target is several numbers of an input, UnknownBaseline, UnsupportedModel.
     """
     found: list[Play] = []
+    instead = _instead(OPERATORS[operator].baseline, encodings)
     for batch in batches([len(e) for e in encodings], kinds=[e.kind for e in encodings]):
         mine = [encodings[i] for i in batch]
         pieces = by_length(mine) if model.must_not_pad(mine) else [list(range(len(mine)))]
         for piece in pieces:
-            numbers = tuple(batch[i] for i in piece)
-            found.append(Play(numbers, _games(model, [mine[i] for i in piece], operator, target)))
+            some = [mine[i] for i in piece]
+            games = _games(model, some, OPERATORS[operator], instead(model, some), target, groups)
+            found.append(Play(tuple(batch[i] for i in piece), games))
     return found
 
 
-def _games(model: Model, encodings: Sequence[Encoding], operator: str, target: Target) -> dict[str, Game]:
+def _instead(baseline: str | Sampler, texts: Sequence[Encoding]) -> Callable[[Model, Sequence[Encoding]], Spec]:
+    """`(model, a batch) -> baseline` of an operator, for the texts that are measured."""
+    if isinstance(baseline, str):
+        return lambda model, batch: model.baseline(baseline)
+    return baseline(texts)
+
+
+def explained_target(model: Model, target: Target) -> Target:
+    """What is measured where the user names no target: a continuation as a whole, for a task that has one."""
+    return "total" if target is None and model.does.output == "log-probability" else target
+
+
+def _games(
+    model: Model, encodings: Sequence[Encoding], row: Operator, instead: Spec, target: Target, groups: Groups
+) -> dict[str, Game]:
     aimed = [model.does.aimed(e, target) for e in encodings]
+    is_sum = target == "total" or (isinstance(target, Mapping) and set(target) == {"span"})
 
     def goals(outputs: Outputs) -> tuple[Select, ...]:
         each = model.goals(aimed, target, "probability", outputs)
-        if len(each) == 1 and not all(t is None or isinstance(t.index, int) for t in each[0].targets):
-            raise InputError(f"Found target={quoted(target)}, which has no probability; expected one label or token.")
         if len(each) != 1:
             raise InputError(
                 f"Found {len(each)} numbers to explain of each input of a {model.does.name} model; expected one. Give "
                 "target=…, such as 'start' or 'end' for an answer, 'total' for a continuation."
             )
-        return (_in_double(each[0].select), _log_odds(each[0].select))
+        if not is_sum and not all(t is None or isinstance(t.index, int) for t in each[0].targets):
+            raise InputError(f"Found target={quoted(target)}, which has no probability; expected one label or token.")
+        p = _in_double(each[0].select)
+        return (
+            p,
+            lambda out, which: _log_odds(p(out, which)),
+            lambda out, which: p(out, which).clamp(min=_LEAST).log(),
+        )
 
-    row = OPERATORS[operator]
-    problem = model.problem_of(aimed, model.baseline(row.baseline), goals, "word", removes=True)
+    problem = model.problem_of(aimed, instead, goals, groups, removes=True)
     return dict(zip(OUTPUTS, games_of(row.change(problem)), strict=True))
 
 
 def _in_double(select: Select) -> Select:
     """The same number from outputs in float64, so that probabilities close to 1 keep their digits."""
-    return lambda out, which: select(out.double() if isinstance(out, Tensor) else out, which)
+    wide = lambda t: t.double() if t.is_floating_point() else t
+    return lambda out, which: select(mapped(wide, out), which)
 
 
-def _log_odds(select: Select) -> Select:
-    def log_odds(out: Outputs, which: Tensor) -> Tensor:
-        p = _in_double(select)(out, which).double()
-        return p.clamp(min=_LAST_DIGIT).log() - (1 - p).clamp(min=_LAST_DIGIT).log()
-
-    return log_odds
+def _log_odds(p: Tensor) -> Tensor:
+    return p.clamp(min=_LAST_DIGIT).log() - (1 - p).clamp(min=_LAST_DIGIT).log()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from ..console import show
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 CONTROL = "random"
 """The method of a random ranking, which is in every Evaluation."""
+BEST_ORDER = "best order"
+"""The name of the row of the best order that a search finds: what no ranking surpasses."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One metric of one method with one operator: its mean over the texts, and how it compares with the best method.
 
-    operator: a name in OPERATORS. output: "probability" or "log-odds". metric: a name in METRICS. behind: the best
-    method's mean less this one's, paired, turned so that above 0 is worse.
+    operator: a name in OPERATORS. output: a name in OUTPUTS. metric: a name in METRICS. behind: the best method's mean
+    less this one's, paired, turned so that above 0 is worse.
     """
 
     operator: str
@@ -41,13 +43,26 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class MeanCurve:
+    """The mean of the probability over the texts, while words are removed. operator: a name in OPERATORS. first: which
+    words are removed first. shares: of the words that are removed. values: the mean at each share."""
+
+    operator: str
+    first: str
+    shares: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """One method with one baseline.
 
     total: comprehensiveness less sufficiency, in probability, averaged over the operators. behind: the best row's total
     less this one's, paired. by_operator: the total of each operator alone. better_than_random: the total less that of
-    the random ranking, paired. passes: forward and backward rows of one explanation. seconds: of one explanation.
-    cost: these seconds as a multiple of one forward and backward pass of the model alone.
+    the random ranking, paired. plausibility: each measure in PLAUSIBILITY, where rationales were given.
+    passes: forward and backward rows of one explanation; None for scores that were given. seconds: of one explanation.
+    cost: these seconds as a multiple of one forward and backward pass of the model alone. memory: bytes at the peak of
+    explaining all texts, above those in use before; None where the system does not tell.
     """
 
     method: str
@@ -57,9 +72,12 @@ class Row:
     better_than_random: Interval
     by_operator: dict[str, Interval]
     cells: tuple[Cell, ...]
-    passes: float
-    seconds: float
-    cost: float
+    curves: tuple[MeanCurve, ...] = ()
+    plausibility: dict[str, Interval] = field(default_factory=dict)
+    passes: float | None = None
+    seconds: float | None = None
+    cost: float | None = None
+    memory: int | None = None
 
     @property
     def tied(self) -> bool:
@@ -68,16 +86,17 @@ class Row:
 
     @property
     def name(self) -> str:
-        return self.method if self.method == CONTROL else f"{self.method} · {self.baseline}"
+        return self.method if self.method == CONTROL or not self.baseline else f"{self.method} · {self.baseline}"
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How faithful methods are to a model, on its texts.
 
-    rows: a Row for each method and baseline, the best total first; a random ranking is always among them. texts: how
-    many texts were measured. failures: the texts that were not, and why. operators: how words were removed.
-    forward_backward_seconds: of one text, by the model alone. seed: of the resampled texts and the random ranking.
+    rows: a Row for each method and baseline, the best total first; a random ranking is always among them. best_order:
+    the best order that a search found, where one was asked for (`beam`). texts: how many texts were measured. failures:
+    the texts that were not, and why. operators: how words were removed. forward_backward_seconds: of one text, by the
+    model alone. seed: of the resampled texts and the random ranking.
     """
 
     model: str
@@ -88,6 +107,7 @@ class Evaluation:
     rows: tuple[Row, ...]
     forward_backward_seconds: float
     seed: int
+    best_order: Row | None = None
 
     @property
     def tied(self) -> tuple[Row, ...]:
@@ -95,28 +115,39 @@ class Evaluation:
         return tuple(r for r in self.rows if r is self.rows[0] or r.tied)
 
     @property
-    def sentence(self) -> str:
-        """Which method for this model, how sure, at what cost."""
+    def choice(self) -> Row | None:
+        """The row of the fewest passes among those tied with the best; None where the best is not better than a random
+        ranking."""
         best = self.rows[0]
         if best.method == CONTROL or not best.better_than_random.low > 0:
+            return None
+        dear = lambda r: (r.passes is None, r.passes or 0, r.behind.mean)
+        return min((r for r in self.tied if r.method != CONTROL), key=dear)
+
+    @property
+    def sentence(self) -> str:
+        """Which method for this model, how sure, at what cost."""
+        choice = self.choice
+        if choice is None:
             return (
                 f"No method is better than a random ranking on these {self.texts} texts; more texts, or another "
                 "target, may tell them apart."
             )
-        choice = min((r for r in self.tied if r.method != CONTROL), key=lambda r: (r.passes, r.behind.mean))
-        against = choice.better_than_random
-        others = [r.name for r in self.tied if r is not choice and r.method != CONTROL]
+        others = [r for r in self.tied if r is not choice and r.method != CONTROL]
         tied = f"; {len(others)} other{'s' * (len(others) > 1)} tied with the best" if others else ""
-        how = "the cheapest of those tied with the best" if choice is not best else "the most faithful here"
+        how = "the cheapest of those tied with the best" if choice is not self.rows[0] else "the most faithful here"
+        takes = "" if choice.passes is None else f"; it takes {choice.passes:.3g} passes"
+        if choice.cost is not None:
+            takes += f", {choice.cost:.2g} times the model's own forward and backward"
         return (
-            f"Use {choice.name}: {how} on {self.texts} texts, {_signed(against)} above a random ranking{tied}; it "
-            f"takes {choice.passes:.3g} passes, {choice.cost:.2g} times the model's own forward and backward."
+            f"Use {choice.name}: {how} on {self.texts} texts, {_signed(choice.better_than_random)} above a random "
+            f"ranking{tied}{takes}."
         )
 
     def to_dict(self) -> dict[str, Json]:
         """Plain Python values, which JSON holds."""
-        data = cast("dict[str, Json]", as_plain(self))
-        tied = [cast("dict[str, Json]", as_plain(r)) | {"tied": r.tied, "name": r.name} for r in self.rows]
+        data = cast("dict[str, Json]", as_plain(self, finite=True))
+        tied = [cast("dict[str, Json]", as_plain(r, finite=True)) | {"tied": r.tied, "name": r.name} for r in self.rows]
         return {"schema_version": 1, **data, "rows": cast("Json", tied), "sentence": self.sentence}
 
     def to_frame(self) -> pd.DataFrame:
@@ -136,27 +167,9 @@ class Evaluation:
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column("method · baseline", overflow="fold")
-        for column in ("total", "95 %", *self.operators, "passes", "cost"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for row in self.rows:
-            each = [_short(row.by_operator[o].mean) for o in self.operators]
-            mark, style = ("=", "bold") if row in self.tied else ("", "dim" if row.method == CONTROL else "")
-            span = f"{_short(row.total.low)} {_short(row.total.high)}"
-            numbers = [f"{mark}{_short(row.total.mean)}", span, *each, f"{row.passes:.3g}", f"{row.cost:.2g}"]
-            table.add_row(Text(row.name), *map(Text, numbers), style=style)
-        failed = f" {len(self.failures)} texts failed: {self.failures[0]}" if self.failures else ""
-        about = (
-            f"{self.texts} texts of {model_name({'model': self.model})}.{failed}\n"
-            "total: what the probability loses without the first words less what it loses with them alone (more is "
-            "better), averaged over the ways to remove words, which follow. = tied with the best. cost: seconds as a "
-            "multiple of one forward and backward pass."
-        )
-        return Group(table, Text(f"\n{about}", "dim"), Text(f"\n{self.sentence}", "bold"))
+        return Group(_table(self), Text(f"\n{_about(self)}", "dim"), Text(f"\n{self.sentence}", "bold"))
 
     def __str__(self) -> str:
         from ..render.terminal import as_text
@@ -164,7 +177,38 @@ class Evaluation:
         return as_text(self)
 
 
-def _flat(row: Row, cell: Cell) -> dict[str, str | float | bool]:
+def _table(found: Evaluation) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    agreement = list(found.rows[0].plausibility)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("method · baseline", overflow="fold")
+    for column in ("total", "95 %", *found.operators, *agreement, "passes", "cost"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in (*found.rows, *([found.best_order] if found.best_order else [])):
+        each = [_short(row.by_operator[o].mean) for o in found.operators]
+        each += [_short(row.plausibility[name].mean) if name in row.plausibility else "" for name in agreement]
+        dim = row.method in (CONTROL, BEST_ORDER)
+        mark, style = ("=", "bold") if row in found.tied else ("", "dim" if dim else "")
+        span = f"{_short(row.total.low)} {_short(row.total.high)}"
+        cost = ["" if n is None else f"{n:.{digits}g}" for n, digits in ((row.passes, 3), (row.cost, 2))]
+        numbers = [f"{mark}{_short(row.total.mean)}", span, *each, *cost]
+        table.add_row(Text(row.name), *map(Text, numbers), style=style)
+    return table
+
+
+def _about(found: Evaluation) -> str:
+    failed = f" {len(found.failures)} texts failed: {found.failures[0]}" if found.failures else ""
+    return (
+        f"{found.texts} texts of {model_name({'model': found.model})}.{failed}\n"
+        "total: what the probability loses without the first words less what it loses with them alone (more is "
+        "better), averaged over the ways to remove words, which follow. = tied with the best. cost: seconds as a "
+        "multiple of one forward and backward pass."
+    )
+
+
+def _flat(row: Row, cell: Cell) -> dict[str, str | float | bool | None]:
     of = lambda name, i: {name: i.mean, f"{name}_low": i.low, f"{name}_high": i.high}
     first = {"method": row.method, "baseline": row.baseline}
     what = {"operator": cell.operator, "output": cell.output, "metric": cell.metric}

@@ -6,6 +6,7 @@ falls out of the difference.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,13 @@ def draws(texts: int, seed: int = 0, resamples: int = RESAMPLES) -> Draws:
 def interval(values: Float[np.ndarray, " texts"], drawn: Draws) -> Interval:
     """The mean of a value over the texts with its interval; of a difference of two methods, the paired interval.
 
-    interval(np.array([1.0, 1.0]), draws(2))    # Interval(mean=1.0, low=1.0, high=1.0)
+        interval(np.array([1.0, 1.0]), draws(2))    # Interval(mean=1.0, low=1.0, high=1.0)
+
+    Texts whose value is NaN, where a metric has none, are left out; NaN where no text has a value.
     """
-    low, high = np.quantile(values[drawn].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    own = values[~np.isnan(values)]
+    if not len(own):
+        return Interval(math.nan, math.nan, math.nan)
+    here = drawn if len(own) == len(values) else draws(len(own), len(own), len(drawn))
+    low, high = np.quantile(own[here].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(own.mean()), float(low), float(high))

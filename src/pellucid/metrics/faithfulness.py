@@ -1,6 +1,7 @@
-"""Measures how faithful a ranking is, from its removal curve v (players + 1,), v[k]: f with the first k groups removed.
+"""Measures how faithful scores are, from the values of f while groups of the input are removed.
 
-Each metric is a row of METRICS. Raw areas do not compare across models: `normalised_area` does.
+Each metric is a row of METRICS, and reads an `Evidence`. Raw areas do not compare across models; `normalised_area`
+does.
 """
 
 from __future__ import annotations
@@ -11,24 +12,45 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..errors import InputError
 
 Curve = Float[np.ndarray, " players+1"]
+Scores = Float[np.ndarray, " players"]
 BINS = (0.01, 0.05, 0.1, 0.2, 0.5)
 """The shares of the groups that ERASER removes or keeps."""
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A measure of a ranking.
+class Evidence:
+    """What is known of one method's scores for one text, in the units of f.
 
-    measure: from the removal curve of the order most relevant first, and of the order least relevant first, to a
-        number in the units of f. better: the direction that is better. formula, paper: where it comes from.
+    most: the removal curve v, v[k] = f with the first k groups removed, of the order most relevant first. least: the
+        same of the order least relevant first. steepest, flattest: the curves of the best and the worst order that a
+        search found; None without a search.
+    scores: of the groups. kept: sets of groups (sets, players) that f was asked for, drawn at random, the same for all
+        methods. of_kept: f with these groups present and all others removed (sets,).
     """
 
-    measure: Callable[[Curve, Curve], float]
+    most: Curve
+    least: Curve
+    steepest: Curve | None = None
+    flattest: Curve | None = None
+    scores: Scores | None = None
+    kept: Bool[np.ndarray, "sets players"] | None = None
+    of_kept: Float[np.ndarray, " sets"] | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of one method's scores for a text.
+
+    measure: from the evidence to a number; None where the evidence lacks what the metric reads. better: the direction
+        that is better. formula, paper: where it comes from.
+    """
+
+    measure: Callable[[Evidence], float | None]
     better: Literal["higher", "lower"]
     formula: str
     paper: str
@@ -58,6 +80,14 @@ def area(v: Curve) -> float:
     return float(np.mean(v[1:])) if len(v) > 1 else float(v[0])
 
 
+def insertion_area(reverse: Curve) -> float:
+    """The mean of f over n steps in which the groups are put back, most relevant first, into an input without any.
+
+    reverse: the removal curve of the order *least* relevant first, which is the insertion curve read from its end.
+    """
+    return float(np.mean(reverse[:-1])) if len(reverse) > 1 else float(reverse[0])
+
+
 def area_between(v: Curve, reverse: Curve) -> float:
     """The area of least relevant first minus that of most relevant first: 0 on average for a random ranking."""
     return area(reverse) - area(v)
@@ -72,6 +102,44 @@ def normalised_area(v: Curve, steepest: Curve, flattest: Curve) -> float:
     return (area(flattest) - area(v)) / span if span > 0 else math.nan
 
 
+def top_drop(v: Curve, k: int) -> float:
+    """What f loses when the k most relevant groups are removed; all of them where there are no more than k."""
+    return float(v[0] - v[min(k, len(v) - 1)])
+
+
+def linear_datamodeling_score(
+    scores: Scores, kept: Bool[np.ndarray, "sets players"], of_kept: Float[np.ndarray, " sets"]
+) -> float:
+    """LDS: Spearman's correlation of f, with random sets of groups kept, with the sum of the scores of those sets.
+
+        linear_datamodeling_score(np.array([2.0, 1.0]), np.eye(2, dtype=bool), np.array([0.9, 0.1]))    # 1.0
+
+    0 where one of the two does not vary.
+    """
+    said, was = _ranks(kept @ scores), _ranks(of_kept)
+    said, was = said - said.mean(), was - was.mean()
+    size = math.sqrt(float(said @ said) * float(was @ was))
+    return float(said @ was) / size if size > 0 else 0.0
+
+
+def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The ranks of values; equal ones have the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
+
+
+def _normalised(e: Evidence) -> float | None:
+    if e.steepest is None or e.flattest is None:
+        return None
+    return normalised_area(e.most, e.steepest, e.flattest)
+
+
+def _lds(e: Evidence) -> float | None:
+    if e.scores is None or e.kept is None or e.of_kept is None:
+        return None
+    return linear_datamodeling_score(e.scores, e.kept, e.of_kept)
+
+
 def _counts(v: Curve, bins: Sequence[float]) -> list[int]:
     wrong = [b for b in bins if not 0 < b <= 1]
     if wrong or not bins:
@@ -82,12 +150,28 @@ def _counts(v: Curve, bins: Sequence[float]) -> list[int]:
 
 METRICS: dict[str, Metric] = {
     "comprehensiveness": Metric(
-        lambda v, reverse: comprehensiveness(v), "higher", "mean over q of v[0] − v[⌈qn⌉]", "arXiv 1911.03429"
+        lambda e: comprehensiveness(e.most), "higher", "mean over q of v[0] − v[⌈qn⌉]", "arXiv 1911.03429"
     ),
     "sufficiency": Metric(
-        lambda v, reverse: sufficiency(reverse), "lower", "mean over q of v[0] − r[n − ⌈qn⌉]", "arXiv 1911.03429"
+        lambda e: sufficiency(e.least), "lower", "mean over q of v[0] − r[n − ⌈qn⌉]", "arXiv 1911.03429"
     ),
-    "deletion": Metric(lambda v, reverse: area(v), "lower", "mean of v[1] … v[n]", "arXiv 2402.05602"),
-    "area between": Metric(area_between, "higher", "mean of r[1] … r[n] − mean of v[1] … v[n]", "arXiv 2402.05602"),
+    "deletion": Metric(lambda e: area(e.most), "lower", "mean of v[1] … v[n]", "arXiv 1806.07421"),
+    "insertion": Metric(lambda e: insertion_area(e.least), "higher", "mean of r[0] … r[n − 1]", "arXiv 1806.07421"),
+    "area between": Metric(
+        lambda e: area_between(e.most, e.least),
+        "higher",
+        "mean of r[1] … r[n] − mean of v[1] … v[n]",
+        "arXiv 2402.05602",
+    ),
+    "normalised area": Metric(
+        _normalised,
+        "higher",
+        "(mean of w[1] … w[n] − mean of v[1] … v[n]) / (mean of w[1] … w[n] − mean of b[1] … b[n])",
+        "arXiv 2408.08137",
+    ),
+    "top-1 drop": Metric(lambda e: top_drop(e.most, 1), "higher", "v[0] − v[1]", "arXiv 2409.00729"),
+    "top-3 drop": Metric(lambda e: top_drop(e.most, 3), "higher", "v[0] − v[3]", "arXiv 2409.00729"),
+    "LDS": Metric(_lds, "higher", "Spearman's ρ of f(S) and Σ of the scores in S, over random S", "arXiv 2409.00729"),
 }
-"""v: the removal curve, most relevant group first. r: the same, least relevant first."""
+"""v: the removal curve, most relevant group first. r: the same, least relevant first. b, w: of the best and the worst
+order that a search found. n: the number of groups."""

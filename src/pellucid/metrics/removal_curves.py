@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..engine.coalitions import Game, values
+from ..engine.coalitions import Game, every_target, values
 from ..errors import InputError
 
 Order = Int[np.ndarray, " players"]
@@ -43,15 +43,24 @@ def removal_curves(game: Game, orders: Mapping[str, Mapping[int, Order]]) -> dic
     both of its ends. Raises InputError for an order that is not a permutation of the row's groups; NonFiniteOutput,
     OutOfMemory.
     """
+    every = curves_of_targets(game, orders)
+    return {name: {row: found[:, game.k] for row, found in rows.items()} for name, rows in every.items()}
+
+
+def curves_of_targets(
+    game: Game, orders: Mapping[str, Mapping[int, Order]]
+) -> dict[str, dict[int, Float[np.ndarray, "players+1 targets"]]]:
+    """As `removal_curves`, of all targets of the game's Problem."""
     for name, rows in orders.items():
         for row, order in rows.items():
             _checked(order, game.players[row], name, row)
-    removed = {(name, row): _coalitions(order) for name, rows in orders.items() for row, order in rows.items()}
     asked: dict[int, list[np.ndarray]] = {}
-    for (_, row), coalitions in removed.items():
-        asked.setdefault(row, []).append(coalitions)
-    values(game, {row: np.concatenate(each) for row, each in asked.items()})  # one packed evaluation; the rest is known
-    return {name: {row: values(game, {row: removed[name, row]})[row] for row in rows} for name, rows in orders.items()}
+    for rows in orders.values():
+        for row, order in rows.items():
+            asked.setdefault(row, []).append(_coalitions(order))
+    found = every_target(game, {row: np.concatenate(each) for row, each in asked.items()})  # one packed evaluation
+    parts = {row: iter(np.split(v, len(asked[row]))) for row, v in found.items()}
+    return {name: {row: next(parts[row]) for row in rows} for name, rows in orders.items()}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""AttnLRP and CP-LRP as rivals to compare with: gradient × input of a model with changed gradients.
+
+The rules of Achtibat et al. (2024, arXiv:2402.05602) and of Ali et al. (2022, arXiv:2202.07304), in the form in which
+the gradient computes them: the size that a norm divides by is a constant, and an activation function is a factor. In
+AttnLRP a product of two activations gives half of its relevance to each; in CP-LRP the attention probabilities are
+constants too. The outputs of the model stay as they are. For BERT and Llama and their kin. Not methods of Pellucid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.activations import GELUActivation
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+
+import pellucid
+
+from .gradients import gradient_x_input
+
+
+def share(x: Tensor, part: float) -> Tensor:
+    """x, through which a part of the gradient goes."""
+    return part * x + ((1 - part) * x).detach()
+
+
+def as_factor(function: Callable[[Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """x · (function(x)/x), the second factor a constant."""
+    return lambda self, x: x * torch.where(x == 0, 0.0, function(x) / x).detach()
+
+
+def rms_norm(self: Any, x: Tensor) -> Tensor:
+    return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon).detach())
+
+
+def layer_norm(self: Any, x: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    size = (centred.pow(2).mean(-1, keepdim=True) + self.eps).sqrt().detach()
+    return centred / size * self.weight + self.bias
+
+
+def gated(self: Any, x: Tensor) -> Tensor:
+    gate = self.gate_proj(x)
+    factor = torch.where(gate == 0, 0.0, self.act_fn(gate) / gate).detach()
+    return self.down_proj(share(gate * factor * self.up_proj(x), 0.5))
+
+
+def shared(attention: Callable[..., Any], of_query: float, of_value: float) -> Callable[..., Any]:
+    """softmax(q·k) · v, through which these parts of the gradient go to q, to k and to v."""
+
+    def forward(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return attention(module, share(q, of_query), share(k, of_query), share(v, of_value), *args, **kwargs)
+
+    return forward
+
+
+@contextmanager
+def changed(of_query: float, of_value: float) -> Iterator[None]:
+    """Within, gradients are those of the rules."""
+    original = ALL_ATTENTION_FUNCTIONS.get_interface
+    attention = lambda *names: shared(original(*names), of_query, of_value)
+    with ExitStack() as stack:
+        for owner, name, instead in (
+            (LlamaRMSNorm, "forward", rms_norm),
+            (LlamaMLP, "forward", gated),
+            (nn.LayerNorm, "forward", layer_norm),
+            (GELUActivation, "forward", as_factor(nn.functional.gelu)),
+            (nn.GELU, "forward", as_factor(nn.functional.gelu)),
+            (nn.Tanh, "forward", as_factor(torch.tanh)),
+            (ALL_ATTENTION_FUNCTIONS, "get_interface", attention),
+        ):
+            stack.enter_context(patch.object(owner, name, instead))
+        yield
+
+
+def attnlrp_gradients() -> Any:
+    """Within, gradient × input is AttnLRP."""
+    return changed(0.25, 0.5)
+
+
+def attnlrp(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
+    with attnlrp_gradients():
+        return gradient_x_input(model, item, target)
+
+
+def cp_lrp(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
+    with changed(0.0, 1.0):
+        return gradient_x_input(model, item, target)

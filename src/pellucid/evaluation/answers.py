@@ -1,0 +1,129 @@
+"""What each method said of every input, and what that took: explained here, read from a run, or given by the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from .._explain import explain
+from ..errors import InputError
+from ..explanation import Explanation
+from ..models import Model
+from ..models.text.encoding import Encoding
+from ..outcome import Failure, Outcome
+from ..types import Target
+from .cost import Cost, measured
+from .result import CONTROL
+
+NEW_TOKENS = 20
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How inputs are explained; each as `explain`. out: the folder in which a run for each method goes on."""
+
+    target: Target
+    truncate: bool
+    seed: int
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One method's answers. method: its name. baseline: as the user gave it; None for scores that were given.
+    outcomes: an Explanation, a Failure or the scores of all tokens, for each input. cost: of one input; None where it
+    was not measured."""
+
+    method: str
+    baseline: Any
+    outcomes: Sequence[Outcome | Float[np.ndarray, " tokens"]]
+    cost: Cost | None
+
+    @property
+    def baseline_name(self) -> str:
+        return next((o.baseline for o in self.outcomes if isinstance(o, Explanation)), "")
+
+    @property
+    def passes(self) -> float | None:
+        """Of one explanation, on average over the inputs that were explained."""
+        each = [o.passes for o in self.outcomes if isinstance(o, Explanation)]
+        return float(np.mean(each)) if each else None
+
+    def scores(self, i: int) -> Float[np.ndarray, " tokens"]:
+        """Of all tokens of input i, special ones too."""
+        found = self.outcomes[i]
+        return found.scores if isinstance(found, Explanation) else cast("Float[np.ndarray, ' tokens']", found)
+
+
+def explained(model: Model, items: Sequence[Any], method: str, baseline: Any, how: Asking) -> Answered:
+    """Explains all inputs by one method. With `how.out` the answers are kept there, and those that are there already
+    are not asked for again."""
+    several = isinstance(baseline, (list, tuple))
+    asked: dict[str, Any] = {
+        "method": method,
+        "baseline": list(baseline) if several else baseline,
+        "target": how.target,
+        "truncate": how.truncate,
+        "max_new_tokens": NEW_TOKENS,
+        **({"seed": how.seed} if method == CONTROL else {}),
+    }
+    if how.out is not None:
+        from ..jobs import run  # needs pyarrow
+
+        folder = how.out / re.sub(
+            r"[^\w.+-]+", "_", f"{method} {'+'.join(map(str, baseline)) if several else baseline}"
+        )
+        found = run(model, list(items), folder, **asked)
+        return Answered(method, baseline, list(found), Cost(found.manifest["seconds"] / len(items), None))
+    explain(model, list(items[:1]), **{**asked, "method": CONTROL}, errors="return")  # not cold, when timed
+    answers, cost = measured(lambda: explain(model, list(items), **asked, errors="return"), model.device)
+    return Answered(method, baseline, list(answers), replace(cost, seconds=cost.seconds / len(items)))
+
+
+def given(scores: Mapping[str, Sequence[Any]], inputs: int) -> list[Answered]:
+    """The scores that a user brings, a list for each name. Raises InputError where there are not as many as inputs."""
+    found: list[Answered] = []
+    for name, of_inputs in scores.items():
+        if len(of_inputs) != inputs:
+            raise InputError(
+                f"Found scores of {len(of_inputs)} inputs by {name!r}; expected one array for each of the {inputs}."
+            )
+        outcomes = [o if isinstance(o, (Explanation, Failure)) else np.asarray(o, dtype=float) for o in of_inputs]
+        found.append(Answered(name, None, outcomes, None))
+    return found
+
+
+def failures(answers: Sequence[Answered]) -> dict[int, Failure]:
+    """The inputs that one of the methods could not explain, by number. Raises InputError where an input has several
+    explanations."""
+    found: dict[int, Failure] = {}
+    for answer in answers:
+        for i, outcome in enumerate(answer.outcomes):
+            if isinstance(outcome, Failure):
+                found.setdefault(i, replace(outcome, index=i))
+            elif not isinstance(outcome, (Explanation, np.ndarray)):
+                raise InputError(
+                    f"Found {len(outcome)} explanations of input {i}; expected one. Give target=…, such as 'start' or "
+                    "'end' for an answer, or the number of a token."
+                )
+            elif not np.isfinite(answer.scores(i)).all():
+                found.setdefault(i, Failure(i, "NonFiniteOutput", f"A score of input {i} is not finite."))
+    return found
+
+
+def check_tokens(answers: Sequence[Answered], i: int, encoding: Encoding) -> None:
+    """Raises InputError where an answer about input i has other tokens than the model reads."""
+    for answer in answers:
+        outcome = answer.outcomes[i]
+        ids = [t.id for t in outcome.tokens] if isinstance(outcome, Explanation) else None
+        if (ids is not None and ids != encoding.ids) or answer.scores(i).shape != (len(encoding),):
+            raise InputError(
+                f"Found scores by {answer.method!r} of other tokens of input {i}; expected one for each of the "
+                f"{len(encoding)} tokens that the model reads, special ones too, as `Explanation.tokens`."
+            )

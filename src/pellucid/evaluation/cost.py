@@ -1,0 +1,57 @@
+"""What a call takes: seconds, and the peak of the memory above what was in use before it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """seconds: by the clock. memory: bytes at the peak, above those in use before: of the GPU where the model is on
+    one, else of the process; None where the system does not tell (it does on Linux)."""
+
+    seconds: float
+    memory: int | None
+
+
+def measured(call: Callable[[], T], device: torch.device) -> tuple[T, Cost]:
+    """What a call returns, and what it took."""
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device) if on_gpu else _forgotten_peak()
+    start = time.perf_counter()
+    found = call()
+    if on_gpu:
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else _resident("VmHWM")
+    return found, Cost(seconds, None if before is None or peak is None else max(0, peak - before))
+
+
+def _forgotten_peak() -> int | None:
+    """Sets the peak of the process's memory back to what is in use, which is returned; None where that is not
+    possible."""
+    try:
+        _CLEAR.write_text("5")  # proc(5): resets the peak resident set size
+    except OSError:
+        return None
+    return _resident("VmRSS")
+
+
+def _resident(field: str) -> int | None:
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
