@@ -159,7 +159,7 @@ class Evaluation:
         return Group(table, Text(f"\n{about}", "dim"), Text(f"\n{self.sentence}", "bold"))
 
     def __str__(self) -> str:
-        from ..render.terminal import as_text
+        from ..console import as_text
 
         return as_text(self)
 
