@@ -154,7 +154,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "render": [
         "files",
         "html plots terminal",
-        "aligned plot_bars plot_maps",
+        "aligned picture plot_bars plot_maps",
         "plot_pieces",
         "facts screen",
         "colour",

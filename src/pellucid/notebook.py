@@ -23,7 +23,7 @@ from .viewer import source
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-MOST = 900
+MOST = 1100
 """The height in pixels beyond which a frame scrolls."""
 _FIT = (
     "try{const d=this.contentDocument.documentElement,f=()=>{"
