@@ -30,6 +30,7 @@ NAMES = [
     "explain",
     "extend",
     "flip",
+    "gradio",
     "load",
     "mapper",
     "open",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import captum, extend
     from ._attribute import attribute
     from ._explain import explain
+    from ._gradio import gradio
     from .attribution import Attribution
     from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
@@ -54,6 +55,7 @@ _HOME = {
     "explain": "_explain",
     "extend": "",
     "flip": "edits",
+    "gradio": "_gradio",
     "load": "models",
     "mapper": "jobs",
     "open": "jobs",
@@ -84,6 +86,7 @@ __all__ = [
     "explain",
     "extend",
     "flip",
+    "gradio",
     "load",
     "mapper",
     "open",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, SupportsIndex, overload
 
-from .explanation import Explanation, Explanations
+from .explanation import Explanation, Explanations, sheet_of
+from .notebook import Displayed, Printed, Sheet, card
 from .outcome import Outcome
 from .tables import with_failures
 from .view import AnswerRow, AnswersView
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-class Answers(list[Outcome]):
+class Answers(Displayed, Printed, list[Outcome]):
     """The answers to a list of inputs: a list in every way, shown as a table.
 
     Each item is what its input alone would get, an Explanation or Explanations.
@@ -78,27 +80,24 @@ class Answers(list[Outcome]):
         """As `Explanations.save`, of all answers that did not fail."""
         return self._joined().save(path)
 
-    def show(self) -> None:
-        """Prints the table."""
-        from .render.terminal import show
-
-        show(self)
-
     def __rich__(self) -> RenderableType:
         from .render.terminal import draw_answers
 
         return draw_answers(self.view())
 
-    def __str__(self) -> str:
-        from .render.terminal import as_text
-
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        from .render.html import answers_fragment
-        from .render.isolated import framed
-
-        return framed(answers_fragment(self.view()), "Answers")
+    def _sheet(self) -> Sheet:
+        first = Answers(self[: self.SHOWN])
+        told = [
+            f"Input {i} failed: {a.type}: {a.message}"
+            for i, a in enumerate(first)
+            if not isinstance(a, (Explanation, Explanations))
+        ]
+        rest = len(self) - len(first)
+        told += [f'… and {rest} more of {len(self)}; .save("answers.html") writes a page of all.'] if rest else []
+        found = first._joined()
+        if found:
+            return replace(sheet_of(found.view()), told=tuple(told))
+        return Sheet(lambda: card(f"{len(self)} answers", ()), told=tuple(told))
 
 
 def explanations_of(answer: Outcome) -> Iterable[Explanation]:

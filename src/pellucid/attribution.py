@@ -10,12 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import NonFiniteOutput
+from .notebook import Displayed, Sheet, card
+from .number_text import decimals, plain, signed
 from .problem import Outputs, Seen, Tensors, by_row, detached
 from .status import Status, combined, graded
 
+_ROWS, _ELEMENTS = 10, 8
+"""So many rows a notebook shows, and so many elements of each."""
+
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Displayed):
     """The answer to a Problem, for one of its targets.
 
     Examples:
@@ -54,6 +59,37 @@ class Attribution:
     row_status: tuple[Status, ...] | None = None
     inside: tuple[tuple[str, Tensor], ...] = ()
     notes: tuple[str, ...] = ()
+
+    def _sheet(self) -> Sheet:
+        values = self.values if isinstance(self.values, tuple) else (self.values,)
+        rows, shapes = len(self.output), " and ".join(str(tuple(v.shape)) for v in values)
+        facts = [("values", shapes), ("status", str(self.status)), ("passes", str(self.passes))]
+        ends = zip(*(t.double().tolist() for t in (self.baseline_output, self.output, self.delta)), strict=True)
+        each = [
+            (str(i), plain(y0, decimals(y0)), _strongest(values, i), f"{delta:.1e}", plain(y, decimals(y)))
+            for i, (y0, y, delta) in enumerate(ends)
+            if i < _ROWS
+        ]
+        heads = ("row", "baseline output", f"values, the {_ELEMENTS} largest of each row", "residual (delta)", "output")
+        rest = (f"… and {rows - _ROWS} more rows of {rows}",) if rows > _ROWS else ()
+        about = f"Attribution: {self.status.message}"
+        return Sheet(lambda: card("Attribution", facts, heads, each), told=(about, *self.notes, *rest))
+
+
+def _strongest(values: Tensors, row: int) -> str:
+    """The elements of a row that are largest in size: the place of each in its tensor, and its value; then the sum."""
+    found: list[tuple[float, str]] = []
+    for k, tensor in enumerate(values):
+        own = tensor[row].detach().double()
+        top = own.abs().flatten().topk(min(_ELEMENTS, own.numel())).indices
+        for at, value in zip(top.tolist(), own.flatten()[top].tolist(), strict=True):
+            place = [int(n) for n in torch.unravel_index(torch.tensor(at), own.shape)] if own.ndim else []
+            name = f"{k}:" if len(values) > 1 else ""
+            found.append((value, f"[{name}{','.join(map(str, place))}]" if place or name else ""))
+    best = sorted(found, key=lambda element: -abs(element[0]))[:_ELEMENTS]
+    total = sum(float(t[row].double().sum()) for t in values)
+    words = "   ".join(f"{place} {signed(value, decimals(value))}" for value, place in best)
+    return f"{words}   sum {signed(total, decimals(total))}"
 
 
 Attributions = tuple[Attribution, ...]

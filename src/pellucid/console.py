@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _PLAIN = str.maketrans({"−": "-", "│": "|", "█": "#", "▌": "#", "▐": "#", "─": "-", "·": "|", "…": "~"})
 _PLAIN |= str.maketrans({"→": ">", "✓": "+", "✗": "x", "±": "~", "⏎": "n", "⇥": "t", "␣": "_"})
+WIDE = 100
+"""Columns of the text that `print` gets."""
 LEAST = 30
 """Columns that hold a word and its score: what is narrower wraps lines instead of losing digits."""
 
@@ -34,6 +36,16 @@ def show(what: RenderableType) -> None:
     if console.width < LEAST:
         console = Console(file=_out(), width=LEAST if console.width > 0 else 80)
     console.print(what)
+
+
+def as_text(what: RenderableType, width: int = WIDE) -> str:
+    """What a terminal of that width shows, as plain text."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(what)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def print_json(document: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from .errors import InputError, quoted
+from .notebook import Displayed, Printed, Sheet
 from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
 from .sentences import sentence_of_each
 from .status import Status, combined
@@ -34,7 +36,7 @@ __all__ = ["SCHEMA_VERSION", "Array", "Explanation", "Explanations", "Target", "
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Displayed, Printed):
     """Which tokens made the model's output what it is.
 
     `scores` (tokens,) are in the unit of `output` (a logit unless the target says otherwise), never normalised:
@@ -120,7 +122,8 @@ class Explanation:
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
         """A copy, or what was pickled, is frozen too: NumPy's own copies are not."""
-        self.__dict__.update(state)
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
         self.__post_init__()
 
     def __eq__(self, other: object) -> bool:
@@ -362,18 +365,6 @@ class Explanation:
         """
         return build_view([self], include)
 
-    def show(self) -> None:
-        """Prints what the command line shows, with colour where the terminal has it.
-
-        Examples:
-            >>> e.show()
-            positive  99.5%
-            ...
-        """
-        from .render.terminal import show
-
-        show(self)
-
     def to_html(self) -> str:
         """One page that stands alone: it asks no network for anything, and every string from outside is escaped.
 
@@ -416,16 +407,8 @@ class Explanation:
 
         return draw(self.view())
 
-    def __str__(self) -> str:
-        from .render.terminal import as_text
-
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        from .render.html import page
-        from .render.isolated import framed
-
-        return framed(page(self.view()), "Explanation")
+    def _sheet(self) -> Sheet:
+        return sheet_of(self.view())
 
     def __repr__(self) -> str:
         best = ", ".join(f"{w.text!r}: {w.score:+.3g}" for w in self.top(3))
@@ -436,7 +419,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, repr=False)
-class Explanations(Sequence[Explanation]):
+class Explanations(Displayed, Printed, Sequence[Explanation]):
     """Explanations of one input, for several targets or methods. A frozen sequence that renders together.
 
     Examples:
@@ -517,12 +500,6 @@ class Explanations(Sequence[Explanation]):
         """As `Explanation.view`, of all of them, with what differs between them and what is common."""
         return build_view(self.items, include)
 
-    def show(self) -> None:
-        """As `Explanation.show`, one under the other; where there are many of one input, a line for each."""
-        from .render.terminal import show
-
-        show(self)
-
     def plot(self, kind: str = "words", dark: bool = False) -> Figure:
         """As `Explanation.plot`, one under the other in one Figure."""
         from .render.plots import INCLUDED, plot
@@ -546,19 +523,18 @@ class Explanations(Sequence[Explanation]):
 
         return draw(self.view())
 
-    def __str__(self) -> str:
-        from .render.terminal import as_text
-
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        from .render.html import page
-        from .render.isolated import framed
-
-        return framed(page(self.view()), "Explanation")
+    def _sheet(self) -> Sheet:
+        return sheet_of(self.view())
 
     def __repr__(self) -> str:
         return f"Explanations([{', '.join(map(repr, self.items))}])"
+
+
+def sheet_of(view: View) -> Sheet:
+    """What a notebook shows of a View."""
+    from .render.html import embedded, page
+
+    return Sheet(partial(page, view), partial(embedded, view))
 
 
 def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:

@@ -12,11 +12,11 @@ from .._explain import explain
 from ..answers import explanations_of
 from ..errors import InputError, quoted
 from ..explanation import Explanations
+from ..forms import FORMS, input_of
 from ..methods import METHODS
 from ..models import Model
 from ..public_names import model_name
 from ..request import Request
-from .forms import FORMS, input_of
 
 Body = Mapping[str, Any]
 Models = Mapping[str, Model]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..console import argument, lines_of
+from ..conversations import is_conversation, messages_of
 from ..errors import InputError, quoted
 
 Input: TypeAlias = str | tuple[str, str] | dict[str, Any]
-ROLES = ("system", "developer", "user", "assistant", "tool")
-_TURN = re.compile(rf"({'|'.join(ROLES)})\s*:\s?(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def read_inputs(
@@ -63,7 +59,7 @@ def _messages(chat: str) -> list[dict[str, str]]:
     """A conversation from a file, from standard input (-), or from the argument itself. Raises InputError."""
     if chat == "-":
         return messages_of(_decoded(_standard_input(), "standard input"))
-    if _TURN.match(chat) or chat.lstrip()[:1] in ("[", "{"):
+    if is_conversation(chat):
         return messages_of(chat)
     try:
         return messages_of(_decoded(Path(chat).read_bytes(), repr(chat)))
@@ -79,36 +75,3 @@ def _decoded(content: bytes, source: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"Could not read {source} as UTF-8: {error}. Expected messages in UTF-8.") from error
-
-
-def messages_of(text: str) -> list[dict[str, str]]:
-    """The messages of a conversation: JSON (a list of {"role", "content"}, or {"messages": that list}), or lines that
-    begin with the name of a role and a colon; a line that does not goes on with the message above. Raises InputError.
-
-    Examples:
-        >>> messages_of("user: Hello!\\nHow are you?\\nassistant: Fine.")[0]
-        {'role': 'user', 'content': 'Hello!\\nHow are you?'}
-        >>> messages_of('[{"role": "user", "content": "Hello!"}]')
-        [{'role': 'user', 'content': 'Hello!'}]
-    """
-    expected = "expected a list of {'role': 'user', 'content': 'a text'} as JSON, or lines such as 'user: a text'"
-    if text.lstrip()[:1] in ("[", "{"):
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"Found messages that are no JSON ({error}); {expected}.") from error
-        found = found.get("messages") if isinstance(found, Mapping) else found
-        if not isinstance(found, list) or not found:
-            raise InputError(f"Found {quoted(text, 80)} as messages; {expected}.")
-        return found
-    turns: list[dict[str, str]] = []
-    for line in re.split(r"\r\n|\r|\n", text):
-        if turn := _TURN.fullmatch(line):
-            turns.append({"role": turn[1].lower(), "content": turn[2]})
-        elif turns:
-            turns[-1]["content"] += f"\n{line}"
-        elif line.strip():
-            raise InputError(f"Found {quoted(line, 80)} as the first line of a conversation; {expected}.")
-    if not turns:
-        raise InputError(f"Found no messages; {expected}.")
-    return [{**turn, "content": turn["content"].strip()} for turn in turns]

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from ..console import show
 from ..errors import InputError, quoted
 from ..explanation import Explanation
 from ..models import Model
+from ..notebook import Displayed, Printed, Sheet, card
 from ..number_text import percent
 from ..plain_data import Json, as_plain
 from ..render.facts import label, visible
@@ -46,7 +46,7 @@ class Replacement:
 
 
 @dataclass(frozen=True)
-class Flip:
+class Flip(Displayed, Printed):
     """The fewest replacements found that change a prediction.
 
     text, flipped: before and after. replaced: each word and what took its place. prediction, probability: of the text.
@@ -70,24 +70,29 @@ class Flip:
         """Plain Python values, which JSON holds."""
         return {"schema_version": 1, **cast("dict[str, Json]", as_plain(vars(self)))}
 
-    def show(self) -> None:
-        """Prints the text before and after, and what the model says of each."""
-        show(self.__rich__())
+    @property
+    def sentence(self) -> str:
+        """What was found, for a reader who knows nothing of it."""
+        count, end = len(self.replaced), f"{self.flipped_prediction} ({percent(self.flipped_probability)})"
+        words = f"{count} {'word' if count == 1 else 'words'}"
+        if not self.found:
+            return f"With {words} replaced the model still says {end}; nothing came nearer to a change."
+        told = f"With {words} replaced the model says {end}, no more {self.prediction} ({percent(self.probability)})."
+        sure = "Fewer replacements are not enough." if self.minimal else "Fewer were not found to be enough."
+        return told if count == 1 else f"{told} {sure}"
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text as Line
 
         line = Line(f"{visible(joined(self.text))}\n", "dim").append(visible(joined(self.flipped)), "bold not dim")
         pairs = ", ".join(f"{label(r.before)} → {label(r.after)}" for r in self.replaced) or "nothing replaced"
-        ends = [(self.prediction, self.probability), (self.flipped_prediction, self.flipped_probability)]
-        told = " → ".join(f"{visible(name)} {percent(p)}" for name, p in ends)
-        end = "" if self.found else " · the prediction did not change"
-        return line.append(f"\n{told} · {pairs} · {self.passes} passes{end}", "not dim")
+        return line.append(f"\n{visible(self.sentence)} {pairs} · {self.passes} passes", "not dim")
 
-    def __str__(self) -> str:
-        from ..render.terminal import as_text
-
-        return as_text(self)
+    def _sheet(self) -> Sheet:
+        before = ("before", joined(self.text), self.prediction, percent(self.probability))
+        after = ("after", joined(self.flipped), self.flipped_prediction, percent(self.flipped_probability))
+        facts = [("replaced", f"{r.before} → {r.after}") for r in self.replaced] + [("passes", str(self.passes))]
+        return Sheet(lambda: card(self.sentence, facts, ("", "text", "prediction", "probability"), [before, after]))
 
 
 def flip(

@@ -16,10 +16,10 @@ from math import comb
 from typing import TYPE_CHECKING, Any, cast
 
 from .._explain import explain
-from ..console import show
 from ..errors import InputError, quoted
 from ..explanation import Explanation
 from ..models import Model
+from ..notebook import Displayed, Printed, Sheet, card
 from ..number_text import percent
 from ..plain_data import Json, as_plain
 from ..render.facts import visible
@@ -34,7 +34,7 @@ TRIED = 16
 
 
 @dataclass(frozen=True)
-class Reduction:
+class Reduction(Displayed, Printed):
     """The fewest words found that keep a prediction.
 
     text, reduced: before and after. kept, removed: the words, in the order of the text. prediction: the label, which
@@ -58,23 +58,28 @@ class Reduction:
         """Plain Python values, which JSON holds."""
         return {"schema_version": 1, **cast("dict[str, Json]", as_plain(vars(self)))}
 
-    def show(self) -> None:
-        """Prints the reduced text under the text, and what the model says of each."""
-        show(self.__rich__())
+    @property
+    def sentence(self) -> str:
+        """What was found, for a reader who knows nothing of it."""
+        count, of = len(self.kept), len(self.kept) + len(self.removed)
+        if not self.found:
+            return f"No word can be left out: without any of them the model no longer says {self.prediction}."
+        sure = "Fewer words are not enough." if self.minimal else "Fewer words were not found to be enough."
+        words = f"{count} of {of} words {'is' if count == 1 else 'are'} enough for the model to say {self.prediction}"
+        told = f"{words} ({percent(self.reduced_probability)}; {percent(self.probability)} with all)."
+        return told if count == 1 else f"{told} {sure}"
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text as Line
 
-        how = "the fewest" if self.minimal else "the fewest found"
-        count = f"{len(self.kept)} of {len(self.kept) + len(self.removed)} words"
         line = Line(f"{visible(joined(self.text))}\n", "dim").append(visible(joined(self.reduced)), "bold not dim")
-        told = f"{percent(self.reduced_probability)}, {percent(self.probability)} with all words"
-        return line.append(f"\n{visible(self.prediction)} {told} · {count}, {how} · {self.passes} passes", "not dim")
+        return line.append(f"\n{visible(self.sentence)} · {self.passes} passes", "not dim")
 
-    def __str__(self) -> str:
-        from ..render.terminal import as_text
-
-        return as_text(self)
+    def _sheet(self) -> Sheet:
+        before = ("all words", joined(self.text), self.prediction, percent(self.probability))
+        after = ("kept", joined(self.reduced), self.prediction, percent(self.reduced_probability))
+        heads = ("", "text", "prediction", "probability")
+        return Sheet(lambda: card(self.sentence, [("passes", str(self.passes))], heads, [before, after]))
 
 
 def reduce(model: Model, inputs: Any, *, method: str = "deeplift", beam: int = 4, max_passes: int = 1000) -> Any:

@@ -172,7 +172,7 @@ class Evaluation:
         return Group(_table(self), Text(f"\n{_about(self)}", "dim"), Text(f"\n{self.sentence}", "bold"))
 
     def __str__(self) -> str:
-        from ..render.terminal import as_text
+        from ..console import as_text
 
         return as_text(self)
 

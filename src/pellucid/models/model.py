@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, UnsupportedModel
+from ..notebook import Displayed, Sheet, card
 from ..problem import Problem
 from ..randomness import rewound
 from ..types import Groups, Target
@@ -49,7 +50,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Model:
+class Model(Displayed):
     """A Hugging Face model, or your own `nn.Module`, with its tokenizer. It is borrowed, never changed.
 
     model: takes `input_ids` (and `attention_mask`, `token_type_ids` if its forward names them), returns logits
@@ -96,13 +97,25 @@ class Model:
         _ = self.runner, self._drawn  # its parts must be found now, not in the middle of an explanation
 
     def __repr__(self) -> str:
+        return f"Model({PurePath(self.name).name!r}: {', '.join(about for _, about in self._facts())})"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What the model is, in a few words, each with its name."""
         names, most = label_names(self.model), self._limit()
         unnamed = all(name.startswith("LABEL_") for name in names)
         labels = f"{len(names)} labels" if len(names) > _SHOWN or unnamed else f"labels {'/'.join(names)}"
         limit = "any length" if most is None else f"{most} tokens"
         dtype = str(next((p.dtype for p in self.model.parameters()), "no weights")).removeprefix("torch.")
-        about = [self.does.name, *([labels] if names else []), limit, str(self.device), dtype]
-        return f"Model({PurePath(self.name).name!r}: {', '.join(about)})"
+        some = [("labels", labels)] if names else []
+        place = [("device", str(self.device)), ("dtype", dtype)]
+        return [("task", self.does.name), *some, ("reads at most", limit), *place]
+
+    def _sheet(self) -> Sheet:
+        facts = [(name, about.removeprefix("labels ")) for name, about in self._facts()]
+        return Sheet(
+            lambda: card(PurePath(self.name).name, facts),
+            told=("pellucid.explain(model, …) explains what it says of an input: see help(pellucid.explain).",),
+        )
 
     # ------------------------------------------------------------------------------------------- what it is made of
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from html import escape
@@ -61,10 +60,9 @@ def page(view: View) -> str:
 
 
 def embedded(view: View) -> str:
-    """The View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the element. The
-    arrays that `ExplanationView.attention` has in a smaller form are left out."""
-    each = tuple(replace(v, measures={}, heads=None, attentions=None) for v in view.explanations)
-    plain = json.dumps(replace(view, explanations=each).to_dict(), allow_nan=False, separators=(",", ":"))
+    """The View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the element. Of
+    the View what is drawn."""
+    plain = json.dumps(view.drawn().to_dict(), allow_nan=False, separators=(",", ":"))
     return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

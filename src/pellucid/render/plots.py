@@ -81,14 +81,15 @@ def _layers_of(v: ExplanationView) -> int:
 def _figure(drawings: list[Drawing], view: View, theme: Theme, size: tuple[float, float] | None = None) -> Figure:
     """Drawings one under the other; of a given size, those that do not fill it leave its end empty."""
     try:
-        from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        from .picture import Picture
     except ImportError as error:
         raise MissingExtra("plot() needs matplotlib: pip install 'pellucid[plots]'") from error
     heights = [height for _, height in drawings]
     rest = [] if size is None else [max(0.01, ROOM - sum(heights))]
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
-    figure = Figure(figsize=size or (WIDTH, sum(heights)), layout=layout, facecolor=theme.paper)
+    figure = Picture(figsize=size or (WIDTH, sum(heights)), layout=layout, facecolor=theme.paper)
     places = figure.add_gridspec(len(heights) + len(rest), 1, height_ratios=[*heights, *rest])
     for k, (draw, _) in enumerate(drawings):
         draw(figure.add_subplot(places[k]))

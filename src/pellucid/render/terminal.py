@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.style import Style
 from rich.table import Table
@@ -20,21 +19,7 @@ from .screen import BOLD, DIM, Bar, Excerpt, Phrases, Screen, Sketch
 
 TOP = 10
 BAR = 72  # cells of the widest bar
-WIDE = 100  # columns of the text that print() gets
 ANSWER_COLUMNS = ("", "text", "prediction", "probability", "target", "strongest words", "status")
-
-
-def show(what: RenderableType) -> None:
-    """Prints on standard output, with colour where that is a terminal."""
-    Console().print(what)
-
-
-def as_text(what: RenderableType, width: int = WIDE) -> str:
-    """What the terminal shows, as plain text."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, legacy_windows=False)
-    with console.capture() as captured:
-        console.print(what)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def draw(view: View) -> RenderableType:

@@ -8,7 +8,8 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InputError, MissingExtra, quoted
+from .conversations import is_conversation, messages_of
+from .errors import InputError, MissingExtra, quoted
 
 Field = dict[str, Any]
 MOST_PIXELS = 50_000_000
@@ -46,7 +47,8 @@ FORMS: dict[str, list[Field]] = {
 
 
 def input_of(task: str, given: object) -> Any:
-    """An input that `explain` takes, of what a browser sent: a text, or a value for each field. Raises InputError."""
+    """An input that `explain` takes, of what a person filled in: a text, or a value for each field. Lines and messages
+    may be one text. Raises InputError."""
     fields = FORMS.get(task, FORMS["text-classification"])
     if isinstance(given, str):
         given = {fields[0]["name"]: given}
@@ -72,8 +74,12 @@ def input_of(task: str, given: object) -> Any:
 def _value(field: Field, value: object) -> Any:
     """The value of one field. Raises InputError where it is of another kind."""
     kind, name = field["kind"], field["name"]
+    if isinstance(value, str) and kind == "lines":
+        value = [line for line in value.splitlines() if line.strip()]
+    elif isinstance(value, str) and kind == "messages":
+        value = messages_of(value if is_conversation(value) else f"user: {value}")
     if kind == "image":
-        return _image(value)
+        return value if hasattr(value, "convert") else _image(value)
     if kind in ("lines", "messages") and isinstance(value, list):
         fits = all(isinstance(v, (str if kind == "lines" else Mapping)) for v in value)
         if fits:
