@@ -167,7 +167,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "aligned picture plot_bars plot_maps",
         "plot_pieces",
         "facts screen",
-        "colour",
+        "colour packed",
     ],
 }
 ONLY_IN = {

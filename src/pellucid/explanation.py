@@ -387,7 +387,7 @@ class Explanation(Displayed, Printed):
 
         Examples:
             >>> type(e.plot("waterfall")).__name__
-            'Figure'
+            'Picture'
         """
         return Explanations((self,)).plot(kind, dark)
 
@@ -532,7 +532,8 @@ class Explanations(Displayed, Printed, Sequence[Explanation]):
 
 def sheet_of(view: View) -> Sheet:
     """What a notebook shows of a View."""
-    from .render.html import embedded, page
+    from .render.html import page
+    from .render.packed import embedded
 
     return Sheet(partial(page, view), partial(embedded, view))
 

@@ -20,10 +20,12 @@ VIEW_SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Fact:
-    """A name and a value to be read beside it, such as "baseline" and "mask"."""
+    """A name and a value to be read beside it, such as "baseline" and "mask". meaning: what the value says, in a
+    sentence or two, where a newcomer would ask."""
 
     name: str
     value: str
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ class Layer:
     """The scores at the output of one layer, which are complete by themselves.
 
     number: from 1. delta: the residual. peak: the largest |score| of a word. strongest: the few words that count most;
-    special tokens are among them, because the layers move what words contribute into such tokens.
+    special tokens are among them, because the layers move what words contribute into such tokens. quantiles, entropy:
+    of each token, the least, the quartiles and the largest of its elements, and their entropy in bits, as in
+    `Explanation.elements`; empty where they are not known.
     """
 
     number: int
@@ -115,6 +119,8 @@ class Layer:
     written: str
     peak: float
     strongest: tuple[Item, ...]
+    quantiles: tuple[tuple[float, ...], ...] = ()
+    entropy: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,8 @@ class ExplanationView:
     is a log-probability, empty elsewhere. peak: the largest |score| of a word, which full colour means; peaks: the same
     of tokens, words and sentences. places: the decimal places of scores. grid: rows and columns of an image's patches,
     row by row as the tokens are. probabilities: of every class, by its label; empty where unknown. attention: heads,
-    attentions and measures in a form for pages. heads, attentions: None unless they were asked for.
+    attentions and measures in a form for pages. heads, attentions: None unless they were asked for. remark: a sentence
+    where a special token carries more than any word; empty elsewhere. reading: how the colours and the sum are read.
     """
 
     headline: str
@@ -201,6 +208,8 @@ class ExplanationView:
     heads: Json
     attentions: Json
     meta: Meta
+    remark: str = ""
+    reading: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,18 @@ ATTENTION = {
     "attention_x_gradient": "Attention times its gradient (Barkan et al. 2021).",
 }
 """What the numbers of each kind of attention are."""
+MEANINGS = {
+    "relative delta": "The residual over the change in the output. About 1e-7 is what rounding leaves.",
+    "passes": "How many times the model was run on a row, forward or forward and backward.",
+    "estimated error": "How far the scores are from those of an endless sample or path, as the method estimates it.",
+}
+"""What the numbers of a proof say."""
+READING = (
+    "The output is compared with what the model says when the text is replaced by the {baseline} baseline. "
+    "Each score says by how much one unit of the text moves the output, up (blue) or down (orange). "
+    "Baseline, scores and residual together are the output, so a small residual proves that nothing was left out."
+)
+"""How the colours and the sum are read."""
 Nested: TypeAlias = "list[list[list[int]]]"
 GENERATE = ("text-generation", "text2text-generation")
 
@@ -145,7 +157,26 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         heads=_asked(e.heads, "heads" in include),
         attentions=_asked(e.attentions, "attentions" in include),
         meta={**e.meta, "model": name} if "model" in e.meta else dict(e.meta),
+        remark=_remark(items),
+        reading=READING.format(baseline=e.baseline),
     )
+
+
+def _remark(items: Sequence[Item]) -> str:
+    """Says so where a special token carries more than any word."""
+    best = {
+        special: max((i for i in items if i.special is special), key=_size, default=None) for special in (True, False)
+    }
+    special, own = best[True], best[False]
+    if special is None or own is None or _size(special) <= _size(own):
+        return ""
+    return (
+        f"The special token {special.text} carries the most: {special.written}, before {own.text} with {own.written}."
+    )
+
+
+def _size(item: Item) -> float:
+    return abs(item.score)
 
 
 def _chance(e: Explained) -> str:
@@ -168,11 +199,17 @@ def _place(e: Explained) -> str:
 
 
 def _proof(e: Explained) -> tuple[Fact, ...]:
-    found = [("relative delta", f"{e.relative_delta:.2g}"), ("passes", str(e.passes)), ("status", str(e.status))]
+    told = f"{e.status.message} The scores come from {e.status.obtained}."
+    found = [
+        Fact("relative delta", f"{e.relative_delta:.2g}", MEANINGS["relative delta"]),
+        Fact("passes", str(e.passes), MEANINGS["passes"]),
+        Fact("status", str(e.status), told),
+    ]
     if e.error is not None:
         size, whole = float(np.linalg.norm(e.error)), float(np.linalg.norm(e.scores))
-        found.append(("estimated error", f"{100 * size / whole:.2g}% of the scores" if whole else f"{size:.2g}"))
-    return tuple(Fact(name, value) for name, value in found)
+        written = f"{100 * size / whole:.2g}% of the scores" if whole else f"{size:.2g}"
+        found.append(Fact("estimated error", written, MEANINGS["estimated error"]))
+    return tuple(found)
 
 
 def _pieces(e: Explained, words: Sequence[Word], sentences: Sequence[Word]) -> tuple[Piece, ...]:

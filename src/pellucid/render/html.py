@@ -2,6 +2,7 @@
 
 The document holds the View twice: as HTML and CSS that need no script, for readers without one and for paper, and as
 JSON for the interactive viewer, the only script that its content-security policy lets run. The fragment has no script.
+Of many explanations the HTML has the first ones whole and all of them as a table, and says so: the viewer has all.
 
 Every string from outside goes through `_esc`. The passage's text content is the user's text, character for character:
 what is added to it (values, special tokens) stands in attributes and is drawn by the style sheet.
@@ -9,13 +10,13 @@ what is added to it (values, special tokens) stands in attributes and is drawn b
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import cache
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
+from itertools import accumulate
 
 from ..number_text import plus_minus, signed
 from ..passages import Run
@@ -23,8 +24,13 @@ from ..view import AnswersView, ExplanationView, Fact, Item, View
 from ..viewer import source
 from .colour import DARK, FAINT, LIGHT, Theme, background, ink_on, strength
 from .facts import NUMBERS, drawn, label, pieces_of, ranked, reach, short
+from .packed import embedded
 
 TOP = 10
+MOST_TOKENS = 3_000
+"""How many tokens the HTML that needs no script shows one by one, in all its explanations together."""
+STEPS = 50
+"""The HTML's colours are those of strengths in steps of 1/50."""
 LEGEND = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'sha256-{script}'"
 _START = """
@@ -57,13 +63,6 @@ def page(view: View) -> str:
         f'<script type="application/json">{embedded(view)}</script>\n<script type="module">{script}</script>\n'
         "</body>\n</html>\n"
     )
-
-
-def embedded(view: View) -> str:
-    """The View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the element. Of
-    the View what is drawn."""
-    plain = json.dumps(view.drawn().to_dict(), allow_nan=False, separators=(",", ":"))
-    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 @cache
@@ -101,15 +100,35 @@ def _card(content: str) -> str:
     return f'<div class="pellucid card">\n<style>\n{style()}</style>\n{content}</div>\n'
 
 
+@cache
 def style() -> str:
     """The style sheet, every rule under `.pellucid`, with the weight of an id so that no notebook's rule outdoes it."""
     sheet = (files("pellucid.render") / "page.css").read_text("utf-8")
     rules = (
-        f".pellucid {{ {_variables(LIGHT)} }}\n{sheet}"
+        f".pellucid {{ {_variables(LIGHT)} }}\n{sheet}{_tints()}"
         f"@media screen and (prefers-color-scheme: dark) {{\n{_dark(_SYSTEM_DARK)}}}\n"
         f"@media screen {{\n{_dark(_NOTEBOOK_DARK)}}}\n"
     )
     return rules.replace(".pellucid", ".pellucid:not(#_)")
+
+
+def _tints() -> str:
+    """A rule for each colour: background and ink on light paper and on dark, for the style sheet to choose from."""
+    found = ""
+    for step in range(-STEPS, STEPS + 1):
+        light, dark = background(step / STEPS, LIGHT), background(step / STEPS, DARK)
+        names = f"--l:{light};--li:{ink_on(light)};--d:{dark};--di:{ink_on(dark)}"
+        found += f".pellucid .{_step(step)} {{ {names} }}\n"
+    return found
+
+
+def _tint(t: float) -> str:
+    """The classes of what has the colour of a strength in −1 … 1."""
+    return f"tint {_step(round(STEPS * t))}"
+
+
+def _step(step: int) -> str:
+    return f"{'down' if step < 0 else 'up'}{abs(step)}"
 
 
 def _variables(theme: Theme) -> str:
@@ -126,8 +145,17 @@ def _dark(selector: str) -> str:
 
 
 def _body(view: View, linked: bool) -> str:
-    contents = _contents(view, linked) if len(view.explanations) > 1 else ""
-    return contents + "".join(_article(v, i, linked) for i, v in enumerate(view.explanations, 1))
+    whole = _told_whole(view)
+    contents = _contents(view, whole if linked else 0) if len(view.explanations) > 1 else ""
+    rest = len(view.explanations) - whole
+    left = f'<p class="verdict">The other {rest} stand in the table above only.</p>\n' if rest else ""
+    return contents + "".join(_article(v, i, linked) for i, v in enumerate(view.explanations[:whole], 1)) + left
+
+
+def _told_whole(view: View) -> int:
+    """How many explanations, from the first, have no more than `MOST_TOKENS` together; the first in any case."""
+    sizes = accumulate(len(v.tokens) for v in view.explanations)
+    return max(1, sum(size <= MOST_TOKENS for size in sizes)) if view.explanations else 0
 
 
 def _title(view: View) -> str:
@@ -136,14 +164,15 @@ def _title(view: View) -> str:
     return f"{view.explanations[0].headline} – Pellucid"
 
 
-def _contents(view: View, linked: bool) -> str:
+def _contents(view: View, linked: int) -> str:
+    """A row for each explanation; the first `linked` lead to their articles."""
     texts = [v.passages[0].text if v.passages else "" for v in view.explanations]
     several = len(set(texts)) > 1
     heads = ("", *(("text",) if several else ()), "prediction", "target", *view.differing)
     heads += ("strongest word", "output", "relative delta")
     rows = [
         (
-            f'<a href="#e{i}">{i}</a>' if linked else str(i),
+            f'<a href="#e{i}">{i}</a>' if i <= linked else str(i),
             *((_bdi(short(text)),) if several else ()),
             _esc(v.prediction or ""),
             _esc(v.facts[0].value),
@@ -201,12 +230,12 @@ def _run(v: ExplanationView, run: Run) -> str:
     t = strength(run.score, v.peak)
     title = _described(v, run)
     seen = abs(t) >= FAINT
-    kind = f"word{'' if run.text else ' special'}{' tint' if seen else ''}{' negative' if seen and t < 0 else ''}"
+    colour = f" {_tint(t)}{' negative' if t < 0 else ''}" if seen else ""
     token = "" if run.text else f' data-token="{_esc(label(run.label))}"'
-    focus = f' tabindex="0" style="{_tint(t)}"' if seen else ""
+    focus = ' tabindex="0"' if seen else ""
     spoken = _esc(title.replace("\n", "; "))
     return (
-        f'<span class="{kind}"{token}{focus} role="note" title="{_esc(title)}" aria-label="{spoken}">'
+        f'<span class="word{"" if run.text else " special"}{colour}"{token}{focus} role="note" title="{_esc(title)}" aria-label="{spoken}">'
         f"{_esc(run.text)}</span>"
     )
 
@@ -219,14 +248,8 @@ def _described(v: ExplanationView, run: Run) -> str:
     return "\n".join(lines + (pieces if len(pieces) > 1 else []))
 
 
-def _tint(t: float) -> str:
-    """Background and ink on light paper and on dark, for the style sheet to choose from."""
-    light, dark = background(t, LIGHT), background(t, DARK)
-    return f"--l:{light};--li:{ink_on(light)};--d:{dark};--di:{ink_on(dark)}"
-
-
 def _legend(v: ExplanationView) -> str:
-    swatches = "".join(f'<span class="tint" style="{_tint(t)}"></span>' for t in LEGEND)
+    swatches = "".join(f'<span class="{_tint(t)}"></span>' for t in LEGEND)
     ends = (f"{signed(-v.peak, v.places)} lowers the output", "0", f"{signed(v.peak, v.places)} raises it")
     return (
         f'<div class="legend" role="img" aria-label="Colour scale: {_esc(", ".join(ends))}">'

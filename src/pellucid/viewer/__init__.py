@@ -15,6 +15,7 @@ PARTS = (
     "elements",
     "numbers",
     "colour",
+    "unpacked",
     "units",
     "links",
     "heatmap",

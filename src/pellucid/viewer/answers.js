@@ -2,42 +2,45 @@
 
 const ROW = 44; // pixels
 const scrolled = new WeakMap();
-const SORTS = { number: (e, i) => i, text: (e) => e.passages[0]?.text ?? "", prediction: (e) => e.headline, label: (e) => e.label ?? "", "probability, low first": (e) => e.probability ?? 0, "probability, high first": (e) => -(e.probability ?? 0) };
+const SORTS = { number: (e, i) => i, text: (e) => textsOf(e)[0] ?? "", prediction: (e) => e.headline, label: (e) => e.label ?? "", "probability, low first": (e) => e.probability ?? 0, "probability, high first": (e) => -(e.probability ?? 0) };
+const isWrong = (e) => e.label !== null && e.label !== e.prediction;
 
 function answersOf(view, state, set) {
   const each = view.explanations;
   if (each.length < 2 || view.same_input) return null;
   const names = [...new Set(each.map((e) => e.headline))].sort().slice(0, 50);
   const filters = [["", "all"], ...(each.some((e) => e.label !== null) ? [["!", "wrong ones"]] : []), ...names.map((name) => [`=${name}`, name])];
-  const list = h("div", { class: "rows", role: "list", "aria-label": "Texts", tabindex: "0" });
+  const list = h("div", { class: "rows", role: "list", named: "Texts", tabindex: "0" });
   const count = h("span", { class: "muted", role: "status" });
   let needle = state.search ?? "", rows = [];
   const fill = () => {
-    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 6), last = Math.min(rows.length, first + Math.ceil((list.clientHeight || 352) / ROW) + 12);
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 6), last = first + Math.ceil((list.clientHeight || 352) / ROW) + 12;
     scrolled.set(view, list.scrollTop);
-    list.replaceChildren(h("div", { style: { height: `${rows.length * ROW}px` } }), ...rows.slice(first, last).map((i, k) => answerRow(each[i], i, (first + k) * ROW, state, set)));
+    const shown = rows.slice(first, last).map((i, k) => answerRow(each[i], i, (first + k) * ROW, state, set));
+    list.replaceChildren(h("div", { style: { height: `${rows.length * ROW}px` } }), ...shown);
   };
+  const passes = (e) => !state.filter || (state.filter === "!" ? isWrong(e) : e.headline === state.filter.slice(1));
   const choose = () => {
     const wanted = needle.toLowerCase(), key = SORTS[state.sort] ?? SORTS.number;
-    rows = each.map((_, i) => i).filter((i) => (!state.filter || (state.filter === "!" ? each[i].label !== null && each[i].label !== each[i].prediction : each[i].headline === state.filter.slice(1))) && (!wanted || each[i].passages.some((p) => p.text.toLowerCase().includes(wanted))));
-    const by = new Map(rows.map((i) => [i, key(each[i], i)]));
-    rows.sort((i, j) => (by.get(i) < by.get(j) ? -1 : by.get(i) > by.get(j) ? 1 : i - j));
+    rows = each.flatMap((e, i) => (passes(e) && (!wanted || textsOf(e).some((text) => text.toLowerCase().includes(wanted))) ? [[i, key(e, i)]] : []));
+    rows = rows.sort(([i, a], [j, b]) => (a < b ? -1 : a > b ? 1 : i - j)).map(([i]) => i);
     count.textContent = `${rows.length} of ${each.length}`;
     fill();
   };
   list.addEventListener("scroll", fill);
-  const search = h("input", { type: "search", placeholder: "Search", "aria-label": "Search the texts", "data-key": "search", value: needle, on: { input: (event) => ((needle = event.target.value), choose()), change: () => set({ search: needle }) } });
+  const on = { input: (event) => ((needle = event.target.value), choose()), change: () => set({ search: needle }) };
+  const search = h("input", { type: "search", placeholder: "Search", named: "Search the texts", key: "search", value: needle, on });
   const sort = menu("Sort by", Object.keys(SORTS).map((name) => [name, name]), state.sort, (sort) => set({ sort }));
   const filter = menu("Show", filters, state.filter, (filter) => set({ filter }));
   const top = scrolled.get(view) ?? 0;
   choose();
   queueMicrotask(() => (list.scrollTop = top));
-  return h("nav", { class: "texts", "aria-label": "Texts" }, h("div", { class: "tools" }, search, sort, filter, count), list);
+  return h("nav", { class: "texts", named: "Texts" }, div("tools", search, sort, filter, count), list);
 }
 
 function answerRow(e, i, top, state, set) {
-  const wrong = e.label !== null && e.label !== e.prediction;
-  const text = e.passages.map((p) => p.text).join(" ⏎ ").slice(0, 300);
-  const open = button("", { class: "answer-row", "aria-pressed": String(state.target === i), "data-key": `row:${i}`, on: { click: () => set({ target: i, pinned: null }) } }, h("span", { class: "muted" }, String(i + 1)), h("span", { class: "name" }, bdi(text)), h("span", { class: wrong ? "wrong name" : "name" }, bdi(e.headline), e.label === null ? null : h("small", {}, wrong ? " ✗ " : " ✓ ", bdi(e.label))), h("span", { class: "value" }, e.probability_written));
+  const wrong = isWrong(e), truth = e.label === null ? null : h("small", {}, wrong ? " ✗ " : " ✓ ", bdi(e.label));
+  const open = button("", { class: "answer-row", "aria-pressed": String(state.target === i), key: `row:${i}`, click: () => set({ target: i }) },
+    span("muted", String(i + 1)), span("name", bdi(textsOf(e).join(" ⏎ ").slice(0, 300))), span(wrong ? "wrong name" : "name", bdi(e.headline), truth), span("value", e.probability_written));
   return h("div", { role: "listitem", class: "row", style: { top: `${top}px` } }, open);
 }

@@ -1,21 +1,48 @@
-// Two explanations side by side: their units aligned by a diff, on one scale, the difference in a third row.
+// Two explanations side by side: their units aligned by a diff, on one scale, the difference in a third row. Besides the
+// view's own there are those of pages that were opened beside it.
+
+const opened = new WeakMap(); // of a view, the explanations from files
 
 function compareOf(view, state, set) {
-  const each = view.explanations;
-  if (each.length < 2) return null;
-  const names = each.map((e, i) => [i, [`${i + 1}: ${e.target.name}`, ...view.differing.filter((n) => n !== "target").map((n) => view.own[i][view.differing.indexOf(n)]), view.same_input ? "" : e.passages[0]?.text.slice(0, 30) ?? ""].filter(Boolean).join(" · ")]);
-  const [i, j] = state.compared;
-  const [a, b] = [each[i], each[j]].map((e) => unitsOf(e, state).filter((u) => state.special || !u.special));
-  const rows = aligned(a, b);
-  const both = rows.filter(([x, y]) => x && y);
-  const peak = largest(rows.flat().map((u) => u?.score ?? 0));
-  const change = (x, y) => (y?.score ?? 0) - (x?.score ?? 0);
-  const chip = (unit, score) => h("span", { class: `chip${unit === undefined ? " absent" : " tint"}`, style: unit === undefined ? {} : tinted(strength(score, peak)), title: unit === undefined ? "not there" : signed(score, each[i].places) }, unit === undefined ? "·" : bdi(unit));
-  const columns = rows.map(([x, y]) => h("span", { class: "pair", tabindex: "0", role: "note", "aria-label": `${label((x ?? y).label)}: ${x ? signed(x.score, 3) : "not there"}, ${y ? signed(y.score, 3) : "not there"}, difference ${signed(change(x, y), 3)}` }, chip(x?.label, x?.score), chip(y?.label, y?.score), chip(signed(change(x, y), 2), change(x, y))));
-  const pick = (name, k) => menu(name, names, state.compared[k], (value) => set({ compared: k ? [i, Number(value)] : [Number(value), j] }));
-  const rho = rankCorrelation(both.map(([x]) => x.score), both.map(([, y]) => y.score));
-  const told = `${both.length} of ${rows.length} units are in both. Rank correlation of their scores: ${rho === null ? "none, for want of differences" : rho.toFixed(3)}. One colour scale, to ${plain(peak, each[i].places)}.`;
-  return section("Compare", h("div", { class: "tools" }, pick("First", 0), pick("Second", 1)), h("p", { class: "muted" }, told), h("div", { class: "pairs" }, h("span", { class: "pair names" }, h("span", {}, "first"), h("span", {}, "second"), h("span", {}, "difference")), columns));
+  const others = opened.get(view) ?? [], each = [...view.explanations, ...others];
+  const [i, j] = state.compared.map((k, n) => each[k] ? k : Math.min(n, each.length - 1));
+  const open = chooser("Add a saved page", "A page of explanations, as a file", ".html", async (file) => {
+    const found = await explanationsIn(file).catch(() => null);
+    if (!found) return open.append(h("span", { class: "wrong", role: "alert" }, "This file holds no explanation that Pellucid saved."));
+    opened.set(view, [...others, ...found]);
+    set({ compared: [i, each.length] });
+  });
+  const pick = (name, k) => menu(name, each.map((e, n) => [n, nameIn(view, e, n)]), [i, j][k], (n) => set({ compared: k ? [i, n] : [n, j] }));
+  const tools = div("tools", each.length > 1 ? [pick("First", 0), pick("Second", 1)] : null, open);
+  if (each.length < 2) return section("Compare", par("muted", "Add another explanation, saved as a page, to see both on one scale."), tools);
+  return section("Compare", tools, comparison(each[i], each[j], state));
+}
+
+function nameIn(view, e, n) {
+  const differing = view.differing.map((name, k) => name !== "target" && view.own[n]?.[k]), text = view.same_input ? "" : textsOf(e)[0]?.slice(0, 30);
+  return [`${n + 1}: ${e.target.name}`, ...differing, text, e.file].filter(Boolean).join(" · ");
+}
+
+function comparison(first, second, state) {
+  const [a, b] = [first, second].map((e) => unitsOf(e, state).filter((u) => state.special || !u.special));
+  const rows = aligned(a, b), both = rows.filter(([x, y]) => x && y), places = first.places;
+  const peak = largest(rows.flat().map((u) => u?.score ?? 0)), rho = rankCorrelation(both);
+  const told = `${both.length} of ${rows.length} units are in both. Rank correlation of their scores: ${rho === null ? "none, for want of differences" : rho.toFixed(3)}. One colour scale, to ${plain(peak, places)}.`;
+  const written = (unit) => (unit ? signed(unit.score, 3) : "not there");
+  const chip = (text, score) => h("span", { class: "chip tint", style: tinted(strength(score, peak)), title: signed(score, places) }, bdi(text));
+  const side = (unit) => (unit ? chip(unit.label, unit.score) : h("span", { class: "chip absent", title: "not there" }, "·"));
+  const column = ([x, y]) => {
+    const change = (y?.score ?? 0) - (x?.score ?? 0);
+    const named = `${label((x ?? y).label)}: ${written(x)}, ${written(y)}, difference ${signed(change, 3)}`;
+    return h("span", { class: "pair", tabindex: "0", role: "note", named }, side(x), side(y), chip(signed(change, 2), change));
+  };
+  return [par("muted", told), div("pairs", span("pair names", ["first", "second", "difference"].map((name) => span("", name))), rows.map(column))];
+}
+
+/** The explanations of a page that Pellucid saved, named after its file; unpacked, so that one that is broken fails here. */
+async function explanationsIn(file) {
+  const [, data] = /<script type="application\/json">(.*?)<\/script>/s.exec(await file.text());
+  return unpacked(JSON.parse(data)).explanations.map((e) => ({ ...e, file: file.name }));
 }
 
 /** Pairs of units with the same label, in order (longest common subsequence); what has no partner stands alone. */
@@ -32,11 +59,13 @@ function aligned(a, b) {
   return found;
 }
 
-/** Spearman's: the correlation of ranks, ties sharing the mean of theirs; null where one side has no order. */
-function rankCorrelation(x, y) {
-  const ranks = (values) => values.map((v) => sum(values.map((w) => (w < v ? 1 : w === v ? 0.5 : 0))));
-  const centred = (values) => values.map((v) => v - sum(values) / values.length);
-  const [p, q] = [centred(ranks(x)), centred(ranks(y))];
-  const size = Math.sqrt(sum(p.map((v) => v * v)) * sum(q.map((v) => v * v)));
-  return size ? sum(p.map((v, i) => v * q[i])) / size : null;
+/** Spearman's, of pairs of units: the correlation of ranks, ties sharing the mean of theirs; null where one side has no order. */
+function rankCorrelation(pairs) {
+  const [p, q] = [0, 1].map((side) => {
+    const scores = pairs.map((pair) => pair[side].score);
+    const ranks = scores.map((x) => sum(scores.map((y) => (y < x ? 1 : y === x ? 0.5 : 0)))), mean = sum(ranks) / ranks.length;
+    return ranks.map((rank) => rank - mean);
+  });
+  const size = Math.sqrt(sum(p.map((x) => x * x)) * sum(q.map((x) => x * x)));
+  return size ? sum(p.map((x, i) => x * q[i])) / size : null;
 }

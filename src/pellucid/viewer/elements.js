@@ -2,7 +2,11 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes, listeners (`on`), data of its own (`own`) and children. */
+/**
+ * An element with attributes and children. Some attributes have a meaning here: `on` are listeners and `click` is one,
+ * `own` are properties, `style` those of the style, `key` is what the element is found by after it was drawn anew, and
+ * `named` is its name for screen readers.
+ */
 function h(name, attributes = {}, ...children) {
   return dress(document.createElement(name), attributes, children);
 }
@@ -12,17 +16,20 @@ function s(name, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, name), attributes, children);
 }
 
-function dress(element, { on = {}, own = {}, style = {}, ...attributes }, children) {
-  for (const [name, value] of Object.entries(attributes)) {
+function dress(element, { on = {}, click, own = {}, style = {}, key, named, ...attributes }, children) {
+  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, ...attributes })) {
     if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
+  for (const [name, listener] of Object.entries(click ? { ...on, click } : on)) element.addEventListener(name, listener);
   for (const [name, value] of Object.entries(style)) element.style.setProperty(name, value);
   Object.assign(element, own);
   element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
+
+/** Plain elements of a class. */
+const [div, span, par] = ["div", "span", "p"].map((name) => (kind, ...children) => h(name, { class: kind || null }, children));
 
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]/g;
 const SIGNS = { "\n": "⏎", "\t": "⇥", " ": "␣" };
@@ -39,33 +46,66 @@ function bdi(text) {
 }
 
 function button(text, attributes, ...more) {
-  return h("button", { type: "button", ...attributes }, text, ...more);
+  return h("button", { type: "button", ...attributes }, text, more);
+}
+
+/** Buttons of which some are pressed. items: elements. */
+function group(named, kind, ...items) {
+  return h("div", { class: kind, role: "group", named }, items);
 }
 
 /** One of several: a row of buttons of which one is pressed. options: [value, text] pairs. */
 function choice(name, options, chosen, choose) {
-  const buttons = options.map(([value, text]) =>
-    button(text, { "aria-pressed": String(value === chosen), "data-key": `${name}:${value}`, on: { click: () => choose(value) } }),
-  );
-  return h("div", { class: "choice", role: "group", "aria-label": name }, buttons);
+  const one = ([value, text]) => button(text, { "aria-pressed": String(value === chosen), key: `${name}:${value}`, click: () => choose(value) });
+  return group(name, "choice", options.map(one));
 }
 
 function toggle(text, pressed, choose, title = null) {
-  return button(text, { class: "toggle", title, "aria-pressed": String(pressed), "data-key": `toggle:${text}`, on: { click: () => choose(!pressed) } });
+  return button(text, { class: "toggle", title, "aria-pressed": String(pressed), key: `toggle:${text}`, click: () => choose(!pressed) });
 }
 
 /** A drop-down list. options: [value, text] pairs. */
 function menu(name, options, chosen, choose) {
-  const items = options.map(([value, text]) => h("option", { value, selected: String(value) === String(chosen) }, label(text)));
-  const list = h("select", { "aria-label": name, "data-key": `menu:${name}`, on: { change: (event) => choose(event.target.value) } }, items);
-  return h("label", { class: "menu" }, h("span", {}, name), list);
+  const items = options.map(([value, text]) => h("option", { selected: value === chosen }, label(text)));
+  const change = (event) => choose(options[event.target.selectedIndex][0]);
+  return h("label", { class: "menu" }, span("", name), h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
+}
+
+/** A slider from 0 to 1, in percent. */
+function slider(name, named, value, choose) {
+  const percents = Math.round(100 * value), input = (event) => choose(event.target.value / 100);
+  const range = h("input", { type: "range", min: 0, max: 100, value: percents, named, key: `slider:${name}`, on: { input } });
+  return h("label", { class: "slider" }, span("", name), range, h("output", {}, `${percents} %`));
+}
+
+/** A file that the reader has; a name, what is accepted, and what is done with it. */
+function chooser(name, named, accept, choose) {
+  const change = (event) => event.target.files[0] && choose(event.target.files[0]);
+  return h("label", { class: "menu" }, span("", name), h("input", { type: "file", accept, named, key: `file:${name}`, on: { change } }));
 }
 
 function section(title, ...content) {
-  return h("section", { "data-picture": title, "aria-label": title }, h("h3", {}, title), ...content);
+  return h("section", { "data-picture": title, named: title }, h("h3", {}, title), content);
+}
+
+/** What is wider or higher than the page, to be scrolled with the keyboard too. */
+function region(named, kind, ...content) {
+  return h("div", { class: `scroll ${kind}`, tabindex: "0", role: "region", named }, content);
+}
+
+/** A line that tells what is pointed at. */
+function readout(...content) {
+  return h("p", { class: "readout", role: "status", "aria-live": "polite" }, content);
 }
 
 /** A term with an explanation that shows on hover, on focus and on tap. */
-function term(text, explanation) {
-  return h("span", { class: "explained", tabindex: "0", role: "note", "aria-label": `${text}: ${explanation}`, "data-tip": explanation }, text);
+function term(text, tip) {
+  return h("span", { class: "explained", tabindex: "0", role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
+}
+
+/** A row of bars: a name, a bar from one place to another in percent of the track, and a number. more: attributes. */
+function barRow(name, kind, [from, to], number, written, more = {}, ...marks) {
+  const bar = h("span", { class: `bar ${kind}`, style: { left: `${Math.min(from, to)}%`, width: `max(1px, ${Math.abs(to - from)}%)` } });
+  const track = h("span", { class: "track", "aria-hidden": "true" }, bar, marks);
+  return h("li", more, span("name", bdi(name)), track, h("data", { value: number }, written));
 }

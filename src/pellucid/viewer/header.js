@@ -1,52 +1,62 @@
 // The header: what was predicted, the true label, every target to choose from, the classes and their probabilities.
 
 function headerOf(view, v, state, set, options) {
-  const chance = v.probability === null ? null : h("span", { class: "chance" }, v.probability_written);
-  const heading = h("p", { class: "title", role: "heading", "aria-level": "2" }, bdi(v.headline), chance);
-  const kind = v.prediction === null ? "Explained" : "Prediction";
-  return h("header", {}, options.heading === false ? null : [h("p", { class: "eyebrow" }, kind), heading], truth(v), factsOf(v), classes(v, view, set, options), targets(view, state, set));
+  const chance = v.probability === null ? null : span("chance", v.probability_written);
+  const title = h("p", { class: "title", role: "heading", "aria-level": "2" }, bdi(v.headline), chance);
+  const heading = options.heading === false ? null : [par("eyebrow", v.prediction === null ? "Explained" : "Prediction"), title];
+  return h("header", {}, heading, truth(v), factsOf(v.facts.map((fact) => [fact.name, bdi(fact.value)])), classes(v, view, set, options), targets(view, state, set));
 }
 
 function truth(v) {
   if (v.label === null) return null;
   const right = v.label === v.prediction;
-  const told = right ? "as predicted" : "not what was predicted";
-  return h("p", { class: `truth ${right ? "right" : "wrong"}` }, h("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "), "true label ", h("strong", {}, bdi(v.label)), h("span", { class: "muted" }, ` – ${told}`));
+  const told = span("muted", ` – ${right ? "as predicted" : "not what was predicted"}`);
+  return par(`truth ${right ? "right" : "wrong"}`, h("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "), "true label ", h("strong", {}, bdi(v.label)), told);
 }
 
-function factsOf(v) {
-  return h("dl", { class: "facts" }, v.facts.map((fact) => h("div", {}, h("dt", {}, fact.name), h("dd", {}, bdi(fact.value)))));
+/** facts: [name, content] pairs. */
+function factsOf(facts) {
+  return h("dl", { class: "facts" }, facts.map(([name, content]) => h("div", {}, h("dt", {}, name), h("dd", {}, content))));
 }
 
 /** All classes with their probabilities: a bar each; one that is explained, or that the page can ask for, is a button. */
 function classes(v, view, set, options) {
-  const known = Object.entries(v.probabilities ?? {});
+  const known = Object.entries(v.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
   if (known.length < 2) return null;
-  const shown = known.sort((a, b) => b[1] - a[1]).slice(0, 12);
-  const row = ([name, p]) => {
-    const at = view.explanations.findIndex((e) => e.target.name === name);
-    const content = [h("span", { class: "name" }, bdi(name)), h("span", { class: "meter" }, h("span", { style: { width: `${100 * p}%` } })), h("span", { class: "value" }, percent(p))];
-    const can = at >= 0 || options.onTarget;
-    const choose = () => (at >= 0 ? set({ target: at, pinned: null }) : options.onTarget(name));
-    const now = String(v.target.name === name);
-    return can ? h("button", { type: "button", class: "class", "aria-pressed": now, "data-key": `class:${name}`, on: { click: choose } }, content) : h("div", { class: "class", "aria-current": now }, content);
+  const row = ([name, chance]) => {
+    const at = view.explanations.findIndex((e) => e.target.name === name), now = String(v.target.name === name);
+    const click = () => (at >= 0 ? set({ target: at }) : options.onTarget(name));
+    const content = meter(name, chance);
+    const chosen = { class: "class", "aria-pressed": now, key: `class:${name}`, click };
+    return at >= 0 || options.onTarget ? button(content, chosen) : h("div", { class: "class", "aria-current": now }, content);
   };
-  const rest = known.length - shown.length;
-  return h("div", { class: "classes", role: "group", "aria-label": "Classes and their probabilities" }, shown.map(row), rest ? h("p", { class: "muted" }, `… and ${rest} more`) : null);
+  const rest = known.length > 12 ? par("muted", `… and ${known.length - 12} more`) : null;
+  return group("Classes and their probabilities", "classes", known.slice(0, 12).map(row), rest);
 }
 
-/** A tab for each explanation of the same input; "both" where there are a start and an end. */
+/** A name, and a share of 1 as a bar and in percent. */
+function meter(name, share) {
+  return [span("name", bdi(name)), span("meter", h("span", { style: { width: `${100 * share}%` } })), span("value", percent(share))];
+}
+
+/** A tab for each explanation of the same input; "both" where there are a start and an end; the entities of a text. */
 function targets(view, state, set) {
   const each = view.explanations;
-  if (each.length < 2 || !view.same_input) return null;
-  if (view.generations.length && each.length > 8) return null; // the matrix below is their list
-  const differing = view.differing.filter((name) => name !== "target" && name !== "passes");
-  const name = (e, i) => [e.target.name + (e.place ? ` at ${e.place}` : ""), ...differing.map((n) => view.own[i][view.differing.indexOf(n)])].join(" · ");
+  if (each.length < 2 || !view.same_input || (view.generations.length && each.length > 8)) return null; // the matrix is their list
+  const differing = view.differing.flatMap((name, k) => (name === "target" || name === "passes" ? [] : [k]));
+  const name = (e, i) => [e.target.name + (e.place ? ` at ${e.place}` : ""), ...differing.map((k) => view.own[i][k])].join(" · ");
   const options = each.map((e, i) => [i, label(name(e, i))]);
   if (answers(each)) options.push(["both", "both"]);
-  const scale = choice("Colour scale", [["each", "own scale"], ["one", "one scale"]], state.scale, (scale) => set({ scale }));
-  const pick = options.length > 12 ? menu("Target", options, state.target, (i) => set({ target: Number(i) || 0, pinned: null })) : choice("Target", options, state.target, (target) => set({ target, pinned: null }));
-  return h("div", { class: "targets" }, pick, scale);
+  const choose = (target) => set({ target });
+  const entities = each[0].task === "token-classification" && !differing.length;
+  const pick = entities ? chosenOf("Entities", each.map((e, i) => [i, e.tokens[e.target.position]?.text ?? "", e.target.name]), state, set) : options.length > 12 ? menu("Target", options, state.target, choose) : choice("Target", options, state.target, choose);
+  return div("targets", pick, choice("Colour scale", [["each", "own scale"], ["one", "one scale"]], state.scale, (scale) => set({ scale })));
+}
+
+/** Tokens that are explained, as buttons: choosing one colours the text by what made it. each: [explanation, text, told]. */
+function chosenOf(named, each, state, set) {
+  const one = ([i, text, told]) => button(bdi(text), { class: "made", "aria-pressed": String(state.target === i), key: `made:${i}`, click: () => set({ target: i }) }, told ? h("small", {}, bdi(told)) : null);
+  return group(named, "steps", each.map(one));
 }
 
 /** Whether the explanations are of an answer's start and its end, by one method. */

@@ -3,71 +3,49 @@
 class Links {
   constructor(onPoint) {
     this.elements = new Map(); // token → elements
-    this.lit = new Set();
+    this.lit = [];
     this.onPoint = onPoint;
   }
 
   /** Registers an element as standing for tokens. */
   add(element, tokens) {
     element.pellucidTokens = tokens;
-    for (const token of tokens) {
-      if (!this.elements.has(token)) this.elements.set(token, new Set());
-      this.elements.get(token).add(element);
-    }
+    for (const token of tokens) this.elements.set(token, [...(this.elements.get(token) ?? []), element]);
     return element;
   }
 
-  /** Forgets what is no longer in the page. */
-  forget() {
-    for (const set of this.elements.values()) for (const element of set) if (!element.isConnected) set.delete(element);
-  }
-
   /** Lights the elements of these tokens; none where tokens is empty. */
-  light(tokens, source = null) {
+  light(tokens) {
     for (const element of this.lit) element.classList.remove("lit");
-    this.lit.clear();
-    for (const token of tokens) {
-      for (const element of this.elements.get(token) ?? []) {
-        element.classList.add("lit");
-        this.lit.add(element);
-      }
-    }
-    this.onPoint(tokens, source);
+    this.lit = tokens.flatMap((token) => this.elements.get(token) ?? []);
+    for (const element of this.lit) element.classList.add("lit");
+    this.onPoint(tokens);
   }
 
   /** Listens on the whole picture: hover and focus light, leaving goes back to what is pinned. */
   listen(root, pinned, pin) {
-    const linked = (event) => event.target.closest?.(".link");
-    root.addEventListener("pointerover", (event) => {
-      const element = linked(event);
-      if (element) this.light(element.pellucidTokens, element);
-    });
-    root.addEventListener("pointerout", (event) => linked(event) && !event.relatedTarget?.closest?.(".link") && this.light(pinned()));
-    root.addEventListener("focusin", (event) => linked(event) && this.light(linked(event).pellucidTokens, linked(event)));
-    root.addEventListener("focusout", (event) => linked(event) && this.light(pinned()));
-    root.addEventListener("click", (event) => linked(event) && pin(linked(event)));
+    const linked = (element) => element?.closest?.(".link");
+    const point = (event) => linked(event.target) && this.light(linked(event.target).pellucidTokens);
+    const leave = (event) => linked(event.target) && !linked(event.relatedTarget) && this.light(pinned());
+    for (const name of ["pointerover", "focusin"]) root.addEventListener(name, point);
+    for (const name of ["pointerout", "focusout"]) root.addEventListener(name, leave);
+    root.addEventListener("click", (event) => linked(event.target) && pin(linked(event.target)));
     root.addEventListener("keydown", (event) => {
       if (event.key === "Escape") pin(null);
-      const element = linked(event);
+      const element = linked(event.target);
       if (!element) return;
       if (event.key === "Enter" || event.key === " ") {
         event.preventDefault();
         pin(element);
       }
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step || event.shiftKey) return;
-      const all = [...element.closest("[data-picture]").querySelectorAll(".link")];
+      const all = step && !event.shiftKey ? [...element.closest("[data-picture]").querySelectorAll(".link")] : [];
       const next = all[all.indexOf(element) + step];
       if (!next) return;
       event.preventDefault();
-      moveTab(element, next);
+      element.tabIndex = -1; // one element of a picture is in the order of the tab key
+      next.tabIndex = 0;
       next.focus();
     });
   }
-}
-
-/** One element of a group is in the order of the tab key, and the arrow keys move from there. */
-function moveTab(from, to) {
-  from.tabIndex = -1;
-  to.tabIndex = 0;
 }

@@ -3,14 +3,29 @@
 function takeAway(view, v, box) {
   const save = (name, type, text) => download(new Blob([text], { type }), name);
   const csv = () => ["token,id,start,end,special,segment,score", ...v.tokens.map((t) => [quoted(t.text), t.id, ...(t.span ?? ["", ""]), t.special, t.segment, t.score].join(","))].join("\r\n");
-  const pictures = [...box.querySelectorAll("[data-picture]")].map((e) => e.dataset.picture);
-  const list = menu("Picture", pictures.map((name) => [name, name]), pictures[0], () => {});
-  const chosen = () => [...box.querySelectorAll("[data-picture]")].find((e) => e.dataset.picture === list.querySelector("select").value);
-  const act = (text, does) => button(text, { class: "plain", "data-key": `take:${text}`, on: { click: does } });
+  const pictures = [...box.querySelectorAll("[data-picture]")];
+  let chosen = pictures[0];
+  const list = menu("Picture", pictures.map((picture) => [picture, picture.dataset.picture]), chosen, (picture) => (chosen = picture));
+  const act = (text, click) => button(text, { class: "plain", key: `take:${text}`, click });
   const link = act("Link", async () => {
     link.textContent = await navigator.clipboard.writeText(location.href).then(() => "Copied", () => "See address");
   });
-  return h("div", { class: "tools actions", role: "group", "aria-label": "Take away" }, list, act("SVG", () => save("pellucid.svg", "image/svg+xml", svgOf(chosen()))), act("PNG", () => pngOf(chosen()).then((blob) => download(blob, "pellucid.png"))), act("CSV", () => save("pellucid.csv", "text/csv", csv())), act("JSON", () => save("pellucid.json", "application/json", JSON.stringify(view))), link);
+  const json = () => JSON.stringify({ schema_version: 1, explanations: view.explanations.map(documentOf) });
+  return group("Take away", "tools actions", list, act("SVG", () => save("pellucid.svg", "image/svg+xml", svgOf(chosen))), act("PNG", () => pngOf(chosen).then((blob) => download(blob, "pellucid.png"))), act("CSV", () => save("pellucid.csv", "text/csv", csv())), act("JSON", () => save("pellucid.json", "application/json", json())), link);
+}
+
+/** An explanation as Python's `Explanation.from_dict` reads it, without its attention, which the page has in part only. */
+function documentOf(v) {
+  const { target, method, baseline, output, prediction, probability, passes, label, notes, meta } = v, texts = textsOf(v);
+  const probabilities = Object.keys(v.probabilities).length ? v.probabilities : null;
+  const tokens = v.tokens.map(({ written, id, span, special, word, segment }) => ({ text: written, id, span, special, word: special ? null : word, segment }));
+  const unread = v.passages.flatMap((p) => p.tokens.filter((run) => run.unread).map((run) => [p.segment, run.start, run.end]));
+  const column = (name) => v.tokens.map((t) => t[name]), error = v.tokens[0]?.error ?? null;
+  return {
+    text: texts.length > 1 ? texts : texts[0], tokens, scores: column("score"), target, method, baseline, output, baseline_output: v.sum.terms[0].value, delta: v.sum.terms[2].value,
+    prediction, probability, adds_up: v.sum.promised, passes, status: v.status.name, error: error === null ? null : column("error"), label, probabilities, unread, notes, meta,
+    layers: v.layers.length ? v.layers.map((layer) => layer.scores) : null, parts: v.parts?.scores ?? null,
+  };
 }
 
 /** A field of CSV; one that a spreadsheet would take for a formula begins with an apostrophe. */

@@ -4,32 +4,24 @@ const LEVELS = [["tokens", "Tokens"], ["words", "Words"], ["sentences", "Sentenc
 
 /** The explanation that is shown: one of the view's, or the sum of two that belong together (start and end). */
 function shownOf(view, state) {
-  const each = view.explanations;
-  return state.target === "both" ? added(each[0], each[1]) : each[Math.min(state.target, each.length - 1)];
+  return state.target === "both" ? added(...view.explanations) : view.explanations[state.target];
 }
 
 function added(a, b) {
   const tokens = a.tokens.map((t, i) => ({ ...t, score: t.score + b.tokens[i].score, error: null }));
-  const total = (run) => ({ ...run, score: sum(run.tokens.map((i) => tokens[i].score)), error: null });
-  const each = (items) => items.map((item) => ({ ...total(item), written: signed(sum(item.tokens.map((i) => tokens[i].score)), a.places), error_written: "" }));
-  const passages = a.passages.map((p) => ({ ...p, tokens: p.tokens.map(total), words: p.words.map(total), sentences: p.sentences.map(total) }));
-  const words = each(a.words);
-  const ranking = words.map((_, i) => i).filter((i) => !words[i].special).sort((i, j) => Math.abs(words[j].score) - Math.abs(words[i].score));
-  const peak = (items) => largest(items.filter((item) => !item.special).map((item) => item.score));
-  const sentences = each(a.sentences);
-  const terms = a.sum.terms.map((t, i) => ({ ...t, value: t.value + b.sum.terms[i].value }));
-  terms.forEach((t, i) => (t.written = (i % 3 ? signed : plain)(t.value, a.places)));
-  const layers = a.layers.map((layer, i) => {
-    const other = b.layers[i];
-    const scores = layer.scores.map((x, k) => x + (other?.scores[k] ?? 0));
-    return { ...layer, scores, delta: layer.delta + (other?.delta ?? 0), written: signed(layer.delta + (other?.delta ?? 0), a.places), peak: largest(scores) };
+  const total = (runs) => runs.map((run) => ({ ...run, score: sum(run.tokens.map((i) => tokens[i].score)), error: null }));
+  const passages = a.passages.map((x) => ({ ...x, tokens: total(x.tokens), words: total(x.words), sentences: total(x.sentences) }));
+  const terms = a.sum.terms.map((t, i) => {
+    const value = t.value + b.sum.terms[i].value;
+    return { ...t, value, written: (i % 3 ? signed : plain)(value, a.places) };
   });
-  return {
-    ...a, tokens, passages, words, sentences, ranking, layers, parts: null, attention: [], output: a.output + b.output, peak: peak(words),
-    target: { ...a.target, name: `${a.target.name} + ${b.target.name}` },
-    peaks: { tokens: peak(tokens), words: peak(words), sentences: peak(sentences) },
-    sum: { ...a.sum, terms, complete: a.sum.complete && b.sum.complete, verdict: a.sum.complete ? b.sum.verdict : a.sum.verdict },
-  };
+  const layers = a.layers.map((layer, i) => {
+    const other = b.layers[i], delta = layer.delta + other.delta;
+    return { ...layer, delta, written: signed(delta, a.places), scores: layer.scores.map((x, k) => x + other.scores[k]), quantiles: [], entropy: [] };
+  });
+  const complete = a.sum.complete && b.sum.complete, { verdict } = a.sum.complete ? b.sum : a.sum;
+  const target = { ...a.target, name: `${a.target.name} + ${b.target.name}` };
+  return { ...a, tokens, passages, layers, target, parts: null, attention: [], remark: "", output: a.output + b.output, sum: { ...a.sum, terms, complete, verdict } };
 }
 
 /** The runs of a passage at the chosen level: stretches of text, the gaps between them, tokens without text. */
@@ -38,16 +30,15 @@ function runsOf(passage, state) {
   const spans = state.spans.filter(([segment]) => segment === passage.segment);
   const found = [];
   for (const run of passage.tokens) {
-    const span = spans.find(([, a, b]) => run.start >= a && run.end <= b && run.end > run.start);
+    const own = spans.find(([, a, b]) => run.start >= a && run.end <= b && run.end > run.start);
     const last = found.at(-1);
-    if (!span) found.push(run);
-    else if (last?.span === span) {
-      last.text += run.text;
-      last.label = last.text;
+    if (!own) found.push(run);
+    else if (last?.span === own) {
+      last.label = last.text += run.text;
       last.end = run.end;
       last.tokens.push(...run.tokens);
       last.score += run.score;
-    } else found.push({ ...run, tokens: [...run.tokens], special: false, span });
+    } else found.push({ ...run, tokens: [...run.tokens], special: false, span: own });
   }
   return found;
 }
@@ -57,12 +48,14 @@ function unitsOf(v, state) {
   return v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length));
 }
 
+/** The strongest first. */
+const ranked = (units) => [...units].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
+
 /** What full colour means: the largest |score| of a unit that is not special, of this explanation or of all. */
 function peakOf(view, v, state) {
   const own = (e) => {
-    if (state.level !== "spans") return e.peaks[state.level] || e.peak;
-    const units = unitsOf(e, state);
-    return largest((units.some((u) => !u.special) ? units.filter((u) => !u.special) : units).map((u) => u.score));
+    const units = unitsOf(e, state), ordinary = units.filter((u) => !u.special);
+    return largest((ordinary.length ? ordinary : units).map((u) => u.score));
   };
   return state.scale === "one" ? Math.max(own(v), ...view.explanations.map(own)) : own(v);
 }

@@ -1,0 +1,78 @@
+"""A View as the JSON of a page: columns instead of records, arrays as base64, and nothing twice.
+
+Of the explanations after the first only what differs from the first is written. The viewer unpacks an explanation when
+it is looked at (`viewer/unpacked.js`). Left out is what the viewer does not draw: `words`, `sentences` and what is
+ranked from them, whose runs and tokens are there, and the arrays that `ExplanationView.attention` has in a smaller
+form. Scores keep all their digits; those of layers, and the distribution of their elements, those of float32.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ..passages import Passage, Run
+from ..plain_data import as_plain
+from ..view import ExplanationView, Layer, View
+
+PACKED = ("passages", "tokens", "layers")
+"""The fields that are columns in a page."""
+LEFT_OUT = ("words", "sentences", "ranking", "strongest", "measures", "heads", "attentions")
+
+
+def embedded(view: View) -> str:
+    """The packed View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the
+    element."""
+    first, each = {}, []
+    for v in view.explanations:
+        own = _packed(v)
+        each.append({name: value for name, value in own.items() if name not in first or value != first[name]})
+        first = first or own
+    rest = {name: as_plain(getattr(view, name), finite=True) for name in _names(view) if name != "explanations"}
+    document = {"schema_version": 1, "packed": True, **rest, "explanations": each}
+    plain = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _names(value: object) -> list[str]:
+    return list(value.__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+def _packed(v: ExplanationView) -> dict[str, Any]:
+    kept = [name for name in _names(v) if name not in PACKED and name not in LEFT_OUT]
+    found: dict[str, Any] = {name: as_plain(getattr(v, name), finite=True) for name in kept}
+    columns = ("text", "written", "id", "span", "special", "segment", "word", "sentence")
+    found["pieces"] = {name: as_plain([getattr(t, name) for t in v.tokens]) for name in columns}
+    found["scores"] = _floats((t.score for t in v.tokens), "<f8")
+    found["errors"] = _floats((t.error for t in v.tokens if t.error is not None), "<f8")
+    found["cuts"] = [_cut(passage) for passage in v.passages]
+    found["depths"] = [_layer(layer) for layer in v.layers]
+    return found
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    columns = (layer.scores, chain.from_iterable(layer.quantiles), layer.entropy)
+    packed = zip(("scores", "quantiles", "entropy"), (_floats(values, "<f4") for values in columns), strict=True)
+    return {"number": layer.number, "delta": layer.delta, "written": layer.written, **dict(packed)}
+
+
+def _floats(values: Iterable[float], kind: str) -> str:
+    """Numbers as base64 of their little-endian bytes."""
+    return b64encode(np.fromiter(values, float).astype(kind).tobytes()).decode("ascii")
+
+
+def _cut(passage: Passage) -> dict[str, Any]:
+    levels = {level: [_run(run) for run in getattr(passage, level)] for level in ("tokens", "words", "sentences")}
+    return {"role": passage.role, "segment": passage.segment, "text": passage.text, **levels}
+
+
+def _run(run: Run) -> int | Sequence[int]:
+    """A gap is the length of its text, negative where the model did not read it; any other run is [length, tokens …].
+    Lengths are in UTF-16, in which JavaScript counts."""
+    length = len(run.text.encode("utf-16-le", "surrogatepass")) // 2
+    return [length, *run.tokens] if run.tokens else -length if run.unread else length

@@ -1,0 +1,53 @@
+// The explanations of a View that a page holds packed (render/packed.py): each is unpacked when it is first looked at.
+
+function unpacked(view) {
+  const [first] = view.explanations;
+  return view.packed ? { ...view, explanations: view.explanations.map((own) => lazily({ ...first, ...own })) } : view;
+}
+
+function lazily(e) {
+  for (const [name, make] of [["tokens", tokensIn], ["passages", passagesIn], ["layers", layersIn]]) {
+    let made;
+    Object.defineProperty(e, name, { enumerable: true, get: () => (made ??= make(e)) });
+  }
+  return e;
+}
+
+/** Numbers from the base64 of their bytes; null for what is not finite. */
+function floats(text, Kind) {
+  const found = new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  return Array.from(found, (x) => (Number.isFinite(x) ? x : null));
+}
+
+function tokensIn({ pieces, scores, errors }) {
+  const [score, error] = [scores, errors].map((text) => floats(text, Float64Array));
+  const names = Object.keys(pieces);
+  return score.map((x, i) => ({ ...Object.fromEntries(names.map((name) => [name, pieces[name][i]])), score: x, error: error[i] ?? null }));
+}
+
+function layersIn({ depths, pieces }) {
+  const size = pieces.id.length, rows = (list, n) => Array.from({ length: size }, (_, i) => list.slice(n * i, n * i + n));
+  return depths.map((layer) => {
+    const [scores, quantiles, entropy] = [layer.scores, layer.quantiles, layer.entropy].map((text) => floats(text, Float32Array));
+    return { ...layer, scores, quantiles: quantiles.length ? rows(quantiles, 5) : [], entropy };
+  });
+}
+
+function passagesIn({ cuts, tokens }) {
+  return cuts.map(({ role, segment, text, ...levels }) => {
+    const runs = (cut) => {
+      let at = 0, start = 0; // in UTF-16, and in characters
+      return cut.map((of) => {
+        const [length, ...own] = [of].flat(), run = text.slice(at, (at += Math.abs(length))), from = start;
+        start += [...run].length;
+        const total = (name) => sum(own.map((i) => tokens[i][name])), pieces = own.map((i) => tokens[i]);
+        const error = pieces[0]?.error === null ? null : total("error"), special = own.length > 0 && pieces.every((t) => t.special);
+        return { text: run, start: from, end: start, tokens: own, label: run || (pieces[0]?.text ?? ""), score: total("score"), error, special, unread: length < 0 };
+      });
+    };
+    return { role, segment, text, ...Object.fromEntries(Object.entries(levels).map(([level, cut]) => [level, runs(cut)])) };
+  });
+}
+
+/** The texts of an explanation, without unpacking it. */
+const textsOf = (e) => (e.cuts ?? e.passages).map((passage) => passage.text);
