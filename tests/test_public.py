@@ -11,6 +11,7 @@ import pellucid
 NAMES = [
     "METHODS",
     "Attribution",
+    "Citations",
     "Evaluation",
     "Explanation",
     "Explanations",
@@ -26,6 +27,7 @@ NAMES = [
     "Word",
     "attribute",
     "captum",
+    "cite",
     "evaluate",
     "explain",
     "extend",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._explain import explain
     from ._gradio import gradio
     from .attribution import Attribution
+    from .citations import Citations, cite
     from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
     from .evaluation import Evaluation, evaluate
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Attribution": "attribution",
+    "Citations": "citations",
     "Evaluation": "evaluation",
     "Explanation": "explanation",
     "Explanations": "explanation",
@@ -51,6 +53,7 @@ _HOME = {
     "Word": "explanation",
     "attribute": "_attribute",
     "captum": "",
+    "cite": "citations",
     "evaluate": "evaluation",
     "explain": "_explain",
     "extend": "",
@@ -67,6 +70,7 @@ _HOME = {
 __all__ = [
     "METHODS",
     "Attribution",
+    "Citations",
     "Evaluation",
     "Explanation",
     "Explanations",
@@ -82,6 +86,7 @@ __all__ = [
     "Word",
     "attribute",
     "captum",
+    "cite",
     "evaluate",
     "explain",
     "extend",

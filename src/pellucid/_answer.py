@@ -200,6 +200,7 @@ def _answered(
             found[i][b][t].append(
                 Explanation(
                     text=batch[i].text,
+                    text_names=batch[i].names,
                     tokens=batch[i].tokens,
                     scores=mine,
                     target=aim,

@@ -17,11 +17,12 @@ import numpy as np
 
 from .errors import InputError, quoted
 from .notebook import Displayed, Printed, Sheet
+from .passages import roles
 from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
 from .sentences import sentence_of_each
 from .status import Status, combined
 from .token_text import shown
-from .tokens import Array, Meta, Target, Token, Word
+from .tokens import Array, Meta, Source, Target, Token, Word
 from .view import View
 from .view_building import build_view
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-__all__ = ["SCHEMA_VERSION", "Array", "Explanation", "Explanations", "Target", "Token", "Word", "average"]
+__all__ = ["SCHEMA_VERSION", "Array", "Explanation", "Explanations", "Source", "Target", "Token", "Word", "average"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +52,10 @@ class Explanation(Displayed, Printed):
     "rollout", "attention_x_gradient".
 
     probabilities: of every class at the input, by its label, where the task has classes. label: the true label, where
-    the input said it. unread: the parts of the text that the model did not read, (segment,
-    start, end) in characters: no score is given to them. notes: short sentences about what a reader must know; none
-    where there is nothing to say. status: a member of `Status`, whose `message` says what it means and what to do.
+    the input said it. text_names: of the texts, where the input gave them. unread: the parts of the text that the model
+    did not read, (segment, start, end) in characters: no score is given to them. notes: short sentences about what a
+    reader must know; none where there is nothing to say. status: a member of `Status`, whose `message` says what it
+    means and what to do.
 
     Examples:
         `explain` makes an Explanation. The examples of the methods below are about this one:
@@ -97,6 +99,7 @@ class Explanation(Displayed, Printed):
     measures: Mapping[str, Array] | None = None
     label: str | None = None
     probabilities: Mapping[str, float] | None = None
+    text_names: tuple[str, ...] = ()
     unread: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[str, ...] = ()
     meta: Meta = field(default_factory=dict[str, Any])
@@ -107,6 +110,7 @@ class Explanation(Displayed, Printed):
         except ValueError as error:
             raise InputError(f"Found status={self.status!r}; expected one of {', '.join(Status)}.") from error
         object.__setattr__(self, "notes", tuple(self.notes))
+        object.__setattr__(self, "text_names", tuple(self.text_names))
         object.__setattr__(self, "unread", tuple((s, a, b) for s, a, b in self.unread))
         for name in ("scores", "error", "layers", "heads", "attentions"):
             if getattr(self, name) is not None:
@@ -222,6 +226,26 @@ class Explanation(Displayed, Printed):
             Word(self.segment_text(s)[a:b], float(self.scores[group].sum()), (a, b), False, s, tuple(group))
             for (s, a, b), group in zip(wanted, groups, strict=True)
         ]
+
+    def sources(self) -> list[Source]:
+        """Each text of the input, such as a document or a message, with the sum of its tokens' scores, in order; and
+        last, as "template", the tokens that belong to no text. Every token is in exactly one.
+
+        Examples:
+            >>> pair = pellucid.explain(model, ("It's great!", "It's slow."))
+            >>> [s.name for s in pair.sources()]
+            ['text 1', 'text 2', 'template']
+            >>> bool(abs(sum(s.score for s in pair.sources()) - pair.scores.sum()) < 1e-9)
+            True
+        """
+        texts = (self.text,) if isinstance(self.text, str) else self.text
+        owner = [-1 if t.special else t.segment if len(texts) > 1 else 0 for t in self.tokens]
+        named = [*enumerate(zip(roles(self), texts, strict=True)), *([(-1, ("template", ""))] if -1 in owner else [])]
+        found: list[Source] = []
+        for segment, (name, text) in named:
+            own = tuple(i for i, s in enumerate(owner) if s == segment)
+            found.append(Source(name, text, float(self.scores[list(own)].sum()), segment, own))
+        return found
 
     def top(self, k: int = 5) -> list[Word]:
         """The k words with the largest scores in size, largest first; special tokens left out.

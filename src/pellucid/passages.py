@@ -63,7 +63,7 @@ def passages(e: Explained) -> tuple[Passage, ...]:
     pieces = [Word(e.shown(i), float(e.scores[i]), t.span, t.special, t.segment, (i,)) for i, t in enumerate(e.tokens)]
     levels = (pieces, e.words(), e.sentences())
     found: list[Passage] = []
-    for i, (role, text) in enumerate(zip(_roles(e, len(texts)), texts, strict=True)):
+    for i, (role, text) in enumerate(zip(roles(e), texts, strict=True)):
         every = len(texts) == 1
         unread = [(a, b) for s, a, b in e.unread if every or s == i]
         cut = [tuple(_cut(text, [u for u in units if every or u.segment == i], unread, e.error)) for units in levels]
@@ -71,7 +71,11 @@ def passages(e: Explained) -> tuple[Passage, ...]:
     return tuple(found)
 
 
-def _roles(e: Explained, count: int) -> list[str]:
+def roles(e: Explained) -> list[str]:
+    """What each text of an explanation is: as its input names it, and else by its place in the task."""
+    count = 1 if isinstance(e.text, str) else len(e.text)
+    if len(e.text_names) == count:
+        return list(e.text_names)
     task = e.meta.get("task")
     named = ROLES.get(str(task), ()) if count > 1 else ()
     if task == "multiple-choice":

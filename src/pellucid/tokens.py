@@ -74,11 +74,33 @@ class Word:
     tokens: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Source:
+    """A text of the input, such as a document, a message or the question, and the sum of its tokens' scores.
+
+    name: as the input or the task has it. text: the whole of it. segment: its number among the texts; −1 for
+    "template", the tokens that belong to no text: what a chat template or a tokenizer adds. tokens: their indices in
+    the Explanation.
+
+    Examples:
+        >>> [(s.name, round(s.score, 2)) for s in e.sources()]
+        [('text', 2.69), ('template', 0.0)]
+    """
+
+    name: str
+    text: str
+    score: float
+    segment: int
+    tokens: tuple[int, ...]
+
+
 class Explained(Protocol):
     """What is read of an explanation to show it: the fields of `Explanation`, which says what each of them is."""
 
     @property
     def text(self) -> str | tuple[str, ...]: ...
+    @property
+    def text_names(self) -> tuple[str, ...]: ...
     @property
     def tokens(self) -> tuple[Token, ...]: ...
     @property

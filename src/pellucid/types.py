@@ -20,8 +20,9 @@ Input: TypeAlias = Union[str, tuple[str, str], Mapping[str, Any], "ndarray"]
 - question answering: `{"question": …, "context": …}`
 - zero-shot classification: `{"text": …, "labels": […], "template": "This example is {}."}`
 - multiple choice: `{"prompt": …, "choices": […]}`
-- text generation: a prompt, `{"prompt": …, "continuation": …}`, or `{"messages": [{"role": …, "content": …}],
-  "continuation": …}`; each mapping may have `"versus"`, another continuation to contrast with
+- text generation: a prompt, or a mapping that has a `"prompt"`, `"messages": [{"role": …, "content": …}]`,
+  `"documents": […]` with a `"question"`, or `"parts": {"a name": "its text", …}`; and, where the model shall not
+  generate it, the `"continuation"`. With `"versus"`, another continuation, the two are contrasted
 - text to text: a source, or `{"source": …, "target": …}`
 - image classification: a PIL image, an array (height, width, channels), or the path of a file
 - token ids, for the tasks that read text: a list of integers, a tensor, a `BatchEncoding`, or `{"input_ids": …, …}`;
@@ -44,9 +45,9 @@ a function `logits (n, classes) -> (n,)`. Some tasks have targets of their own:
 - token-classification: a label, a word of the text, the number of a token, or a mapping: `{"word": …, "occurrence":
   0}`, `{"span": …}`, `{"position": …}`. A mapping with `"label": "B-LOC - O"` means another label than the predicted.
 - text-generation, text2text-generation: None (each generated token), a token, its number, `"total"` or `{"span": …}` in
-  characters of the continuation. These are log-probabilities. `{"token": "a - b", "position": 0}` contrasts two tokens
-  that could stand at a place. `"runner-up"`, or `{"runner-up": 0}` for one of the tokens, contrasts a token with the
-  most probable other token at its place: log p(token) − log p(runner-up).
+  characters of the continuation, or `"sentences"` (each sentence of it). These are log-probabilities. `{"token": "a -
+  b", "position": 0}` contrasts two tokens that could stand at a place. `"runner-up"`, or `{"runner-up": 0}` for one of
+  the tokens, contrasts a token with the most probable other token at its place: log p(token) − log p(runner-up).
 - fill-mask: a word, an index, a contrast, or `{"fill": …, "mask": 0}` for one mask of several. A function is given the
   logits (n, masks, vocabulary).
 - zero-shot-classification: one of the labels."""
@@ -68,10 +69,11 @@ is joined. A continuation is then read at the place to which it has moved; where
 the token that begins a text."""
 
 Groups: TypeAlias = Union[str, "Sequence[Sequence[int]]", "Callable[[Any], Sequence[Sequence[int]]]", None]
-"""Which tokens are removed together: those of a `"token"` (None means the same), a `"word"` or a `"sentence"`; or a
-list of groups, each of which is a list of token indices as in `Explanation.tokens`, such as `[[1, 2], [3]]`; or a
-function that takes the tokens (a tuple of `Token`) and returns such a list, which is needed for several inputs. Every
-token that is not special must be in exactly one group."""
+"""Which tokens are removed together: those of a `"token"` (None means the same), a `"word"`, a `"sentence"` or a
+`"source"` (a text of the input: a message, a document, the question); or a list of groups, each of which is a list of
+token indices as in `Explanation.tokens`, such as `[[1, 2], [3]]`; or a function that takes the tokens (a tuple of
+`Token`) and returns such a list, which is needed for several inputs. Every token that is not special must be in exactly
+one group."""
 
 
 @dataclass(frozen=True)

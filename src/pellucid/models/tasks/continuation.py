@@ -5,6 +5,7 @@ Every token of a continuation has its logits one column before its own, at the t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -96,16 +97,24 @@ class Continuation:
 
     def name(self, k: int) -> str:
         """The k-th token as a reader knows it."""
-        token = self.tokens[k]
-        text = self.text[slice(*token.span)] if token.span else ""
-        return text if text.strip() else shown(token.text, text)
+        text = self.piece(k)
+        return text if text.strip() else shown(self.tokens[k].text, text)
+
+    def piece(self, k: int) -> str:
+        """The characters of the k-th token; none where it stands for no text."""
+        span = self.tokens[k].span
+        return self.text[slice(*span)] if span else ""
+
+    def text_of(self, group: Sequence[int]) -> str:
+        """The characters from the first to the last of some tokens."""
+        spans = [span for k in group if (span := self.tokens[k].span)]
+        return self.text[spans[0][0] : spans[-1][1]] if spans else ""
 
     def names(self, k: int) -> tuple[str, ...]:
         """What a reader may call the k-th token: as the tokenizer writes it, and as text, with the space before it or
         without."""
         token, name = self.tokens[k], self.name(k)
-        text = self.text[slice(*token.span)] if token.span else ""
-        return token.text, name, name.strip(), readable(token.text, text)
+        return token.text, name, name.strip(), readable(token.text, self.piece(k))
 
     def overlapping(self, start: int, end: int) -> list[int]:
         """The tokens that share characters with [start, end) of the text."""

@@ -7,6 +7,7 @@ A model of language gives each token t of a continuation a logit z, and with the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, quoted
 from ...explanation import Target
+from ...sentences import sentence_ends
 from ...token_text import shown
 from ..text.decoding import written_as
 from ..text.filler import token_id
@@ -30,9 +32,10 @@ READ: dict[str, Callable[[Tensor], Tensor]] = {
 
 def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     """Target None: each token of the continuation. A token's text or index: that one. "total", or {"span": (a, b)} of
-    the continuation's characters: the sum of their tokens' log-probabilities. {"token": "a - b", "position": k}, or
-    "a - b" for k = 0: a candidate, or a contrast of two, for the place of the k-th token. "runner-up", or
-    {"runner-up": k}: each token, or the k-th, in contrast to the one that the model holds most probable beside it.
+    the continuation's characters: the sum of their tokens' log-probabilities. "sentences": that of each sentence.
+    {"token": "a - b", "position": k}, or "a - b" for k = 0: a candidate, or a contrast of two, for the place of the
+    k-th token. "runner-up", or {"runner-up": k}: each token, or the k-th, in contrast to the one that the model holds
+    most probable beside it.
 
     outputs: for each continuation of a row the logits (rows, K, vocabulary) that its tokens are read from. A target's
     `position` is that of the token which is explained; a token later than it has no part in it.
@@ -48,6 +51,8 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
         return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows])
     if spec == "total":
         return [_sum(asked, rows, [list(range(len(c.tokens))) for c in rows], [c.text for c in rows])]
+    if spec == "sentences":
+        return _sentences(asked, rows)
     if spec == "runner-up":
         return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows], contrast=True)
     if isinstance(spec, int) and not isinstance(spec, bool):
@@ -72,8 +77,8 @@ def _unknown(spec: object, rows: Sequence[Continuation]) -> UnknownTarget:
     names = ", ".join(repr(rows[0].name(k)) for k in range(min(len(rows[0].tokens), 8)))
     return UnknownTarget(
         f"Found target={quoted(spec, 80)}; expected a token of the continuation ({names}), its index from 0 to "
-        f"{len(rows[0].tokens) - 1}, 'total', 'runner-up', {{'runner-up': 0}}, {{'span': (start, end)}} in its "
-        "characters, or {'token': 'a - b', 'position': 0} for tokens that could stand there."
+        f"{len(rows[0].tokens) - 1}, 'total', 'sentences', 'runner-up', {{'runner-up': 0}}, {{'span': (start, end)}} "
+        "in its characters, or {'token': 'a - b', 'position': 0} for tokens that could stand there."
     )
 
 
@@ -195,6 +200,24 @@ def _span(asked: Asked, rows: Sequence[Continuation], span: object) -> Goal:
             f"0 to {len(rows[0].text)}."
         )
     return _sum(asked, rows, chosen, [c.text[slice(*span)] for c in rows])
+
+
+def _sentences(asked: Asked, rows: Sequence[Continuation]) -> list[Goal]:
+    """A goal for the first sentence of each row's continuation, one for the second, and so on. Tokens that stand for no
+    text belong to the sentence before them."""
+    of_row: list[list[list[int]]] = []
+    for c in rows:
+        ends, groups, number = sentence_ends(c.text), dict[int, list[int]](), 0
+        for k, token in enumerate(c.tokens):
+            number = number if token.span is None else bisect_right(ends, token.span[0])
+            groups.setdefault(number, []).append(k)
+        of_row.append(list(groups.values()))
+    goals = []
+    for j in range(max(map(len, of_row))):
+        chosen = [groups[j] if j < len(groups) else [] for groups in of_row]
+        texts = [c.text_of(group).strip() for c, group in zip(rows, chosen, strict=True)]
+        goals.append(_sum(asked, rows, chosen, texts))
+    return goals
 
 
 def _sum(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]], texts: Sequence[str]) -> Goal:

@@ -1,9 +1,16 @@
-"""Prompts: what comes before a continuation. A text, token ids, or the messages of a conversation."""
+"""Prompts: what comes before a continuation. A text, token ids, the messages of a conversation, documents with a
+question, or named parts.
+
+A prompt may hold several texts: the messages, documents or parts. Tokens of a text have spans in it. What the format
+writes between the texts, such as a chat template's tokens, belongs to none of them: its tokens are special.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from ...errors import InputError, quoted
 from ...explanation import Token
@@ -13,17 +20,25 @@ from ..text.token_spans import tokens_of
 from ..text.tokenizer import Tokenizer
 from ..text.tokenizing import encode
 
+Piece: TypeAlias = tuple[str, str | None]
+"""Characters of a prompt, and the name of the text that they are; None for those that only the format writes."""
+Place: TypeAlias = tuple[int, int, int]
+"""Where a text stands in what is written: (start, end, where its own character 0 would stand)."""
+
 
 @dataclass(frozen=True)
 class Prompt:
     """What comes before a continuation. texts: as the user wrote them. written: as the model reads them. inputs: one
-    list of ints per name. added: whether the tokenizer adds its special tokens."""
+    list of ints per name. added: whether the tokenizer adds its special tokens. ended: how many of them it adds at the
+    end, where a continuation comes in their place. names: of the texts, where they have any."""
 
     texts: tuple[str, ...]
     written: str
     inputs: Mapping[str, list[int]]
     tokens: tuple[Token, ...]
     added: bool
+    ended: int = 0
+    names: tuple[str, ...] = ()
 
     @property
     def ids(self) -> list[int]:
@@ -34,7 +49,8 @@ def text_prompt(reader: Reader, given: str | Ids) -> Prompt:
     """A text, or token ids, as a prompt of any length."""
     (found,) = encode(reader.tokenizer, [given], None)
     text = found.text if isinstance(found.text, str) else " ".join(found.text)
-    return Prompt((text,), text, found.sequences[0], found.tokens, True)
+    ended = len(found.tokens) - len(_bare(found.tokens))
+    return Prompt((text,), text, found.sequences[0], found.tokens, True, ended)
 
 
 def continuation_tokens(tokenizer: Tokenizer, prompt: Prompt, text: str, segment: int) -> tuple[Token, ...]:
@@ -42,7 +58,7 @@ def continuation_tokens(tokenizer: Tokenizer, prompt: Prompt, text: str, segment
     into the prompt; then those that it makes of the continuation alone. segment: the number that its text gets."""
     batch = tokenizer([prompt.written + text], add_special_tokens=prompt.added, verbose=False)
     whole = _bare(tokens_of(tokenizer, batch, 0, list(batch["input_ids"][0]), prompt.written + text))
-    before = _bare(prompt.tokens) if prompt.added else prompt.tokens
+    before = prompt.tokens[: len(prompt.tokens) - prompt.ended]
     offset = len(prompt.written)
     if [t.id for t in whole[: len(before)]] == [t.id for t in before] and len(whole) > len(before):
         tokens = whole[len(before) :]
@@ -63,22 +79,94 @@ def _bare(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
 
 
 def chat_prompt(tokenizer: Tokenizer, messages: object) -> Prompt:
-    """Messages as the tokenizer's template writes them. Tokens of their contents have spans in them; those of the
-    template alone are special."""
+    """Messages as the tokenizer's template writes them: each is a text of its own, named by its role."""
     listed = list(messages) if isinstance(messages, (list, tuple)) else []
-    contents = tuple(m["content"] for m in listed if isinstance(m, Mapping) and isinstance(m.get("content"), str))
-    if not listed or len(contents) < len(listed):
+    told = [m for m in listed if isinstance(m, Mapping) and isinstance(m.get("content"), str)]
+    if not listed or len(told) < len(listed):
         raise InputError(
             f"Found {quoted(messages, 80)} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}."
         )
-    if not getattr(tokenizer, "chat_template", None):
+    if not has_template(tokenizer):
         raise InputError(
             "Found messages, and this tokenizer has no chat template to write them with; expected a model made for "
             "conversations. Give the text as a prompt, or set tokenizer.chat_template."
         )
-    written = tokenizer.apply_chat_template(listed, add_generation_prompt=True, tokenize=False)
-    places, at = [], 0
-    for i, content in enumerate(contents):
+    names = _told_apart([str(m.get("role", "message")) for m in told])
+    return _conversation(tokenizer, listed, [[(m["content"], name)] for m, name in zip(told, names, strict=True)])
+
+
+def documents_prompt(reader: Reader, documents: object, question: str) -> Prompt:
+    """Documents and a question about them: the message of a user where the tokenizer has a chat template, and else a
+    text. Each document is a text of its own, and so is the question."""
+    pieces: list[Piece] = []
+    for name, text in named_texts(documents, "documents", "document"):
+        pieces += [(text, name), ("\n\n", None)]
+    pieces += [("Question: ", None), (question, "question")]
+    if has_template(reader.tokenizer):
+        content = "".join(text for text, _ in pieces)
+        return _conversation(reader.tokenizer, [{"role": "user", "content": content}], [pieces])
+    return _pieces_prompt(reader, [*pieces, ("\nAnswer:", None)])
+
+
+def parts_prompt(reader: Reader, parts: object) -> Prompt:
+    """Named parts, one after the other with a blank line between them. Each is a text of its own."""
+    pieces: list[Piece] = []
+    for name, text in named_texts(parts, "parts", "part"):
+        pieces += [("\n\n", None)] * bool(pieces) + [(text, name)]
+    return _pieces_prompt(reader, pieces)
+
+
+def has_template(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer can write the messages of a conversation."""
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
+def named_texts(given: object, where: str, kind: str) -> list[tuple[str, str]]:
+    """Texts with their names: a mapping from names to texts, or a list of texts, of pairs (name, text), or of mappings
+    with "text" and perhaps "name" or "title". A text without a name is called by its number. Raises InputError."""
+    listed = list(given.items() if isinstance(given, Mapping) else given if isinstance(given, (list, tuple)) else ())
+    found: list[tuple[str, str]] = []
+    for number, item in enumerate(listed, 1):
+        unnamed = f"{kind} {number}"
+        if isinstance(item, Mapping):
+            item = (item.get("name", item.get("title", unnamed)), item.get("text", item.get("content")))
+        pair = (unnamed, item) if isinstance(item, str) else tuple(item) if isinstance(item, (list, tuple)) else ()
+        if len(pair) != 2 or not all(isinstance(text, str) for text in pair) or not pair[1].strip():
+            raise InputError(
+                f"Found {quoted(item, 80)} as number {number} of {where!r}; expected a text that is not empty, a pair "
+                "(name, text), or {'name': …, 'text': …}."
+            )
+        found.append((pair[0], pair[1]))
+    if not found:
+        raise InputError(
+            f"Found {quoted(given, 80)} as {where!r}; expected a list of texts, or a mapping from names to texts."
+        )
+    return list(zip(_told_apart([name for name, _ in found]), [text for _, text in found], strict=True))
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The same names, with a number behind each that stands more than once: "user 1", "user 2"."""
+    seen: Counter[str] = Counter()
+    told = []
+    for name in names:
+        seen[name] += 1
+        told.append(f"{name} {seen[name]}" if names.count(name) > 1 else name)
+    return told
+
+
+def _pieces_prompt(reader: Reader, pieces: Sequence[Piece]) -> Prompt:
+    """Pieces as one text, with the special tokens that the tokenizer adds."""
+    whole = text_prompt(reader, "".join(text for text, _ in pieces))
+    return _split(whole, pieces, _places(pieces, 0, 0, len(whole.written)))
+
+
+def _conversation(tokenizer: Tokenizer, messages: list[object], of_each: Sequence[Sequence[Piece]]) -> Prompt:
+    """Messages as the tokenizer's template writes them. of_each: the pieces of each message's content."""
+    written = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    places: list[Place] = []
+    at = 0
+    for i, pieces in enumerate(of_each):
+        content = "".join(text for text, _ in pieces)
         kept = content.strip()
         start = written.find(kept, at)
         if start < 0 or not kept:
@@ -87,15 +175,34 @@ def chat_prompt(tokenizer: Tokenizer, messages: object) -> Prompt:
                 "could not be told from the template's; expected its text, unchanged. Give the whole text as a prompt."
             )
         at = start + len(kept)
-        places.append((start, at, start - content.find(kept)))
+        places += _places(pieces, start - content.find(kept), start, at)
     batch = tokenizer([written], add_special_tokens=False, verbose=False)
     inputs = {name: list(batch[name][0]) for name in batch}
     tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], written)
-    return Prompt(contents, written, inputs, tuple(_in_message(t, places) for t in tokens), False)
+    whole = Prompt((written,), written, inputs, tokens, False)
+    return _split(whole, [piece for pieces in of_each for piece in pieces], places)
 
 
-def _in_message(token: Token, places: Sequence[tuple[int, int, int]]) -> Token:
-    """A token of the written conversation as one of the message that it is in, or as one of the template's."""
+def _places(pieces: Sequence[Piece], origin: int, start: int, end: int) -> list[Place]:
+    """Where each named piece stands in what is written, which has the first piece at `origin`, and only what is between
+    start and end of them all."""
+    found = []
+    for text, name in pieces:
+        if name is not None:
+            found.append((max(origin, start), min(origin + len(text), end), origin))
+        origin += len(text)
+    return found
+
+
+def _split(whole: Prompt, pieces: Sequence[Piece], places: Sequence[Place]) -> Prompt:
+    """A prompt with each named piece as a text of its own. Tokens of none of them are special: the format's."""
+    named = [(text, name) for text, name in pieces if name is not None]
+    tokens = tuple(_in_piece(t, places) for t in whole.tokens)
+    return replace(whole, texts=tuple(t for t, _ in named), tokens=tokens, names=tuple(n for _, n in named))
+
+
+def _in_piece(token: Token, places: Sequence[Place]) -> Token:
+    """A token of what is written as one of the piece that it is in, or as one of the format's."""
     a, b = token.span or (0, 0)
     for i, (start, end, origin) in enumerate(places):
         if not token.special and a < end and b > start:

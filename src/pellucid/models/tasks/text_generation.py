@@ -37,7 +37,7 @@ from .continuation import (
 )
 from .continuation_goals import continuation_goals
 from .generation import continued_text, generated
-from .prompts import Prompt, chat_prompt, continuation_tokens, text_prompt
+from .prompts import Prompt, chat_prompt, continuation_tokens, documents_prompt, parts_prompt, text_prompt
 from .task import HasTokenizer, Preparation, Resumed, Task, Without, field, finite_logits
 
 # ------------------------------------------------------------------------------------------------------ the model's run
@@ -99,18 +99,20 @@ def resumed(net: Net, x: Tensor, sequences: Sequences, owns: Owns) -> Resumed | 
 # ---------------------------------------------------------------------------------------------- what the user asked for
 
 _FORM = (
-    "a prompt, a pair (prompt, continuation), or a mapping such as {'prompt': …, 'continuation': …, 'versus': …} or "
-    "{'messages': [{'role': 'user', 'content': …}]}"
+    "a prompt, a pair (prompt, continuation), or a mapping such as {'prompt': …, 'continuation': …, 'versus': …}, "
+    "{'messages': [{'role': 'user', 'content': …}]}, {'documents': […], 'question': …} or {'parts': {'name': 'text'}}"
 )
 _AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "versus": ("versus", "rejected")}
 CONTINUED = Form(
     (
         {"prompt": ("prompt", *(name for name in TEXT if name not in ("context", "premise")), "instruction"), **_AFTER},
         {"messages": ("messages", "conversation"), **_AFTER},
+        {"documents": ("documents", "sources", "contexts"), "question": ("question", "query"), **_AFTER},
+        {"parts": ("parts",), **_AFTER},
     ),
     _FORM,
     optional=frozenset(_AFTER),
-    listed=frozenset({"messages"}),
+    listed=frozenset({"messages", "documents", "parts"}),
 )
 
 
@@ -126,22 +128,22 @@ class Unfinished:
 
 def read_prompts(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
     """A prompt, which the model continues; a pair (prompt, continuation); {"messages": [{"role", "content"}, …]},
-    written out by the tokenizer's chat template, with or without a "continuation". With "versus": another continuation
-    to compare with. A continuation follows the prompt as it is written: it begins with a space where one belongs.
+    written out by the tokenizer's chat template; {"documents", "question"}; {"parts"}; each mapping with or without a
+    "continuation". With "versus": another continuation to compare with. A continuation follows the prompt as it is
+    written: it begins with a space where one belongs.
 
     The encodings are of the prompts alone, for `continue_prompts`. Raises InputError, TextTooLong.
     """
     found = []
     for item in items:
-        start, text, versus = _prompt_and_continuations(item)
-        prompt = text_prompt(reader, start) if isinstance(start, (str, Ids)) else chat_prompt(reader.tokenizer, start)
+        prompt, text, versus = _prompt_and_continuations(reader, item)
         if reader.limit is not None and len(prompt.ids) >= reader.limit:
             raise TextTooLong(
                 f"The prompt has {len(prompt.ids)} tokens; this model takes {reader.limit}; expected room "
                 "for a continuation. Shorten it."
             )
         extra = Unfinished(prompt, text, versus)
-        found.append(Encoding(prompt.texts, (prompt.inputs,), prompt.tokens, extra=extra))
+        found.append(Encoding(prompt.texts, (prompt.inputs,), prompt.tokens, extra=extra, names=prompt.names))
     return found
 
 
@@ -158,20 +160,35 @@ def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: P
     return found
 
 
-def _prompt_and_continuations(item: Item) -> tuple[object, str | None, str | None]:
-    """The prompt or the messages, the continuation and the other one, from what the user passed."""
+_PROMPTS: dict[frozenset[str], Callable[[Reader, Mapping[str, object]], Prompt]] = {
+    frozenset({"prompt"}): lambda reader, item: text_prompt(reader, _text(item["prompt"])),
+    frozenset({"messages"}): lambda reader, item: chat_prompt(reader.tokenizer, item["messages"]),
+    frozenset({"documents", "question"}): lambda reader, item: documents_prompt(
+        reader, item["documents"], _text(item["question"])
+    ),
+    frozenset({"parts"}): lambda reader, item: parts_prompt(reader, item["parts"]),
+}
+"""How a prompt is made of the parts of a mapping that are no continuation."""
+
+
+def _prompt_and_continuations(reader: Reader, item: Item) -> tuple[Prompt, str | None, str | None]:
+    """The prompt, the continuation and the other one, from what the user passed."""
     if isinstance(item, (str, Ids)):
-        return item, None, None
+        return text_prompt(reader, item), None, None
     if isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(part, str) for part in item):
-        return item[0], item[1], None
-    if isinstance(item, Mapping):
-        start = "messages" if "messages" in item else "prompt"
+        return text_prompt(reader, item[0]), item[1], None
+    if isinstance(item, Mapping) and (made := _PROMPTS.get(frozenset(item) - set(_AFTER))) is not None:
         text, versus = item.get("continuation"), item.get("versus")
-        known = start in item and set(item) <= {start, "continuation", "versus"}
-        texts = all(t is None or isinstance(t, str) for t in (text, versus)) and (text is not None or versus is None)
-        if known and texts and (start == "messages" or isinstance(item[start], str)):
-            return item[start], text, versus
+        if all(t is None or isinstance(t, str) for t in (text, versus)) and (text is not None or versus is None):
+            return made(reader, item), text, versus
     raise InputError(f"Found {quoted(item, 80)} as an input; expected {_FORM}.")
+
+
+def _text(given: object) -> str:
+    """Raises InputError for what is no text."""
+    if isinstance(given, str):
+        return given
+    raise InputError(f"Found {quoted(given, 80)} in an input; expected {_FORM}.")
 
 
 def _with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparation) -> Encoding:
@@ -217,6 +234,7 @@ def _with_continuation(net: Net, reader: Reader, given: Unfinished, how: Prepara
         kind=len(sequences),
         unread=unread,
         cut=cut,
+        names=(*prompt.names, "continuation", "other continuation")[: n + len(parts)] if prompt.names else (),
     )
 
 

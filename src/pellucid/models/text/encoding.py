@@ -22,12 +22,12 @@ class Encoding:
     """One input of the user's as the model takes it.
 
     text: as the user gave it. sequences: what goes into the model, each one a list of numbers for each name of an
-    input; most tasks have one sequence. tokens: what they stand for, those of all sequences one after the other.
-    roles: for each sequence a number for each token, which the task reads and the model does not get (which tokens are
-    a continuation's, which are masks); empty where the task needs none. extra: what else the input said, in a frozen
+    input; most tasks have one sequence. tokens: what they stand for, those of all sequences one after the other. roles:
+    for each sequence a number for each token, which the task reads and the model does not get (which tokens are a
+    continuation's, which are masks); empty where the task needs none. extra: what else the input said, in a frozen
     dataclass of its task; None where it said nothing. kind: only inputs of one kind share a batch. label: the true
-    label by name, or that of each token. unread: the parts of the text that truncation left out. cut: how many tokens
-    truncation left out.
+    label by name, or that of each token. names: of the texts, where the input gave them. unread: the parts of the text
+    that truncation left out. cut: how many tokens truncation left out.
     """
 
     text: str | tuple[str, ...]
@@ -40,6 +40,7 @@ class Encoding:
     unread: tuple[Unread, ...] = ()
     cut: int = 0
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)

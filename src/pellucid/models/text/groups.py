@@ -1,4 +1,4 @@
-"""Groups of tokens: which tokens a method removes together, by word, by sentence, or as the user says."""
+"""Groups of tokens: which tokens a method removes together, by word, by sentence, by source, or as the user says."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def grouped(spec: Groups, encoding: Encoding) -> list[int]:
         return _numbered([None if t.special else (t.segment, t.word) for t in encoding.tokens])
     if spec == "sentence":
         return _numbered(sentence_of_each(encoding.tokens, encoding.text))
+    if spec == "source":
+        return _numbered([None if t.special else t.segment for t in encoding.tokens])
     lists = spec(encoding.tokens) if callable(spec) else spec
     if isinstance(lists, str) or not isinstance(lists, Sequence):
         raise InputError(
-            f"Found groups={quoted(lists)}; expected 'token', 'word', 'sentence', a list of lists of token indices "
-            "such as [[1, 2], [3]], or a function from the tokens to such lists."
+            f"Found groups={quoted(lists)}; expected 'token', 'word', 'sentence', 'source', a list of lists of token "
+            "indices such as [[1, 2], [3]], or a function from the tokens to such lists."
         )
     return _from_lists(lists, encoding)
 

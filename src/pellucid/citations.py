@@ -1,0 +1,171 @@
+"""`pellucid.cite`: for each sentence of an answer, the sources that it came from, tested by taking each source away.
+
+The score of a source is the sum of its tokens' scores, so that the sources of a sentence, the answer's own sentences
+before it and the residual add up to the change in the sentence's log-probability. The drop is measured on the model: it
+runs without the source, and the sentence's log-probability is read again (Cohen-Wang et al. 2024, 2409.00729, who
+measure the same for the k strongest sources).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from ._explain import explain
+from .console import show
+from .errors import InputError, quoted
+from .explanation import Explanation, Explanations
+from .number_text import plain, signed
+from .plain_data import Json, as_plain
+from .status import Status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from .models import Model
+
+ANSWER, TEMPLATE = "continuation", "template"
+
+
+@dataclass(frozen=True)
+class Cited:
+    """One source of one sentence.
+
+    name: of the source, as the input has it. score: what it contributed to the sentence's log-probability. share: its
+    score as a share of the whole change. drop: by how much the sentence's log-probability falls where the source is
+    deleted from the prompt; None where that was not asked for, and for what is no source.
+    """
+
+    name: str
+    score: float
+    share: float
+    drop: float | None
+
+
+@dataclass(frozen=True)
+class Citation:
+    """The sources of one sentence of an answer.
+
+    sentence: its text. output, baseline_output: its log-probability, and that where every word of the prompt and of the
+    answer is the baseline's. sources: in the order of the input; last what the answer itself and the template gave.
+    delta: the residual, `output - baseline_output - Σ score`. status, notes: as an Explanation has them.
+    """
+
+    sentence: str
+    output: float
+    baseline_output: float
+    sources: tuple[Cited, ...]
+    delta: float
+    status: Status
+    notes: tuple[str, ...]
+
+    def top(self, k: int = 3) -> list[Cited]:
+        """The k sources that raised the sentence's log-probability most, the strongest first."""
+        own = [s for s in self.sources if s.name not in (ANSWER, TEMPLATE)]
+        return sorted(own, key=lambda s: -s.score)[: max(0, k)]
+
+
+@dataclass(frozen=True)
+class Citations:
+    """What each sentence of an answer came from. text: the answer. method, baseline: as an Explanation has them."""
+
+    text: str
+    method: str
+    baseline: str
+    sentences: tuple[Citation, ...]
+    explanations: Explanations
+
+    def to_dict(self) -> dict[str, Json]:
+        """Plain Python values, which JSON holds; without the explanations, which have a `to_dict` of their own."""
+        plain = {name: value for name, value in vars(self).items() if name != "explanations"}
+        return {"schema_version": 1, **cast("dict[str, Json]", as_plain(plain))}
+
+    def show(self) -> None:
+        """Prints each sentence with its strongest sources."""
+        show(self.__rich__())
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        lines: list[RenderableType] = []
+        for number, citation in enumerate(self.sentences, 1):
+            table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+            for name in ("source", "score", "share", "drop without it"):
+                table.add_column(name, justify="left" if name == "source" else "right")
+            for s in citation.top():
+                drop = "" if s.drop is None else signed(s.drop, 2)
+                table.add_row(Text(s.name), signed(s.score, 2), f"{s.share:.0%}", drop)
+            change = citation.output - citation.baseline_output
+            told = f"log-probability {plain(citation.output, 2)} · change {signed(change, 2)} · {citation.status}"
+            lines += [Text(f"{number}. {citation.sentence}", style="bold"), table, Text(told, style="dim")]
+            lines += [Text(note, style="dim") for note in citation.notes] + [Text("")]
+        return Group(*lines[:-1])
+
+
+def cite(
+    model: Model,
+    inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    method: str = "deeplift",
+    verify: bool = True,
+    **options: Any,
+) -> Citations | list[Citations]:
+    """For each sentence of an answer, how much each source contributed to it.
+
+    Examples:
+        >>> found = pellucid.cite(model, {"documents": [...], "question": "When was it built?"})  # doctest: +SKIP
+        >>> found.sentences[0].top(1)[0].name  # doctest: +SKIP
+        'document 3'
+
+    model: a model that generates text. inputs: an input with named texts, or a list of them: `{"documents": […],
+        "question": …}`, `{"messages": […]}` or `{"parts": {…}}` (`types.Input`). Where it has a "continuation", that is
+        the answer; else the model generates it.
+    method: any method that adds up, as `explain`. options: as `explain`, such as `baseline` or `max_new_tokens`.
+    verify: whether each source is taken away and the model runs again, which costs a pass for each source.
+
+    Returns Citations; a list of them for a list. Raises InputError for an input whose texts have no names, and what
+    `explain` raises.
+    """
+    listed = [inputs] if isinstance(inputs, Mapping) else list(inputs)
+    for number, item in enumerate(listed):
+        if not isinstance(item, Mapping) or "prompt" in item:
+            raise InputError(
+                f"Found {quoted(item, 80)} as input {number}; expected sources with names, such as {{'documents': […], "
+                "'question': …}, {'messages': […]} or {'parts': {…}}."
+            )
+    answers = [cast(Explanations, a) for a in explain(model, listed, method=[method], target="sentences", **options)]
+    tested: list[Sequence[Explanation | None]] = [[None] * len(a) for a in answers]
+    if verify:
+        given = [{**item, ANSWER: _answer(a)} for item, a in zip(listed, answers, strict=True)]
+        more = {k: v for k, v in options.items() if k in ("output", "truncate", "progress")}
+        asked = {"method": ["occlusion"], "groups": "source", "baseline": "delete", "target": "sentences"}
+        tested = [list(cast(Explanations, a)) for a in explain(model, given, **asked, **more)]
+    found = [_citations(a, t) for a, t in zip(answers, tested, strict=True)]
+    return found[0] if isinstance(inputs, Mapping) else found
+
+
+def _answer(answer: Explanations) -> str:
+    """The text of the continuation."""
+    return answer[0].text[answer[0].text_names.index(ANSWER)]
+
+
+def _citations(answer: Explanations, tested: Sequence[Explanation | None]) -> Citations:
+    first = answer[0]
+    return Citations(
+        _answer(answer),
+        first.method,
+        first.baseline,
+        tuple(_citation(e, t) for e, t in zip(answer, tested, strict=True)),
+        answer,
+    )
+
+
+def _citation(e: Explanation, tested: Explanation | None) -> Citation:
+    drops = {} if tested is None else {s.name: s.score for s in tested.sources() if s.name not in (ANSWER, TEMPLATE)}
+    sources = tuple(
+        Cited(s.name, s.score, s.score / e.change if e.change else 0.0, drops.get(s.name)) for s in e.sources()
+    )
+    return Citation(e.target.name, e.output, e.baseline_output, sources, e.delta, e.status, e.notes)

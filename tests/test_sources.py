@@ -1,0 +1,128 @@
+"""Prompts made of several texts: each token is in one source, sources add up, and a drop is what the model says."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from generative import generator
+from pellucid import Explanations, Model, errors
+from test_task_causal import TEMPLATE
+
+DOCUMENTS = {"first": "the film was great .", "second": "a dull plot ."}
+ANSWER = " so good . the acting was bad ."
+INPUT = {"documents": DOCUMENTS, "question": "was it good", "continuation": ANSWER}
+
+
+@pytest.fixture(scope="module")
+def m() -> Model:
+    return generator("Llama")
+
+
+def log_probabilities(m: Model, ids: list[int]) -> torch.Tensor:
+    """Of each token but the first, after those before it."""
+    with torch.no_grad():
+        logits = m.model(input_ids=torch.tensor([ids])).logits[0, :-1]
+    return logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+
+
+def explained(m: Model, item: Any, **options: Any) -> Explanations:
+    found = pellucid.explain(m, item, target="sentences", method=["deeplift"], **options)
+    assert isinstance(found, Explanations)
+    return found
+
+
+def test_sentences_of_an_answer_from_named_documents(m: Model) -> None:
+    es = explained(m, INPUT)
+    assert [e.target.name for e in es] == ["so good .", "the acting was bad ."]
+    names = ["first", "second", "question", "continuation", "template"]
+    for e in es:
+        assert e.text == (*DOCUMENTS.values(), "was it good", ANSWER)
+        assert [s.name for s in e.sources()] == names
+        assert sorted(i for s in e.sources() for i in s.tokens) == list(range(len(e.tokens)))
+        assert sum(s.score for s in e.sources()) == pytest.approx(e.change, rel=1e-4)
+        assert e.relative_delta < 1e-4
+        of_text = [e.tokens[i] for i in e.sources()[1].tokens]
+        assert "".join(e.text[1][slice(*t.span)] for t in of_text if t.span) == "adullplot."
+    chances = log_probabilities(m, [t.id for t in es[0].tokens])
+    first = len(chances) - 8
+    assert es[0].output == pytest.approx(chances[first : first + 3].sum().item(), rel=1e-5)
+    assert es[1].output == pytest.approx(chances[first + 3 :].sum().item(), rel=1e-5)
+    assert [p.role for p in es.view().explanations[0].passages] == names[:-1]
+    assert Explanations.from_json(es.to_json())[1].sources() == es[1].sources()
+
+
+def test_a_source_that_is_taken_away_costs_what_the_model_says(m: Model) -> None:
+    cited = pellucid.cite(m, INPUT)
+    assert isinstance(cited, pellucid.Citations) and cited.text == ANSWER
+    e = cited.explanations[1]
+    left = [i for i in range(len(e.tokens)) if i not in e.sources()[1].tokens]
+    whole, less = (log_probabilities(m, [e.tokens[i].id for i in kept]) for kept in (range(len(e.tokens)), left))
+    for citation, last in zip(cited.sentences, (slice(-8, -5), slice(-5, None)), strict=True):
+        drops = {s.name: s.drop for s in citation.sources}
+        assert drops["second"] == pytest.approx((whole[last].sum() - less[last].sum()).item(), abs=1e-4)
+        assert drops["continuation"] is None
+        assert citation.baseline_output + sum(s.score for s in citation.sources) + citation.delta == pytest.approx(
+            citation.output
+        )
+        shares = sum(s.share for s in citation.sources)
+        assert shares == pytest.approx(1, abs=1e-4)
+    assert all(s.drop is None for c in pellucid.cite(m, INPUT, verify=False).sentences for s in c.sources)
+    with redirect_stdout(io.StringIO()) as shown:
+        cited.show()
+    assert "so good ." in shown.getvalue() and "second" in shown.getvalue()
+
+
+def test_the_model_answers_where_no_answer_is_given(m: Model) -> None:
+    asked = [
+        {k: v for k, v in INPUT.items() if k != "continuation"},
+        {"parts": [("rules", "be good"), ("x", "a film")]},
+    ]
+    found = pellucid.cite(m, asked, max_new_tokens=3)
+    assert isinstance(found, list) and len(found) == 2
+    for item, citations in zip(asked, found, strict=True):
+        alone = pellucid.cite(m, item, max_new_tokens=3)
+        assert isinstance(alone, pellucid.Citations) and alone.text == citations.text
+        scores = lambda c: np.array([s.score for sentence in c.sentences for s in sentence.sources])
+        assert np.allclose(scores(alone), scores(citations), rtol=1e-3, atol=1e-4)
+
+
+def test_a_conversation_is_read_by_its_turns() -> None:
+    m = generator("Llama")
+    m.tokenizer.chat_template = TEMPLATE
+    turns = [("system", "be good"), ("user", "was it great ?"), ("assistant", "it was ."), ("user", " and the plot")]
+    item = {"messages": [{"role": r, "content": c} for r, c in turns], "continuation": " bad ."}
+    (e,) = explained(m, item)
+    assert [s.name for s in e.sources()] == ["system", "user 1", "assistant", "user 2", "continuation", "template"]
+    assert sorted(i for s in e.sources() for i in s.tokens) == list(range(len(e.tokens)))
+    (f,) = explained(m, {**INPUT, "continuation": " bad ."})
+    assert [s.name for s in f.sources()] == ["first", "second", "question", "continuation", "template"]
+    written = m.tokenizer.apply_chat_template(
+        [{"role": "user", "content": "the film was great .\n\na dull plot .\n\nQuestion: was it good"}],
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    assert [t.id for t in f.tokens[:-2]] == m.tokenizer(written, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ({"documents": [], "question": "a"}, "list of texts, or a mapping"),
+        ({"documents": ["a", " "], "question": "a"}, "number 2 of 'documents'"),
+        ({"documents": ["a"], "question": 3}, "as an input|in an input"),
+        ({"parts": [{"name": "x"}]}, "number 1 of 'parts'"),
+        ({"documents": ["a"]}, "expected a prompt"),
+    ],
+)
+def test_what_is_no_source_is_refused(m: Model, item: Any, told: str) -> None:
+    with pytest.raises(errors.InputError, match=told):
+        pellucid.explain(m, item)
+    with pytest.raises(errors.InputError, match="sources with names"):
+        pellucid.cite(m, "a text")  # type: ignore[arg-type]
