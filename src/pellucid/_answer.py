@@ -188,8 +188,9 @@ def _answered(
     probable = _as_probable(asked, aims.each, problem, answers, kept)
     several = len(given) > 1 and not method.distribution
     rows = [(i, b) for i in range(len(batch)) for b in (part if several else part[:1])]
-    for row, at_baseline in kept.items() if asked.hear is not None else ():
-        asked.hear(batch[rows[row][0]], rows[row][1], at_baseline)
+    if asked.hear is not None:
+        for row, at_baseline in kept.items():
+            asked.hear(batch[rows[row][0]], rows[row][1], at_baseline)
     if several:
         goals = [replace(g, select=lambda out, which, of=g.select: of(out, which // len(given))) for g in goals]
     solved = problem if several else alone

@@ -111,9 +111,10 @@ def _is_as_probable(
 
     outputs: those at the input. at_baseline: for each window those at the baseline, None where no method has asked.
     """
-    if any(outputs is None for outputs in at_baseline):
+    told = [outputs for outputs in at_baseline if outputs is not None]
+    if len(told) < len(at_baseline):
         return False
-    ends = [torch.cat([*outputs]), torch.cat([*at_baseline])]
+    ends = [torch.cat([*outputs]), torch.cat(told)]
     row = torch.zeros(1, dtype=torch.long, device=model.device)
     if request.output != "logit":
         p, p0 = (goal.select(end, row.expand(len(end))).mean() for end in ends)

@@ -119,13 +119,31 @@ class Runner:
             tensors = ", ".join(name for name, value in given.items() if isinstance(value, Tensor))
             raised = FailedForward if isinstance(error, RuntimeError) else UnsupportedModel
             kind = f"{type(error).__name__}: " if isinstance(error, _INSIDE) else ""
+            told = self._of_documents(given)
             other = "" if dtype == torch.float32 else f" Not every model runs in {dtype}: load it in torch.float32."
             raise raised(
                 f"{type(net).__name__}.forward refused {tensors}: {kind}{shortened(said, 300)}. Expected a model that "
                 "takes what its tokenizer makes, as in model(**tokenizer(text, return_tensors='pt')). For "
                 f"{self.task} give the checkpoint's own tokenizer and a model with that head; of an encoder and a "
-                f"decoder without a head the encoder, model.get_encoder().{other}"
+                f"decoder without a head the encoder, model.get_encoder().{told}{other}"
             ) from error
+
+    def _of_documents(self, given: Mapping[str, object]) -> str:
+        """What to do about a network of the user's that takes ids (rows, sentences, tokens), where it is one."""
+        if self.is_known or "input_ids" not in given:
+            return ""
+        try:
+            with torch.no_grad():
+                self.model(
+                    **{k: v.unsqueeze(1) if isinstance(v, Tensor) and v.ndim == 2 else v for k, v in given.items()}
+                )
+        except OF_A_FUNCTION:
+            return ""
+        return (
+            " It takes documents of sentences × tokens: explain a network of one sentence, whose forward is "
+            "model(input_ids[:, None], …); or the ids of a document, pellucid.attribute(lambda ids: model(ids), ids, "
+            "other_ids, target=0)."
+        )
 
     def embeddings_of(self, module: nn.Embedding, ids: Tensor) -> Tensor:
         """What a table of embeddings returns for ids. Raises OtherIds where it has too few rows."""
