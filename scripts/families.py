@@ -124,8 +124,8 @@ scripts/families.py` makes this page from `tests/families.py` and `tests/tabled.
 `tests/test_families.py` makes sure that every row of this table stays below 1e-4 (float32) and 1e-9
 (float64).
 
-The column *in a batch* says how far a score in a padded batch is at most from the same score of the text
-alone, relative to the largest score.
+The column *in a batch* says how far a score in a batch of two texts is at most from the same score of the text alone,
+relative to the largest score. The batch is padded, except where a † says that padding would change the model's answers.
 
 | family | model | attention | float32 | float64 | in a batch |
 |---|---|---|---|---|---|
@@ -135,9 +135,9 @@ FOOT = """
 - Pegasus and ViT are explained through `pellucid.attribute`: Pegasus from the embeddings that its encoder reads, ViT
   from pixels.
 - A family that has no text classifier (Apertus, Lfm2, Mamba, …) is measured on the continuation of a text.
-- A model whose answer to a text changes with the padding beside the text (in `tests/families.py` under `mixes`) is
-  found when the first padded batch is asked, and its batches hold texts of one length: the answer is the text's own.
-  A Nystromformer and a ConvBert convolve
+- †: the model's answer to a text changes with the padding beside the text (in `tests/families.py` under `mixes`). That
+  is found when the first padded batch is asked; from then on the model's batches hold texts of one length, so that each
+  answer is the text's own, and the column compares scores in such a batch. A Nystromformer and a ConvBert convolve
   over padding, and an FNet transforms padding together with the text. A BigBird with block-sparse attention draws its
   random blocks by the length of the batch, and runs full attention where a text is shorter than its blocks.
 - A mixture of experts (Mixtral, DeepseekV2) is exact where the tokens of input and baseline take the same experts in
@@ -168,15 +168,14 @@ added up (the output, or Σ|scores|). Of a smaller change, float32 would leave o
 
 FOOT_OF_TASKS = """- –: transformers has no such head for the family.
 - †: padding changes the model's answers, as above, so that texts go by length. A Funnel mixes padding where it
-  answers for each token: it pools neighbouring tokens,
-  and spreads them out again.
+  answers for each token: it pools neighbouring tokens, and spreads them out again.
 - Each cell measures transformers' own class with that head, and what that class takes: a decoder (`is_decoder=True`)
   for text generation with BERT and its kin, `ForQuestionAnsweringSimple` for XLNet, the encoder alone
   (`T5EncoderModel`) for sentence similarity with T5. BART compares sentences by the output of its decoder; it is
   explained by the embeddings that its encoder reads.
-- BigBirdSparse generates text with full attention. Transformers turns a model's sparse attention off at the first text
-  that is shorter than its blocks, and the three tokens that test whether a model is causal are such a text. Pellucid
-  turns it on again afterwards.
+- A BigBird with sparse attention reads the tokens after a token too, so that it generates no text from left to right.
+  Transformers turns that attention off at the first text that is shorter than its blocks, and leaves it off. In
+  Pellucid each text is answered as by a model that has read no other, and the model is afterwards as it was.
 - A Longformer answers questions and chooses among answers only with three separators, `<s> a </s></s> b </s>`, as its
   own tokenizer writes them. With other separators it refuses, and `UnsupportedModel` says so.
 """

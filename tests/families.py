@@ -66,8 +66,8 @@ COMMON = {
 class Family:
     """config: what `COMMON` lacks. name: of its classes in transformers, where it is another. head: which of them.
     mask, side, separators: whether its tokenizer has a mask token, where it pads, and what it puts between two texts.
-    mixes: the tasks in which the model's own answer to an input changes with the padding beside it. scale: of its
-    matrices."""
+    mixes: the tasks in which the model's own answer to an input changes with the padding beside it, whatever its mask
+    says, so that texts of different length do not share a batch; tests ask the model itself. scale: of its matrices."""
 
     config: Mapping[str, Any]
     name: str = ""

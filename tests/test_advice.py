@@ -6,6 +6,9 @@ import re
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 import pellucid
 from families import FAMILIES, tokenizer
@@ -64,3 +67,58 @@ def test_a_module_that_is_not_there_is_answered_with_names_near_it(name: str, ex
     assert set(expected) <= set(listed) and len(listed) <= 6
     assert set(listed) <= {n for n, _ in m.model.named_modules()}
     pellucid.explain(m, TEXT, at=expected[0])
+
+
+class InAParameter(nn.Module):
+    """Looks its ids up in a parameter; `sentences` × tokens where it reads documents."""
+
+    def __init__(self, sentences: bool = False) -> None:
+        super().__init__()
+        self.table, self.out, self.sentences = nn.Parameter(torch.randn(100, 8)), nn.Linear(8, 2), sentences
+        self.embed = nn.Embedding(100, 8) if sentences else None
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        if self.embed is None:
+            return self.out(F.embedding(input_ids, self.table).tanh().mean(1))
+        _, _, _ = input_ids.shape
+        h = self.embed(input_ids).tanh().mean(2)
+        return self.out((h.softmax(1) * h).sum(1))
+
+
+def advised(net: nn.Module, ids: Tensor) -> None:
+    """`attribute` on ids, as the errors say, against the network called directly."""
+    a = pellucid.attribute(lambda ids: net(ids), ids, torch.full_like(ids, 4), target=0)
+    with torch.no_grad():
+        change = (net(ids) - net(torch.full_like(ids, 4)))[:, 0]
+    torch.testing.assert_close(a.values.flatten(1).sum(1), change)  # pyright: ignore
+
+
+def test_ids_that_are_looked_up_in_a_parameter() -> None:
+    net = InAParameter()
+    with pytest.raises(PellucidError, match=r"Found no embedding module.*pellucid.attribute\(lambda ids: model\(ids\)"):
+        Model(net, tokenizer())
+    advised(net, tokenizer()(TEXT, return_tensors="pt")["input_ids"])
+
+
+@pytest.mark.parametrize("method", ["deeplift", "occlusion"])
+def test_documents_of_sentences(method: str) -> None:
+    net = InAParameter(sentences=True)
+    m, ids = Model(net, tokenizer()), torch.tensor([[[2, 5, 3], [2, 7, 3]]])
+    with pytest.raises(PellucidError, match=r"sentences × tokens: explain a network of one sentence"):
+        pellucid.explain(m, TEXT, method)
+    with pytest.raises(PellucidError, match=r"Found input_ids .*sentences × tokens"):
+        pellucid.explain(m, {"input_ids": ids}, method)
+    advised(net, ids)
+
+    class OfOneSentence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, input_ids: Tensor) -> Tensor:
+            return self.net(input_ids[:, None])
+
+    e = pellucid.explain(Model(OfOneSentence(), tokenizer()), TEXT, method, target=0)
+    with torch.no_grad():
+        own = net(tokenizer()(TEXT, return_tensors="pt")["input_ids"][:, None])[0, 0].item()
+    assert e.output == pytest.approx(own, abs=1e-6)

@@ -472,3 +472,23 @@ def test_what_is_no_function_and_no_method_is_said() -> None:
         attribute("f", torch.ones(1, 2))  # type: ignore[arg-type]
     with pytest.raises(UnknownMethod, match="deeplift"):
         attribute(lambda a: a.sum(-1), torch.ones(1, 2), method=["deeplift", "shapley"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "input_x_gradient", "shapley"])
+def test_a_gradient_inside_the_function_is_the_functions_own(method: str) -> None:
+    slope = torch.func.grad(lambda t: t.pow(3).sum())
+    f = lambda a: (a + slope(a)).sum(-1)
+    x = torch.randn(2, 4, dtype=torch.float64)
+    a = attribute(f, x, method=method)
+    torch.testing.assert_close(a.output, (x + 3 * x * x).sum(-1))
+    expected = x + 6 * x * x if method == "input_x_gradient" else x + 3 * x * x
+    torch.testing.assert_close(a.values, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_scores_that_cancel_on_no_change_are_not_exact_where_rounding_is_left() -> None:
+    """Z-scores of a constant row: each score is some 10⁸, and their sum is nothing."""
+    f = lambda a: ((a - a.mean(-1, keepdim=True)) / (a.std(-1, keepdim=True) + 1e-8))[:, 0]
+    a = attribute(f, torch.tensor([[0.3, -0.7, 1.2], [0.1, 0.1, 0.1]]))
+    off = (a.values.double().sum(1) - f(torch.tensor([[0.3, -0.7, 1.2], [0.1, 0.1, 0.1]]))).abs()
+    for status, left in zip(a.row_status or (a.status,) * 2, off.tolist(), strict=True):
+        assert (status == "exact") == (left <= 1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 import pellucid
 from pellucid import attribute
-from pellucid.errors import GraphMismatch, InputError
+from pellucid.errors import GraphMismatch, InputError, UnsupportedOperation
 
 D = torch.float64
 ADDS_UP = ["deeplift", "integrated_gradients", "deep_shap"]
@@ -213,6 +214,7 @@ def test_a_bag_gives_each_id_its_own_vector() -> None:
     torch.testing.assert_close(a.values, (TABLE[IDS[:1]] - TABLE[9]) @ w)
 
 
+sparse = partial(torch.sparse_coo_tensor, check_invariants=True)
 REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "a masked softmax": (
         lambda i: head((TABLE[i] @ TABLE[i].mT).masked_fill((i == 0).unsqueeze(1), -torch.inf).softmax(-1) @ TABLE[i]),
@@ -223,6 +225,10 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "of the whole batch": (lambda i: head(TABLE[i.unique(return_inverse=True)[0]][:1]), "one dimension"),
     "NumPy's": (lambda i: head(TABLE[torch.from_numpy(i.numpy().copy())]), "numpy"),
     "nothing": (lambda i: torch.ones(len(i)), "carries a gradient"),
+    "a sparse tensor": (
+        lambda i: sparse(i, torch.ones(i.shape[1], dtype=D), (len(TABLE),)).to_dense()[None] @ TABLE[:, 0],
+        r"sparse_coo_tensor \(test_categories.py, line \d+\).*method='shapley'",
+    ),
 }
 
 
@@ -230,7 +236,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 def test_ids_that_are_read_in_another_way_are_refused(name: str) -> None:
     f, match = REFUSED[name]
     for method in ("deeplift", "input_x_gradient", "integrated_gradients"):
-        with pytest.raises((GraphMismatch, InputError), match=match):
+        with pytest.raises((GraphMismatch, InputError, UnsupportedOperation), match=match):
             attribute(f, IDS[:1], IDS0.flip(1), method=method)
 
 

@@ -254,15 +254,21 @@ def test_a_gradient_that_is_nan(method: str) -> None:
         pellucid.explain(Model(Rooted(), tokenizer()), "a good film", method=method)
 
 
-def test_an_error_that_is_no_lack_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, NotImplementedError, IndexError, ZeroDivisionError, AttributeError])
+@pytest.mark.parametrize("method", ["deeplift", "occlusion"])
+def test_an_error_of_the_model_itself_says_what_it_was(
+    kind: type[Exception], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     m = Model(model("Bert"), tokenizer())
 
     def failing(*args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError("something else")
+        raise kind("something else")
 
     monkeypatch.setattr(m.model.bert.encoder.layer[0], "forward", failing)  # pyright: ignore
-    with pytest.raises(RuntimeError, match="something else"):
-        pellucid.explain(m, ["a good film", "bad"])
+    with pytest.raises(errors.UnsupportedModel, match=r"refused input_ids.*something else.*Expected a model") as found:
+        pellucid.explain(m, ["a good film", "bad"], method)
+    assert isinstance(found.value, RuntimeError) == issubclass(kind, RuntimeError)
+    assert isinstance(found.value.__cause__, kind)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -233,3 +233,23 @@ def test_on_the_command_line() -> None:
     assert answer.exit_code == 0, answer.output
     (e,) = json.loads(answer.stdout)["explanations"]
     assert e["relative_delta"] < 1e-4 and len(e["meta"]["windows"]) == 5
+
+
+@pytest.mark.parametrize("output", ["logit", "probability"])
+def test_the_note_on_a_probable_baseline_is_judged_on_the_whole_document(bundled: Model, output: str) -> None:
+    """By the means of the windows' own numbers, whatever one window says."""
+    good, bad = ["great", "wonderful", "good"] * 10, ["dull", "bad", "awful"] * 10
+    told: dict[bool, int] = {True: 0, False: 0}
+    for words in (good + bad, good + good + bad, bad + bad + good, ["film"] * 60, good + ["the"] * 90):
+        e = pellucid.explain(bundled, " ".join(words), window=32, stride=30, output=output)
+        slices, best = sliced(words, 30, 30), e.target.index
+        each, empty = (logits(bundled, slices, by=by) for by in (None, "[MASK]"))
+        softmax = lambda z: np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+        p, p0 = (softmax(z.mean(0))[best] for z in (each, empty))
+        if output != "logit":
+            p, p0 = (softmax(z).mean(0)[best] for z in (each, empty))
+        noted = any("as high a probability" in note for note in e.notes)
+        assert noted == (p0 >= p)
+        windows_say = (softmax(empty) >= softmax(each))[:, best].any()
+        told[noted] += bool(windows_say)
+    assert told[False]  # or a window's word would do

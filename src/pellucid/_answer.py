@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -37,10 +37,17 @@ Answers = list[Goals]
 """One for each target of a Request."""
 
 
-def batch_explained(model: Model, batch: Sequence[Encoding], request: Request) -> list[Answers]:
+Hear = Callable[[Encoding, int, Outputs], None]
+"""`(input, the number of a baseline, the model's outputs at it)`, one row each."""
+
+
+def batch_explained(
+    model: Model, batch: Sequence[Encoding], request: Request, hear: Hear | None = None
+) -> list[Answers]:
     """For each input of a batch and each target the Explanations of its goals, averaged over the baselines. The model
-    is borrowed. request: of one method, as `for_each_method` makes it."""
-    asked = _Asked(model, batch, request)
+    is borrowed. request: of one method, as `for_each_method` makes it. hear: is told what the model returned at the
+    baselines, where the method has asked for that."""
+    asked = _Asked(model, batch, request, hear)
     found: list[dict[int, Answers]] = [{} for _ in batch]
     for part in _parts(asked):
         for mine, more in zip(found, _solved(asked, part), strict=True):
@@ -56,6 +63,7 @@ class _Asked:
     model: Model
     batch: Sequence[Encoding]
     request: Request
+    hear: Hear | None = None
 
     @property
     def method(self) -> Method:
@@ -172,13 +180,17 @@ def _answered(
     model, batch, request, method = asked.model, asked.batch, asked.request, asked.method
     given, detail = [request.baselines[b] for b in part], request.detail
     problem, alone = _compared(problems), problems[0]
-    heard = request.output == "logit" and not method.distribution and problem.without is None
+    wanted = request.output == "logit" or asked.hear is not None
+    heard = wanted and not method.distribution and problem.without is None
     listening, kept = baseline_probability.heard(problem) if heard else (problem, {})
     answers = asked.solved(listening)
     goals, of_target = [g for mine in aims.each for g in mine], [t for t, mine in enumerate(aims.each) for _ in mine]
     probable = _as_probable(asked, aims.each, problem, answers, kept)
     several = len(given) > 1 and not method.distribution
     rows = [(i, b) for i in range(len(batch)) for b in (part if several else part[:1])]
+    if asked.hear is not None:
+        for row, at_baseline in kept.items():
+            asked.hear(batch[rows[row][0]], rows[row][1], at_baseline)
     if several:
         goals = [replace(g, select=lambda out, which, of=g.select: of(out, which // len(given))) for g in goals]
     solved = problem if several else alone

@@ -23,10 +23,13 @@ from ._answer import Answers, batch_explained
 from .errors import InputError, UnknownTarget, quoted
 from .explanation import Explanation
 from .models import Model
+from .models.baseline_probability import is_shown
+from .models.baselines import name_of
 from .models.batching import groups as batches
-from .models.tasks import TASKS
+from .models.tasks import TASKS, Goal
 from .models.text.encoding import Encoding, left_out
 from .models.text.windows import Window, Windows, cut
+from .notes import as_probable
 from .problem import Outputs
 from .request import Request
 from .status import combined
@@ -69,19 +72,57 @@ def _mean(model: Model, document: Encoding, request: Request, windows: Sequence[
     whole = torch.cat(outputs).mean(0, keepdim=True)
     each = [model.goals([document], target, request.output, whole)[0] for target in request.targets]
     aims = [goal.targets[0] for goal in each]
+    given = request.targets
     fixed = [a.index if t is None and a is not None else t for t, a in zip(request.targets, aims, strict=True)]
     request = replace(request, targets=tuple(fixed))
+    number, heard = {id(part): i for i, part in enumerate(parts)}, dict[tuple[int, int], Outputs]()
+    hear = lambda part, b, outputs: heard.update({(number[id(part)], b): outputs})
     found: dict[int, Answers] = {}
     for group in groups:
-        answers = batch_explained(model, [parts[i] for i in group], request)
+        answers = batch_explained(model, [parts[i] for i in group], request, hear)
         found |= dict(zip(group, answers, strict=True))
     merged: Answers = []
-    for t, goal in enumerate(each):
+    for t, (asked, goal) in enumerate(zip(given, each, strict=True)):
         prediction, probability = goal.predictions[0]
         one = averaged(document, windows, [found[i][t][0] for i in range(len(windows))])
         classes = goal.classes[0] if goal.classes else None
-        merged.append([replace(one, prediction=prediction, probability=probability, probabilities=classes)])
+        one = replace(one, prediction=prediction, probability=probability, probabilities=classes)
+        for b, baseline in enumerate(request.baselines):
+            at_baseline = [heard.get((i, b)) for i in range(len(windows))]
+            shown = not callable(asked) and is_shown(goal, 0, asked)
+            probable = shown and _is_as_probable(model, document, request, asked, goal, outputs, at_baseline)
+            note = as_probable(one.target.name, name_of(baseline))
+            one = replace(one, notes=(*(n for n in one.notes if n != note), *([note] if probable else [])))
+        merged.append([one])
     return merged
+
+
+def _is_as_probable(
+    model: Model,
+    document: Encoding,
+    request: Request,
+    target: Any,
+    goal: Goal,
+    outputs: Sequence[Outputs],
+    at_baseline: Sequence[Outputs | None],
+) -> bool:
+    """Whether a document's class is as probable on a baseline as on the document, by the means of its windows: what one
+    window says on the matter need not be so of all.
+
+    outputs: those at the input. at_baseline: for each window those at the baseline, None where no method has asked.
+    """
+    told = [outputs for outputs in at_baseline if outputs is not None]
+    if len(told) < len(at_baseline):
+        return False
+    ends = [torch.cat([*outputs]), torch.cat(told)]
+    row = torch.zeros(1, dtype=torch.long, device=model.device)
+    if request.output != "logit":
+        p, p0 = (goal.select(end, row.expand(len(end))).mean() for end in ends)
+    else:
+        p, p0 = (end.mean(0, keepdim=True) for end in ends)
+        chance = model.goals([document], target, "probability", p)[0].select
+        p, p0 = chance(p, row), chance(p0, row)
+    return bool(p0 >= p)
 
 
 def averaged(document: Encoding, windows: Sequence[Window], each: Sequence[Explanation]) -> Explanation:

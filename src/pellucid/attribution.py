@@ -146,7 +146,9 @@ def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
         y, y0 = answer.output.double(), answer.baseline_output.double()
         values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
         size = torch.stack([by_row(v).double().abs().sum(1) for v in values]).sum(0)
-        largest = torch.maximum(torch.maximum(y.abs(), y0.abs()), size)
+        ends = torch.maximum(y.abs(), y0.abs())
+        largest = torch.maximum(ends, size)
+        size = torch.minimum(size, ends.clamp_min(1.0))
         dtype = max((v.dtype for v in (*values, answer.output)), key=lambda d: torch.finfo(d).eps)
         precision, rounding = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps ** 0.5
         rows = zip(statuses, *(t.tolist() for t in (answer.delta, y - y0, size, largest)), strict=True)

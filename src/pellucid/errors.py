@@ -10,6 +10,7 @@ PellucidError
 ├── ModelError                a model that cannot be loaded or run
 │   ├── ModelNotFound         no checkpoint at that path or name
 │   ├── UnsupportedModel      a model without a known task, embeddings or logits
+│   │   └── FailedForward     a forward pass that raises a RuntimeError of its own
 │   ├── NonFiniteOutput       an output or a gradient that is NaN or infinite
 │   └── OutOfMemory           not even one row fits into memory
 ├── GraphError                a forward pass whose autograd graph a method cannot use
@@ -28,6 +29,10 @@ from collections.abc import Iterable
 
 WITHOUT_GRADIENT = "a method that needs no gradient, such as method='shapley' or method='partition_shap'"
 """The advice of errors about masks, indices or experts that differ between the passes on input and baseline."""
+OF_A_FUNCTION = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError, RuntimeError),
+)
+"""What a function of the user's raises that does not fit its input."""
 
 
 def quoted(value: object, limit: int = 60) -> str:
@@ -121,6 +126,10 @@ class ModelNotFound(ModelError, FileNotFoundError):
 
 class UnsupportedModel(ModelError):
     """The model's task, embeddings or logits could not be found. `Model(task=…, embeddings=…)` names them."""
+
+
+class FailedForward(UnsupportedModel, RuntimeError):
+    """The model's own forward pass raised a RuntimeError. It is a RuntimeError too, as what the model raised."""
 
 
 class NonFiniteOutput(ModelError, ArithmeticError):

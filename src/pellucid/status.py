@@ -131,7 +131,8 @@ def graded(delta: float, change: float, size: float, largest: float, precision: 
     """The status of an answer in closed form whose scores should add up, by its residual: exact, rounded or inexact.
 
     delta: the residual. change: the change in the output.
-    size: Σ|scores|, which the residual is compared with where the output did not change.
+    size: what the residual is compared with where the output did not change: Σ|scores|, but no more than the output
+        itself, or 1, because scores far larger than that cancel, and leave their rounding over.
     largest: the largest number that was added up.
     precision: the name of the type that the numbers were computed in, such as "float32".
     rounding: how far off a sum in that precision may be, relative to `largest`.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import PellucidError, UnknownTarget, shortened
+from ..errors import OF_A_FUNCTION, PellucidError, UnknownTarget, shortened
 from ..problem import Outputs, Select
 from .memory import out_of_memory
 
@@ -57,7 +57,7 @@ def returned_by(target: Callable[[Outputs], Tensor], outputs: Outputs) -> Tensor
     """What a user's target function returns for outputs. Raises UnknownTarget where the function raises."""
     try:
         return target(outputs)
-    except _OF_A_FUNCTION as error:
+    except OF_A_FUNCTION as error:
         if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
             raise
         raise UnknownTarget(
@@ -65,12 +65,6 @@ def returned_by(target: Callable[[Outputs], Tensor], outputs: Outputs) -> Tensor
             f"{_named(outputs)} of shape {shapes_of(outputs)}; expected a function of these that returns one scalar "
             "per row."
         ) from error
-
-
-_OF_A_FUNCTION = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError, RuntimeError),
-)
-"""What a function raises that does not fit its input."""
 
 
 def shapes_of(outputs: Outputs) -> Any:

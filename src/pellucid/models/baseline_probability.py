@@ -90,7 +90,7 @@ def as_probable(
     Only of a class that has a probability: not of a contrast, a function, or a number.
     """
     none = [[False] * problem.rows for _ in goals]
-    classes = any(_is_shown(goal, i, target) for goal in goals for i in range(len(batch)))
+    classes = any(is_shown(goal, i, target) for goal in goals for i in range(len(batch)))
     if callable(target) or problem.without is not None or not classes:
         return none
     inputs = torch.arange(problem.rows, device=answers[0].output.device) // (problem.rows // len(batch))
@@ -106,12 +106,12 @@ def as_probable(
             each = [chances[k].select(kept[row], inputs[row : row + 1]) for row in range(problem.rows)]
             at_x0 = torch.cat(each)  # one by one: what a task reads may be as wide as its batch needs
         higher = (at_x0 >= at_x).tolist()
-        shown = [_is_shown(goal, i, target) for i in inputs.tolist()]
+        shown = [is_shown(goal, i, target) for i in inputs.tolist()]
         found.append([a and b for a, b in zip(higher, shown, strict=True)])
     return found
 
 
-def _is_shown(goal: Goal, i: int, target: Target) -> bool:
+def is_shown(goal: Goal, i: int, target: Target) -> bool:
     """Whether a row's goal is a class that the model predicts, with a probability."""
     aim, (prediction, probability) = goal.targets[i], goal.predictions[i]
     return (

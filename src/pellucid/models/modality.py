@@ -82,8 +82,11 @@ def _reading_module(net: nn.Module, tokenizer: Tokenizer) -> nn.Module:
     found = wide or (called if len(called) == 1 else every)
     if not found:
         raise UnsupportedModel(
-            f"Found no embedding module in {type(net).__name__}; expected one that embeds token ids. Name "
-            "yours: pellucid.Model(..., embeddings='path.to.module')."
+            f"Found no embedding module in {type(net).__name__}; expected one that embeds token ids. Name yours, if it "
+            "is of another class: pellucid.Model(..., embeddings='path.to.module'). If the network looks its ids up in "
+            "a parameter, as by F.embedding(ids, weight), let it call an nn.Embedding (nn.Embedding.from_pretrained("
+            "weight)), or explain the ids: pellucid.attribute(lambda ids: model(ids), ids, other_ids, target=0), with "
+            "ids = tokenizer(text, return_tensors='pt')['input_ids']."
         )
     return found[0]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..engine import borrowing, hooks
 from ..engine.memory import out_of_memory
-from ..errors import PellucidError, UnsupportedModel, shortened
+from ..errors import OF_A_FUNCTION, FailedForward, PellucidError, UnsupportedModel, shortened
 from ..problem import Found
 from .devices import autocast
 from .net import CHANGES, Outputs
@@ -106,23 +106,44 @@ class Runner:
 
     def called(self, given: Mapping[str, object]) -> Outputs:
         """`model(**given)`, as of a network that has run on nothing else before. Raises UnsupportedModel where the
-        network refuses these arguments."""
+        network refuses these arguments, FailedForward where it raises a RuntimeError."""
         net = self.model
         try:
             with self.one_pass(given):
                 return net(**given)
-        except (AssertionError, ValueError, TypeError, LookupError, RuntimeError) as error:
+        except OF_A_FUNCTION as error:
             dtype = next((p.dtype for p in net.parameters()), torch.float32)
-            if not _refuses(error, dtype):
+            if not _is_about_input(error):
                 raise
             said = str(error).strip(" .") or type(error).__name__
             tensors = ", ".join(name for name, value in given.items() if isinstance(value, Tensor))
+            raised = FailedForward if isinstance(error, RuntimeError) else UnsupportedModel
+            kind = f"{type(error).__name__}: " if isinstance(error, _INSIDE) else ""
+            told = self._of_documents(given)
             other = "" if dtype == torch.float32 else f" Not every model runs in {dtype}: load it in torch.float32."
-            raise UnsupportedModel(
-                f"{type(net).__name__}.forward refused {tensors}: {shortened(said, 300)}. Expected a model that takes "
-                f"what its tokenizer makes. For {self.task} give the checkpoint's own tokenizer and a model with that "
-                f"head; of an encoder and a decoder without a head the encoder, model.get_encoder().{other}"
+            raise raised(
+                f"{type(net).__name__}.forward refused {tensors}: {kind}{shortened(said, 300)}. Expected a model that "
+                "takes what its tokenizer makes, as in model(**tokenizer(text, return_tensors='pt')). For "
+                f"{self.task} give the checkpoint's own tokenizer and a model with that head; of an encoder and a "
+                f"decoder without a head the encoder, model.get_encoder().{told}{other}"
             ) from error
+
+    def _of_documents(self, given: Mapping[str, object]) -> str:
+        """What to do about a network of the user's that takes ids (rows, sentences, tokens), where it is one."""
+        if self.is_known or "input_ids" not in given:
+            return ""
+        try:
+            with torch.no_grad():
+                self.model(
+                    **{k: v.unsqueeze(1) if isinstance(v, Tensor) and v.ndim == 2 else v for k, v in given.items()}
+                )
+        except OF_A_FUNCTION:
+            return ""
+        return (
+            " It takes documents of sentences × tokens: explain a network of one sentence, whose forward is "
+            "model(input_ids[:, None], …); or the ids of a document, pellucid.attribute(lambda ids: model(ids), ids, "
+            "other_ids, target=0)."
+        )
 
     def embeddings_of(self, module: nn.Embedding, ids: Tensor) -> Tensor:
         """What a table of embeddings returns for ids. Raises OtherIds where it has too few rows."""
@@ -157,8 +178,12 @@ class Runner:
         return {"position_ids": (mask.long().cumsum(-1) - 1).clamp_min(0) + first_position(self.model)}
 
 
-def _refuses(error: Exception, dtype: torch.dtype) -> bool:
-    """Whether an error in the forward pass of a network of this dtype is about what it was given. A RuntimeError may be
-    about anything; where the weights are not float32, one that is of no special kind is most often about that."""
-    other = type(error) is RuntimeError and dtype != torch.float32 and not out_of_memory(error)
-    return not isinstance(error, PellucidError) and (not isinstance(error, RuntimeError) or other)
+_INSIDE = (ArithmeticError, AttributeError, NameError, RuntimeError)
+"""Errors whose own message does not say that they are about what a network was given."""
+
+
+def _is_about_input(error: Exception) -> bool:
+    """Whether an error in the forward pass is the network's own, and not this project's, of the memory, or of the
+    compiler, which are told apart elsewhere."""
+    memory = isinstance(error, RuntimeError) and out_of_memory(error)
+    return not (isinstance(error, PellucidError) or memory or type(error).__module__.startswith("torch._dynamo"))

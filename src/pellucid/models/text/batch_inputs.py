@@ -62,7 +62,7 @@ def _labelled(given: list[Value] | tuple[Value, ...], form: Form, collated: bool
     if beside or (form.ids and _is_table(first)):
         whole = form.ids and all(_is_table(t) and t.shape == first.shape for t in (first, *beside))
         named = whole and len(beside) <= len(_BESIDE_IDS) and all(_is_mask(t) for t in beside)
-        if not named or n != len(first):
+        if n is None or not named or n != len(first):
             return None
         columns = {"input_ids": first, **dict(zip(_BESIDE_IDS, beside, strict=False))}
         return [({name: t[k] for name, t in columns.items()}, labels[k]) for k in range(n)]

@@ -261,6 +261,13 @@ def _ids(item: Record, parts: Record) -> Ids:
     """The ids of a row, and what else it says of each of them; without padding, as the attention mask tells it."""
     inputs = {"input_ids": _ints(item["input_ids"])}
     n = len(inputs["input_ids"])
+    if not all(isinstance(i, int) for i in inputs["input_ids"]):
+        raise InputError(
+            f"Found input_ids {quoted(inputs['input_ids'], 80)}; expected the ids of one input, one whole number for "
+            "each token. Of a document of sentences × tokens explain one sentence, or a network of your own that takes "
+            "its tokens one after the other; or explain the ids: pellucid.attribute(lambda ids: model(ids), ids, "
+            "other_ids, target=0)."
+        )
     for name, values in item.items():
         if name in ASIDE - {"offset_mapping", "word_ids", "special_tokens_mask"} or name == "bbox":
             each = _ints(values) if isinstance(values, (list, tuple, Tensor, np.ndarray)) else []

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ...errors import GraphMismatch
+from ...errors import WITHOUT_GRADIENT, GraphMismatch, UnsupportedOperation
 from ..torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 
 
@@ -121,6 +121,7 @@ class Lookups(TorchFunctionMode):
         before = args[0].clone() if name in _CHOICES and both and isinstance(args[0], Tensor) else None
         out = func(*args, **kwargs)
         to = _result(name, args, out)
+        _check_dense(name, to)
         in_place = isinstance(to, Tensor) and bool(args) and to is args[0]
         if not isinstance(to, Tensor) or not to.is_floating_point():
             self.calls.append(Call(name))
@@ -280,12 +281,24 @@ def _dtype(args: Args, kwargs: Kwargs) -> torch.dtype:
 
 
 def _place(t: Tensor) -> int:
-    return t.untyped_storage().data_ptr() if t.numel() else 0
+    """Where a tensor's numbers are; of one without a storage of its own (a sparse one) what it is."""
+    return 0 if not t.numel() else t.untyped_storage().data_ptr() if t.layout is torch.strided else id(t)
+
+
+def _check_dense(name: str, made: Value) -> None:
+    """Raises UnsupportedOperation where a call makes a sparse tensor of ids."""
+    if isinstance(made, Tensor) and made.layout is not torch.strided:
+        raise UnsupportedOperation(
+            f"The function makes a sparse tensor of its integers, by {_named(name)}, which cannot be followed; "
+            "expected look-ups in dense tensors. Use F.embedding_bag(ids, weight), or one_hot(ids).float() @ weight, "
+            f"in its place, or {WITHOUT_GRADIENT}.",
+            name,
+        )
 
 
 def _named(name: str) -> str:
     """The name of a call, and the line of the user's code that made it."""
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and any(part in frame.f_code.co_filename for part in ("/torch/", "numerics/lookups")):
         frame = frame.f_back
     file = "" if frame is None else f" ({frame.f_code.co_filename.rsplit('/', 1)[-1]}, line {frame.f_lineno})"

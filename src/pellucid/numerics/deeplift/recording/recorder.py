@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 
 from ....errors import UnsupportedOperation
@@ -100,7 +101,8 @@ class Recording(TorchFunctionMode):
 
     def _without_parameters(self, a: Value) -> Value:
         if isinstance(a, Tensor):
-            return a.detach() if a.requires_grad and a.is_leaf and id(a) not in self.inputs else a
+            kept = not (a.requires_grad and a.is_leaf) or id(a) in self.inputs
+            return a if kept or is_functorch_wrapped_tensor(a) else a.detach()  # torch.func.grad's are no parameters
         if type(a) in (list, tuple) and any(isinstance(item, Tensor) for item in a):
             return type(a)(self._without_parameters(item) for item in a)
         return a
