@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import pellucid
 from generative import generator
 from pellucid import Explanations, Model, errors
+from pellucid.cli import app
 from test_task_causal import TEMPLATE
 
 DOCUMENTS = {"first": "the film was great .", "second": "a dull plot ."}
@@ -126,3 +130,44 @@ def test_what_is_no_source_is_refused(m: Model, item: Any, told: str) -> None:
         pellucid.explain(m, item)
     with pytest.raises(errors.InputError, match="sources with names"):
         pellucid.cite(m, "a text")  # type: ignore[arg-type]
+
+
+def test_sentences_of_sources_add_up_too(m: Model) -> None:
+    cited = pellucid.cite(m, {**INPUT, "documents": ["a film . it was bad .", "the plot"]}, by="sentence")
+    assert isinstance(cited, pellucid.Citations)
+    for citation, e in zip(cited.sentences, cited.explanations, strict=True):
+        names = [s.name for s in citation.sources if s.cited]
+        assert names == [
+            "document 1: a film .",
+            "document 1: it was bad .",
+            "document 2: the plot",
+            "question: was it good",
+        ]
+        assert sum(s.score for s in citation.sources) == pytest.approx(float(e.scores.sum()), rel=1e-6)
+        assert all((s.drop is not None) == s.cited for s in citation.sources)
+    with pytest.raises(errors.InputError, match="'source', 'sentence'"):
+        pellucid.cite(m, INPUT, by="word")
+
+
+def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, m: Model) -> None:
+    for name, text in DOCUMENTS.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+    files = [str(tmp_path / f"{name}.txt") for name in DOCUMENTS]
+    (tmp_path / "chat.json").write_text('[{"role": "user", "content": "was it good"}]')
+    monkeypatch.setattr("pellucid.cli.explain_command.load_model", lambda *_, **__: m)
+    run = lambda *arguments: CliRunner().invoke(app, list(arguments))
+    asked = run("explain", "was it good", "--continuation", ANSWER, "--by", "source", "--verify", "--sources", *files)
+    assert asked.exit_code == 0, asked.output
+    assert "1. so good ." in asked.output and "second.txt" in asked.output
+    made = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--json")
+    document = json.loads(made.output)
+    direct = explained(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})
+    assert [e["output"] for e in document["explanations"]] == pytest.approx([e.output for e in direct], rel=1e-5)
+    m.tokenizer.chat_template = TEMPLATE
+    try:
+        chat = run("explain", "--chat", str(tmp_path / "chat.json"), "--sources", *files, "--continuation", " bad .")
+    finally:
+        m.tokenizer.chat_template = None
+    assert chat.exit_code == 0 and "first.txt" in chat.output
+    failed = run("explain", "a", "--sources", str(tmp_path / "none.txt")).exception
+    assert isinstance(failed, errors.InputError) and "none.txt" in str(failed)

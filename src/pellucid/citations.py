@@ -8,7 +8,7 @@ measure the same for the k strongest sources).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,15 +32,19 @@ ANSWER, TEMPLATE = "continuation", "template"
 class Cited:
     """One source of one sentence.
 
-    name: of the source, as the input has it. score: what it contributed to the sentence's log-probability. share: its
-    score as a share of the whole change. drop: by how much the sentence's log-probability falls where the source is
-    deleted from the prompt; None where that was not asked for, and for what is no source.
+    name: of the source, as the input has it; by sentences, that of its text and the sentence. segment: the number of
+    its text; −1 for the template. score: what it contributed to the sentence's log-probability. share: its score as a
+    share of the whole change. drop: by how much the sentence's log-probability falls where the source is deleted from
+    the prompt; None where that was not asked for, and for what is no source. cited: whether it is a source, and not the
+    answer itself or the template.
     """
 
     name: str
+    segment: int
     score: float
     share: float
     drop: float | None
+    cited: bool
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Citation:
     """The sources of one sentence of an answer.
 
     sentence: its text. output, baseline_output: its log-probability, and that where every word of the prompt and of the
-    answer is the baseline's. sources: in the order of the input; last what the answer itself and the template gave.
+    answer is the baseline's. sources: in the order of the input; then what the answer itself and the template gave,
+    whose `drop` is None.
     delta: the residual, `output - baseline_output - Σ score`. status, notes: as an Explanation has them.
     """
 
@@ -62,7 +67,7 @@ class Citation:
 
     def top(self, k: int = 3) -> list[Cited]:
         """The k sources that raised the sentence's log-probability most, the strongest first."""
-        own = [s for s in self.sources if s.name not in (ANSWER, TEMPLATE)]
+        own = [s for s in self.sources if s.cited]
         return sorted(own, key=lambda s: -s.score)[: max(0, k)]
 
 
@@ -97,7 +102,9 @@ class Citations:
                 table.add_column(name, justify="left" if name == "source" else "right")
             for s in citation.top():
                 drop = "" if s.drop is None else signed(s.drop, 2)
-                table.add_row(Text(s.name), signed(s.score, 2), f"{s.share:.0%}", drop)
+                table.add_row(
+                    Text(s.name, overflow="ellipsis", no_wrap=True), signed(s.score, 2), f"{s.share:.0%}", drop
+                )
             change = citation.output - citation.baseline_output
             told = f"log-probability {plain(citation.output, 2)} · change {signed(change, 2)} · {citation.status}"
             lines += [Text(f"{number}. {citation.sentence}", style="bold"), table, Text(told, style="dim")]
@@ -109,6 +116,7 @@ def cite(
     model: Model,
     inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
+    by: str = "source",
     method: str = "deeplift",
     verify: bool = True,
     **options: Any,
@@ -123,12 +131,15 @@ def cite(
     model: a model that generates text. inputs: an input with named texts, or a list of them: `{"documents": […],
         "question": …}`, `{"messages": […]}` or `{"parts": {…}}` (`types.Input`). Where it has a "continuation", that is
         the answer; else the model generates it.
+    by: "source" for whole texts, "sentence" for each sentence of each text.
     method: any method that adds up, as `explain`. options: as `explain`, such as `baseline` or `max_new_tokens`.
     verify: whether each source is taken away and the model runs again, which costs a pass for each source.
 
     Returns Citations; a list of them for a list. Raises InputError for an input whose texts have no names, and what
     `explain` raises.
     """
+    if by not in BY:
+        raise InputError(f"Found by={by!r}; expected one of {', '.join(map(repr, BY))}.")
     listed = [inputs] if isinstance(inputs, Mapping) else list(inputs)
     for number, item in enumerate(listed):
         if not isinstance(item, Mapping) or "prompt" in item:
@@ -141,9 +152,9 @@ def cite(
     if verify:
         given = [{**item, ANSWER: _answer(a)} for item, a in zip(listed, answers, strict=True)]
         more = {k: v for k, v in options.items() if k in ("output", "truncate", "progress")}
-        asked = {"method": ["occlusion"], "groups": "source", "baseline": "delete", "target": "sentences"}
+        asked = {"method": ["occlusion"], "groups": by, "baseline": "delete", "target": "sentences"}
         tested = [list(cast(Explanations, a)) for a in explain(model, given, **asked, **more)]
-    found = [_citations(a, t) for a, t in zip(answers, tested, strict=True)]
+    found = [_citations(a, t, by) for a, t in zip(answers, tested, strict=True)]
     return found[0] if isinstance(inputs, Mapping) else found
 
 
@@ -152,20 +163,36 @@ def _answer(answer: Explanations) -> str:
     return answer[0].text[answer[0].text_names.index(ANSWER)]
 
 
-def _citations(answer: Explanations, tested: Sequence[Explanation | None]) -> Citations:
+def _citations(answer: Explanations, tested: Sequence[Explanation | None], by: str) -> Citations:
     first = answer[0]
-    return Citations(
-        _answer(answer),
-        first.method,
-        first.baseline,
-        tuple(_citation(e, t) for e, t in zip(answer, tested, strict=True)),
-        answer,
-    )
+    each = tuple(_citation(e, t, by) for e, t in zip(answer, tested, strict=True))
+    return Citations(_answer(answer), first.method, first.baseline, each, answer)
 
 
-def _citation(e: Explanation, tested: Explanation | None) -> Citation:
-    drops = {} if tested is None else {s.name: s.score for s in tested.sources() if s.name not in (ANSWER, TEMPLATE)}
-    sources = tuple(
-        Cited(s.name, s.score, s.score / e.change if e.change else 0.0, drops.get(s.name)) for s in e.sources()
-    )
-    return Citation(e.target.name, e.output, e.baseline_output, sources, e.delta, e.status, e.notes)
+def _citation(e: Explanation, tested: Explanation | None, by: str) -> Citation:
+    units = BY[by]
+    drops = [None] * len(units(e)) if tested is None else [score for _, _, score in units(tested)]
+    sources: list[Cited] = []
+    for (name, segment, score), drop in zip(units(e), drops, strict=True):
+        cited = segment >= 0 and e.text_names[segment] != ANSWER
+        share = score / e.change if e.change else 0.0
+        sources.append(Cited(name, segment, score, share, drop if cited else None, cited))
+    return Citation(e.target.name, e.output, e.baseline_output, tuple(sources), e.delta, e.status, e.notes)
+
+
+Unit = tuple[str, int, float]
+"""A name, the number of the text that it is of (−1: of none), and a score."""
+
+
+def _by_source(e: Explanation) -> list[Unit]:
+    return [(s.name, s.segment, s.score) for s in e.sources()]
+
+
+def _by_sentence(e: Explanation) -> list[Unit]:
+    words = [w for w in e.sentences() if not w.special]
+    found = [(f"{e.text_names[w.segment]}: {w.text.strip()}", w.segment, w.score) for w in words]
+    return [*found, (TEMPLATE, -1, float(e.scores.sum()) - sum(w.score for w in words))]
+
+
+BY: dict[str, Callable[[Explanation], list[Unit]]] = {"source": _by_source, "sentence": _by_sentence}
+"""What is cited, by name: the units of an Explanation, whose scores are all of its scores."""

@@ -21,8 +21,8 @@ Input: TypeAlias = Union[str, tuple[str, str], Mapping[str, Any], "ndarray"]
 - zero-shot classification: `{"text": …, "labels": […], "template": "This example is {}."}`
 - multiple choice: `{"prompt": …, "choices": […]}`
 - text generation: a prompt, or a mapping that has a `"prompt"`, `"messages": [{"role": …, "content": …}]`,
-  `"documents": […]` with a `"question"`, or `"parts": {"a name": "its text", …}`; and, where the model shall not
-  generate it, the `"continuation"`. With `"versus"`, another continuation, the two are contrasted
+  `"documents": […]` with a `"question"` or with messages, or `"parts": {"a name": "its text", …}`; and, where the model
+  shall not generate it, the `"continuation"`. With `"versus"`, another continuation, the two are contrasted
 - text to text: a source, or `{"source": …, "target": …}`
 - image classification: a PIL image, an array (height, width, channels), or the path of a file
 - token ids, for the tasks that read text: a list of integers, a tensor, a `BatchEncoding`, or `{"input_ids": …, …}`;

@@ -17,6 +17,7 @@ from .loading import load_model
 
 if TYPE_CHECKING:
     from ..answers import Answers
+    from ..citations import Citations
     from ..explanation import Explanation, Explanations
     from ..models import Model
     from ..types import Progress
@@ -42,6 +43,21 @@ def explain(
             metavar="FILE",
         ),
     ] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE …",
+            help="Texts that TEXT asks about, or the conversation is about: says which of them each sentence of the "
+            "answer came from.",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="With sources or a conversation: source, or sentence for each of its sentences."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Take each source away and run the model again, to show what is lost.")
+    ] = False,
     true: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,7 +151,7 @@ def explain(
     ] = None,
 ) -> None:
     """Show which words made the model decide, with scores that add up."""
-    inputs = read_inputs(list(text or []), file, pair, context, continuation, chat)
+    inputs = read_inputs(list(text or []), file, pair, context, continuation, chat, sources or [])
     documents, files = _files(json_file or [], html or [], save or [])
     parts = {"window": window, "stride": stride, "max_new_tokens": max_new_tokens}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
@@ -144,17 +160,41 @@ def explain(
         loaded = load_model(model, task, device, quiet=as_json)
         from ..explanation import Explanations
 
+        cited: list[Citations] = []
         labels = _true_labels(list(map(argument, true or [])), inputs, loaded)
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
-            answers = _explain(
-                loaded, inputs, method, target, baseline, options, details, truncate, progress, groups, output
+            if sources or by:
+                asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
+                more = {"baseline": list(map(argument, baseline or ["mask"])), "output": output, "truncate": truncate}
+                cited = _cited(loaded, inputs, by or "source", verify, asked, options | more)
+            answers = (
+                []
+                if cited
+                else _explain(
+                    loaded, inputs, method, target, baseline, options, details, truncate, progress, groups, output
+                )
             )
-        found = Explanations(tuple(e for pair in zip(answers, labels, strict=True) for e in _labelled(*pair)))
+        each = [c.explanations for c in cited] or map(_labelled, answers, labels)
+        found = Explanations(tuple(e for some in each for e in some))
     _write(found, documents, files)
     if as_json:
         print_json(found.to_dict())
     elif not documents and not files:
-        show(found if len(found) > 1 else found[0])
+        for shown in cited or [found if len(found) > 1 else found[0]]:
+            show(shown)
+
+
+def _cited(
+    loaded: Model, inputs: list[Input], by: str, verify: bool, asked: dict[str, Any], options: dict[str, Any]
+) -> list[Citations]:
+    """What each sentence of the answers came from. asked: other arguments. Raises InputError for those that do not go
+    with it."""
+    from ..citations import cite
+
+    methods = asked.pop("method") or ["deeplift"]
+    if given := [f"--{name}" for name, value in asked.items() if value] + ["--method"] * (len(methods) > 1):
+        raise InputError(f"Found {given[0]} with sources; expected one method, for the sentences of the answer.")
+    return cite(loaded, inputs, by=by, verify=verify, method=methods[0], **options)  # type: ignore[return-value]
 
 
 def _explain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,8 +21,12 @@ def read_inputs(
     context: str | None = None,
     continuation: str | None = None,
     chat: str | None = None,
+    sources: Sequence[Path] = (),
 ) -> list[Input]:
-    """The inputs. Raises InputError where there are none, and where two of the parts exclude each other."""
+    """The inputs. sources: files whose texts stand before the question or the conversation.
+
+    Raises InputError where there are no inputs, and where two of the parts exclude each other.
+    """
     seconds = {"--pair": pair, "--context": context, "--continuation": continuation}
     given = [name for name, part in seconds.items() if part is not None]
     if len(given) > 1:
@@ -30,8 +35,14 @@ def read_inputs(
         if texts or file is not None or given not in ([], ["--continuation"]):
             raise InputError("Found --chat and another text; expected the conversation alone, or with --continuation.")
         after = {} if continuation is None else {"continuation": argument(continuation)}
-        return [{"messages": _messages(argument(chat)), **after}]
+        documents = {"documents": _documents(sources)} if sources else {}
+        return [{"messages": _messages(argument(chat)), **documents, **after}]
     found = _texts(texts, file)
+    if sources:
+        if given not in ([], ["--continuation"]):
+            raise InputError(f"Found --sources and {given[0]}; expected --sources alone, or with --continuation.")
+        after = {} if continuation is None else {"continuation": argument(continuation)}
+        return [{"documents": _documents(sources), "question": text, **after} for text in found]
     second = next((part for part in seconds.values() if part is not None), None)
     return [text if second is None else (text, argument(second)) for text in found]
 
@@ -48,6 +59,17 @@ def _texts(texts: list[str], file: Path | None) -> list[str]:
     found = [t for text in texts for t in (lines if text == "-" else [argument(text)])]
     if not found:
         raise InputError("Found no text; expected one as an argument, --file F, or - for standard input.")
+    return found
+
+
+def _documents(files: Sequence[Path]) -> list[tuple[str, str]]:
+    """The name and the text of each file. Raises InputError."""
+    found: list[tuple[str, str]] = []
+    for file in files:
+        try:
+            found.append((file.name, _decoded(file.read_bytes(), repr(str(file))).strip()))
+        except OSError as error:
+            raise InputError(f"Could not read --sources {str(file)!r}: {error}. Expected files of text.") from error
     return found
 
 
@@ -74,4 +96,4 @@ def _decoded(content: bytes, source: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"Could not read {source} as UTF-8: {error}. Expected messages in UTF-8.") from error
+        raise InputError(f"Could not read {source} as UTF-8: {error}. Expected UTF-8.") from error

@@ -1,10 +1,11 @@
 """The command line as people write it, turned into the one that is parsed: a text without a command is explained, and
-`--json` takes a file where one follows it."""
+`--json` takes a file where one follows it, `--sources` several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 import typer
 from typer.core import TyperGroup
@@ -19,7 +20,7 @@ class CommandOrText(TyperGroup):
     """Commands, one of which stands for a text that is given alone: `pellucid "It's great"`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, json_files(with_command(args, self.commands)))
+        return super().parse_args(ctx, sources(json_files(with_command(args, self.commands))))
 
 
 def with_command(args: list[str], commands: Iterable[str]) -> list[str]:
@@ -60,4 +61,22 @@ def json_files(args: list[str]) -> list[str]:
             found += ["--json-file", arg.removeprefix("--json=")]
         else:
             found.append("--json-file" if arg == "--json" and follows else arg)
+    return found
+
+
+def sources(args: list[str]) -> list[str]:
+    """`--sources A B` as `--sources A --sources B`: what a shell makes of `--sources *.txt`. Each argument behind it
+    that names a file is a source.
+
+    Examples:
+        >>> sources(["explain", "--sources", "/", "--json"])
+        ['explain', '--sources', '/', '--json']
+    """
+    found: list[str] = []
+    more = False  # whether the arguments before this one are sources
+    for i, arg in enumerate(args):
+        if arg == "--":
+            return [*found, *args[i:]]
+        more = arg != "--sources" and (args[i - 1] == "--sources" or (more and Path(arg).is_file()))
+        found += ["--sources", arg] if more and args[i - 1] != "--sources" else [arg]
     return found

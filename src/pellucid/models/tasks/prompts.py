@@ -22,6 +22,7 @@ from ..text.tokenizing import encode
 
 Piece: TypeAlias = tuple[str, str | None]
 """Characters of a prompt, and the name of the text that they are; None for those that only the format writes."""
+_GAP: Piece = ("\n\n", None)
 Place: TypeAlias = tuple[int, int, int]
 """Where a text stands in what is written: (start, end, where its own character 0 would stand)."""
 
@@ -78,8 +79,9 @@ def _bare(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
     return tokens[: max((i + 1 for i, t in enumerate(tokens) if not t.special), default=0)]
 
 
-def chat_prompt(tokenizer: Tokenizer, messages: object) -> Prompt:
-    """Messages as the tokenizer's template writes them: each is a text of its own, named by its role."""
+def chat_prompt(tokenizer: Tokenizer, messages: object, documents: object = None) -> Prompt:
+    """Messages as the tokenizer's template writes them: each is a text of its own, named by its role. documents: texts
+    that the last message of a user begins with, as `documents_prompt` has them."""
     listed = list(messages) if isinstance(messages, (list, tuple)) else []
     told = [m for m in listed if isinstance(m, Mapping) and isinstance(m.get("content"), str)]
     if not listed or len(told) < len(listed):
@@ -92,16 +94,18 @@ def chat_prompt(tokenizer: Tokenizer, messages: object) -> Prompt:
             "conversations. Give the text as a prompt, or set tokenizer.chat_template."
         )
     names = _told_apart([str(m.get("role", "message")) for m in told])
-    return _conversation(tokenizer, listed, [[(m["content"], name)] for m, name in zip(told, names, strict=True)])
+    of_each: list[list[Piece]] = [[(m["content"], name)] for m, name in zip(told, names, strict=True)]
+    if documents is not None:
+        asking = max((i for i, m in enumerate(told) if m.get("role") == "user"), default=len(told) - 1)
+        of_each[asking] = [*_documents(documents), *of_each[asking]]
+    written = [{**m, "content": "".join(t for t, _ in pieces)} for m, pieces in zip(told, of_each, strict=True)]
+    return _conversation(tokenizer, written, of_each)
 
 
 def documents_prompt(reader: Reader, documents: object, question: str) -> Prompt:
     """Documents and a question about them: the message of a user where the tokenizer has a chat template, and else a
     text. Each document is a text of its own, and so is the question."""
-    pieces: list[Piece] = []
-    for name, text in named_texts(documents, "documents", "document"):
-        pieces += [(text, name), ("\n\n", None)]
-    pieces += [("Question: ", None), (question, "question")]
+    pieces = [*_documents(documents), ("Question: ", None), (question, "question")]
     if has_template(reader.tokenizer):
         content = "".join(text for text, _ in pieces)
         return _conversation(reader.tokenizer, [{"role": "user", "content": content}], [pieces])
@@ -112,8 +116,13 @@ def parts_prompt(reader: Reader, parts: object) -> Prompt:
     """Named parts, one after the other with a blank line between them. Each is a text of its own."""
     pieces: list[Piece] = []
     for name, text in named_texts(parts, "parts", "part"):
-        pieces += [("\n\n", None)] * bool(pieces) + [(text, name)]
+        pieces += [_GAP] * bool(pieces) + [(text, name)]
     return _pieces_prompt(reader, pieces)
+
+
+def _documents(given: object) -> list[Piece]:
+    """Documents with a blank line after each."""
+    return [piece for name, text in named_texts(given, "documents", "document") for piece in ((text, name), _GAP)]
 
 
 def has_template(tokenizer: Tokenizer) -> bool:

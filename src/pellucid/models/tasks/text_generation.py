@@ -108,6 +108,7 @@ CONTINUED = Form(
         {"prompt": ("prompt", *(name for name in TEXT if name not in ("context", "premise")), "instruction"), **_AFTER},
         {"messages": ("messages", "conversation"), **_AFTER},
         {"documents": ("documents", "sources", "contexts"), "question": ("question", "query"), **_AFTER},
+        {"messages": ("messages", "conversation"), "documents": ("documents", "sources", "contexts"), **_AFTER},
         {"parts": ("parts",), **_AFTER},
     ),
     _FORM,
@@ -163,6 +164,9 @@ def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: P
 _PROMPTS: dict[frozenset[str], Callable[[Reader, Mapping[str, object]], Prompt]] = {
     frozenset({"prompt"}): lambda reader, item: text_prompt(reader, _text(item["prompt"])),
     frozenset({"messages"}): lambda reader, item: chat_prompt(reader.tokenizer, item["messages"]),
+    frozenset({"messages", "documents"}): lambda reader, item: chat_prompt(
+        reader.tokenizer, item["messages"], item["documents"]
+    ),
     frozenset({"documents", "question"}): lambda reader, item: documents_prompt(
         reader, item["documents"], _text(item["question"])
     ),
