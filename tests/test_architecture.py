@@ -51,7 +51,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "edits": [
         "flipping",
-        "reduction",
+        "reduction vocabulary",
         "wording",
         "judging",
     ],
