@@ -49,11 +49,11 @@ FORMS: dict[str, list[Field]] = {
     "text-generation": [
         _field("prompt", "Prompt", optional=True, example="The capital of France is"),
         _field("messages", "Or a chat: “user: …” and “assistant: …”, one a line", "messages", optional=True),
-        _field("continuation", "Continuation (empty: the model's own)", optional=True),
+        _field("continuation", "Continuation; empty: the model's own", optional=True),
     ],
     "text2text-generation": [
         _field("source", "Source", example="translate English to German: The house is small."),
-        _field("target", "Output (empty: the model's own)", optional=True),
+        _field("target", "Output; empty: the model's own", optional=True),
     ],
     "image-classification": [_field("image", "Image", "image")],
 }

@@ -35,7 +35,7 @@ export function drawForm(kept = {}) {
 
 function field(told) {
   const label = document.createElement("label");
-  label.textContent = told.label;
+  label.textContent = told.optional ? `${told.label} (optional)` : told.label;
   const input = document.createElement(told.kind === "image" ? "input" : "textarea");
   if (told.kind === "image") {
     input.type = "file";
@@ -53,18 +53,23 @@ function field(told) {
 
 /** The labels as buttons, of which the target is pressed, and what the chosen method does. */
 export function drawChoices() {
-  const chip = (name, value) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = button.title = name;
-    button.dataset.target = value;
-    button.setAttribute("aria-pressed", String(form.elements.target.value.trim() === value));
-    return button;
-  };
   const labels = model().labels;
-  role("labels").replaceChildren(...(labels.length ? [chip("the prediction", ""), ...labels.map((name) => chip(name, name))] : []));
+  const values = labels.length ? ["", ...labels] : [];
+  const drawn = [...role("labels").children];
+  if (drawn.length !== values.length || drawn.some((b, i) => b.dataset.target !== values[i])) role("labels").replaceChildren(...values.map(chip));
+  const target = form.elements.target.value.trim();
+  for (const button of role("labels").children) button.setAttribute("aria-pressed", String(button.dataset.target === target));
+  form.elements.target.placeholder = labels.length ? "or a − b" : "the prediction";
   const method = known.methods.find((m) => m.name === form.elements.method.value);
   role("told").textContent = method ? `${method.name}: ${method.summary}` : "";
+}
+
+function chip(value) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = button.title = value || "the prediction";
+  button.dataset.target = value;
+  return button;
 }
 
 /** The example of the chosen model's task as the parts of an input. */

@@ -1,0 +1,222 @@
+"""Every task in the app, filled in and clicked in a real browser; what is drawn is what Python answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pellucid
+from browser import Tab, browser
+from families import built, tokenizer
+from generative import coder, generator
+from heads import headed
+from pellucid import Explanations, Model
+from pellucid.answers import explanations_of
+from serving import served
+from test_task_image import Processor
+from test_task_image import net as image_net
+
+TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+ANSWERS = ["entailment", "neutral", "contradiction"]
+
+
+def named(labels: list[str]) -> dict[str, Any]:
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+
+
+def chatting() -> Model:
+    model = generator("GPT2")
+    model.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}"
+    return model
+
+
+def models() -> dict[str, Model]:
+    """A small random model for each task, under the name that the app lists it by."""
+    bert = lambda head, **how: headed("Bert", head, **how)
+    found = {
+        "text-classification": Model(bert("ForSequenceClassification", **named(ANSWERS)), tokenizer()),
+        "token-classification": Model(bert("ForTokenClassification", **named(TAGS)), tokenizer()),
+        "fill-mask": Model(bert("ForMaskedLM"), tokenizer()),
+        "question-answering": Model(bert("ForQuestionAnswering"), tokenizer()),
+        "zero-shot-classification": Model(
+            bert("ForSequenceClassification", **named(ANSWERS)), tokenizer(), task="zero-shot-classification"
+        ),
+        "multiple-choice": Model(bert("ForMultipleChoice"), tokenizer()),
+        "sentence-similarity": Model(bert("Model"), tokenizer(), task="sentence-similarity"),
+        "text-generation": chatting(),
+        "text2text-generation": coder("Bart"),
+        "image-classification": Model(image_net(**named(["cat", "dog", "bird"])), Processor()),
+        "other": Model(built("Bert", "BertForSequenceClassification", seed=1, **named(ANSWERS)), tokenizer()),
+    }
+    for name, model in found.items():
+        model.model.config._name_or_path = "" if name == "sentence-similarity" else name  # it would look for a file
+    return found
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Model]:
+    return models()
+
+
+@pytest.fixture(scope="module")
+def page(known: dict[str, Model]) -> Iterator[Any]:
+    pytest.importorskip("starlette", reason="needs starlette, of the extra [app]")
+    with browser() as running, served(list(known.values())) as address:
+        tab = Tab(running, viewport={"width": 1100, "height": 1000})
+        tab.page.goto(address)
+        tab.page.locator("[data-part]").first.wait_for()
+        yield tab.page
+        assert [fault for fault in tab.faults if "400 (Bad Request)" not in fault] == []
+
+
+def picture() -> bytes:
+    pillow = pytest.importorskip("PIL.Image", reason="needs Pillow, of the extra [images]")
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    pillow.fromarray(pixels).save(out := io.BytesIO(), format="PNG")
+    return out.getvalue()
+
+
+CHAT = [{"role": "user", "content": "where is it"}, {"role": "assistant", "content": "in Paris"}]
+CASES: list[tuple[str, dict[str, str], Any]] = [
+    ("text-classification", {"Text": "a great film"}, "a great film"),
+    ("text-classification", {"Text": "a great film", "Second text": "so dull"}, ("a great film", "so dull")),
+    ("token-classification", {"Text": "it is in Berlin"}, "it is in Berlin"),
+    ("fill-mask", {"Text with a mask": "the [MASK] was great"}, "the [MASK] was great"),
+    (
+        "question-answering",
+        {"Question": "where?", "Context": "in Paris"},
+        {"question": "where?", "context": "in Paris"},
+    ),
+    (
+        "zero-shot-classification",
+        {"Text": "a great film", "Labels, one a line": "the film\n\nthe team"},
+        {"text": "a great film", "labels": ["the film", "the team"]},
+    ),
+    (
+        "multiple-choice",
+        {"Prompt": "the film was", "Choices, one a line": "great\ndull"},
+        {"prompt": "the film was", "choices": ["great", "dull"]},
+    ),
+    ("sentence-similarity", {"Text": "a great film", "Second text": "so dull"}, ("a great film", "so dull")),
+    ("text-generation", {"Prompt": "the film was", "Continuation": " great !"}, ("the film was", " great !")),
+    ("text-generation", {"Or a chat": "user: where is it\nassistant: in Paris"}, {"messages": CHAT}),
+    ("text2text-generation", {"Source": "the film", "Output": "was great"}, ("the film", "was great")),
+]
+
+
+def ask(page: Any, task: str, fields: dict[str, str]) -> Any:
+    """The View that the app draws after the form was filled in and Explain was clicked."""
+    page.select_option("[name=model]", "BertModel" if task == "sentence-similarity" else task)
+    for box in page.locator("textarea[data-part]").all():
+        box.fill("")
+    for name, text in fields.items():
+        page.locator(".fields").get_by_label(re.compile(f"^{re.escape(name)}")).fill(text)
+    filled = [json.dumps(text) for text in fields.values()]
+    mine = lambda r: r.url.endswith("/api/explain") and all(text in r.request.post_data for text in filled)
+    with page.expect_response(mine) as answer:
+        page.get_by_role("button", name="Explain", exact=True).click()
+    assert answer.value.status == 200, answer.value.text()
+    page.wait_for_function("() => !document.querySelector('.answer').matches('.stale, [hidden]')")
+    return answer.value.json()["view"]["explanations"]
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "given"), CASES, ids=[f"{task}-{i}" for i, (task, _, _) in enumerate(CASES)]
+)
+def test_a_form_for_every_task(
+    page: Any, known: dict[str, Model], task: str, fields: dict[str, str], given: Any
+) -> None:
+    shown = ask(page, task, fields)
+    wanted = Explanations(tuple(explanations_of(pellucid.explain(known[task], given))))
+    assert len(shown) == len(wanted) >= 1
+    for told, e in zip(shown, wanted, strict=True):
+        assert [t["score"] for t in told["tokens"]] == pytest.approx(e.scores.tolist(), abs=1e-4)
+        assert told["target"]["name"] == e.target.name and told["task"] == task
+    drawn = page.locator(".answer .viewer")
+    assert wanted[0].target.name in drawn.inner_text() or wanted[0].prediction in drawn.inner_text()
+
+
+def test_an_image_is_read_from_a_file(page: Any, known: dict[str, Model], tmp_path: Path) -> None:
+    content = picture()
+    page.select_option("[name=model]", "image-classification")
+    page.set_input_files("input[data-part=image]", {"name": "a.png", "mimeType": "image/png", "buffer": content})
+    with page.expect_response("**/api/explain") as answer:
+        page.get_by_role("button", name="Explain", exact=True).click()
+    from PIL import Image
+
+    e = pellucid.explain(known["image-classification"], Image.open(io.BytesIO(content)))
+    told = answer.value.json()["view"]["explanations"][0]
+    assert [t["score"] for t in told["tokens"]] == pytest.approx(e.scores.tolist(), abs=1e-4)
+
+
+def test_a_class_is_chosen_in_the_form_and_in_the_picture(page: Any, known: dict[str, Model]) -> None:
+    (told,) = ask(page, "text-classification", {"Text": "a great film"})
+    others = [name for name in ANSWERS if name != told["prediction"]]
+    for click in (page.locator("form .targets").first, page.locator(".answer .viewer")):
+        name = others.pop()
+        with page.expect_response("**/api/explain") as answer:
+            click.get_by_role("button", name=name).click()
+        e = pellucid.explain(known["text-classification"], "a great film", target=name)
+        (shown,) = answer.value.json()["view"]["explanations"]
+        assert [t["score"] for t in shown["tokens"]] == pytest.approx(e.scores.tolist(), abs=1e-4)
+        assert page.input_value("[name=target]") == name
+        page.wait_for_function("() => !document.querySelector('.answer').matches('.stale')")
+    page.locator("form .targets").first.get_by_role("button", name="the prediction").click()
+    assert page.input_value("[name=target]") == ""
+
+
+def test_two_models_are_compared_on_one_text(page: Any, known: dict[str, Model]) -> None:
+    ask(page, "text-classification", {"Text": "a great film"})
+    with page.expect_response("**/api/explain") as answer:
+        page.select_option("[name=other]", "other")
+    each = answer.value.json()["view"]["explanations"]
+    assert [e["model"] for e in each] == ["text-classification", "other"]
+    for told in each:
+        e = pellucid.explain(known[told["model"]], "a great film")
+        assert [t["score"] for t in told["tokens"]] == pytest.approx(e.scores.tolist(), abs=1e-4)
+    page.locator(".answer .pairs").wait_for()
+    assert "Rank correlation" in page.locator(".answer .viewer").inner_text()
+    page.select_option("[name=other]", "")
+    page.wait_for_function("() => document.querySelector('.answer h2').textContent === 'text-classification'")
+
+
+def test_what_is_inside_is_asked_for_by_a_box(page: Any) -> None:
+    (told,) = ask(page, "text-classification", {"Text": "a great film"})
+    assert not told["layers"]
+    for box in ("layers", "attention"):
+        page.get_by_role("checkbox", name=box, exact=True).check()
+    page.locator(".answer").get_by_role("button", name="Attention", exact=True).click()
+    page.locator(".answer svg.lines").wait_for()
+    for box in ("layers", "attention"):
+        page.get_by_role("checkbox", name=box, exact=True).uncheck()
+
+
+def test_documents_are_opened_and_what_is_none_is_said_to_be(
+    page: Any, known: dict[str, Model], tmp_path: Path
+) -> None:
+    one = pellucid.explain(known["text-classification"], "a great film")
+    several = pellucid.explain(known["text-classification"], ["so dull", "a great film"])
+    for name, saved in (("one.json", one), ("several.json", several)):
+        saved.save(tmp_path / name)
+        page.set_input_files("[data-role=open]", str(tmp_path / name))
+        page.wait_for_function(f"() => document.querySelector('.answer h2').textContent === '{name}'")
+    assert page.locator(".answer .answer-row").count() == 2
+    broken = {
+        "text.json": ("not json", "is not JSON"),
+        "foreign.json": ('{"a": 1}', "schema_version"),
+        "half.json": (json.dumps({**one.to_dict(), "tokens": [1]}), "not a Pellucid explanation"),
+        "list.json": ("[1]", "expected what save"),
+    }
+    for name, (content, says) in broken.items():
+        (tmp_path / name).write_text(content, "utf-8")
+        page.set_input_files("[data-role=open]", str(tmp_path / name))
+        page.locator("[data-role=error]", has_text=says).wait_for()
+    faults = page.evaluate("() => document.querySelector('.answer h2').textContent")
+    assert faults == "several.json"
