@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
+
+
+def scores_of(view: dict[str, Any]) -> list[list[float]]:
+    """The scores of each explanation of a packed View."""
+    first = view["explanations"][0]
+    each = [b64decode(e.get("scores", first["scores"])) for e in view["explanations"]]
+    return [np.frombuffer(content, "<f8").tolist() for content in each]
 
 
 @contextmanager

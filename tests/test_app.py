@@ -16,6 +16,7 @@ import pytest
 
 import pellucid
 from browser import Tab, browser
+from serving import scores_of
 
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 pytest.importorskip("uvicorn", reason="the extra [app] is not installed")
@@ -74,10 +75,10 @@ def test_the_answer_is_that_of_python(server: Server) -> None:
     told = server.post("explain", {**asked, "document": True}).json()
     e = pellucid.explain(pellucid.load(), "It's great!", target="negative", detail=["layers", "attentions"])
     (view,) = told["view"]["explanations"]
-    assert [t["score"] for t in view["tokens"]] == pytest.approx(e.scores.tolist(), abs=1e-5)
+    assert scores_of(told["view"]) == [pytest.approx(e.scores.tolist(), abs=1e-5)]
     assert pellucid.Explanations.from_dict(told["document"])[0].target.name == "negative"
-    assert len(view["layers"]) == len(e.layers)  # pyright: ignore
-    assert view["attention"] and view["attentions"] is None and not view["measures"]
+    assert len(view["depths"]) == len(e.layers)  # pyright: ignore
+    assert view["attention"] and not {"attentions", "heads", "measures"} & view.keys()
     again = server.post("explain", {"document": told["document"]}).json()
     assert again == {"view": told["view"]}
     assert "document" not in server.post("explain", asked).json()
@@ -166,7 +167,7 @@ def test_fifty_clients_at_once(server: Server) -> None:
         for _ in range(3):
             answers = list(pool.map(lambda t: server.post("explain", {"input": t}), texts))
             assert [a.status_code for a in answers] == [200] * 50
-            shown = [a.json()["view"]["explanations"][0]["passages"][0]["text"] for a in answers]
+            shown = [a.json()["view"]["explanations"][0]["cuts"][0]["text"] for a in answers]
             assert shown == texts
         large = list(pool.map(lambda _: server.post("explain", b"a" * 10_000_001), range(20)))
     assert {a.status_code for a in large} == {413}
@@ -216,8 +217,8 @@ def test_a_run_is_looked_through(server: Server) -> None:
     (failed,) = server.post("rows", {"run": "run", "only": "failed"}).json()["rows"]
     assert failed["error_type"] == "InputError"
     e = pellucid.explain(pellucid.load(), "a bad film")
-    told = server.post("explain", {"run": "run", "row": 1}).json()["view"]["explanations"][0]
-    assert [t["score"] for t in told["tokens"]] == pytest.approx(e.scores.tolist(), abs=1e-5)
+    told = server.post("explain", {"run": "run", "row": 1}).json()["view"]
+    assert scores_of(told) == [pytest.approx(e.scores.tolist(), abs=1e-5)]
     assert (
         "could not" in server.post("explain", {"run": "run", "row": 3}).text
         or "empty" in server.post("explain", {"run": "run", "row": 3}).text
@@ -330,7 +331,7 @@ def test_edits_history_and_saving(page: Any, tmp_path: Path) -> None:
 
 
 def test_a_row_of_a_run_is_opened(page: Any) -> None:
-    assert "1–4 of 4" in page.inner_text("[data-role=run-count]")
+    page.locator("[data-role=run-count]", has_text="1–4 of 4").wait_for()
     page.select_option("[data-role=run-only]", "wrong")
     page.locator("[data-role=run-count]", has_text="1–1 of 1").wait_for()
     page.locator("[data-role=run-rows] button").click()

@@ -16,6 +16,7 @@ from ..forms import form_of, input_of
 from ..methods import METHODS
 from ..models import Model
 from ..public_names import model_name
+from ..render.packed import packed
 from ..request import Request
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ def told(known: Known) -> dict[str, Any]:
 
 
 def explained(known: Known, body: Body) -> dict[str, Any]:
-    """The View of what is asked (`_found`); with `document: true` in the body also the document that `save` writes."""
+    """The packed View of what is asked (`_found`); with `document: true` in the body also the document that `save`
+    writes."""
     found = _found(known, body)
     document = {"document": found.to_dict()} if body.get("document") is True else {}
-    return {"view": found.view().drawn().to_dict(), **document}
+    return {"view": packed(found.view()), **document}
 
 
 def exported(known: Known, body: Body) -> dict[str, Any]:
