@@ -17,6 +17,7 @@ from browser import Tab, browser
 from families import built, tokenizer
 from generative import coder, generator
 from heads import headed
+from hostile import explanations
 from pellucid import Explanations, Model
 from pellucid.answers import explanations_of
 from serving import scores_of, served
@@ -216,3 +217,31 @@ def test_documents_are_opened_and_what_is_none_is_said_to_be(
         page.locator("[data-role=error]", has_text=says).wait_for()
     faults = page.evaluate("() => document.querySelector('.answer h2').textContent")
     assert faults == "several.json"
+
+
+def test_2000_hostile_strings_stay_what_they_are(page: Any, tmp_path: Path) -> None:
+    """As text and token, label and class, model and baseline, and note: in the app, and in a notebook's frame."""
+    each = Explanations(tuple(explanations(2000)))
+    document = json.dumps({"schema_version": 1, "explanations": [e.to_dict() for e in each]})
+    (tmp_path / "hostile.json").write_text(document, "ascii")
+    page.set_input_files("[data-role=open]", str(tmp_path / "hostile.json"))
+    page.wait_for_function("() => document.querySelector('.answer h2').textContent === 'hostile.json'", timeout=30_000)
+    (tmp_path / "hostile.html").write_text(f"<!doctype html><meta charset=utf-8>{each._repr_html_()}", "utf-8")
+    other = page.context.new_page()
+    other.goto((tmp_path / "hostile.html").as_uri())
+    frame = other.frames[1]
+    for place in (page.locator(".answer .viewer"), frame.locator(".viewer")):
+        for i in (0, 200, 499):
+            place.locator(".rows").evaluate("(list, i) => { list.scrollTop = 44 * i; }", i)
+            place.locator(".answer-row", has_text=re.compile(rf"^{i + 1}\D")).first.click()
+            assert place.locator(".reading").text_content() == each[i].text
+            told = [place.locator(part).text_content() for part in (".notes", ".title")]
+            read = [re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), text) for text in told]
+            wanted = [*each[i].notes, f"{each[i].prediction}90.0%"]
+            assert [
+                text.replace("\\u003c", "<") for text in wanted
+            ] == read  # what was written as a code is read as one
+    for shown in (page, other, frame):
+        assert shown.evaluate("() => window.hurt") is None
+        assert shown.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    other.close()

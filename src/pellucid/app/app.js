@@ -133,7 +133,7 @@ async function open(file) {
   } catch (error) {
     return say(wrong(`${file.name} is not JSON: ${error.message}. Expected what Save as JSON, save("x.json") or --json writes.`));
   }
-  await answer(file.name, { document: document_ });
+  if (await answer(file.name, { document: document_ })) role("answer").scrollIntoView();
 }
 
 async function save(kind) {
@@ -197,7 +197,8 @@ async function begin() {
     drawHistory(history(), again);
     form.querySelector("[data-part]")?.focus();
   }
-  await drawRuns(told.runs, (run, row) => answer(`${run}, row ${row}`, { run, row }), say);
+  const open = async (run, row) => (await answer(`${run}, row ${row}`, { run, row })) && role("answer").scrollIntoView();
+  await drawRuns(told.runs, open, say);
 }
 
 begin().catch(say);
