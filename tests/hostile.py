@@ -24,16 +24,16 @@ def texts(count: int, seed: int = 0) -> list[str]:
 
 
 def explanations(count: int) -> list[Explanation]:
-    """Explanations that hold so many of these texts: as text, label, model and note, four in each."""
+    """Explanations that hold so many of these texts, eight in each."""
     found, each = [], iter(texts(count))
-    for text, name, model, note in zip(each, each, each, each, strict=True):
+    for text, name, label, target, model, note, baseline, told in zip(*[each] * 8, strict=True):
         middle = len(text) // 2
         tokens = (Token(text[:middle], 1, (0, middle), word=0), Token(text[middle:], 2, (middle, len(text)), word=1))
         found.append(
             Explanation(
-                text, tokens, np.array([1.0, -0.5]), Target(name, 0), "deeplift", model, 0.75, 0.25, 0.0, name, 0.9,
-                label=name, notes=(note,), probabilities={name: 0.9, f"not {name}": 0.1},
-                meta={"model": model, "task": "text-classification", note: model},
+                text, tokens, np.array([1.0, -0.5]), Target(target, 0), "deeplift", baseline, 0.75, 0.25, 0.0, name, 0.9,
+                label=label, notes=(note,), probabilities={name: 0.9, target: 0.1},
+                meta={"model": model, "task": "text-classification", told: told},
             )
         )  # fmt: skip
     return found

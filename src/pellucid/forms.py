@@ -87,6 +87,8 @@ def input_of(task: str, given: object) -> Any:
     found = {f["name"]: _value(f, given[f["name"]]) for f in fields if given.get(f["name"]) not in (None, "", [])}
     if missing := [f["name"] for f in fields if not f["optional"] and f["name"] not in found]:
         raise InputError(f"Found no {missing[0]} in the input; expected {', '.join(names)}.")
+    if "prompt" in found and "messages" in found:
+        raise InputError("Found a prompt and a chat; expected one of them. Leave the other empty.")
     if task == "image-classification":
         return found["image"]
     if list(found) == ["text"]:

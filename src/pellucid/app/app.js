@@ -113,7 +113,7 @@ function busy(on, purpose = "explain") {
     const told = await call("api/status", undefined, purpose).catch(() => ({}));
     if (role("stop").hidden) return;
     const seconds = Math.round((performance.now() - began) / 1000);
-    role("progress").textContent = told.before ? `${told.before} before this one …` : `running, ${seconds} s, ${told.passes ?? 0} runs of the model …`;
+    role("progress").textContent = told.before ? `${told.before} before this one …` : `running, ${seconds} s, runs of the model: ${told.passes ?? 0} …`;
   }, 700);
 }
 

@@ -18,6 +18,7 @@ from ..models import Model
 from ..public_names import model_name
 from ..render.packed import packed
 from ..request import Request
+from ..view_building import GENERATE
 
 if TYPE_CHECKING:
     from ..jobs.stored import Run
@@ -63,6 +64,7 @@ def told(known: Known) -> dict[str, Any]:
             "labels": list(m.labels[:_SHOWN_LABELS]) if m.does.name.endswith("classification") else [],
             "form": form_of(m.does.name, getattr(m.tokenizer, "mask_token", None)),
             "edits": m.does.name == "text-classification",
+            "generates": m.does.name in GENERATE,
         }
         for name, m in known.models.items()
     ]

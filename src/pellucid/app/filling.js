@@ -29,6 +29,7 @@ export function drawForm(kept = {}) {
     if (input.type !== "file" && value !== undefined) input.value = written(value);
   }
   role("reduce").hidden = role("flip").hidden = !model().edits;
+  role("length").hidden = !model().generates;
   role("example").hidden = !model().form.some((f) => f.example);
   drawChoices();
 }
@@ -100,10 +101,11 @@ export async function given() {
 
 /** The fields of a Request, as the form has them. */
 export function request() {
-  const { method, target, baseline } = form.elements;
+  const { method, target, baseline, tokens } = form.elements;
   const found = { methods: [method.value] };
   if (target.value.trim()) found.targets = [target.value.trim()];
   if (baseline.value.trim()) found.baselines = [baseline.value.trim()];
+  if (model().generates && Number(tokens.value) >= 1) found.max_new_tokens = Math.trunc(Number(tokens.value));
   const inside = checks().filter((c) => c.checked).map((c) => c.value);
   if (inside.length) found.detail = inside;
   return found;
