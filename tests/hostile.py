@@ -31,8 +31,8 @@ def explanations(count: int) -> list[Explanation]:
         tokens = (Token(text[:middle], 1, (0, middle), word=0), Token(text[middle:], 2, (middle, len(text)), word=1))
         found.append(
             Explanation(
-                text, tokens, np.array([1.0, -0.5]), Target(target, 0), "deeplift", baseline, 0.75, 0.25, 0.0, name, 0.9,
-                label=label, notes=(note,), probabilities={name: 0.9, target: 0.1},
+                text, tokens, np.array([1.0, -0.5]), Target(target, 0), "deeplift", baseline, 0.75, 0.25, 0.0, name,
+                probability=0.9, label=label, notes=(note,), probabilities={name: 0.9, target: 0.1},
                 meta={"model": model, "task": "text-classification", told: told},
             )
         )  # fmt: skip
