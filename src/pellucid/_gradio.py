@@ -8,7 +8,7 @@ from ._explain import explain
 from .answers import explanations_of
 from .errors import InputError, MissingExtra, PellucidError
 from .explanation import Explanations
-from .forms import FORMS, input_of
+from .forms import form_of, input_of
 from .models import Model
 from .public_names import model_name
 
@@ -29,7 +29,7 @@ def gradio(model: Model, **options: Any) -> Any:
         raise MissingExtra("pellucid.gradio needs Gradio: pip install 'pellucid[gradio]'.") from error
     if not isinstance(model, Model):
         raise InputError(f"Found a {type(model).__name__} as the model; expected pellucid.load() or pellucid.Model().")
-    fields = FORMS.get(model.does.name, FORMS["text-classification"])
+    fields = form_of(model.does.name)
     kinds = {"image": lambda label: gr.Image(label=label, type="pil")}
 
     def shown(*values: Any) -> str:

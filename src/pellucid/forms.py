@@ -15,41 +15,66 @@ Field = dict[str, Any]
 MOST_PIXELS = 50_000_000
 
 
-def _field(name: str, says: str, kind: str = "text", optional: bool = False) -> Field:
-    """name: of the part of the input. says: its label. kind: "text", "lines" (a list), "messages", "image"."""
-    return {"name": name, "label": says, "kind": kind, "optional": optional}
+def _field(name: str, says: str, kind: str = "text", optional: bool = False, example: str = "") -> Field:
+    """name: of the part of the input. says: its label. kind: "text", "lines" (a list), "messages", "image". example:
+    something to begin with, where {mask} stands for the tokenizer's mask token."""
+    return {"name": name, "label": says, "kind": kind, "optional": optional, "example": example}
 
 
+_REVIEW = "It starts slowly, but the acting is superb and the ending is wonderful."
 FORMS: dict[str, list[Field]] = {
-    "text-classification": [_field("text", "Text"), _field("text_pair", "Second text", optional=True)],
-    "token-classification": [_field("text", "Text")],
-    "fill-mask": [_field("text", "Text with a mask")],
-    "question-answering": [_field("question", "Question"), _field("context", "Context")],
+    "text-classification": [
+        _field("text", "Text", example=_REVIEW),
+        _field("text_pair", "Second text", optional=True),
+    ],
+    "token-classification": [_field("text", "Text", example="Angela Merkel met Barack Obama in Berlin.")],
+    "fill-mask": [_field("text", "Text with a mask", example="Paris is the {mask} of France.")],
+    "question-answering": [
+        _field("question", "Question", example="Who designed the bridge?"),
+        _field("context", "Context", example="The bridge was built in 1890. Jane Smith designed it in Leeds."),
+    ],
     "zero-shot-classification": [
-        _field("text", "Text"),
-        _field("labels", "Labels, one a line", "lines"),
+        _field("text", "Text", example="The team won the cup after extra time."),
+        _field("labels", "Labels, one a line", "lines", example="sport\npolitics"),
         _field("template", "Template, such as “This is about {}.”", optional=True),
     ],
-    "multiple-choice": [_field("prompt", "Prompt"), _field("choices", "Choices, one a line", "lines")],
-    "sentence-similarity": [_field("text", "Text"), _field("text_pair", "Second text")],
+    "multiple-choice": [
+        _field("prompt", "Prompt", example="She put the kettle on because she wanted"),
+        _field("choices", "Choices, one a line", "lines", example="a cup of tea.\na new bicycle."),
+    ],
+    "sentence-similarity": [
+        _field("text", "Text", example="A man plays the guitar."),
+        _field("text_pair", "Second text", example="Somebody makes music."),
+    ],
     "text-generation": [
-        _field("prompt", "Prompt", optional=True),
+        _field("prompt", "Prompt", optional=True, example="The capital of France is"),
         _field("messages", "Or a chat: “user: …” and “assistant: …”, one a line", "messages", optional=True),
-        _field("continuation", "Continuation (empty: the model's own)", optional=True),
+        _field("continuation", "Continuation; empty: the model's own", optional=True),
     ],
     "text2text-generation": [
-        _field("source", "Source"),
-        _field("target", "Output (empty: the model's own)", optional=True),
+        _field("source", "Source", example="translate English to German: The house is small."),
+        _field("target", "Output; empty: the model's own", optional=True),
     ],
     "image-classification": [_field("image", "Image", "image")],
 }
 """For each task the parts of its input, in the order of the page."""
 
 
+def form_of(task: str, mask: str | None = None) -> list[Field]:
+    """The parts of a task's input; those of a task of the user's own are those of text classification.
+
+    Examples:
+        >>> form_of("fill-mask", "[MASK]")[0]["example"]
+        'Paris is the [MASK] of France.'
+    """
+    fields = FORMS.get(task, FORMS["text-classification"])
+    return [f | {"example": f["example"].replace("{mask}", mask or "[MASK]")} for f in fields]
+
+
 def input_of(task: str, given: object) -> Any:
     """An input that `explain` takes, of what a person filled in: a text, or a value for each field. Lines and messages
     may be one text. Raises InputError."""
-    fields = FORMS.get(task, FORMS["text-classification"])
+    fields = form_of(task)
     if isinstance(given, str):
         given = {fields[0]["name"]: given}
     if not isinstance(given, Mapping):
@@ -62,6 +87,8 @@ def input_of(task: str, given: object) -> Any:
     found = {f["name"]: _value(f, given[f["name"]]) for f in fields if given.get(f["name"]) not in (None, "", [])}
     if missing := [f["name"] for f in fields if not f["optional"] and f["name"] not in found]:
         raise InputError(f"Found no {missing[0]} in the input; expected {', '.join(names)}.")
+    if "prompt" in found and "messages" in found:
+        raise InputError("Found a prompt and a chat; expected one of them. Leave the other empty.")
     if task == "image-classification":
         return found["image"]
     if list(found) == ["text"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from .passages import Passage
 from .plain_data import Json, as_plain
@@ -258,11 +258,6 @@ class View:
     same_input: bool
     notes: tuple[SharedNote, ...]
     generations: tuple[Generation, ...]
-
-    def drawn(self) -> View:
-        """The View without the arrays that `ExplanationView.attention` has in a smaller form: what a viewer draws."""
-        each = tuple(replace(v, measures={}, heads=None, attentions=None) for v in self.explanations)
-        return replace(self, explanations=each)
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values that JSON holds; a number that is not finite is None."""

@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,23 +23,30 @@ from . import asking
 from .guarding import Guard, Refused, bearer, body_of
 from .work import Busy, Outdated, Queue
 
-ANSWERS: dict[str, Callable[[asking.Models, asking.Body], dict[str, Any]]] = {
+if TYPE_CHECKING:
+    from ..jobs.stored import Run
+
+ANSWERS: dict[str, Callable[[asking.Known, asking.Body], dict[str, Any]]] = {
     "explain": asking.explained,
     "reduce": asking.reduced,
     "flip": asking.flipped,
-    "view": asking.opened,
     "export": asking.exported,
+    "rows": asking.rows,
+    "summary": asking.summarized,
 }
 """What is asked by POST /api/NAME, and what answers."""
-_ASSETS = {"app.js": "text/javascript", "app.css": "text/css", "viewer.js": "text/javascript"}
+_SCRIPTS = ("app.js", "calling.js", "editing.js", "filling.js", "keeping.js", "runs.js", "viewer.js")
+_ASSETS = {"app.css": "text/css", **dict.fromkeys(_SCRIPTS, "text/javascript")}
 
 
-def make_app(models: Iterable[Model], token: str | None = None, hosts: Iterable[str] = ()) -> Starlette:
+def make_app(
+    models: Iterable[Model], token: str | None = None, hosts: Iterable[str] = (), runs: Iterable[Run] = ()
+) -> Starlette:
     """The application, to be served by any ASGI server.
 
-    models: those that can be chosen, at least one. token: what each request must know, as `?token=` of the page and as
-    `Authorization: Bearer` of /api; drawn at random where None, and kept as `app.state.token`. hosts: the names with
-    port by which the server is called, such as "127.0.0.1:8000"; none: any.
+    models, runs: those that can be chosen, at least one of either. token: what each request must know, as `?token=` of
+    the page and as `Authorization: Bearer` of /api; drawn at random where None, and kept as `app.state.token`. hosts:
+    the names with port by which the server is called, such as "127.0.0.1:8000"; none: any.
 
     Examples:
         >>> import pellucid
@@ -47,11 +54,9 @@ def make_app(models: Iterable[Model], token: str | None = None, hosts: Iterable[
         >>> [route.path for route in app.routes][:3]
         ['/', '/{asset}', '/api/models']
     """
-    known = asking.named(list(models))
-    if not known:
-        raise InputError("Found no model; expected at least one.")
+    known = asking.known_of(list(models), list(runs))
     guard = Guard(token or secrets.token_urlsafe(24), frozenset(h.lower() for h in hosts))
-    queue, told = Queue(), asking.models_told(known)
+    queue, told = Queue(), asking.told(known)
 
     async def page(request: Request) -> Response:
         guard.check_token(request.query_params.get("token", ""))

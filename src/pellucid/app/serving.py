@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import uvicorn
@@ -11,6 +12,9 @@ import uvicorn
 from ..errors import InputError
 from ..models import Model
 from .server import make_app
+
+if TYPE_CHECKING:
+    from ..jobs.stored import Run
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -21,8 +25,9 @@ def serve(
     port: int = 0,
     token: str | None = None,
     ready: Callable[[str], None] = print,
+    runs: Iterable[Run] = (),
 ) -> None:
-    """Serves until interrupted.
+    """Serves models and runs until interrupted.
 
     host: the address that is listened on; one that is not the loopback is open to the network, to whoever has the
     token. port: 0 for a free one. ready: called with the page's address, token included, once it can be opened.
@@ -31,7 +36,7 @@ def serve(
     bound = _bound(host, port)
     port = bound.getsockname()[1]
     names = ("127.0.0.1", "localhost", "[::1]") if host in LOOPBACK else ()
-    app = make_app(models, token, [f"{name}:{port}" for name in names])
+    app = make_app(models, token, [f"{name}:{port}" for name in names], runs)
     shown = f"[{host}]" if ":" in host else host
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))
     ready(f"http://{shown}:{port}/?token={quote(app.state.token)}")

@@ -1,4 +1,8 @@
-"""One queue of work: one job at a time, in order, on a thread of its own; what is outdated is never begun."""
+"""One queue of work: one job at a time, in order, on a thread of its own.
+
+What is outdated, and what nobody waits for any more, is never begun; where it is running, it stops before its model's
+next pass.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import PellucidError
+from ..interruption import stopped_where
 
 MOST_WAITING = 200
 
 
 class Outdated(PellucidError):
-    """The same client asked something newer before this was begun."""
+    """The same client asked something newer before this was done, or stopped it, or left."""
 
 
 class Busy(PellucidError):
@@ -27,11 +32,22 @@ class _Job:
     key: str
     run: Callable[[], Any]
     done: asyncio.Future[Any]
+    stopped: bool = False
+    passes: int = 0
+
+    def begun(self) -> Any:
+        """What `run` returns, in the thread that this is called in."""
+        with stopped_where(self._is_stopped):
+            return self.run()
+
+    def _is_stopped(self) -> bool:
+        self.passes += 1
+        return self.stopped
 
 
 @dataclass(eq=False)
 class Queue:
-    """Jobs in the order in which they came. A job of the same key replaces one that is waiting."""
+    """Jobs in the order in which they came. A job takes the place of those of the same key."""
 
     waiting: deque[_Job] = field(default_factory=deque)
     running: _Job | None = None
@@ -43,8 +59,7 @@ class Queue:
 
         Raises Outdated where a newer job of the same key came, Busy where too many wait, and what `run` raises.
         """
-        for old in [job for job in self.waiting if key and job.key == key]:
-            self._drop(old)
+        self.cancel(key)
         if len(self.waiting) >= MOST_WAITING:
             raise Busy(f"Found {len(self.waiting)} requests waiting; expected fewer. Try again in a moment.")
         job = _Job(key, run, asyncio.get_running_loop().create_future())
@@ -52,38 +67,48 @@ class Queue:
         self._next()
         while not job.done.done():
             await asyncio.wait([job.done], timeout=0.5)
-            if job in self.waiting and await gone():
+            if not job.done.done() and await gone():
                 self._drop(job)
         return job.done.result()
 
     def cancel(self, key: str) -> int:
-        """Drops what waits under a key; how many there were."""
-        found = [job for job in self.waiting if key and job.key == key]
+        """Drops what waits or runs under a key; how many there were."""
+        running = [] if self.running is None or self.running.stopped else [self.running]
+        found = [job for job in (*running, *self.waiting) if key and job.key == key]
         for job in found:
             self._drop(job)
         return len(found)
 
     def told(self, key: str) -> dict[str, int | bool | None]:
-        """How much is waiting, and how many jobs are before that of a key."""
+        """How much is waiting, how many jobs are before that of a key, and how many passes it has taken if it runs."""
         keys = [job.key for job in self.waiting]
         before = keys.index(key) + (self.running is not None) if key in keys else None
-        mine = self.running is not None and self.running.key == key
-        return {"waiting": len(keys), "running": mine, "before": before, "finished": self.finished}
+        mine = self.running if self.running is not None and self.running.key == key else None
+        passes = None if mine is None else mine.passes
+        return {
+            "waiting": len(keys),
+            "running": mine is not None,
+            "passes": passes,
+            "before": before,
+            "finished": self.finished,
+        }
 
     def close(self) -> None:
         """Ends the thread once its job is done."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _drop(self, job: _Job) -> None:
-        self.waiting.remove(job)
+        job.stopped = True
+        if job in self.waiting:
+            self.waiting.remove(job)
         if not job.done.done():
-            job.done.set_exception(Outdated("Something newer was asked meanwhile, and this was not begun."))
+            job.done.set_exception(Outdated("This was stopped, or something newer was asked meanwhile."))
 
     def _next(self) -> None:
         if self.running is not None or not self.waiting:
             return
         job = self.running = self.waiting.popleft()
-        work = asyncio.get_running_loop().run_in_executor(self._thread, job.run)
+        work = asyncio.get_running_loop().run_in_executor(self._thread, job.begun)
         work.add_done_callback(lambda future: self._finish(job, future))
 
     def _finish(self, job: _Job, future: asyncio.Future[Any]) -> None:

@@ -4,6 +4,8 @@
 The change in the lead of the predicted label, its logit less the largest other, is estimated to first order for every
 word w in the place of a token t, (embedding of w − embedding of t) · gradient, over the whole embedding table. The most
 promising replacements are verified by running the model on the edited text, and a beam search goes on from the best.
+Half of those that are verified are among the words nearest to t, by the cosine of their embeddings, and of equally few
+replacements that do, those nearest to what they replace are taken: what could stand there in an ordinary sentence.
 """
 
 from __future__ import annotations
@@ -24,15 +26,19 @@ from ..notebook import Displayed, Printed, Sheet, card
 from ..number_text import percent
 from ..plain_data import Json, as_plain
 from ..render.facts import label, visible
-from .judging import Ask, Decision, Search, Slope, Text, check_classifies, driven, table_of
+from .judging import Ask, Decision, Search, Slope, Text, check_classifies, driven
 from .reduction import check_count, explained
-from .wording import Place, joined, places_of, replaced_text
+from .vocabulary import Words, given_words, vocabulary
+from .wording import Piece, Place, joined, marked, places_of, replaced_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 VERIFIED = 64
 """So many replacements, times the width of the beam, are verified in a step."""
+FREQUENT, NEAR = 10_000, 200
+"""What may stand in the place of a word: the frequent words of the vocabulary, whose ids are the smallest (tokenizers
+number what is frequent first), and the words nearest to that word."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Flip(Displayed, Printed):
     flipped_prediction, flipped_probability: of the flipped text, by the model itself. passes: how many rows went
     through the model. found: whether the prediction changed; where it did not, `flipped` is the text that came nearest.
     minimal: whether fewer replacements are known not to do: one does, or all fewer were tried.
+    pieces: each text in pieces, what is gone and what was put there marked so.
     """
 
     text: Text
@@ -65,6 +72,7 @@ class Flip(Displayed, Printed):
     passes: int
     found: bool
     minimal: bool
+    pieces: tuple[tuple[Piece, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Json]:
         """Plain Python values, which JSON holds."""
@@ -107,7 +115,8 @@ def flip(
     max_passes: int = 2000,
     method: str = "deeplift",
 ) -> Any:
-    """The fewest words to be replaced until the classifier predicts another label.
+    """The fewest words to be replaced until the classifier predicts another label. Of equally few replacements that do,
+    those by the words nearest to the ones that they replace are taken.
 
     model: a classifier, from `load` or `Model`.
     inputs: a text or a pair, as `explain` takes it; or a list of them, whose searches share batches.
@@ -135,7 +144,7 @@ def flip(
         raise InputError(f"Found to={quoted(to)}; expected one of the model's labels: {', '.join(model.labels)}.")
     if candidates is not None and (isinstance(candidates, str) or not all(isinstance(c, str) for c in candidates)):
         raise InputError(f"Found candidates={quoted(candidates)}; expected a list of words.")
-    words = _vocabulary(model, whole_words) if candidates is None else _rows(model, candidates)
+    words = vocabulary(model, whole_words) if candidates is None else given_words(model, candidates)
     if not words.texts:
         raise InputError("Found no candidates; expected at least one word to put in.")
     wanted = None if to is None else model.labels.index(to)
@@ -145,48 +154,6 @@ def flip(
         [_search(e, words, wanted, beam, max_replacements, max_passes) for e in explained(model, batch, method)],
     )
     return found if isinstance(inputs, list) else found[0]
-
-
-@dataclass(frozen=True, eq=False)
-class _Words:
-    """What may be put in: texts, and the embedding of each, (words, hidden)."""
-
-    texts: tuple[str, ...]
-    embeddings: Tensor
-
-
-def _vocabulary(model: Model, whole_words: bool) -> _Words:
-    """The tokens of the vocabulary that are read again as themselves: one token each, and no special ones."""
-    tokenizer, table = model.tokenizer, table_of(model)
-    special = set(tokenizer.all_special_ids)
-    pieces = tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), len(table)))))
-    begin = _begins_words(pieces)
-    found: dict[str, int] = {}
-    for i, piece in enumerate(pieces):
-        if i in special or piece is None or not begin(piece):
-            continue
-        text = tokenizer.decode([i]).strip()
-        if text and (not whole_words or text.isalpha()):
-            found.setdefault(text, i)
-    return _Words(tuple(found), table[list(found.values())])
-
-
-def _begins_words(pieces: Sequence[str]) -> Any:
-    """Whether a piece of the vocabulary begins a word, by the sign that its tokenizer has for that: WordPiece marks
-    what goes on (##), byte-level BPE (Ġ) and SentencePiece (▁) what begins."""
-    for sign in ("Ġ", "▁"):
-        if sum(p is not None and p.startswith(sign) for p in pieces) > len(pieces) // 10:
-            return lambda piece: piece.startswith(sign)
-    return lambda piece: not piece.startswith("##") and not piece.endswith("@@")
-
-
-def _rows(model: Model, candidates: Sequence[str]) -> _Words:
-    """The words of the user, each with the mean of its tokens' embeddings."""
-    table = table_of(model)
-    texts = tuple(dict.fromkeys(c for c in candidates if c.strip()))
-    ids = [model.tokenizer.convert_tokens_to_ids(list(model.tokenizer.tokenize(text))) for text in texts]
-    rows = [table[each].mean(0) if each else table.mean(0) for each in ids]
-    return _Words(texts, torch.stack(rows) if rows else table[:0])
 
 
 @dataclass(frozen=True)
@@ -199,8 +166,9 @@ class _Edit:
     lead: float
 
 
-def _search(e: Explanation, words: _Words, wanted: int | None, beam: int, most: int, budget: int) -> Search[Flip]:
+def _search(e: Explanation, words: Words, wanted: int | None, beam: int, most: int, budget: int) -> Search[Flip]:
     places, text = places_of(e), e.text
+    near = words.nearness(e, places)
     (whole,) = cast("list[Decision]", (yield Ask((text,))))
     passes, proven = e.passes + 1, 0
     if wanted == whole.index:
@@ -218,7 +186,7 @@ def _search(e: Explanation, words: _Words, wanted: int | None, beam: int, most: 
             passes += len(texts)
             some, sign = (VERIFIED * beam) // len(front), 1 if wanted is None else -1
             pairs = zip(front, found, strict=True)
-            tried = sorted({t for edit, s in pairs for t in _promising(edit, s, places, words, sign, some)})
+            tried = sorted({t for edit, s in pairs for t in _promising(edit, s, places, words, near, sign, some)})
         tried = [t for t in tried if all(places[k].text != w for k, w in t)]
         texts = tuple(replaced_text(text, places, dict(t)) for t in tried)
         decisions = cast("list[Decision]", (yield Ask(texts))) if texts else []
@@ -230,7 +198,8 @@ def _search(e: Explanation, words: _Words, wanted: int | None, beam: int, most: 
         nearest = min(nearest, edits[0], key=lambda edit: edit.lead)
         other = [x for x in edits if x.decision.index == wanted or (wanted is None and x.decision.index != whole.index)]
         if other:
-            return _flip(text, places, whole, other[0], passes, True, count == 1 or proven >= count - 1)
+            best = max(other, key=lambda x: sum(float(near[k, words.place[w]]) for k, w in x.words))
+            return _flip(text, places, whole, best, passes, True, count == 1 or proven >= count - 1)
         front = edits[:beam]
         if passes >= budget:
             break
@@ -243,9 +212,10 @@ def _lead(decision: Decision, own: int, wanted: int | None) -> float:
 
 
 def _promising(
-    edit: _Edit, slope: Slope, places: list[Place], words: _Words, sign: int, some: int
+    edit: _Edit, slope: Slope, places: list[Place], words: Words, near: Tensor, sign: int, some: int
 ) -> list[tuple[tuple[int, str], ...]]:
-    """The replacements of one further word whose first-order change, times the sign, lowers the lead most; so many.
+    """The replacements of one further word whose first-order change, times the sign, lowers the lead most: so many,
+    half of them by any frequent word, half of them by a word that is near to the one replaced.
 
     A word of several tokens is replaced by one: the mean of their gradients stands for the gradient there.
     """
@@ -258,9 +228,18 @@ def _promising(
         g, x = slope.gradient[of_place[k]], slope.embeddings[of_place[k]]
         changes.append(words.embeddings.to(g.dtype) @ g.mean(0) - (g * x).sum(0).sum() / len(g))
     change = sign * torch.stack(changes)  # (places, words)
-    best = change.flatten().topk(min(some, change.numel()), largest=False).indices.tolist()
-    picks = [divmod(i, change.shape[1]) for i in best]
-    return [tuple(sorted([*edit.words, (free[row], words.texts[column])])) for row, column in picks]
+    closest = near[free].topk(min(NEAR, near.shape[1]), dim=1).indices
+    far = torch.full_like(change, torch.inf).scatter(1, closest, change.gather(1, closest))
+    frequent = change[:, :FREQUENT]
+    found = dict.fromkeys([*_least(far, some // 2), *_least(frequent, some - some // 2)])
+    return [tuple(sorted([*edit.words, (free[row], words.texts[column])])) for row, column in found]
+
+
+def _least(change: Tensor, some: int) -> list[tuple[int, int]]:
+    """The places (row, column) of so many of the smallest numbers that are finite."""
+    found = change.flatten().topk(min(some, change.numel()), largest=False)
+    each = zip(found.values.tolist(), found.indices.tolist(), strict=True)
+    return [divmod(i, change.shape[1]) for value, i in each if value < float("inf")]
 
 
 def _tokens_of(edit: _Edit, slope: Slope, places: list[Place]) -> list[list[int]]:
@@ -290,4 +269,9 @@ def _flip(
         passes=passes,
         found=found,
         minimal=minimal,
+        pieces=marked(
+            text,
+            {"gone": [(places[k].segment, places[k].span) for k, _ in edit.words]},
+            {(places[k].segment, *places[k].span): word for k, word in edit.words},
+        ),
     )

@@ -24,7 +24,7 @@ from ..number_text import percent
 from ..plain_data import Json, as_plain
 from ..render.facts import visible
 from .judging import Ask, Decision, Search, Text, check_classifies, driven
-from .wording import Place, joined, kept_text, places_of
+from .wording import Piece, Place, joined, kept_text, marked, places_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,7 +40,8 @@ class Reduction(Displayed, Printed):
     text, reduced: before and after. kept, removed: the words, in the order of the text. prediction: the label, which
     is the same before and after. probability, reduced_probability: of that label, by the model itself. passes: how
     many rows went through the model, those of the scores included. found: whether any word could be removed. minimal:
-    whether every smaller set of words was tried, so that none keeps the prediction.
+    whether every smaller set of words was tried, so that none keeps the prediction. pieces: each text in pieces, the
+    words that are kept and those that are gone marked so.
     """
 
     text: Text
@@ -53,6 +54,7 @@ class Reduction(Displayed, Printed):
     passes: int
     found: bool
     minimal: bool
+    pieces: tuple[tuple[Piece, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Json]:
         """Plain Python values, which JSON holds."""
@@ -179,6 +181,7 @@ def _reduction(
 ) -> Reduction:
     words: Iterator[tuple[int, str]] = enumerate(p.text for p in places)
     told = [(k in kept, word) for k, word in words]
+    spans = lambda some: [(places[k].segment, places[k].span) for k in some]
     return Reduction(
         text=text,
         reduced=text if len(kept) == len(places) else kept_text(text, places, kept),
@@ -190,4 +193,5 @@ def _reduction(
         passes=passes,
         found=len(kept) < len(places),
         minimal=minimal,
+        pieces=marked(text, {"kept": spans(kept), "gone": spans(set(range(len(places))) - set(kept))}, {}),
     )

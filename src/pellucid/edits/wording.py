@@ -57,6 +57,37 @@ def replaced_text(text: Text, places: list[Place], words: Mapping[int, str]) -> 
     return _as_given(text, found)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A piece of an edited text. edit: "kept", a word that stays; "gone"; "put", what takes its place; "", all else."""
+
+    text: str
+    edit: str
+
+
+def marked(
+    text: Text, spans: Mapping[str, Collection[tuple[int, tuple[int, int]]]], put: Mapping[tuple[int, int, int], str]
+) -> tuple[tuple[Piece, ...], ...]:
+    """Each of the texts in pieces. spans: of each kind of edit, the (segment, (start, end)) of its words. put: by
+    (segment, start, end) of a word that is gone, what takes its place.
+
+    Examples:
+        >>> (pieces,) = marked("a good film", {"gone": [(0, (2, 6))]}, {(0, 2, 6): "poor"})
+        >>> [(p.text, p.edit) for p in pieces]
+        [('a ', ''), ('good', 'gone'), ('poor', 'put'), (' film', '')]
+    """
+    found: list[tuple[Piece, ...]] = []
+    for segment, one in enumerate(_texts(text)):
+        mine = sorted((*span, edit) for edit, each in spans.items() for s, span in each if s == segment)
+        pieces, at = [], 0
+        for start, end, edit in mine:
+            pieces += [Piece(one[at:start], ""), Piece(one[start:end], edit)]
+            pieces += [Piece(put[segment, start, end], "put")] if (segment, start, end) in put else []
+            at = end
+        found.append(tuple(p for p in (*pieces, Piece(one[at:], "")) if p.text))
+    return tuple(found)
+
+
 def joined(text: Text) -> str:
     """The text, or both texts of a pair, on one line."""
     return text if isinstance(text, str) else " ⏎ ".join(text)

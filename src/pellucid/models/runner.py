@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..engine import borrowing, hooks
 from ..engine.memory import out_of_memory
 from ..errors import OF_A_FUNCTION, FailedForward, PellucidError, UnsupportedModel, shortened
+from ..interruption import check_interruption
 from ..problem import Found
 from .devices import autocast
 from .net import CHANGES, Outputs
@@ -106,8 +107,10 @@ class Runner:
 
     def called(self, given: Mapping[str, object]) -> Outputs:
         """`model(**given)`, as of a network that has run on nothing else before. Raises UnsupportedModel where the
-        network refuses these arguments, FailedForward where it raises a RuntimeError."""
+        network refuses these arguments, FailedForward where it raises a RuntimeError, Interrupted where it was
+        stopped."""
         net = self.model
+        check_interruption()
         try:
             with self.one_pass(given):
                 return net(**given)

@@ -28,15 +28,19 @@ LEFT_OUT = ("words", "sentences", "ranking", "strongest", "measures", "heads", "
 def embedded(view: View) -> str:
     """The packed View as JSON that can stand in an HTML script element: in ASCII, so that no text can end the
     element."""
+    plain = json.dumps(packed(view), allow_nan=False, separators=(",", ":"))
+    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def packed(view: View) -> dict[str, Any]:
+    """The packed View as plain values, for a page, a notebook and the app."""
     first, each = {}, []
     for v in view.explanations:
         own = _packed(v)
         each.append({name: value for name, value in own.items() if name not in first or value != first[name]})
         first = first or own
     rest = {name: as_plain(getattr(view, name), finite=True) for name in _names(view) if name != "explanations"}
-    document = {"schema_version": 1, "packed": True, **rest, "explanations": each}
-    plain = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return {"schema_version": 1, "packed": True, **rest, "explanations": each}
 
 
 def _names(value: object) -> list[str]:
