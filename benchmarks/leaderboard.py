@@ -35,13 +35,15 @@ METRICS = (
     ("log-odds", "area between"),
     ("probability", "normalised area"),
 )
-BEAM = 3
+BEAM = 2
 SHORT = 8
 """Prompts of at most so many words, of which every order can be searched in time."""
+WORDS = 16
+"""Sentences of at most so many words, for the same reason."""
 FEW = 4
 """So many passes are few."""
 
-TOKENS = {"n_samples": 500}
+SAMPLES = {"n_samples": 200}
 OURS: dict[str, dict[str, Any]] = {
     "deeplift · default": {},
     "deeplift · mask, 1 segment": {"segments": 1},
@@ -57,9 +59,9 @@ OURS: dict[str, dict[str, Any]] = {
     "smoothgrad": {"method": "smoothgrad"},
     "leave-one-out (the limit of SIG) · mask": {"method": "occlusion", "groups": "word"},
     "leave-one-out · delete": {"method": "occlusion", "baseline": "delete", "groups": "word"},
-    "kernel SHAP (500) · mask": {"method": "kernel_shap", "groups": "word", **TOKENS},
-    "Owen values (partition SHAP, 500) · mask": {"method": "partition_shap", "groups": "word", "max_passes": 500},
-    "LIME (500) · delete": {"method": "lime", "groups": "word", "baseline": "delete", **TOKENS},
+    "kernel SHAP (200) · mask": {"method": "kernel_shap", "groups": "word", **SAMPLES},
+    "Owen values (partition SHAP, 200) · mask": {"method": "partition_shap", "groups": "word", "max_passes": 200},
+    "LIME (200) · delete": {"method": "lime", "groups": "word", "baseline": "delete", **SAMPLES},
 }
 FILLERS: dict[str, dict[str, Any]] = {
     f"deeplift · {', '.join(map(repr, names))}, {n} segment{'s' * (n > 1)}": {"baseline": list(names), "segments": n}
@@ -101,7 +103,8 @@ def entries(shared: Path, language_model: Path | None, work: Path, texts: int, p
     """The models whose files are there."""
     found: list[Entry] = []
     dev, train_file = shared / "data" / "sst2-dev.tsv", shared / "data" / "sst2-train.tsv"
-    rows = [(t, y) for t, y in read(dev) if len(t.split()) > 1][:texts] if dev.exists() else []
+    short = lambda text: 4 <= len(text.split()) <= WORDS
+    rows = [(t, y) for t, y in read(dev) if short(t)][:texts] if dev.exists() else []
     if rows:
         sentences = [t for t, _ in rows]
         found.append(Entry("bundled", pellucid.load, sentences))

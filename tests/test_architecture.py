@@ -85,7 +85,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "comparing",
         "agreement answers",
         "curves",
-        "cost data removal result",
+        "result",
+        "cost data page removal",
     ],
     "methods": [
         "remarks",

@@ -161,6 +161,12 @@ class Evaluation:
             ) from error
         return pd.DataFrame([_flat(row, cell) for row in self.rows for cell in row.cells])
 
+    def to_html(self) -> str:
+        """One page of HTML that stands alone: the table, the curves and every metric."""
+        from .page import page
+
+        return page(self)
+
     def show(self) -> None:
         """Prints the table and the sentence."""
         show(self.__rich__())
