@@ -26,7 +26,7 @@ font-variant-numeric:tabular-nums}th{color:var(--soft);font-size:.85rem}td:first
 .tied td{font-weight:600}.dim td{color:var(--soft)}.plots{display:grid;gap:1rem 2rem;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}figure{margin:0}svg{width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:var(--soft)}figcaption{font-size:.9rem}
-.key{display:inline-block;width:1.6rem;height:.6rem;margin-right:.5rem}
+table+table,.wide+.wide{margin-top:1rem}.key{display:inline-block;width:1.6rem;height:.6rem;margin-right:.5rem}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _LEFT, _TOP, _WIDTH, _HEIGHT = 34, 8, 330, 200
@@ -104,7 +104,7 @@ def _plots(operator: str, rows: Sequence[Row]) -> str:
                 if curve.operator == operator and curve.first == end:
                     lines.append(_line(curve, k, row.name))
         figures.append(
-            f"<figure><figcaption>{escape(end)}</figcaption><svg viewBox='0 0 {_LEFT + _WIDTH + 10} {_HEIGHT + 36}' "
+            f"<figure><figcaption>{escape(end)}</figcaption><svg viewBox='0 0 {_LEFT + _WIDTH + 18} {_HEIGHT + 36}' "
             f"role=img aria-label='{escape(f'Mean probability while words are removed, {end}')}'>{_axes()}"
             f"{''.join(lines)}</svg></figure>"
         )
