@@ -68,7 +68,11 @@ FILLERS: dict[str, dict[str, Any]] = {
     for names in ((" _",), (" a",), (" the", " a"), (" the", " _"), (" the", " a", ",", " of"))
     for n in (1, 2)
 }
-"""For decoders only."""
+FILLERS |= {
+    "integrated gradients to 1 % · mask": {"method": "integrated_gradients", "max_passes": 25},
+    "smoothgrad": {"method": "smoothgrad", "n_samples": 8},
+}
+"""For decoders: what is theirs alone, and less of what takes many passes."""
 
 PROMPTS = (
     ("The first month of the year is", " January"),
