@@ -83,10 +83,9 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "evaluation": [
         "measuring",
         "comparing",
-        "agreement answers",
-        "curves",
-        "result",
-        "cost data page removal",
+        "agreement answers result",
+        "curves page",
+        "cost data randomising removal rows",
     ],
     "methods": [
         "remarks",
@@ -94,8 +93,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "adaptive deeplift gradient perturb",
     ],
     "metrics": [
-        "plausibility",
-        "bootstrap faithfulness removal_curves sanity word_scores",
+        "faithfulness plausibility",
+        "bootstrap ranks removal_curves sanity word_scores",
     ],
     "models": [
         "load",

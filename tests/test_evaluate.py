@@ -13,7 +13,7 @@ from torch import nn
 import pellucid
 from generative import generator
 from pellucid import cli
-from pellucid.evaluation import removal
+from pellucid.evaluation import cascading_randomisation, removal
 from pellucid.evaluation.cost import measured as measured_cost
 from pellucid.evaluation.data import inputs_of
 from pellucid.metrics import bootstrap
@@ -357,3 +357,13 @@ def test_memory_at_the_peak_is_that_of_the_call() -> None:
     found, cost = measured_cost(lambda: int(np.ones(size, dtype=np.uint8)[0]), torch.device("cpu"))
     assert found == 1 and cost.seconds > 0
     assert cost.memory is None or size * 0.9 < cost.memory < size * 1.5
+
+
+def test_shuffled_weights_give_other_explanations_and_the_model_stays(model: pellucid.Model) -> None:
+    before = {name: p.clone() for name, p in model.model.named_parameters()}
+    steps = cascading_randomisation(model, SOME)
+    assert [s.part for s in steps][:2] == ["after the layers", "layer 2"] and steps[-1].part == "before the layers"
+    assert abs(steps[-1].similarity.mean) < 0.4
+    unchanged = cascading_randomisation(model, SOME[:3], "random")  # which looks at no weight
+    assert all(s.similarity.mean == 1 for s in unchanged)
+    assert all(torch.equal(p, before[name]) for name, p in model.model.named_parameters())

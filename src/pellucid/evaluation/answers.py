@@ -19,7 +19,7 @@ from ..models.text.encoding import Encoding
 from ..outcome import Failure, Outcome
 from ..types import Target
 from .cost import Cost, measured
-from .result import CONTROL
+from .rows import CONTROL
 
 NEW_TOKENS = 20
 

@@ -24,7 +24,8 @@ from .comparing import compared
 from .curves import Measured, Removal, measured
 from .data import inputs_of
 from .removal import explained_target, operators_of
-from .result import CONTROL, Evaluation
+from .result import Evaluation
+from .rows import CONTROL
 
 Tell = Callable[[str], None]
 

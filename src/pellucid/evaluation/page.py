@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 from ..metrics.bootstrap import Interval
 from ..metrics.faithfulness import METRICS
 from ..public_names import model_name
+from .rows import Cell, MeanCurve, Row
 
-if TYPE_CHECKING:
-    from .result import Cell, Evaluation, MeanCurve, Row
-
+Evaluation: TypeAlias = Any
+"""As `result` has it, which draws itself by this file."""
 _COLOURS = ("#2b7bba", "#c8553d", "#3a8f5c", "#8a5fb0", "#b8860b", "#d16ba5", "#4d8f9c", "#7a6a58")
 _DASHES = ("", "6 3", "2 3")
 _STYLE = """
