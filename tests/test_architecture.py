@@ -28,7 +28,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "engine render view_building",
         "attribution request view",
         "forms notebook numerics problem passages plain_data sentences tables",
-        "console conversations randomness tokens",
+        "choices console conversations randomness tokens",
         "errors number_text public_names status token_text types viewer",
     ],
     "app": [

@@ -27,7 +27,7 @@ class Choice:
     sentence: why, for people."""
 
     method: str
-    baselines: tuple[str, ...]
+    baselines: tuple[Any, ...]
     sentence: str
 
 

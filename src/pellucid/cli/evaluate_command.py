@@ -89,6 +89,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the recommended method for this model, for 'explain --method auto'.")
+    ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Also write a page with the curves to this file.", show_default=False)
     ] = None,
@@ -122,6 +125,7 @@ def evaluate(
                 beam=beam,
                 limit=limit,
                 out=out,
+                keep=keep,
             )
     for path in pages:
         replace_file(path, found.to_html().encode("utf-8"))

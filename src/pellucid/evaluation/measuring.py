@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import torch
 
+from ..choices import Choice
+from ..choices import keep as keep_choice
 from ..errors import InputError, quoted
 from ..metrics.bootstrap import draws
 from ..models import Model
@@ -47,6 +49,7 @@ def evaluate(
     truncate: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
+    keep: bool = False,
     progress: Tell | None = None,
 ) -> Evaluation:
     """How faithful methods are to this model, on these texts: which to believe, how sure, at what cost.
@@ -74,6 +77,8 @@ def evaluate(
     seed: of the resampled texts.
     out: a folder, where the explanations of each method are kept as a run (`pellucid.open` reads it). The same call
         again goes on where an earlier one ended.
+    keep: whether the recommended method and baseline are kept for this model, as `explain(method="auto")` uses them
+        (`pellucid.choices` says where).
     progress: called with a line on what is being done.
 
     Each method ranks the words of each text, the sum of a word's tokens from the highest to the lowest; special tokens
@@ -125,7 +130,21 @@ def evaluate(
     agree = plausibility(list(encodings.values()), each, marked, groups) if marked else [{} for _ in answers]
     rows, best_order = compared(answers, found, agree, ways, draws(len(there), seed), alone)
     told = tuple(failed[i] for i in sorted(failed))
-    return Evaluation(model.name, model.does.name, len(there), told, ways, rows, alone, seed, best_order)
+    result = Evaluation(model.name, model.does.name, len(there), told, ways, rows, alone, seed, best_order)
+    if keep:
+        _keep(model, result, answers)
+    return result
+
+
+def _keep(model: Model, result: Evaluation, answers: Sequence[Answered]) -> None:
+    """Keeps the recommended row for the model. Raises InputError where it is none that `explain` can make again."""
+    row = result.choice
+    of = [a for a in answers if row is not None and (a.method, a.baseline_name) == (row.method, row.baseline)]
+    asked = of[0].baseline if of else None
+    baselines = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+    if row is None or not all(isinstance(b, str) for b in baselines):
+        raise InputError(f"Found nothing to keep: {result.sentence} Expected a method with baselines that have names.")
+    keep_choice(model.model, Choice(row.method, tuple(baselines), result.sentence))
 
 
 def _brought(data: object, limit: int | None) -> list[Answered]:
