@@ -294,6 +294,15 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rounded(tree: Any) -> Any:
+    """Plain values without the curves and the model's path, with the cells of METRICS alone, to five digits."""
+    if isinstance(tree, dict):
+        return {k: _rounded(v) for k, v in tree.items() if k not in ("curves", "model")}
+    if isinstance(tree, list):
+        return [_rounded(v) for v in tree if "metric" not in v or (v["output"], v["metric"]) in METRICS]
+    return float(f"{tree:.5g}") if isinstance(tree, float) else tree
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
@@ -319,7 +328,7 @@ def main() -> None:
         given.page.write_text(f"{head}<!-- leaderboard -->\n{text}<!-- end -->{tail}", "utf-8")
     if given.json is not None:
         told = {"few": few_passes(results), "shares tied": shares_tied(results), "models": results}
-        given.json.write_text(json.dumps(told, ensure_ascii=False, indent=1), "utf-8")
+        given.json.write_text(json.dumps(_rounded(told), ensure_ascii=False), "utf-8")
 
 
 if __name__ == "__main__":
