@@ -9,7 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 REVIEW := It starts slowly, but the acting is superb and the ending is wonderful.
 
-.PHONY: demo test check draws bench pictures format clean
+.PHONY: demo test check draws bench leaderboard pictures format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/growth.py --out docs/growth.svg $(BENCH)
 	$(BIN)/python benchmarks/prefix.py
 	$(BIN)/python benchmarks/integration.py
+
+leaderboard: $(VENV)/installed  ## LEADERBOARD='--shared DIR --language-model DIR --texts 24 --prompts 10'; goes on where it stopped
+	$(BIN)/pip install -q $(PIP_ARGS) shap lime
+	$(BIN)/python -W ignore benchmarks/leaderboard.py --page docs/faithfulness.md --json docs/faithfulness.json $(LEADERBOARD)
 
 pictures: $(VENV)/installed  ## PICTURES='--language-model PATH' for the generation too
 	$(BIN)/python scripts/pictures.py $(PICTURES)

@@ -28,7 +28,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "engine render view_building",
         "attribution request view",
         "forms notebook numerics problem passages plain_data sentences tables",
-        "console conversations interruption randomness tokens",
+        "choices console conversations interruption randomness tokens",
         "errors number_text public_names status token_text types viewer",
     ],
     "app": [
@@ -83,9 +83,9 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "evaluation": [
         "measuring",
         "comparing",
-        "agreement answers",
-        "curves",
-        "cost data removal result",
+        "agreement answers result",
+        "curves page",
+        "cost data randomising removal rows",
     ],
     "methods": [
         "remarks",
@@ -93,8 +93,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "adaptive deeplift gradient perturb",
     ],
     "metrics": [
-        "plausibility",
-        "bootstrap faithfulness removal_curves sanity word_scores",
+        "faithfulness plausibility",
+        "bootstrap ranks removal_curves sanity word_scores",
     ],
     "models": [
         "load",

@@ -13,7 +13,7 @@ from torch import nn
 import pellucid
 from generative import generator
 from pellucid import cli
-from pellucid.evaluation import removal
+from pellucid.evaluation import cascading_randomisation, removal
 from pellucid.evaluation.cost import measured as measured_cost
 from pellucid.evaluation.data import inputs_of
 from pellucid.metrics import bootstrap
@@ -238,7 +238,7 @@ def test_the_command_prints_what_the_function_finds(
 
 
 def test_no_method_is_better_than_the_best_order(model: pellucid.Model) -> None:
-    text = "the plot is thin but the cast is wonderful"
+    text = "the plot is thin but great"
     found = pellucid.evaluate(model, [text, SOME[2]], ["deeplift", "saliency"], beam=2)
     best = found.best_order
     assert best is not None and best.method == "best order" and len(found.rows) == 3
@@ -357,3 +357,71 @@ def test_memory_at_the_peak_is_that_of_the_call() -> None:
     found, cost = measured_cost(lambda: int(np.ones(size, dtype=np.uint8)[0]), torch.device("cpu"))
     assert found == 1 and cost.seconds > 0
     assert cost.memory is None or size * 0.9 < cost.memory < size * 1.5
+
+
+def test_shuffled_weights_give_other_explanations_and_the_model_stays(model: pellucid.Model) -> None:
+    before = {name: p.clone() for name, p in model.model.named_parameters()}
+    steps = cascading_randomisation(model, SOME)
+    assert [s.part for s in steps][:2] == ["after the layers", "layer 2"] and steps[-1].part == "before the layers"
+    assert abs(steps[-1].similarity.mean) < 0.4
+    unchanged = cascading_randomisation(model, SOME[:3], "random")  # which looks at no weight
+    assert all(s.similarity.mean == 1 for s in unchanged)
+    assert all(torch.equal(p, before[name]) for name, p in model.model.named_parameters())
+
+
+def test_auto_is_what_an_evaluation_chose_for_this_very_model(
+    model: pellucid.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PELLUCID_CHOICES", str(tmp_path / "choices"))
+    default, before = pellucid.explain(model, SOME[0]), pellucid.explain(model, SOME[0], "auto")
+    assert before.scores.tolist() == default.scores.tolist() and "the default" in before.notes[-1]
+    found = pellucid.evaluate(model, SOME[:5], ["saliency", "occlusion"], [["mask", "pad"]], keep=True)
+    assert found.choice is not None and found.choice.method == "occlusion"
+    own = pellucid.explain(model, SOME[0], "occlusion", baseline=["mask", "pad"])
+    (listed,) = pellucid.explain(model, SOME[:1], "auto")
+    streamed = next(iter(pellucid.explain(model, iter(SOME[:1]), "auto")))
+    for e in (pellucid.explain(model, SOME[0], "auto"), listed, streamed):
+        assert (e.method, e.baseline) == ("occlusion", own.baseline) and e.scores.tolist() == own.scores.tolist()
+        assert e.notes[-1] == "An evaluation of this model chose occlusion against mask, pad."
+    other = pellucid.load()
+    with torch.no_grad():
+        other.model.classifier.bias.add_(1.0)
+    assert pellucid.explain(other, SOME[0], "auto").method == "deeplift"  # another model, by its weights
+    (path,) = (tmp_path / "choices").iterdir()
+    path.write_text("{")
+    assert pellucid.explain(model, SOME[0], "auto").method == "deeplift"
+
+
+def test_the_page_holds_curves_and_runs_nothing_that_it_was_given(model: pellucid.Model, tmp_path: Path) -> None:
+    name = "<script>alert('x')</script>"
+    two = ["it is great fun", "dull and long"]
+    found = pellucid.evaluate(model, two, "deeplift", scores={name: pellucid.explain(model, two)}, beam=1)
+    html = found.to_html()
+    assert "<script" not in html and "&lt;script&gt;" in html and html.count("<polyline") == 2 * 2 * 4
+    points = html.split("<polyline points='")[1].split("'")[0].split()
+    assert len(points) == 21
+    values = [float(p.split(",")[1]) for p in points]
+    (curve,) = [c for c in found.rows[0].curves if (c.operator, c.first) == ("mask", "most relevant first")]
+    span = [v - values[0] for v in values]  # down the page is less
+    expected = [curve.values[0] - v for v in curve.values]
+    assert np.corrcoef(span, expected)[0, 1] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_run_is_measured_as_it_stands_and_a_folder_goes_on(model: pellucid.Model, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pip install 'pellucid[jobs]'")
+    two = ["it is great fun", "dull and long"]
+    direct = pellucid.evaluate(model, two, "occlusion")
+    first = pellucid.evaluate(model, two, "occlusion", out=tmp_path)
+    again = pellucid.evaluate(model, two, "occlusion", out=tmp_path)
+    stored = pellucid.evaluate(model, tmp_path / "occlusion_mask")
+    for found in (first, again, stored):
+        of = {r.method: r for r in found.rows}
+        assert of.keys() == {"occlusion", "random"}
+        for mine, theirs in zip(of["occlusion"].cells, direct.rows[0].cells, strict=True):
+            assert mine.value.mean == pytest.approx(theirs.value.mean, abs=1e-6)
+    assert first.rows[0].cost is not None and again.rows[0].cost is None  # nothing was explained again
+    other = pellucid.load()
+    with torch.no_grad():
+        other.model.classifier.weight.mul_(-1)
+    with pytest.raises(pellucid.PellucidError):
+        pellucid.evaluate(other, two, "occlusion", out=tmp_path)

@@ -20,7 +20,7 @@ def _probabilities(model: pellucid.Model, texts: Sequence[str]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def lime_text(model: pellucid.Model, item: Any, target: Any, samples: int = 1000) -> np.ndarray:
+def lime_text(model: pellucid.Model, item: Any, target: Any, samples: int = 500) -> np.ndarray:
     """LIME (Ribeiro et al. 2016, 1602.04938): a word's weight goes to its first token."""
     from lime.lime_text import LimeTextExplainer
 
@@ -40,7 +40,7 @@ def lime_text(model: pellucid.Model, item: Any, target: Any, samples: int = 1000
     return scores
 
 
-def shap_partition(model: pellucid.Model, item: Any, target: Any, evaluations: int = 500) -> np.ndarray:
+def shap_partition(model: pellucid.Model, item: Any, target: Any, evaluations: int = 200) -> np.ndarray:
     """SHAP's explainer of texts: Owen values over a hierarchy of the tokens, on the logits."""
     import shap
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, overload
 
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from ._outcomes import Meter, Run, Tell, check_unicode
 from .answers import Answers
+from .choices import Choice, kept
 from .errors import InputError, UnknownMethod, quoted
+from .explanation import Explanation, Explanations
 from .methods import METHODS
 from .models import Model
 from .models.inside import layers
@@ -60,7 +63,8 @@ def explain(
         else that yields them, or batches of them (a generator, a file, a data set or a column of it, a DataLoader),
         whose answers come as an iterator: any number of texts takes the memory of a few, and the model is borrowed only
         while it works. A pair is a tuple; a list in a stream is several texts.
-    method: a name in METHODS, or several.
+    method: a name in METHODS, or several. "auto": the method and the baseline that `evaluate(..., keep=True)` found for
+        this model, the defaults where it found none; a note says which.
     target: what to explain (see `types.Target`), or a list of them, which share the model's passes. It is fixed at the
         input, once.
     baseline: what to compare with (see `types.Baseline`), or a list: scores are averaged, and `meta["baselines"]` keeps
@@ -98,6 +102,13 @@ def explain(
             f"Found a {type(model).__name__} as the model; expected pellucid.load('name-or-path') or "
             "pellucid.Model(model, tokenizer)."
         )
+    if method == AUTO:
+        chosen = _chosen(model, baseline)
+        how = {"target": target, "detail": detail, "groups": groups, "output": output, "at": at, "truncate": truncate}
+        how |= {"max_new_tokens": max_new_tokens, "window": window, "stride": stride, "progress": progress}
+        how |= {"method": chosen.method, "baseline": list(chosen.baselines), "errors": errors, **options}
+        again: Any = explain
+        return _told(again(model, inputs, **how), chosen.sentence)
     request = request_of(
         method=method,
         target=target,
@@ -126,6 +137,36 @@ def explain(
     if streamed:
         return _streamed(run, one_by_one(inputs, form))
     return run.outcomes([inputs])[0] if batch is None else Answers(run.outcomes(batch))
+
+
+AUTO = "auto"
+"""The name of the method that an evaluation chose."""
+
+
+def _chosen(model: Model, baseline: Any) -> Choice:
+    """The choice that was made for a model, or the default method; with the user's own baseline where there is one.
+    Its sentence is the note."""
+    own = list(baseline) if isinstance(baseline, (list, tuple)) else [baseline]
+    found = kept(model.model)
+    if found is None:
+        note = (
+            'No evaluation chose a method for this model (pellucid evaluate --keep); "auto" is the default, deeplift.'
+        )
+        return Choice("deeplift", tuple(own), note)
+    baselines = found.baselines if own == ["mask"] else tuple(own)
+    named = ", ".join(map(str, baselines))
+    return Choice(found.method, baselines, f"An evaluation of this model chose {found.method} against {named}.")
+
+
+def _told(answer: Any, note: str) -> Any:
+    """The answers with one more note."""
+    if isinstance(answer, Explanation):
+        return replace(answer, notes=(*answer.notes, note))
+    if isinstance(answer, Explanations):
+        return Explanations(tuple(_told(e, note) for e in answer))
+    if isinstance(answer, Answers):
+        return Answers(_told(a, note) for a in answer)
+    return answer if isinstance(answer, Failure) else (_told(a, note) for a in answer)
 
 
 def request_of(

@@ -16,7 +16,11 @@ from .loading import load_model
 def evaluate(
     data: Annotated[
         Path,
-        typer.Argument(show_default=False, help="A .csv, .tsv, .jsonl or .txt file, one input a row."),
+        typer.Argument(
+            show_default=False,
+            help="A .csv, .tsv, .jsonl or .txt file, one input a row; or the folder of a 'pellucid run', whose answers "
+            "are measured as they stand.",
+        ),
     ],
     model: Annotated[
         str | None,
@@ -39,15 +43,21 @@ def evaluate(
         ),
     ] = None,
     methods: Annotated[
-        str, typer.Option(help="Methods, with commas; see 'pellucid methods'. A random ranking is always added.")
-    ] = "deeplift",
+        str | None,
+        typer.Option(
+            help="Methods, with commas; see 'pellucid methods'. A random ranking is always added. (default: deeplift; "
+            "of a run its own answers alone)",
+            show_default=False,
+        ),
+    ] = None,
     baselines: Annotated[
         str, typer.Option(help="Baselines, with commas; those joined by + are averaged: mask,mask+pad+zero.")
     ] = "mask",
     operators: Annotated[
         str | None,
         typer.Option(
-            help="How words are removed, at least two with commas: mask, delete, mean, pad, 'attention mask'. "
+            help="How words are removed, at least two with commas: mask, delete, mean, pad, sampled, "
+            "'attention mask'. "
             "(default: mask,delete)",
             show_default=False,
         ),
@@ -55,12 +65,36 @@ def evaluate(
     target: Annotated[
         str | None, typer.Option(help="A label or an index. (default: the predicted class)", show_default=False)
     ] = None,
+    groups: Annotated[
+        str, typer.Option(help="What is ranked and removed together: word, sentence (the sources of a prompt), token.")
+    ] = "word",
+    beam: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Also search for the best and the worst order, keeping so many candidates at each step, which "
+            "normalises the area: about N·n² evaluations of a text of n words. 0: no search.",
+        ),
+    ] = 0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many inputs from the beginning. (default: all)", show_default=False)
     ] = None,
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Explain the beginning of a text that is too long.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the explanations in this folder, a run for each method; the same call again goes on there.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the recommended method for this model, for 'explain --method auto'.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page with the curves to this file.", show_default=False)
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else; --json FILE.json writes it.")
@@ -69,23 +103,33 @@ def evaluate(
 ) -> None:
     """Measure which method is most faithful to a model on your data, how sure that is, and at what cost."""
     documents = [checked(path)[1] for path in json_file or []]
+    pages = [checked(html)[1]] if html else []
     with failures_in(as_json, lambda kind, said: {"rows": [], "error": {"type": kind, "message": said}}):
         from ..evaluation.data import inputs_of
 
-        items = inputs_of(data, _column(column), limit)  # before the model: a wrong name is told at once
+        # before the model: a wrong name is told at once
+        items = str(data) if data.is_dir() else inputs_of(data, _column(column), limit)
         loaded = load_model(model, task, device, quiet=as_json)
         from ..evaluation import evaluate as run
 
-        with waiting(f"measuring {len(items)} texts …", quiet=as_json):
+        with waiting("measuring the texts …", quiet=as_json):
             found = run(
                 loaded,
                 items,
-                _listed(methods),
+                None if methods is None else _listed(methods),
                 [b if "+" not in b else _listed(b, "+") for b in _listed(baselines)],
                 operators=None if operators is None else _listed(operators),
                 target=None if target is None else argument(target),
                 truncate=truncate,
+                groups=groups,
+                beam=beam,
+                limit=limit,
+                out=out,
+                keep=keep,
             )
+    for path in pages:
+        replace_file(path, found.to_html().encode("utf-8"))
+        typer.echo(f"wrote {path}", err=True)
     for path in documents:
         replace_file(path, json.dumps(found.to_dict(), ensure_ascii=False, indent=1).encode("utf-8"))
         typer.echo(f"wrote {path}", err=True)

@@ -19,7 +19,7 @@ from ..models.text.encoding import Encoding
 from ..outcome import Failure, Outcome
 from ..types import Target
 from .cost import Cost, measured
-from .result import CONTROL
+from .rows import CONTROL
 
 NEW_TOKENS = 20
 
@@ -79,11 +79,24 @@ def explained(model: Model, items: Sequence[Any], method: str, baseline: Any, ho
         folder = how.out / re.sub(
             r"[^\w.+-]+", "_", f"{method} {'+'.join(map(str, baseline)) if several else baseline}"
         )
-        found = run(model, list(items), folder, **asked)
-        return Answered(method, baseline, list(found), Cost(found.manifest["seconds"] / len(items), None))
+        begun = folder.exists()
+        found, cost = measured(lambda: run(model, list(items), folder, **asked), model.device)
+        each = None if begun else replace(cost, seconds=cost.seconds / len(items))
+        return Answered(method, baseline, list(found), each)
     explain(model, list(items[:1]), **{**asked, "method": CONTROL}, errors="return")  # not cold, when timed
     answers, cost = measured(lambda: explain(model, list(items), **asked, errors="return"), model.device)
     return Answered(method, baseline, list(answers), replace(cost, seconds=cost.seconds / len(items)))
+
+
+def stored(folder: str | Path) -> Answered | None:
+    """The answers of a run over a data set (`pellucid.run`); None where the folder holds none."""
+    if not Path(folder).is_dir():
+        return None
+    from ..jobs import open  # needs pyarrow
+
+    run = open(folder)
+    asked = run.manifest["request"]
+    return Answered(asked["methods"][0], asked["baselines"], list(run), None)
 
 
 def given(scores: Mapping[str, Sequence[Any]], inputs: int) -> list[Answered]:

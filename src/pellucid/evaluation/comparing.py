@@ -11,7 +11,7 @@ from ..metrics.bootstrap import Draws, Interval, interval
 from ..metrics.faithfulness import METRICS, Metric
 from .answers import Answered
 from .curves import SHARES, Measured, PerText
-from .result import BEST_ORDER, CONTROL, Cell, MeanCurve, Row
+from .rows import BEST_ORDER, CONTROL, Cell, MeanCurve, Row
 
 
 def compared(

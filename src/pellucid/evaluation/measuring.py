@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+from ..choices import Choice
+from ..choices import keep as keep_choice
 from ..errors import InputError, quoted
 from ..metrics.bootstrap import draws
 from ..models import Model
@@ -18,12 +21,13 @@ from ..models.text.groups import grouped
 from ..outcome import Failure
 from ..types import Baseline, Groups, Target
 from .agreement import Spans, plausibility
-from .answers import NEW_TOKENS, Answered, Asking, check_tokens, explained, failures, given
+from .answers import NEW_TOKENS, Answered, Asking, check_tokens, explained, failures, given, stored
 from .comparing import compared
 from .curves import Measured, Removal, measured
 from .data import inputs_of
 from .removal import explained_target, operators_of
-from .result import CONTROL, Evaluation
+from .result import Evaluation
+from .rows import CONTROL
 
 Tell = Callable[[str], None]
 
@@ -31,7 +35,7 @@ Tell = Callable[[str], None]
 def evaluate(
     model: Model,
     data: Sequence[Any] | str | Path,
-    methods: str | Sequence[str] = ("deeplift",),
+    methods: str | Sequence[str] | None = None,
     baselines: Baseline | Sequence[Baseline | Sequence[Baseline]] = ("mask",),
     *,
     scores: Mapping[str, Sequence[Any]] | None = None,
@@ -45,14 +49,17 @@ def evaluate(
     truncate: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
+    keep: bool = False,
     progress: Tell | None = None,
 ) -> Evaluation:
     """How faithful methods are to this model, on these texts: which to believe, how sure, at what cost.
 
     model: from `load` or `Model`.
     data: a list of inputs, as `explain` takes them; or the name of a file: .csv, .tsv, .jsonl or .parquet, or .txt
-        with one text a line.
+        with one text a line; or the folder of a run over texts (`pellucid.run`), whose answers are measured as they
+        stand.
     methods: names in METHODS, each of which is measured with each of the baselines. A random ranking is always added.
+        None: deeplift, or where `scores` or a run's answers are given these alone.
     baselines: each is a Baseline, or a list of them whose scores are averaged: `["mask", ["mask", "pad", "zero"]]`.
     scores: what other libraries say, by the name of each: for each input an array with a score for each token, special
         ones too, in the order of `Explanation.tokens`; or an Explanation.
@@ -70,6 +77,8 @@ def evaluate(
     seed: of the resampled texts.
     out: a folder, where the explanations of each method are kept as a run (`pellucid.open` reads it). The same call
         again goes on where an earlier one ended.
+    keep: whether the recommended method and baseline are kept for this model, as `explain(method="auto")` uses them
+        (`pellucid.choices` says where).
     progress: called with a line on what is being done.
 
     Each method ranks the words of each text, the sum of a word's tokens from the highest to the lowest; special tokens
@@ -93,11 +102,12 @@ def evaluate(
         raise InputError(f"Found beam={quoted(beam)}; expected a whole number: 0 for no search, or such as 5.")
     tell = progress or (lambda line: None)
     ways = operators_of(model, operators)
-    items = inputs_of(data, column, limit)
+    answers = _brought(data, limit)
+    items = [_text(o) for o in answers[0].outcomes] if answers else inputs_of(data, column, limit)
     target = explained_target(model, target)
     asking = Asking(target, truncate, seed, None if out is None else Path(out))
-    answers = given(scores or {}, len(items))
-    asked = _asked(methods, baselines)
+    answers += given(scores or {}, len(items))
+    asked = _asked(methods if methods is not None else () if answers else ("deeplift",), baselines)
     for k, (m, b) in enumerate(asked):
         tell(f"explaining {len(items)} texts by {m} ({k + 1} of {len(asked)}) …")
         answers.append(explained(model, items, m, b, asking))
@@ -120,7 +130,32 @@ def evaluate(
     agree = plausibility(list(encodings.values()), each, marked, groups) if marked else [{} for _ in answers]
     rows, best_order = compared(answers, found, agree, ways, draws(len(there), seed), alone)
     told = tuple(failed[i] for i in sorted(failed))
-    return Evaluation(model.name, model.does.name, len(there), told, ways, rows, alone, seed, best_order)
+    result = Evaluation(model.name, model.does.name, len(there), told, ways, rows, alone, seed, best_order)
+    if keep:
+        _keep(model, result, answers)
+    return result
+
+
+def _keep(model: Model, result: Evaluation, answers: Sequence[Answered]) -> None:
+    """Keeps the recommended row for the model. Raises InputError where it is none that `explain` can make again."""
+    row = result.choice
+    of = [a for a in answers if row is not None and (a.method, a.baseline_name) == (row.method, row.baseline)]
+    asked = of[0].baseline if of else None
+    baselines = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+    if row is None or not all(isinstance(b, str) for b in baselines):
+        raise InputError(f"Found nothing to keep: {result.sentence} Expected a method with baselines that have names.")
+    keep_choice(model.model, Choice(row.method, tuple(baselines), result.sentence))
+
+
+def _brought(data: object, limit: int | None) -> list[Answered]:
+    """The answers of a run, where the data is the folder of one."""
+    run = stored(data) if isinstance(data, (str, Path)) else None
+    return [] if run is None else [replace(run, outcomes=run.outcomes[:limit])]
+
+
+def _text(outcome: Any) -> Any:
+    """The input that an outcome of a run is about; empty where it failed."""
+    return getattr(outcome, "text", "")
 
 
 def _asked(methods: str | Sequence[str], baselines: Any) -> list[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ..console import show
@@ -11,82 +11,11 @@ from ..metrics.bootstrap import Interval
 from ..outcome import Failure
 from ..plain_data import Json, as_plain
 from ..public_names import model_name
+from .rows import BEST_ORDER, CONTROL, Cell, Row
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
-
-CONTROL = "random"
-"""The method of a random ranking, which is in every Evaluation."""
-BEST_ORDER = "best order"
-"""The name of the row of the best order that a search finds: what no ranking surpasses."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one method with one operator: its mean over the texts, and how it compares with the best method.
-
-    operator: a name in OPERATORS. output: a name in OUTPUTS. metric: a name in METRICS. behind: the best method's mean
-    less this one's, paired, turned so that above 0 is worse.
-    """
-
-    operator: str
-    output: str
-    metric: str
-    value: Interval
-    behind: Interval
-
-    @property
-    def tied(self) -> bool:
-        """Whether the interval of the difference from the best holds 0."""
-        return self.behind.holds_zero
-
-
-@dataclass(frozen=True)
-class MeanCurve:
-    """The mean of the probability over the texts, while words are removed. operator: a name in OPERATORS. first: which
-    words are removed first. shares: of the words that are removed. values: the mean at each share."""
-
-    operator: str
-    first: str
-    shares: tuple[float, ...]
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method with one baseline.
-
-    total: comprehensiveness less sufficiency, in probability, averaged over the operators. behind: the best row's total
-    less this one's, paired. by_operator: the total of each operator alone. better_than_random: the total less that of
-    the random ranking, paired. plausibility: each measure in PLAUSIBILITY, where rationales were given.
-    passes: forward and backward rows of one explanation; None for scores that were given. seconds: of one explanation.
-    cost: these seconds as a multiple of one forward and backward pass of the model alone. memory: bytes at the peak of
-    explaining all texts, above those in use before; None where the system does not tell.
-    """
-
-    method: str
-    baseline: str
-    total: Interval
-    behind: Interval
-    better_than_random: Interval
-    by_operator: dict[str, Interval]
-    cells: tuple[Cell, ...]
-    curves: tuple[MeanCurve, ...] = ()
-    plausibility: dict[str, Interval] = field(default_factory=dict)
-    passes: float | None = None
-    seconds: float | None = None
-    cost: float | None = None
-    memory: int | None = None
-
-    @property
-    def tied(self) -> bool:
-        """Whether the interval of the difference from the best total holds 0."""
-        return self.behind.holds_zero
-
-    @property
-    def name(self) -> str:
-        return self.method if self.method == CONTROL or not self.baseline else f"{self.method} · {self.baseline}"
 
 
 @dataclass(frozen=True)
@@ -160,6 +89,12 @@ class Evaluation:
                 "to_frame() needs pandas: pip install 'pellucid[plots]', or pip install pandas"
             ) from error
         return pd.DataFrame([_flat(row, cell) for row in self.rows for cell in row.cells])
+
+    def to_html(self) -> str:
+        """One page of HTML that stands alone: the table, the curves and every metric."""
+        from .page import page
+
+        return page(self)
 
     def show(self) -> None:
         """Prints the table and the sentence."""

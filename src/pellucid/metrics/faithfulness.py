@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InputError
+from .ranks import rank_correlation
 
 Curve = Float[np.ndarray, " players+1"]
 Scores = Float[np.ndarray, " players"]
@@ -116,16 +117,7 @@ def linear_datamodeling_score(
 
     0 where one of the two does not vary.
     """
-    said, was = _ranks(kept @ scores), _ranks(of_kept)
-    said, was = said - said.mean(), was - was.mean()
-    size = math.sqrt(float(said @ said) * float(was @ was))
-    return float(said @ was) / size if size > 0 else 0.0
-
-
-def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The ranks of values; equal ones have the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
+    return rank_correlation(kept @ scores, of_kept)
 
 
 def _normalised(e: Evidence) -> float | None:

@@ -1,0 +1,67 @@
+"""Which method to use for a model: the choice that an evaluation made, kept in a file until another one is made.
+
+A choice is kept under the model's fingerprint, so that it is used for that model alone, wherever its files are. The
+files are in `PELLUCID_CHOICES`, or else in `pellucid/choices` of the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+FOLDER = "PELLUCID_CHOICES"
+"""The environment variable that names the folder."""
+_LOOKED_AT = 4096
+"""So many elements of each weight tensor are in a fingerprint."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an evaluation recommends. method: in METHODS. baselines: names; the scores of several are averaged.
+    sentence: why, for people."""
+
+    method: str
+    baselines: tuple[Any, ...]
+    sentence: str
+
+
+def fingerprint(net: torch.nn.Module) -> str:
+    """A SHA-256 of the network's class, and of the names, the shapes and evenly spaced elements of its weights."""
+    found = hashlib.sha256(type(net).__name__.encode())
+    for name, p in net.named_parameters():
+        flat = p.detach().flatten()
+        some = flat[:: max(1, flat.numel() // _LOOKED_AT)].float().cpu().contiguous()
+        found.update(f"{name} {tuple(p.shape)}".encode())
+        found.update(some.numpy().tobytes())
+    return found.hexdigest()
+
+
+def keep(net: torch.nn.Module, choice: Choice) -> Path:
+    """Writes the choice for a model, in the place of an earlier one; where it was written."""
+    path = _file(net)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(asdict(choice), ensure_ascii=False), "utf-8")
+    beside.replace(path)
+    return path
+
+
+def kept(net: torch.nn.Module) -> Choice | None:
+    """The choice that was made for a model; None where none was, or where its file cannot be read."""
+    try:
+        data = cast("dict[str, Any]", json.loads(_file(net).read_text("utf-8")))
+        return Choice(str(data["method"]), tuple(map(str, data["baselines"])), str(data["sentence"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _file(net: torch.nn.Module) -> Path:
+    given = os.environ.get(FOLDER)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (Path(given) if given else cache / "pellucid" / "choices") / f"{fingerprint(net)}.json"
