@@ -67,7 +67,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "workers ray",
         "stored",
         "planning summary",
-        "progress shortcuts summary_page summary_text",
+        "drivers progress shortcuts summary_page summary_text",
         "statistics words",
         "answering",
         "blocks manifest",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .drivers import Driver, drivers_of, first
 from .shortcuts import Removal, tested
-from .statistics import discovered, interval, label_z, p_values
 from .words import Gathered, Piece, Unit, grouping, pieces_of
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ READ = tuple(
     "row text texts starts ends special words segments scores target output baseline_output relative_delta prediction "
     "probability label status notes error_type data".split()
 )
-TESTED_AT = 0.04
-"""The rate that Benjamini and Hochberg's procedure is run with, so that false discoveries stay within 5 % where scores
-are skewed and the typical word's mean is itself estimated."""
 CANCELS = 10.0
 """Scores cancel where their sizes add up to more than this many times the change that they explain."""
 
@@ -38,34 +35,6 @@ class Answered(Protocol):
     @property
     def manifest(self) -> dict[str, Any]: ...
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]: ...
-
-
-@dataclass(frozen=True)
-class Driver:
-    """What a word does in the texts that were explained for one class.
-
-    mean: of its score over documents, in the unit of the output; a document's score of a word is the sum over the
-    places that the word has in it. low, high: the 95 % interval of the mean over documents. size: the mean of |score|.
-    documents: how many have the word; share: of the documents of the class. others: its mean in the documents of the
-    other classes, NaN where none has it. z: of the class among the labels of the texts with the word, NaN without
-    labels. p: of the test that the mean is that of a typical word of the class, the median over their words.
-    discovered: whether that is rejected at a false discovery rate of 5 %.
-    rows: the numbers of some documents that have it.
-    """
-
-    word: str
-    target: str
-    mean: float
-    low: float
-    high: float
-    size: float
-    documents: int
-    share: float
-    others: float
-    z: float
-    p: float
-    discovered: bool
-    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -157,63 +126,12 @@ def summarize(
         pieces = seen.add(row)
         if pieces is not None:
             gathered.add(row["target"], row["label"], row["row"], named(pieces))
-    drivers = {c: _drivers(gathered, c, support, top) for c in sorted(gathered.values)}
-    removals = () if model is None else tested(run, model, {c: _first(d, removed) for c, d in drivers.items()})
+    drivers = {c: drivers_of(gathered, c, support, top) for c in sorted(gathered.values)}
+    removals = () if model is None else tested(run, model, {c: first(d, removed) for c, d in drivers.items()})
     wanted = {r for each in drivers.values() for d in each for r in d.rows[:3]}
     wanted |= {r for _, some in seen.hangs.values() for r in some}
     examples = {row["row"]: row["text"] for row in run.rows(["row", "text"]) if row["row"] in wanted}
     return seen.summary(run, drivers, support, removals, examples)
-
-
-def _first(drivers: Sequence[Driver], k: int) -> list[str]:
-    return [d.word for d in drivers if d.mean > 0][:k]
-
-
-def _drivers(gathered: Gathered, target: str, support: int, top: int) -> tuple[Driver, ...]:
-    """The words that push most to a class and from it. They are ranked by how far the nearer end of Student's
-    interval is from the mean of a typical word (the median over all words of the documents), so that neither a rare
-    word by chance nor a frequent word with little effect comes first."""
-    arrays = gathered.arrays(target, max(2, support))
-    if not arrays:
-        return ()
-    names = list(arrays)
-    counts = np.array([len(arrays[n]) for n in names])
-    means = np.array([arrays[n].mean() for n in names])
-    errors = np.array([arrays[n].std(ddof=1) for n in names]) / np.sqrt(counts)
-    typical = float(np.median(np.repeat(means, counts)))
-    apart = means - typical
-    p = p_values(apart, errors, counts)
-    found = discovered(p, TESTED_AT)
-    bound = np.maximum(np.abs(apart) - (1.96 + 2.4 / (counts - 1)) * errors, 0.0)
-    ranked = [i for i in np.argsort(-bound, kind="stable").tolist() if found[i] and bound[i] > 0]
-    towards, against = means > max(0.0, typical), means < min(0.0, typical)
-    chosen = [i for i in ranked if towards[i]][:top] + [i for i in ranked if against[i]][:top]
-    return tuple(_driver(gathered, target, names[i], arrays[names[i]], float(p[i])) for i in chosen)
-
-
-def _driver(gathered: Gathered, target: str, word: str, values: np.ndarray, p: float) -> Driver:
-    low, high = interval(values)
-    elsewhere = [v for c, of in gathered.values.items() if c != target for v in of.get(word, ())]
-    total = sum(gathered.labels.values())
-    z = math.nan
-    if total:
-        share = gathered.labels.get(target, 0) / total
-        z = label_z(gathered.with_label.get(target, {}).get(word, 0), gathered.texts.get(word, 0), share)
-    return Driver(
-        word=word,
-        target=target,
-        mean=float(values.mean()),
-        low=low,
-        high=high,
-        size=float(np.abs(values).mean()),
-        documents=len(values),
-        share=len(values) / gathered.documents[target],
-        others=float(np.mean(elsewhere)) if elsewhere else math.nan,
-        z=z,
-        p=p,
-        discovered=True,
-        rows=tuple(gathered.rows[target][word]),
-    )
 
 
 class _Seen:

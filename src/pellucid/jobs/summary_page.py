@@ -38,7 +38,8 @@ def page(s: Summary) -> str:
             "<p class=note>A dot is the mean of a word's score over the documents that have it (at least "
             f"{s.support}); the line is its 95 % interval by a bootstrap over documents. Size is the mean of |score|; "
             "others is the mean in the other classes; z says how far the labels of the texts with the word lean to the "
-            "class. Only words whose mean is not that of a typical word (false discovery rate 5 %) are shown.</p>"
+            "class. Only words are shown that do more than ordinary words do (three deviations of their means, at a "
+            "false discovery rate of 5 %).</p>"
         )
     if s.removals:
         rows = [[r.word, r.target, f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}"] for r in s.removals]

@@ -42,8 +42,8 @@ def draw(s: Summary) -> RenderableType:
 def _legend(support: int) -> str:
     return (
         f"mean: of a word's score over the documents that have it (at least {support}), with its 95 % interval; size: "
-        "mean of |score|; z: how far the labels of the texts with the word lean to the class. Only words whose mean "
-        "is not that of a typical word, at a false discovery rate of 5 %."
+        "mean of |score|; z: how far the labels of the texts with the word lean to the class. Only words that do "
+        "more than ordinary words do (three deviations of their means), at a false discovery rate of 5 %."
     )
 
 
