@@ -32,7 +32,7 @@ class Driver:
     other classes, NaN where none has it. z: of the class among the labels of the texts with the word, NaN without
     labels. p: of the test that the mean is that of an ordinary word of the class, rejected for all drivers at a false
     discovery rate of 5 %.
-    rows: the numbers of some documents that have it.
+    rows: the numbers of some documents that have it. scores: of up to 50 documents, from the lowest to the highest.
     """
 
     word: str
@@ -47,6 +47,7 @@ class Driver:
     z: float
     p: float
     rows: tuple[int, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -118,4 +119,5 @@ def _driver(gathered: Gathered, target: str, word: str, values: np.ndarray, p: f
         z=z,
         p=p,
         rows=tuple(gathered.rows[target][word]),
+        scores=tuple(np.quantile(values, np.linspace(0, 1, min(50, len(values)))).tolist()),
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..errors import MissingExtra
+from .agreement import Agreeing, Agreement
 from .drivers import Driver, drivers_of, first
-from .shortcuts import Removal, tested
+from .shortcuts import Removal, hanging, tested, tested_places
 from .words import Gathered, Piece, Unit, grouping, pieces_of
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 READ = tuple(
     "row text texts starts ends special words segments scores target output baseline_output relative_delta prediction "
-    "probability label status notes error_type data".split()
+    "probability label status notes error_type data method others".split()
 )
 CANCELS = 10.0
 """Scores cancel where their sizes add up to more than this many times the change that they explain."""
@@ -57,7 +60,8 @@ class Summary:
     confusion: (label, prediction) → rows. wrong_words: by prediction, the words with the largest sum of scores in texts
     that were wrongly predicted so. hangs: kind → (rows, some of their numbers): texts where half of the size of all
     scores is on one word, on special tokens, on punctuation, or on the last word. removals: what became of predictions
-    when a word was removed, tested on the model. slices: by the value of what was asked for.
+    when a word was removed, tested on the model; places: the same for the places of `hangs`. agreement: of each two
+    methods that explained the same rows. slices: by the value of what was asked for.
     """
 
     path: str
@@ -77,19 +81,29 @@ class Summary:
     cancelling: int
     slices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     removals: tuple[Removal, ...] = ()
+    places: tuple[Removal, ...] = ()
+    agreement: Mapping[tuple[str, str], Agreement] = field(default_factory=dict)
     examples: Mapping[int, str] = field(default_factory=dict)
 
     def drivers_frame(self) -> pd.DataFrame:
         """A row for each driver."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(d) for each in self.drivers.values() for d in each])
+        return _frame(vars(d) for each in self.drivers.values() for d in each)
 
     def mistakes_frame(self) -> pd.DataFrame:
         """A row for each of the most confident mistakes."""
-        import pandas as pd
+        return _frame(map(vars, self.mistakes))
 
-        return pd.DataFrame([vars(m) for m in self.mistakes])
+    def removals_frame(self) -> pd.DataFrame:
+        """A row for each word and place that was removed."""
+        return _frame(map(vars, (*self.removals, *self.places)))
+
+    def confusion_frame(self) -> pd.DataFrame:
+        """A row for each label and prediction."""
+        return _frame({"label": a, "prediction": b, "rows": n} for (a, b), n in self.confusion.items())
+
+    def slices_frame(self) -> pd.DataFrame:
+        """A row for each slice."""
+        return _frame({"slice": name, **numbers} for name, numbers in self.slices.items())
 
     def to_html(self) -> str:
         """One page that stands alone."""
@@ -127,7 +141,8 @@ def summarize(
         if pieces is not None:
             gathered.add(row["target"], row["label"], row["row"], named(pieces))
     drivers = {c: drivers_of(gathered, c, support, top) for c in sorted(gathered.values)}
-    removals = () if model is None else tested(run, model, {c: first(d, removed) for c, d in drivers.items()})
+    words = {c: first(d, removed) for c, d in drivers.items()}
+    removals = ((), ()) if model is None else (tested(run, model, words), tested_places(run, model))
     wanted = {r for each in drivers.values() for d in each for r in d.rows[:3]}
     wanted |= {r for _, some in seen.hangs.values() for r in some}
     examples = {row["row"]: row["text"] for row in run.rows(["row", "text"]) if row["row"] in wanted}
@@ -150,6 +165,7 @@ class _Seen:
         self.mistakes: list[Mistake] = []
         self.pushed: dict[str, dict[str, list[float]]] = {}
         self.hangs: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self.agreeing: dict[tuple[str, str], Agreeing] = {}
         self.sliced: dict[str, list[tuple[bool | None, float | None, bool]]] = {}
 
     def add(self, row: Mapping[str, Any]) -> list[Piece] | None:
@@ -165,11 +181,14 @@ class _Seen:
             return None
         pieces = pieces_of(row)
         self.statuses[row["status"]] += 1
-        self.notes.update(row["notes"] or ())
+        self.notes.update(re.sub(r"\d[\d,.]*\d|\d", "n", note) for note in row["notes"] or ())  # by kind
         self.deltas.append(row["relative_delta"])
         size = sum(abs(s) for s in row["scores"])
         self.cancelling += size > CANCELS * abs(row["output"] - row["baseline_output"])
-        self._hang(row, pieces, size)
+        for kind in hanging(row, pieces):
+            n, some = self.hangs.get(kind, (0, ()))
+            self.hangs[kind] = (n + 1, (*some, row["row"])[:5])
+        self._compare(row, pieces)
         if row["label"] is not None and row["prediction"] is not None:
             self.confusion[row["label"], row["prediction"]] += 1
         if wrong:
@@ -186,30 +205,19 @@ class _Seen:
         if len(self.mistakes) > 10 * self.SHOWN:
             self.mistakes = nlargest(self.SHOWN, self.mistakes, key=lambda m: m.probability)
 
-    def _hang(self, row: Mapping[str, Any], pieces: list[Piece], size: float) -> None:
-        """Takes down where half of the size of all scores is in one place."""
-        if not pieces or not size:
-            return
-        alone = max(abs(p.score) for p in pieces)
-        special = sum(abs(s) for s, mark in zip(row["scores"], row["special"], strict=True) if mark)
-        signs = sum(abs(p.score) for p in pieces if not any(c.isalnum() for c in p.text))
-        found = {
-            "one word": alone,
-            "special tokens": special,
-            "punctuation": signs,
-            "the last word": abs(pieces[-1].score),
-        }
-        for kind, part in found.items():
-            if part >= size / 2 and (len(pieces) > 2 or kind == "special tokens"):
-                n, some = self.hangs.get(kind, (0, ()))
-                self.hangs[kind] = (n + 1, (*some, row["row"])[:5])
+    def _compare(self, row: Mapping[str, Any], pieces: list[Piece]) -> None:
+        """Takes down how far methods agree that explained the same target of a row."""
+        for other in row["others"] or ():
+            if other["target"] == row["target"] and other["method"] != row["method"]:
+                pair = (row["method"], other["method"])
+                self.agreeing.setdefault(pair, Agreeing()).add(pieces, pieces_of(other))
 
     def summary(
         self,
         run: Answered,
         drivers: Mapping[str, tuple[Driver, ...]],
         support: int,
-        removals: tuple[Removal, ...],
+        removals: tuple[tuple[Removal, ...], tuple[Removal, ...]],
         examples: Mapping[int, str],
     ) -> Summary:
         judged = sum(self.confusion.values())
@@ -236,9 +244,19 @@ class _Seen:
             failures=dict(self.failures.most_common()),
             cancelling=self.cancelling,
             slices={k: _slice(v) for k, v in sorted(self.sliced.items(), key=lambda s: -len(s[1]))},
-            removals=removals,
+            removals=removals[0],
+            places=removals[1],
+            agreement={pair: each.found() for pair, each in self.agreeing.items()},
             examples=examples,
         )
+
+
+def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingExtra("Frames need pandas: pip install 'pellucid[plots]', or pip install pandas") from error
+    return pd.DataFrame(list(rows))
 
 
 def _sliced(row: Mapping[str, Any], by: str) -> str:
