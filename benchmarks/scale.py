@@ -2,9 +2,10 @@
 
     python benchmarks/scale.py [--most 1000000] [--svg docs/scale.svg] [--rows 1000,10000]
 
-The file side is measured alone: shards with real answers of the bundled model, repeated under other row numbers, texts and
-probabilities, so that N rows need no N passes. With --rows the whole run is measured too, each in a process of its own, with the bundled model
-on short texts: rows a second, and the most memory. Prints a line of JSON for each, and draws them on log–log axes.
+The file side is measured alone: shards with real answers of the bundled model, repeated under other row numbers, texts
+and probabilities, so that N rows need no N passes. With --rows the whole run is measured too, each in a process of its
+own, with the bundled model on short texts: seconds, and the most memory. Prints a line of JSON for each, and draws them
+on log–log axes.
 """
 
 from __future__ import annotations
