@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT: Any = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pellucid.cli.run_command", "pellucid.jobs", "pellucid.models", "pellucid.check"])
+_CONTEXT.set_forkserver_preload(
+    "pellucid.cli.run_command pellucid.jobs._run pellucid._explain pellucid.models.load "
+    "transformers.models.auto.modeling_auto transformers.models.auto.tokenization_auto "
+    "transformers.models.bert.modeling_bert transformers.models.bert.tokenization_bert".split()
+)
 """What such a process has loaded when it begins; no operation of PyTorch has run in it."""
 
 

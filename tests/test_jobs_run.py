@@ -107,7 +107,7 @@ def test_killed_at_random_moments_it_goes_on(data: Path, whole: pa.Table, tmp_pa
 
 
 def test_interrupted_it_says_so_and_goes_on(data: Path, whole: pa.Table, tmp_path: Path) -> None:
-    run = started(data, tmp_path, "--workers", "2")
+    run = started(data, tmp_path)
     wait_for_a_shard(tmp_path)
     os.kill(run.process.pid, signal.SIGINT)
     assert run.ended() == 1 and "the same command goes on" in run.text and "Traceback" not in run.text

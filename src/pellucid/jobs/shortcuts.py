@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from .words import Piece, pieces_of
 
 SAMPLE = 50
 """Texts in which a word is removed."""
+READ = "row text texts starts ends special words segments scores target prediction error_type".split()
 
 
 class Rows(Protocol):
@@ -38,32 +39,80 @@ class Removal:
 def tested(run: Rows, model: Any, words: Mapping[str, Sequence[str]]) -> tuple[Removal, ...]:
     """For each class and word what its removal changed, most flips first. Texts of one part only; the model is
     borrowed."""
-    wanted = {(target, word): [] for target, some in words.items() for word in some}
-    columns = "row text texts starts ends special words segments scores target prediction error_type".split()
-    for row in run.rows(columns):
-        if row["error_type"] is not None or row["texts"] is not None or row["target"] != row["prediction"]:
+    wanted: dict[tuple[str, str], list[_Text]] = {(c, word): [] for c, some in words.items() for word in some}
+    for row in run.rows(READ):
+        if not _plain(row):
             continue
         pieces = pieces_of(row)
         for name in {p.text.casefold() for p in pieces}:
             texts = wanted.get((row["target"], name))
             if texts is not None and len(texts) < SAMPLE and len(pieces) > 1:
-                texts.append((row["row"], row["text"], pieces))
+                mine = [p for p in pieces if p.text.casefold() == name]
+                texts.append(_Text(row["row"], row["text"], row["prediction"], pieces, mine))
     found = [_removal(model, word, target, texts) for (target, word), texts in wanted.items() if texts]
     return tuple(sorted(found, key=lambda r: -r.flips / r.texts))
 
 
-def _removal(model: Any, word: str, target: str, texts: list[tuple[int, str, list[Piece]]]) -> Removal:
+def tested_places(run: Rows, model: Any) -> tuple[Removal, ...]:
+    """For each kind of PLACES what became of the predictions of texts that hang on it when it was removed; `target` is
+    empty."""
+    texts: dict[str, list[_Text]] = {}
+    for row in run.rows(READ):
+        if not _plain(row):
+            continue
+        pieces = pieces_of(row)
+        for kind in hanging(row, pieces):
+            some = texts.setdefault(kind, [])
+            if kind in PLACES and len(some) < SAMPLE:
+                some.append(_Text(row["row"], row["text"], row["prediction"], pieces, PLACES[kind](pieces)))
+    return tuple(_removal(model, kind, "", some) for kind, some in texts.items() if some)
+
+
+PLACES: Mapping[str, Callable[[Sequence[Piece]], list[Piece]]] = {
+    "one word": lambda pieces: [max(pieces, key=lambda p: abs(p.score))],
+    "punctuation": lambda pieces: [p for p in pieces if not any(c.isalnum() for c in p.text)],
+    "the last word": lambda pieces: [pieces[-1]],
+}
+"""Places that a decision may hang on, each with the words that are removed to test it."""
+
+
+def hanging(row: Mapping[str, Any], pieces: Sequence[Piece]) -> list[str]:
+    """The places that have half of the size of all scores of a row: of PLACES, and "special tokens"."""
+    size = sum(abs(s) for s in row["scores"])
+    if not pieces or not size:
+        return []
+    special = sum(abs(s) for s, mark in zip(row["scores"], row["special"], strict=True) if mark)
+    parts = {kind: sum(abs(p.score) for p in of(pieces)) for kind, of in PLACES.items() if len(pieces) > 2}
+    return [kind for kind, part in {**parts, "special tokens": special}.items() if part >= size / 2]
+
+
+def _plain(row: Mapping[str, Any]) -> bool:
+    """Whether a row is one text whose prediction was explained, so that words can be taken out of it."""
+    return row["error_type"] is None and row["texts"] is None and row["target"] == row["prediction"]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text that is tested. mine: the words that are removed."""
+
+    row: int
+    text: str
+    prediction: str
+    pieces: Sequence[Piece]
+    mine: Sequence[Piece]
+
+
+def _removal(model: Any, word: str, target: str, texts: Sequence[_Text]) -> Removal:
     drawn = random.Random(0)
-    without: list[str] = []
     other: list[str] = []
-    for _, text, pieces in texts:
-        mine = [p for p in pieces if p.text.casefold() == word]
-        rest = [p for p in pieces if p.text.casefold() != word and any(c.isalnum() for c in p.text)] or mine
-        without.append(_without(text, mine))
-        other.append(_without(text, [drawn.choice(rest)]))
-    now, control = _predicted(model, without), _predicted(model, other)
-    flipped = [row for (row, _, _), label in zip(texts, now, strict=True) if label != target]
-    return Removal(word, target, len(texts), len(flipped), sum(p != target for p in control), tuple(flipped[:5]))
+    for t in texts:
+        spans = {p.span for p in t.mine}
+        rest = [p for p in t.pieces if p.span not in spans and any(c.isalnum() for c in p.text)] or t.mine
+        other.append(_without(t.text, [drawn.choice(rest)]))
+    now, control = _predicted(model, [_without(t.text, t.mine) for t in texts]), _predicted(model, other)
+    flipped = [t.row for t, label in zip(texts, now, strict=True) if label != t.prediction]
+    changed = sum(label != t.prediction for t, label in zip(texts, control, strict=True))
+    return Removal(word, target, len(texts), len(flipped), changed, tuple(flipped[:5]))
 
 
 def _without(text: str, pieces: Sequence[Piece]) -> str:

@@ -176,6 +176,13 @@ class Run:
 
         return summarize(self, **options)
 
+    def beside(self, other: Run, **options: Any) -> Any:
+        """Another run over the same rows beside this one, such as that of a model after a fine-tuning: see
+        `jobs.comparison.compare`."""
+        from .comparison import compare
+
+        return compare(self, other, **options)
+
     def __repr__(self) -> str:
         return f"Run({self.path!r}: {len(self):,} rows, {self.failures:,} failures)"
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .shortcuts import Removal, tested
-from .statistics import discovered, interval, label_z, p_values
+from ..errors import MissingExtra
+from .agreement import Agreeing, Agreement
+from .drivers import Driver, drivers_of, first
+from .shortcuts import Removal, hanging, tested, tested_places
 from .words import Gathered, Piece, Unit, grouping, pieces_of
 
 if TYPE_CHECKING:
@@ -21,11 +24,8 @@ if TYPE_CHECKING:
 
 READ = tuple(
     "row text texts starts ends special words segments scores target output baseline_output relative_delta prediction "
-    "probability label status notes error_type data".split()
+    "probability label status notes error_type data method others".split()
 )
-TESTED_AT = 0.04
-"""The rate that Benjamini and Hochberg's procedure is run with, so that false discoveries stay within 5 % where scores
-are skewed and the typical word's mean is itself estimated."""
 CANCELS = 10.0
 """Scores cancel where their sizes add up to more than this many times the change that they explain."""
 
@@ -38,34 +38,6 @@ class Answered(Protocol):
     @property
     def manifest(self) -> dict[str, Any]: ...
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]: ...
-
-
-@dataclass(frozen=True)
-class Driver:
-    """What a word does in the texts that were explained for one class.
-
-    mean: of its score over documents, in the unit of the output; a document's score of a word is the sum over the
-    places that the word has in it. low, high: the 95 % interval of the mean over documents. size: the mean of |score|.
-    documents: how many have the word; share: of the documents of the class. others: its mean in the documents of the
-    other classes, NaN where none has it. z: of the class among the labels of the texts with the word, NaN without
-    labels. p: of the test that the mean is that of a typical word of the class, the median over their words.
-    discovered: whether that is rejected at a false discovery rate of 5 %.
-    rows: the numbers of some documents that have it.
-    """
-
-    word: str
-    target: str
-    mean: float
-    low: float
-    high: float
-    size: float
-    documents: int
-    share: float
-    others: float
-    z: float
-    p: float
-    discovered: bool
-    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +60,8 @@ class Summary:
     confusion: (label, prediction) → rows. wrong_words: by prediction, the words with the largest sum of scores in texts
     that were wrongly predicted so. hangs: kind → (rows, some of their numbers): texts where half of the size of all
     scores is on one word, on special tokens, on punctuation, or on the last word. removals: what became of predictions
-    when a word was removed, tested on the model. slices: by the value of what was asked for.
+    when a word was removed, tested on the model; places: the same for the places of `hangs`. agreement: of each two
+    methods that explained the same rows. slices: by the value of what was asked for.
     """
 
     path: str
@@ -108,19 +81,29 @@ class Summary:
     cancelling: int
     slices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     removals: tuple[Removal, ...] = ()
+    places: tuple[Removal, ...] = ()
+    agreement: Mapping[tuple[str, str], Agreement] = field(default_factory=dict)
     examples: Mapping[int, str] = field(default_factory=dict)
 
     def drivers_frame(self) -> pd.DataFrame:
         """A row for each driver."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(d) for each in self.drivers.values() for d in each])
+        return _frame(vars(d) for each in self.drivers.values() for d in each)
 
     def mistakes_frame(self) -> pd.DataFrame:
         """A row for each of the most confident mistakes."""
-        import pandas as pd
+        return _frame(map(vars, self.mistakes))
 
-        return pd.DataFrame([vars(m) for m in self.mistakes])
+    def removals_frame(self) -> pd.DataFrame:
+        """A row for each word and place that was removed."""
+        return _frame(map(vars, (*self.removals, *self.places)))
+
+    def confusion_frame(self) -> pd.DataFrame:
+        """A row for each label and prediction."""
+        return _frame({"label": a, "prediction": b, "rows": n} for (a, b), n in self.confusion.items())
+
+    def slices_frame(self) -> pd.DataFrame:
+        """A row for each slice."""
+        return _frame({"slice": name, **numbers} for name, numbers in self.slices.items())
 
     def to_html(self) -> str:
         """One page that stands alone."""
@@ -157,63 +140,13 @@ def summarize(
         pieces = seen.add(row)
         if pieces is not None:
             gathered.add(row["target"], row["label"], row["row"], named(pieces))
-    drivers = {c: _drivers(gathered, c, support, top) for c in sorted(gathered.values)}
-    removals = () if model is None else tested(run, model, {c: _first(d, removed) for c, d in drivers.items()})
+    drivers = {c: drivers_of(gathered, c, support, top) for c in sorted(gathered.values)}
+    words = {c: first(d, removed) for c, d in drivers.items()}
+    removals = ((), ()) if model is None else (tested(run, model, words), tested_places(run, model))
     wanted = {r for each in drivers.values() for d in each for r in d.rows[:3]}
     wanted |= {r for _, some in seen.hangs.values() for r in some}
     examples = {row["row"]: row["text"] for row in run.rows(["row", "text"]) if row["row"] in wanted}
     return seen.summary(run, drivers, support, removals, examples)
-
-
-def _first(drivers: Sequence[Driver], k: int) -> list[str]:
-    return [d.word for d in drivers if d.mean > 0][:k]
-
-
-def _drivers(gathered: Gathered, target: str, support: int, top: int) -> tuple[Driver, ...]:
-    """The words that push most to a class and from it. They are ranked by how far the nearer end of Student's
-    interval is from the mean of a typical word (the median over all words of the documents), so that neither a rare
-    word by chance nor a frequent word with little effect comes first."""
-    arrays = gathered.arrays(target, max(2, support))
-    if not arrays:
-        return ()
-    names = list(arrays)
-    counts = np.array([len(arrays[n]) for n in names])
-    means = np.array([arrays[n].mean() for n in names])
-    errors = np.array([arrays[n].std(ddof=1) for n in names]) / np.sqrt(counts)
-    typical = float(np.median(np.repeat(means, counts)))
-    apart = means - typical
-    p = p_values(apart, errors, counts)
-    found = discovered(p, TESTED_AT)
-    bound = np.maximum(np.abs(apart) - (1.96 + 2.4 / (counts - 1)) * errors, 0.0)
-    ranked = [i for i in np.argsort(-bound, kind="stable").tolist() if found[i] and bound[i] > 0]
-    towards, against = means > max(0.0, typical), means < min(0.0, typical)
-    chosen = [i for i in ranked if towards[i]][:top] + [i for i in ranked if against[i]][:top]
-    return tuple(_driver(gathered, target, names[i], arrays[names[i]], float(p[i])) for i in chosen)
-
-
-def _driver(gathered: Gathered, target: str, word: str, values: np.ndarray, p: float) -> Driver:
-    low, high = interval(values)
-    elsewhere = [v for c, of in gathered.values.items() if c != target for v in of.get(word, ())]
-    total = sum(gathered.labels.values())
-    z = math.nan
-    if total:
-        share = gathered.labels.get(target, 0) / total
-        z = label_z(gathered.with_label.get(target, {}).get(word, 0), gathered.texts.get(word, 0), share)
-    return Driver(
-        word=word,
-        target=target,
-        mean=float(values.mean()),
-        low=low,
-        high=high,
-        size=float(np.abs(values).mean()),
-        documents=len(values),
-        share=len(values) / gathered.documents[target],
-        others=float(np.mean(elsewhere)) if elsewhere else math.nan,
-        z=z,
-        p=p,
-        discovered=True,
-        rows=tuple(gathered.rows[target][word]),
-    )
 
 
 class _Seen:
@@ -232,6 +165,7 @@ class _Seen:
         self.mistakes: list[Mistake] = []
         self.pushed: dict[str, dict[str, list[float]]] = {}
         self.hangs: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self.agreeing: dict[tuple[str, str], Agreeing] = {}
         self.sliced: dict[str, list[tuple[bool | None, float | None, bool]]] = {}
 
     def add(self, row: Mapping[str, Any]) -> list[Piece] | None:
@@ -247,11 +181,14 @@ class _Seen:
             return None
         pieces = pieces_of(row)
         self.statuses[row["status"]] += 1
-        self.notes.update(row["notes"] or ())
+        self.notes.update(re.sub(r"\d[\d,.]*\d|\d", "n", note) for note in row["notes"] or ())  # by kind
         self.deltas.append(row["relative_delta"])
         size = sum(abs(s) for s in row["scores"])
         self.cancelling += size > CANCELS * abs(row["output"] - row["baseline_output"])
-        self._hang(row, pieces, size)
+        for kind in hanging(row, pieces):
+            n, some = self.hangs.get(kind, (0, ()))
+            self.hangs[kind] = (n + 1, (*some, row["row"])[:5])
+        self._compare(row, pieces)
         if row["label"] is not None and row["prediction"] is not None:
             self.confusion[row["label"], row["prediction"]] += 1
         if wrong:
@@ -268,30 +205,19 @@ class _Seen:
         if len(self.mistakes) > 10 * self.SHOWN:
             self.mistakes = nlargest(self.SHOWN, self.mistakes, key=lambda m: m.probability)
 
-    def _hang(self, row: Mapping[str, Any], pieces: list[Piece], size: float) -> None:
-        """Takes down where half of the size of all scores is in one place."""
-        if not pieces or not size:
-            return
-        alone = max(abs(p.score) for p in pieces)
-        special = sum(abs(s) for s, mark in zip(row["scores"], row["special"], strict=True) if mark)
-        signs = sum(abs(p.score) for p in pieces if not any(c.isalnum() for c in p.text))
-        found = {
-            "one word": alone,
-            "special tokens": special,
-            "punctuation": signs,
-            "the last word": abs(pieces[-1].score),
-        }
-        for kind, part in found.items():
-            if part >= size / 2 and (len(pieces) > 2 or kind == "special tokens"):
-                n, some = self.hangs.get(kind, (0, ()))
-                self.hangs[kind] = (n + 1, (*some, row["row"])[:5])
+    def _compare(self, row: Mapping[str, Any], pieces: list[Piece]) -> None:
+        """Takes down how far methods agree that explained the same target of a row."""
+        for other in row["others"] or ():
+            if other["target"] == row["target"] and other["method"] != row["method"]:
+                pair = (row["method"], other["method"])
+                self.agreeing.setdefault(pair, Agreeing()).add(pieces, pieces_of(other))
 
     def summary(
         self,
         run: Answered,
         drivers: Mapping[str, tuple[Driver, ...]],
         support: int,
-        removals: tuple[Removal, ...],
+        removals: tuple[tuple[Removal, ...], tuple[Removal, ...]],
         examples: Mapping[int, str],
     ) -> Summary:
         judged = sum(self.confusion.values())
@@ -318,9 +244,19 @@ class _Seen:
             failures=dict(self.failures.most_common()),
             cancelling=self.cancelling,
             slices={k: _slice(v) for k, v in sorted(self.sliced.items(), key=lambda s: -len(s[1]))},
-            removals=removals,
+            removals=removals[0],
+            places=removals[1],
+            agreement={pair: each.found() for pair, each in self.agreeing.items()},
             examples=examples,
         )
+
+
+def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingExtra("Frames need pandas: pip install 'pellucid[plots]', or pip install pandas") from error
+    return pd.DataFrame(list(rows))
 
 
 def _sliced(row: Mapping[str, Any], by: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, TypeAlias
+
+from .summary_text import agreed
 
 Driver: TypeAlias = Any
 Summary: TypeAlias = Any
@@ -16,9 +19,9 @@ _STYLE = """
 --line:light-dark(#dde3ea,#313b47);--for:#2b7bba;--against:#c8553d}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:70rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;width:100%}
-td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;font-weight:400}
-th{color:var(--soft);font-size:.85rem}td:first-child,th:first-child,.text{text-align:left}
-svg{width:16rem;height:1.2rem;display:block}.note{color:var(--soft);font-size:.9rem}
+td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-weight:400}
+th{color:var(--soft);font-size:.85rem}.r{text-align:right;white-space:nowrap}summary{white-space:nowrap}
+svg{width:15rem;height:1.2rem;display:block}.note{color:var(--soft);font-size:.9rem}
 details{font-size:.9rem}summary{cursor:pointer}.wide{overflow-x:auto}
 mark{background:color-mix(in srgb,var(--for) 30%,transparent);
 color:inherit}
@@ -35,16 +38,23 @@ def page(s: Summary) -> str:
         parts.append(_drivers(s, name, drivers))
     if s.drivers:
         parts.append(
-            "<p class=note>A dot is the mean of a word's score over the documents that have it (at least "
-            f"{s.support}); the line is its 95 % interval by a bootstrap over documents. Size is the mean of |score|; "
-            "others is the mean in the other classes; z says how far the labels of the texts with the word lean to the "
-            "class. Only words whose mean is not that of a typical word (false discovery rate 5 %) are shown.</p>"
+            "<p class=note>A word opens its examples. The large dot is the mean of its score over the documents that "
+            f"have it (at least {s.support}), the line the mean's 95 % interval by a bootstrap over documents, and a "
+            "small dot the score of one document. Size is the mean of |score|; others is the mean in the other "
+            "classes; z says how far the labels of the texts with the word lean to the class. Only words are shown "
+            "that do more than ordinary words do (three deviations of their means, at a "
+            "false discovery rate of 5 %).</p>"
         )
     if s.removals:
         rows = [[r.word, r.target, f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}"] for r in s.removals]
         heads = ["word", "class", "changed without it", "changed without another word"]
-        parts += ["<h2>Predictions that change when a word is removed</h2>", _table(heads, rows)]
-    parts += [*_wrong(s), *_trust(s)]
+        parts += ["<h2>Predictions that change when a word is removed</h2>", table(heads, rows)]
+    parts += [*_places(s), *_wrong(s), *_trust(s)]
+    return document(title, parts)
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A page of parts that are escaped already."""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
         f'content="{_POLICY}"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
@@ -52,35 +62,60 @@ def page(s: Summary) -> str:
     )
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+_NUMBER = re.compile(r"[+−–-]?[\d,.e+-]*( of [\d,]+)?%?")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], escaped: bool = False) -> str:
+    """A table; a column is to the right where its first cell is a number. escaped: whether its cells are HTML."""
+    given = [list(row) for row in rows]
+    right = [bool(_NUMBER.fullmatch(cell)) for cell in given[0]] if given else [False] * len(heads)
+    cell = (lambda text: text) if escaped else escape
+    mark = lambda name, k, text: f"<{name}{' class=r' if right[k] else ''}>{text}</{name}>"
+    head = "".join(mark("th", k, escape(h)) for k, h in enumerate(heads))
+    body = "".join("<tr>" + "".join(mark("td", k, cell(c)) for k, c in enumerate(row)) + "</tr>" for row in given)
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
 
 
 def _drivers(s: Summary, name: str, drivers: Sequence[Driver]) -> str:
     if not drivers:
         return f"<h2>{escape(name)}</h2><p>No word stands out.</p>"
-    most = max(max(abs(d.low), abs(d.high)) for d in drivers) or 1.0
-    rows = "".join(_driver(s, d, most) for d in sorted(drivers, key=lambda d: -d.mean))
-    heads = "<tr><th>word</th><th></th><th>mean</th><th>size</th><th>documents</th><th>others</th><th>z</th></tr>"
-    return f"<h2>What drives {escape(name)}</h2><div class=wide><table>{heads}{rows}</table></div>"
+    heads = ["word", "", "mean", "size", "documents", "others", "z"]
+    across = span_of(drivers)
+    rows = [_driver(s, d, across) for d in sorted(drivers, key=lambda d: -d.mean)]
+    return f"<h2>What drives {escape(name)}</h2>{table(heads, rows, escaped=True)}"
 
 
-def _driver(s: Summary, d: Driver, most: float) -> str:
-    at = lambda v: 120 + 110 * max(-1.0, min(1.0, v / most))
+def span_of(drivers: Sequence[Driver]) -> tuple[float, float]:
+    """The scores at the two edges of a picture that has all drivers, and 0."""
+    values = [v for d in drivers for v in (0.0, d.mean, *d.scores)]
+    values += [v for d in drivers for v in (d.low, d.high) if math.isfinite(v)]
+    return min(values), max(values)
+
+
+def dots(d: Driver, across: tuple[float, float]) -> str:
+    """The scores of some documents as faint dots, their mean as a dot, and its interval as a line. across: the scores
+    at the two edges."""
+    low, high = across
+    at = lambda v: 6 + 228 * max(0.0, min(1.0, (v - low) / ((high - low) or 1.0)))
     colour = "var(--for)" if d.mean > 0 else "var(--against)"
     said = escape(f"{d.word}: {d.mean:+.3f}, from {d.low:+.3f} to {d.high:+.3f}")
-    picture = (
-        f'<svg viewBox="0 0 240 18" role=img aria-label="{said}"><line x1=120 x2=120 y1=0 y2=18 stroke="var(--line)" />'
+    each = "".join(f'<circle cx="{at(v):.1f}" cy={5 + 8 * (k % 2)} r=1.6 />' for k, v in enumerate(d.scores))
+    return (
+        f'<svg viewBox="0 0 240 18" role=img aria-label="{said}"><line x1="{at(0):.1f}" x2="{at(0):.1f}" y1=0 y2=18 '
+        f'stroke="var(--line)" />'
+        f'<g fill="var(--soft)" opacity=".55">{each}</g>'
         f'<line x1="{at(d.low):.1f}" x2="{at(d.high):.1f}" y1=9 y2=9 stroke="{colour}" stroke-width=2 />'
         f'<circle cx="{at(d.mean):.1f}" cy=9 r=4 fill="{colour}" /></svg>'
     )
+
+
+def _driver(s: Summary, d: Driver, across: tuple[float, float]) -> list[str]:
+    """The cells of a driver."""
     examples = "".join(f"<p>{_marked(s.examples[r], d.word)}</p>" for r in d.rows[:3] if r in s.examples)
     word = f"<details><summary>{escape(d.word)}</summary>{examples}</details>"
     number = lambda v: "–" if math.isnan(v) else f"{v:+.2f}"
-    cells = (number(d.mean), f"{d.size:.2f}", f"{d.documents:,}", number(d.others), number(d.z))
-    return f"<tr><td>{word}</td><td>{picture}</td>{''.join(f'<td>{c}</td>' for c in cells)}</tr>"
+    numbers = [number(d.mean), f"{d.size:.2f}", f"{d.documents:,}", number(d.others), number(d.z)]
+    return [word, dots(d, across), *numbers]
 
 
 def _marked(text: str, word: str) -> str:
@@ -102,26 +137,41 @@ def _wrong(s: Summary) -> list[str]:
         names = sorted({p for _, p in s.confusion})
         labels = sorted({name for name, _ in s.confusion})
         rows = [[label, *(f"{s.confusion.get((label, p), 0):,}" for p in names)] for label in labels]
-        parts += ["<h2>Where it is wrong</h2>", _table(["label \\ prediction", *names], rows)]
+        parts += ["<h2>Where it is wrong</h2>", table(["label \\ prediction", *names], rows)]
     for name, words in s.wrong_words.items():
         rows = [[w, f"{total:+.2f}", str(n)] for w, total, n in words[:10]]
-        parts += [f"<h2>Words in texts wrongly called {escape(name)}</h2>", _table(["word", "sum", "texts"], rows)]
+        parts += [f"<h2>Words in texts wrongly called {escape(name)}</h2>", table(["word", "sum", "texts"], rows)]
     if s.mistakes:
         told = [
-            [str(m.row), m.label, f"{m.prediction} {m.probability:.2f}", _strongest(m.words), m.text]
-            for m in s.mistakes
+            [str(m.row), m.label, f"{m.prediction} {m.probability:.2f}", strongest(m.words), m.text] for m in s.mistakes
         ]
-        parts += ["<h2>The most confident mistakes</h2>", _table(["row", "label", "prediction", "words", "text"], told)]
+        parts += ["<h2>The most confident mistakes</h2>", table(["row", "label", "prediction", "words", "text"], told)]
     if s.slices:
         rows = [
             [k, f"{v['rows']:,.0f}", f"{v['accuracy']:.3f}", f"{v['probability']:.3f}", f"{v['failures']:,.0f}"]
             for k, v in s.slices.items()
         ]
-        parts += ["<h2>Slices</h2>", _table(["slice", "rows", "accuracy", "probability", "failures"], rows)]
+        parts += ["<h2>Slices</h2>", table(["slice", "rows", "accuracy", "probability", "failures"], rows)]
     return parts
 
 
-def _strongest(words: Sequence[tuple[str, float]]) -> str:
+def _places(s: Summary) -> list[str]:
+    """Texts whose decision hangs on one place, and what became of predictions without it."""
+    if not s.hangs:
+        return []
+    tests = {r.word: r for r in s.places}
+    rows: list[list[str]] = []
+    for kind, (n, some) in s.hangs.items():
+        r = tests.get(kind)
+        found = ["–", "–"] if r is None else [f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}"]
+        example = next((s.examples[row] for row in some if row in s.examples), "")
+        rows.append([kind, f"{n:,}", *found, example[:200]])
+    heads = ["half of the scores on", "texts", "changed without it", "changed without another word", "a text"]
+    return ["<h2>Texts that hang on one place</h2>", table(heads, rows)]
+
+
+def strongest(words: Sequence[tuple[str, float]]) -> str:
+    """Words with their numbers."""
     return ", ".join(f"{w} {v:+.2f}" for w, v in words)
 
 
@@ -130,6 +180,6 @@ def _trust(s: Summary) -> list[str]:
     rows += [[f"status {name}", f"{n:,}"] for name, n in s.statuses.items()]
     rows += [[f"failure {name}", f"{n:,}"] for name, n in s.failures.items()]
     rows += [["scores cancel", f"{s.cancelling:,}"]]
-    rows += [[f"half of all scores on {kind}", f"{n:,}"] for kind, (n, _) in s.hangs.items()]
+    rows += [[f"agreement of {a} and {b}", agreed(x)] for (a, b), x in s.agreement.items()]
     rows += [[note, f"{n:,}"] for note, n in s.notes.items()]
-    return ["<h2>How far it can be trusted</h2>", _table(["", "rows"], rows)]
+    return ["<h2>How far it can be trusted</h2>", table(["", "rows"], rows)]

@@ -30,6 +30,8 @@ def draw(s: Summary) -> RenderableType:
         parts.append(Text(_legend(s.support), "dim"))
     if s.removals:
         parts += [Text(""), _removals(s)]
+    if s.hangs:
+        parts += [Text(""), _places(s)]
     if s.confusion:
         parts += [Text(""), _confusion(s)]
     if s.mistakes:
@@ -42,12 +44,13 @@ def draw(s: Summary) -> RenderableType:
 def _legend(support: int) -> str:
     return (
         f"mean: of a word's score over the documents that have it (at least {support}), with its 95 % interval; size: "
-        "mean of |score|; z: how far the labels of the texts with the word lean to the class. Only words whose mean "
-        "is not that of a typical word, at a false discovery rate of 5 %."
+        "mean of |score|; z: how far the labels of the texts with the word lean to the class. Only words that do "
+        "more than ordinary words do (three deviations of their means), at a false discovery rate of 5 %."
     )
 
 
-def _table(title: str, *columns: str) -> Table:
+def table(title: str, *columns: str) -> Table:
+    """A table of a first column of words and further ones of numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for k, column in enumerate(columns):
         table.add_column(column, justify="left" if k == 0 else "right", overflow="fold", header_style="dim")
@@ -55,49 +58,68 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _drivers(drivers: Sequence[Driver], title: str) -> Table:
-    table = _table(title, "word", "mean", "95 %", "size", "docs", "others", "z")
+    shown = table(title, "word", "mean", "95 %", "size", "docs", "others", "z")
     for d in drivers:
         other = "–" if math.isnan(d.others) else f"{d.others:+.2f}"
         z = "–" if math.isnan(d.z) else f"{d.z:+.1f}"
         inside = f"{d.low:+.2f} … {d.high:+.2f}"
-        table.add_row(Text(d.word), f"{d.mean:+.2f}", inside, f"{d.size:.2f}", f"{d.documents:,}", other, z)
-    return table
+        shown.add_row(Text(d.word), f"{d.mean:+.2f}", inside, f"{d.size:.2f}", f"{d.documents:,}", other, z)
+    return shown
 
 
 def _removals(s: Summary) -> Table:
-    table = _table("predictions that changed when a word was removed", "word", "class", "changed", "another word")
+    shown = table("predictions that changed when a word was removed", "word", "class", "changed", "another word")
     for r in s.removals:
-        table.add_row(Text(r.word), Text(r.target), f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}")
-    return table
+        shown.add_row(Text(r.word), Text(r.target), f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}")
+    return shown
+
+
+def _places(s: Summary) -> Table:
+    shown = table("texts with half of the scores on one place", "place", "texts", "changed without it", "another word")
+    tests = {r.word: r for r in s.places}
+    for kind, (n, _) in s.hangs.items():
+        r = tests.get(kind)
+        tested = ("–", "–") if r is None else (f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}")
+        shown.add_row(kind, f"{n:,}", *tested)
+    return shown
+
+
+def agreed(a: Any) -> str:
+    """An Agreement in words."""
+    return f"rank correlation {a.correlation:.2f}, the same first word in {a.first:.0%} of {a.rows:,} rows"
 
 
 def _confusion(s: Summary) -> Table:
     predictions = sorted({p for _, p in s.confusion})
-    table = _table("label (down), prediction (across)", "", *predictions)
+    shown = table("label (down), prediction (across)", "", *predictions)
     for label in sorted({name for name, _ in s.confusion}):
-        table.add_row(Text(label), *(f"{s.confusion.get((label, p), 0):,}" for p in predictions))
-    return table
+        shown.add_row(Text(label), *(f"{s.confusion.get((label, p), 0):,}" for p in predictions))
+    return shown
+
+
+def mistakes_table(title: str, *columns: str) -> Table:
+    """A table of single texts; the last column has the text."""
+    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in columns:
+        shown.add_column(name, header_style="dim", overflow="fold", no_wrap=name != columns[-1])
+    return shown
 
 
 def _mistakes(s: Summary) -> Table:
-    table = Table(
-        title="the most confident mistakes", title_justify="left", title_style="bold", box=None, pad_edge=False
-    )
-    for name in ("row", "label", "prediction", "text"):
-        table.add_column(name, header_style="dim", overflow="fold", no_wrap=name != "text")
+    shown = mistakes_table("the most confident mistakes", "row", "label", "prediction", "text")
     for m in s.mistakes[:5]:
         strongest = ", ".join(f"{w} {v:+.2f}" for w, v in m.words)
         text = Text(m.text[:200]).append(f"  {strongest}", "dim")
-        table.add_row(str(m.row), Text(m.label), Text(f"{m.prediction} {m.probability:.2f}"), text)
-    return table
+        shown.add_row(str(m.row), Text(m.label), Text(f"{m.prediction} {m.probability:.2f}"), text)
+    return shown
 
 
 def _slices(s: Summary) -> Table:
-    table = _table("slices", "slice", "rows", "accuracy", "probability", "failures")
+    shown = table("slices", "slice", "rows", "accuracy", "probability", "failures")
     for name, v in s.slices.items():
         numbers = [f"{v[k]:.3f}" for k in ("accuracy", "probability")]
-        table.add_row(Text(name), f"{v['rows']:,.0f}", *numbers, f"{v['failures']:,.0f}")
-    return table
+        shown.add_row(Text(name), f"{v['rows']:,.0f}", *numbers, f"{v['failures']:,.0f}")
+    return shown
 
 
 def _trust(s: Summary) -> list[Text]:
@@ -109,5 +131,5 @@ def _trust(s: Summary) -> list[Text]:
         Text(f"failures            {counted(s.failures)}"),
         Text(f"scores cancel       in {s.cancelling:,} rows"),
     ]
-    found += [Text(f"half on {kind:<12}{n:,} rows") for kind, (n, _) in s.hangs.items()]
+    found += [Text(f"{a}, {b}: {agreed(x)}") for (a, b), x in s.agreement.items()]
     return found + [Text(f"{n:,} rows: {note}", "dim") for note, n in s.notes.items()]

@@ -131,7 +131,8 @@ class _Team:
         command = [sys.executable, "-m", "pellucid.jobs.worker", self.sent, str(os.getpid())]
         paths = os.pathsep.join(p for p in sys.path if p)
         env = {**os.environ, "PYTHONPATH": paths}
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+        alone = 0 if os.name == "posix" else None  # Ctrl-C is for the run, which ends its workers
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, process_group=alone)
         self.running.add(process)
         return process
 
