@@ -134,12 +134,6 @@ class ScaledLayerAttribution(LayerAttribution):
 class NeuronAttribution(InternalAttribution):
     """An attribution of a neuron of a layer to the inputs."""
 
-    def __init__(
-        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
-
     def neuron(self, selector: Value, at_input: bool) -> Forward:
         """The function from the inputs to the neuron's value."""
 
@@ -148,6 +142,16 @@ class NeuronAttribution(InternalAttribution):
             return neuron_of(found.values, selector)
 
         return f
+
+
+class ScaledNeuronAttribution(NeuronAttribution):
+    """A neuron method whose answer is multiplied by the change of the inputs, unless multiply_by_inputs=False."""
+
+    def __init__(
+        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._multiply_by_inputs = multiply_by_inputs
 
 
 def neuron_of(values: Tensors, selector: Value) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, CutGraph
 from ..methods.deeplift import multipliers
-from .base import NeuronAttribution, ScaledGradientAttribution, ScaledLayerAttribution, layer_call
+from .base import ScaledGradientAttribution, ScaledLayerAttribution, ScaledNeuronAttribution, layer_call
 from .calls import Call, Tensors, Value, tupled
 from .noise import distribution
 
@@ -129,7 +129,7 @@ class LayerDeepLiftShap(LayerDeepLift):
         return (answer, outer.delta(values)) if return_convergence_delta else answer
 
 
-class NeuronDeepLift(NeuronAttribution):
+class NeuronDeepLift(ScaledNeuronAttribution):
     """DeepLIFT of a neuron."""
 
     method: type[DeepLift] = DeepLift

@@ -13,9 +13,9 @@ from ..numerics.noise import MOMENTS, noisy_copies
 from .base import (
     Attribution,
     GradientAttribution,
-    NeuronAttribution,
     ScaledGradientAttribution,
     ScaledLayerAttribution,
+    ScaledNeuronAttribution,
     layer_call,
 )
 from .calls import Call, Rows, Tensors, Value, as_given, gradients, tupled
@@ -203,7 +203,7 @@ class GradientShap(ScaledGradientAttribution):
         return _expected(inner, inputs, baselines, n_samples, stdevs, return_convergence_delta=delta, **given)
 
 
-class NeuronGradientShap(NeuronAttribution):
+class NeuronGradientShap(ScaledNeuronAttribution):
     """`GradientShap` of a neuron."""
 
     def attribute(

@@ -14,9 +14,9 @@ from ..errors import ArgumentError
 from ..numerics.quadrature.fixed import QUADRATURES, Quadrature
 from .base import (
     LayerAttribution,
-    NeuronAttribution,
     ScaledGradientAttribution,
     ScaledLayerAttribution,
+    ScaledNeuronAttribution,
     layer_call,
     neuron_of,
 )
@@ -79,7 +79,7 @@ class IntegratedGradients(ScaledGradientAttribution):
         return call.answer(call.times_change(mean, self._multiply_by_inputs), return_convergence_delta)
 
 
-class NeuronIntegratedGradients(NeuronAttribution):
+class NeuronIntegratedGradients(ScaledNeuronAttribution):
     """Integrated gradients of a neuron."""
 
     def attribute(
@@ -203,7 +203,7 @@ class InternalInfluence(_LayerPath):
         return self.as_layers([v if s else v[0] for v, s in zip(found, several, strict=True)])
 
 
-class NeuronConductance(NeuronAttribution):
+class NeuronConductance(ScaledNeuronAttribution):
     """The part of a neuron's conductance that each input has: (x − x0)·∫ ∂f/∂neuron · ∂neuron/∂x."""
 
     def attribute(

@@ -265,6 +265,8 @@ class LayerFeaturePermutation(LayerFeatureAblation):
 class NeuronFeatureAblation(NeuronAttribution):
     """What a neuron loses where a feature is replaced by its baseline."""
 
+    _multiply_by_inputs = True
+
     def attribute(
         self,
         inputs: Value,
