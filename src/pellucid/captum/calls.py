@@ -149,6 +149,13 @@ def gradients(y: Value, of: Sequence[Tensor], grad_kwargs: Mapping[str, Any] | N
     fill = given.pop("materialize_grads", False)
     allow = given.pop("allow_unused", False) or fill
     found = torch.autograd.grad(y.sum(), of, allow_unused=True, **given)
+    if not allow and all(g is None for g in found):
+        raise CutGraph(
+            "None of the tensors that are explained was used in the graph of the output. Either the forward function "
+            "makes its output anew, which begins another graph, also with requires_grad=True: return what the model "
+            "computed, out[:, 1], not torch.tensor(out[0][1], requires_grad=True). Or it does not use these inputs: "
+            "leave them out, or use them; of a layer, take one that the target depends on."
+        )
     if not allow and any(g is None for g in found):
         i = next(i for i, g in enumerate(found) if g is None)
         raise CutGraph(
@@ -185,13 +192,14 @@ class Rows:
 
 
 def delta_of(f: Forward, values: Sequence[Tensor], x: Sequence[Value], x0: Sequence[Value], rows: Rows) -> Tensor:
-    """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta."""
+    """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta. In float32 at least: the steps of half
+    precision would hide it."""
     with torch.no_grad():
         at_x = run(f, x, rows.target, rows.args)
         at_x0 = run(f, x0, rows.target, rows.args)
-    each = lambda t: t.reshape(t.shape[0], -1).sum(1) if t.ndim else t.reshape(1)
+    each = lambda t: t.reshape(rows.n, -1).sum(1) if t.ndim and len(t) == rows.n else t.sum().reshape(1)
     return (sum_of_rows([v.double() for v in values]) - (each(at_x).double() - each(at_x0).double())).to(
-        values[0].dtype
+        torch.promote_types(values[0].dtype, torch.float32)
     )
 
 

@@ -53,9 +53,12 @@ def mean_gradients(call: Call, table: Quadrature, most: int | None, grad_kwargs:
             )
 
     def part(points: Points) -> list[Tensor]:
-        at = tuple(t.requires_grad_() for t in points.at)
+        at = tuple(t.detach().requires_grad_() for t in points.at)
         with torch.enable_grad():
-            return [*map(points.summed, gradients(call.values(at, points.n), at, grad_kwargs))]
+            found = gradients(call.values(at, points.n), at, grad_kwargs)
+        if points.reach_first_only(found):
+            return [*path_sum(points.alone(), part)]
+        return [*map(points.summed, found)]
 
     return path_sum(path_points(call.x, call.x0, table, most), part)
 
@@ -124,6 +127,21 @@ class LayerIntegratedGradients(ScaledLayerAttribution):
 class _LayerPath(LayerAttribution):
     """What is summed over the points of the path between inputs, from the gradients at layers."""
 
+    def gradients_at(
+        self, call: Call, points: Points, at_input: bool, grad_kwargs: Value
+    ) -> tuple[list[Tensors], list[Tensors], list[bool]]:
+        """As `layer_gradients`, at points of the path."""
+        r = call.rows.repeated(points.n)
+        h, g, several = layer_gradients(self, points.at, r.target, r.args, at_input, grad_kwargs)
+        if points.reach_first_only([t for own in g for t in own]):
+            one = lambda p: layer_gradients(self, p.at, call.rows.target, call.rows.args, at_input, grad_kwargs)[:2]
+            every = [one(p) for p in points.alone()]
+            joined = lambda i: [
+                tuple(map(torch.cat, zip(*own, strict=True))) for own in zip(*(e[i] for e in every), strict=True)
+            ]
+            h, g = joined(0), joined(1)
+        return h, g, several
+
     def sums(
         self,
         call: Call,
@@ -139,8 +157,7 @@ class _LayerPath(LayerAttribution):
         form: list[tuple[int, bool]] = []
 
         def part(points: Points) -> Sequence[Tensor]:
-            r = call.rows.repeated(points.n)
-            h, g, several = layer_gradients(self, points.at, r.target, r.args, at_input, grad_kwargs)
+            h, g, several = self.gradients_at(call, points, at_input, grad_kwargs)
             form[:] = [(len(own), is_tuple) for own, is_tuple in zip(h, several, strict=True)]
             return [add(points, a, b) for own in zip(h, g, strict=True) for a, b in zip(*own, strict=True)]
 
@@ -230,8 +247,7 @@ class NeuronConductance(ScaledNeuronAttribution):
                 kwargs = {"retain_graph": True, **(grad_kwargs or {})}
                 through = neuron_of(gradients(selected(output, r.target), h.values, kwargs), neuron_selector)
                 found = gradients(neuron_of(h.values, neuron_selector), at)
-            scale = lambda g: (g.T * through.detach().T).T if g.ndim <= 2 else g * _wide(through, g)
-            return [points.summed(scale(g)) for g in found]
+            return [points.summed(g * _wide(through, g)) for g in found]
 
         total = path_sum(path_points(call.x, call.x0, table_of(method, n_steps), internal_batch_size), part)
         return call.answer(call.times_change(total, self._multiply_by_inputs))

@@ -33,13 +33,21 @@ class VisualizationDataRecord:
 
 @dataclass(frozen=True)
 class VisualizedText:
-    """A table of texts. A notebook shows `data`, a page fragment without scripts; elsewhere it prints as text."""
+    """A table of texts. A notebook shows `data`, a page fragment without scripts; elsewhere it prints as text.
+
+    cell: the number of the notebook's cell that has shown it, and does not show it again as its result.
+    """
 
     data: str
     text: str
+    cell: int | None = None
 
     def _repr_html_(self) -> str:
         return self.data
+
+    def _ipython_display_(self) -> None:
+        if self.cell is None or self.cell != _cell():
+            _show(self)
 
     def __str__(self) -> str:
         return self.text
@@ -75,16 +83,23 @@ def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool 
         " | ".join((*row, " ".join(f"{t} ({v:+.2f})" for t, v in _pairs(r))))
         for r, row in zip(records, cells, strict=True)
     ]
-    found = VisualizedText(page, "\n".join((" | ".join(HEADINGS), *lines)))
-    _shown(found)
+    found = VisualizedText(page, "\n".join((" | ".join(HEADINGS), *lines)), _cell())
+    if found.cell is not None:
+        _show(found)
     return found
 
 
-def _shown(found: VisualizedText) -> None:
-    """Shows the table in a notebook, where one runs."""
-    shell = sys.modules.get("IPython")
-    if shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None:
-        shell.display.display(found)
+def _cell() -> int | None:
+    """The number of the cell that runs, where a notebook runs."""
+    module: Any = sys.modules.get("IPython")  # not there, no notebook runs
+    shell = module.get_ipython() if module is not None else None
+    return shell.execution_count if getattr(shell, "kernel", None) is not None else None
+
+
+def _show(found: VisualizedText) -> None:
+    from IPython.display import display
+
+    display({"text/html": found.data, "text/plain": found.text}, raw=True)
 
 
 def _cells(r: VisualizationDataRecord) -> tuple[str, ...]:

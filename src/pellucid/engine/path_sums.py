@@ -23,6 +23,18 @@ class Points:
     n: int
     weights: Sequence[float]
 
+    def alone(self) -> Iterator[Points]:
+        """Each point by itself."""
+        rows = len(self.at[0]) // self.n
+        for k, weight in enumerate(self.weights):
+            yield Points(tuple(t[k * rows : (k + 1) * rows] for t in self.at), 1, [weight])
+
+    def reach_first_only(self, gradients: Sequence[Tensor]) -> bool:
+        """Whether only the first of several points has a gradient: the function then returns one number for all of its
+        rows, that of the first, and each point is to go alone."""
+        rest = [self.by_point(g)[1:] for g in gradients]
+        return self.n > 1 and not any(bool(t.any()) for t in rest) and any(bool(g.any()) for g in gradients)
+
     def by_point(self, values: Tensor) -> Tensor:
         """(points · rows, …) → (points, rows, …)."""
         return values.view(self.n, -1, *values.shape[1:])
