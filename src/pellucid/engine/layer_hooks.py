@@ -44,7 +44,8 @@ def layer_values(
         several = isinstance(given, (tuple, list))
         whole = tuple(given) if several else (given,)
         own = [t.detach().clone().requires_grad_() if _follows(t, leaves) else t for t in whole]
-        own = [t.clone() if isinstance(t, Tensor) and (t is whole[i]) else t for i, t in enumerate(own)]
+        if not torch.is_grad_enabled():  # the model goes on with the tensor itself, and may change it in place
+            own = [t.clone() if isinstance(t, Tensor) else t for t in own]
         passed = [
             t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
         ]
