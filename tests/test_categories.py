@@ -51,7 +51,7 @@ def test_each_category_has_the_score_of_its_embedding(method: str) -> None:
     f = lambda numbers, *each: net.layers(torch.cat([numbers, *each], -1))
     e0 = tuple(net.embedded(CATEGORIES0))
     b = attribute(f, (NUMBERS, *net.embedded(CATEGORIES)), (0.5, *e0), method=method, target=1, **more)
-    norm = method in ("saliency", "smoothgrad")
+    norm = b.reduction == "norm"
     each = torch.stack([v.norm(dim=-1) if norm else v.sum(-1) for v in b.values[1:]], 1)
     torch.testing.assert_close(a.values, (b.values[0], each))
     assert a.values[1].shape == CATEGORIES.shape

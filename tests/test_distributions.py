@@ -16,7 +16,7 @@ from families import model, tokenizer
 from pellucid import Model, errors
 
 DISTRIBUTIONS = [name for name, m in pellucid.METHODS.items() if m.distribution]
-SAMPLED = [name for name in DISTRIBUTIONS if name != "deep_shap"]
+SAMPLED = [name for name in DISTRIBUTIONS if "n_samples" in pellucid.METHODS[name].options]
 
 
 def mlp(kink: type[nn.Module] = nn.ReLU) -> nn.Module:
@@ -130,12 +130,15 @@ def test_a_tuple_of_inputs_draws_its_baselines_together() -> None:
     ("x0", "number"), [(None, 0.0), (0.5, 0.5), (torch.ones(6).double(), 1.0), (torch.ones(1, 6).double(), 1.0)]
 )
 def test_one_baseline_is_a_distribution_too(method: str, x0: Any, number: float, points: tuple[Tensor, Tensor]) -> None:
-    """DeepLIFT itself for deep_shap; for the others integrated gradients, within four standard errors."""
+    """DeepLIFT itself for deep_shap; occlusion for feature_permutation; for the others integrated gradients,
+    within four standard errors."""
     net, x, one = mlp(nn.Tanh), points[0], torch.full((1, 6), number).double()
     a = pellucid.attribute(net, x, x0, method=method, target=0)
     torch.testing.assert_close(a.output, net(x)[:, 0].detach())
     torch.testing.assert_close(a.baseline_output, net(one)[:, 0].detach().expand(5))
-    if method == "deep_shap":
+    if method == "feature_permutation":
+        torch.testing.assert_close(a.values, pellucid.attribute(net, x, one, method="occlusion", target=0).values)
+    elif method == "deep_shap":
         torch.testing.assert_close(a.values, pellucid.attribute(net, x, one.expand(5, 6), target=0).values)
     else:
         off = (a.values - expected(net, x, one, 0)).abs()  # pyright: ignore[reportOperatorIssue]

@@ -16,7 +16,7 @@ from torch import Tensor
 from .attribution import Attribution, Attributions
 from .engine.hooks import OtherIds
 from .engine.memory import out_of_memory, too_large
-from .errors import NonFiniteOutput, UnsupportedModel
+from .errors import InputError, NonFiniteOutput, UnsupportedModel
 from .explanation import Explanation, average
 from .methods import METHODS, Method
 from .models import Model, baseline_probability
@@ -291,6 +291,11 @@ def _compared(each: Sequence[Problem]) -> Problem:
         raise UnsupportedModel(
             f"{len(each)} baselines are to be compared with at once, and the model looks other things up for each of "
             "them; expected one baseline, or method='deeplift' or 'integrated_gradients', which take them one by one."
+        )
+    if len({(t.dtype, t.shape) for p in each for t in p.x0[:1]}) > 1:
+        raise InputError(
+            f"Found {len(each)} baselines, of which some are tokens and some are embeddings; expected one of the two, "
+            "because this method takes values of one kind from all of them."
         )
     x0 = zip(*(p.x0 for p in each), strict=True)
     rows = torch.arange(first.rows, device=first.x[0].device).repeat_interleave(len(each))

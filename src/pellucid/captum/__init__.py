@@ -7,9 +7,9 @@
 >>> values.round(decimals=4), bool(delta.abs() < 1e-5)
 (tensor([[1., 4.]]), True)
 
-DeepLIFT's multipliers, the hooks on layers and ReLUs, the weights of the quadratures, and the fits of LIME's and Kernel
-SHAP's surrogates are the core's. Removal, permutation, Shapley sampling and noise have loops of their own in this
-package, in Captum's form. `docs/captum.md` says what differs from Captum, and why.
+Nothing is computed here: the arguments become a call of a function at inputs and baselines (`calls.Call`), which the
+core's engine and methods solve, and the answer goes back in Captum's form. `docs/captum.md` says what differs from
+Captum, and why.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .base import (
     NeuronAttribution,
     PerturbationAttribution,
 )
+from .dataloader import DataLoaderAttribution, InputRole
 from .deeplift import DeepLift, DeepLiftShap, LayerDeepLift, LayerDeepLiftShap, NeuronDeepLift, NeuronDeepLiftShap
 from .embeddings import (
     InterpretableEmbeddingBase,
@@ -43,6 +44,16 @@ from .gradient import (
 )
 from .language import LLMAttribution, LLMAttributionResult, LLMGradientAttribution
 from .lime import KernelShap, Lime, LimeBase, get_exp_kernel_similarity_function
+from .lrp import (
+    LRP,
+    Addition_Module,
+    Alpha1_Beta0_Rule,
+    EpsilonRule,
+    GammaRule,
+    IdentityRule,
+    LayerLRP,
+    PropagationRule,
+)
 from .metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max
 from .noise import GradientShap, LayerGradientShap, NeuronGradientShap, NoiseTunnel
 from .path import (
@@ -53,6 +64,7 @@ from .path import (
     NeuronConductance,
     NeuronIntegratedGradients,
 )
+from .remote import RemoteLLMAttribution, RemoteLLMProvider
 from .removal import (
     FeatureAblation,
     FeaturePermutation,
@@ -65,15 +77,23 @@ from .shapley import ShapleyValues, ShapleyValueSampling
 from .text_inputs import InterpretableInput, TextTemplateInput, TextTokenInput
 
 __all__ = [
+    "LRP",
+    "Addition_Module",
+    "Alpha1_Beta0_Rule",
     "Attribution",
+    "DataLoaderAttribution",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "EpsilonRule",
     "FeatureAblation",
     "FeaturePermutation",
+    "GammaRule",
     "GradientAttribution",
     "GradientShap",
     "GuidedBackprop",
+    "IdentityRule",
+    "InputRole",
     "InputXGradient",
     "IntegratedGradients",
     "InternalAttribution",
@@ -94,6 +114,7 @@ __all__ = [
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
+    "LayerLRP",
     "Lime",
     "LimeBase",
     "NeuronAttribution",
@@ -109,6 +130,9 @@ __all__ = [
     "NoiseTunnel",
     "Occlusion",
     "PerturbationAttribution",
+    "PropagationRule",
+    "RemoteLLMAttribution",
+    "RemoteLLMProvider",
     "Saliency",
     "ShapleyValueSampling",
     "ShapleyValues",

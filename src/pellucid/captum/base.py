@@ -6,17 +6,18 @@ the network; one over a neuron has x = the inputs and f = the neuron.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..engine.hooks import layer_values, with_layer_values
+from ..engine.layer_hooks import Activations, layer_values, with_layer_values
 from ..errors import ArgumentError
-from .calls import Forward, Rows, Tensors, Value, delta_of, one_or_all, outputs_of, selected, spread, tupled
+from .calls import Call, Forward, Tensors, Value, more_args, one_or_all, outputs_of, tupled
+from .targets import selected
 
 
 class Attribution:
@@ -64,14 +65,23 @@ class Attribution:
         additional_forward_args: Value = None,
     ) -> Tensor:
         """Σ attributions − (f(end) − f(start)) for each row, as Captum has it."""
-        end = tupled(end_point)
-        start = spread(end, start_point)
-        rows = Rows(target, additional_forward_args, end[0].shape[0] if end[0].ndim else 1)
-        return delta_of(self.forward_func, tupled(attributions), end, start, rows)
+        call = Call.of(self.forward_func, end_point, start_point, target, additional_forward_args)
+        return call.delta(tupled(attributions))
 
 
 class GradientAttribution(Attribution):
     """An attribution that needs gradients."""
+
+
+class ScaledGradientAttribution(GradientAttribution):
+    """A gradient method whose answer is multiplied by the change of the inputs, unless multiply_by_inputs=False."""
+
+    def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
+        super().__init__(forward_func)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def has_convergence_delta(self) -> bool:
+        return True
 
 
 class PerturbationAttribution(Attribution):
@@ -101,9 +111,24 @@ class InternalAttribution(Attribution):
 class LayerAttribution(InternalAttribution):
     """An attribution over the activations of a layer."""
 
+    _multiply_by_inputs = True
+
     @staticmethod
     def interpolate(layer_attribution: Tensor, interpolate_dims: Any, interpolate_mode: str = "nearest") -> Tensor:
         return nn.functional.interpolate(layer_attribution, interpolate_dims, mode=interpolate_mode)
+
+
+class ScaledLayerAttribution(LayerAttribution):
+    """A layer method whose answer is multiplied by the change of the layer, unless multiply_by_inputs=False."""
+
+    def __init__(
+        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._multiply_by_inputs = multiply_by_inputs
+
+    def has_convergence_delta(self) -> bool:
+        return True
 
 
 class NeuronAttribution(InternalAttribution):
@@ -117,6 +142,16 @@ class NeuronAttribution(InternalAttribution):
             return neuron_of(found.values, selector)
 
         return f
+
+
+class ScaledNeuronAttribution(NeuronAttribution):
+    """A neuron method whose answer is multiplied by the change of the inputs, unless multiply_by_inputs=False."""
+
+    def __init__(
+        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._multiply_by_inputs = multiply_by_inputs
 
 
 def neuron_of(values: Tensors, selector: Value) -> Tensor:
@@ -137,25 +172,63 @@ def neuron_of(values: Tensors, selector: Value) -> Tensor:
     return found.reshape(found.shape[0], -1).sum(1) if found.ndim > 1 else found
 
 
-def layer_call(self: InternalAttribution, inputs: Value, args: Value, at_input: bool) -> tuple[list[Any], Any]:
-    """The activations of each layer at the inputs, without a graph, and the output there."""
-    with torch.no_grad():
-        return layer_values(lambda: outputs_of(self.forward_func, inputs, args), self.layers, at_input)
+@dataclass(frozen=True)
+class LayerCall:
+    """The rest of a network, from layers on, as a call of its own.
+
+    outer: the call from the inputs. call: that from the layers' activations, all in one tuple. sizes: how many
+    tensors each layer has; is_tuple: whether they came as a tuple.
+    """
+
+    outer: Call
+    call: Call
+    sizes: tuple[int, ...]
+    is_tuple: tuple[bool, ...]
+    owner: InternalAttribution
+
+    def each(self, values: Sequence[Tensor]) -> list[Tensors]:
+        """The values of all layers, those of each layer together."""
+        pieces = iter(values)
+        return [tuple(next(pieces) for _ in range(n)) for n in self.sizes]
+
+    def answer(self, values: Sequence[Tensor], with_delta: bool = False) -> Value:
+        """The values in the form of the layers, and their convergence delta where it is asked for."""
+        found = self.owner.as_layers(
+            [v if several else v[0] for v, several in zip(self.each(values), self.is_tuple, strict=True)]
+        )
+        return (found, self.outer.delta(values)) if with_delta else found
 
 
-def rest_of(f: Forward, layers: list[nn.Module], at_input: bool, sizes: list[int], wholes: list[bool]) -> Forward:
-    """The rest of the network: `(*activations of all layers, *inputs, *args) → output`."""
+def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_baselines: bool = True) -> LayerCall:
+    """The rest of the network as a call from the layers' activations at x, compared with those at x0.
+
+    with_baselines: else the activations at x0 are not looked at, and zeros stand for them.
+    """
+    at_x = activations(self, outer.x, outer.rows.args, at_input)
+    x = tuple(t for layer in at_x for t in layer.values)
+    x0 = tuple(torch.zeros_like(t) for t in x)
+    if with_baselines:
+        at_x0 = activations(self, outer.x0, outer.rows.args, at_input)
+        x0 = tuple(t.expand_as(a) for a, t in zip(x, (t for layer in at_x0 for t in layer.values), strict=True))
+    sizes, is_tuple = tuple(len(layer.values) for layer in at_x), tuple(layer.is_tuple for layer in at_x)
 
     def rest(*given: Value) -> Value:
         each, i = [], 0
         for n in sizes:
             each.append(tuple(given[i : i + n]))
             i += n
-        with with_layer_values(layers, each, at_input, wholes) if layers else nullcontext():
-            return outputs_of(f, given[i:])
+        with with_layer_values(self.layers, each, at_input, is_tuple):
+            return outputs_of(self.forward_func, given[i:])
 
-    return rest
+    rows = replace(outer.rows, args=(*outer.x, *more_args(outer.rows.args)))
+    return LayerCall(outer, Call(rest, x, x, x0, rows), sizes, is_tuple, self)
+
+
+def activations(self: InternalAttribution, inputs: Value, args: Value, at_input: bool) -> list[Activations]:
+    """The activations of each layer at the inputs, without a graph."""
+    with torch.no_grad():
+        return layer_values(lambda: outputs_of(self.forward_func, inputs, args), self.layers, at_input)[0]
 
 
 __all__ = ["Attribution", "GradientAttribution", "InternalAttribution", "LayerAttribution", "NeuronAttribution"]
-__all__ += ["PerturbationAttribution", "layer_call", "neuron_of", "rest_of"]
+__all__ += ["PerturbationAttribution", "activations", "layer_call", "neuron_of"]

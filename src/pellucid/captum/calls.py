@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, CutGraph
+from ..problem import Problem
+from .targets import selected
 
 Value: TypeAlias = Any
 Tensors: TypeAlias = tuple[Tensor, ...]
@@ -75,11 +77,30 @@ def baselines_of(inputs: Tensors, baselines: Value) -> tuple[Value, ...]:
 
 
 def spread(inputs: Tensors, baselines: Value) -> Tensors:
-    """A baseline tensor like each input."""
-    return tuple(
-        (b if b.shape == t.shape else b.expand_as(t)).to(t.dtype) if isinstance(b, Tensor) else torch.full_like(t, b)
-        for t, b in zip(inputs, baselines_of(inputs, baselines), strict=True)
-    )
+    """A baseline tensor like each input, in the type that holds both."""
+    return tuple(map(_like, inputs, baselines_of(inputs, baselines)))
+
+
+def _like(t: Tensor, b: Value) -> Tensor:
+    kind = t.dtype if t.is_floating_point() else torch.result_type(t, b)
+    if not isinstance(b, Tensor):
+        return torch.full_like(t, b, dtype=kind)
+    return (b if b.shape == t.shape else b.expand_as(t)).to(t.device, kind)
+
+
+def as_tensor(y: Value) -> Tensor:
+    """An output as a tensor. Raises ArgumentError where it is neither a tensor nor a number."""
+    if isinstance(y, (int, float)):
+        return torch.tensor(y, dtype=torch.int64 if isinstance(y, int) else torch.float64)
+    if not isinstance(y, Tensor):
+        what = "a future; expected a call of attribute_future" if isinstance(y, torch.Future) else repr(y)
+        raise ArgumentError(f"The forward function returned {what}; expected a tensor, an int or a float.")
+    return y
+
+
+def rows_in(inputs: Sequence[Tensor]) -> int:
+    """How many rows the inputs have; a number without dimensions is one row."""
+    return inputs[0].shape[0] if inputs[0].ndim else 1
 
 
 def outputs_of(f: Forward, inputs: Sequence[Value], args: Value = None) -> Value:
@@ -97,55 +118,6 @@ def first_tensor(found: Value) -> Value:
     if isinstance(found, (tuple, list)):
         return next((t for t in found if isinstance(t, Tensor)), found)
     return found
-
-
-def selected(output: Value, target: Value) -> Value:
-    """The values of the target in an output: one for each row, where the target names one element of a row.
-
-    target: as in Captum. An index; a tuple of indices; a tensor or a list with one index, or one for each row; a list
-        with a tuple for each row; None for the whole output. Raises ArgumentError.
-    """
-    if target is None or not isinstance(output, Tensor):
-        return output
-    rows = output.shape[0] if output.ndim else 1
-    if isinstance(target, Tensor):
-        if target.numel() == 1:
-            return _column(output, (int(target.item()),))
-        target = target.tolist() if target.ndim == 1 else [tuple(t) for t in target.tolist()]
-    if isinstance(target, (int, bool)) or (hasattr(target, "item") and not isinstance(target, (list, tuple))):
-        return _column(output, (int(target),))
-    if isinstance(target, tuple):
-        return _column(output, target)
-    if not isinstance(target, list):
-        raise ArgumentError(f"Found target={target!r}; expected an index, a tuple of indices, or one for each row.")
-    if len(target) == 1:
-        return _column(output, target[0] if isinstance(target[0], tuple) else (int(target[0]),))
-    if len(target) != rows:
-        raise ArgumentError(f"Found {len(target)} targets for {rows} rows; expected one target, or one for each row.")
-    each = [tuple(t) if isinstance(t, (tuple, list)) else (int(t),) for t in target]
-    if any(len(t) != output.ndim - 1 for t in each):
-        raise ArgumentError(
-            f"Found target={target!r} for an output {tuple(output.shape)}; expected {output.ndim - 1} indices a row."
-        )
-    _fits(output, each)
-    index = torch.tensor(each, device=output.device).T
-    return output[(torch.arange(rows, device=output.device), *index)]
-
-
-def _column(output: Tensor, target: tuple[Value, ...]) -> Tensor:
-    if len(target) > output.ndim - 1:
-        raise ArgumentError(
-            f"Found target={target!r} for an output {tuple(output.shape)}; expected at most {output.ndim - 1} indices."
-        )
-    _fits(output, [target])
-    return output[(slice(None), *target)]
-
-
-def _fits(output: Tensor, targets: Sequence[tuple[Value, ...]]) -> None:
-    for target in targets:
-        for i, n in zip(target, output.shape[1:], strict=False):
-            if isinstance(i, int) and not -n <= i < n:
-                raise ArgumentError(f"Found target={target!r} for an output {tuple(output.shape)}; no such element.")
 
 
 def run(f: Forward, inputs: Sequence[Value], target: Value = None, args: Value = None) -> Value:
@@ -177,6 +149,13 @@ def gradients(y: Value, of: Sequence[Tensor], grad_kwargs: Mapping[str, Any] | N
     fill = given.pop("materialize_grads", False)
     allow = given.pop("allow_unused", False) or fill
     found = torch.autograd.grad(y.sum(), of, allow_unused=True, **given)
+    if not allow and all(g is None for g in found):
+        raise CutGraph(
+            "None of the tensors that are explained was used in the graph of the output. Either the forward function "
+            "makes its output anew, which begins another graph, also with requires_grad=True: return what the model "
+            "computed, out[:, 1], not torch.tensor(out[0][1], requires_grad=True). Or it does not use these inputs: "
+            "leave them out, or use them; of a layer, take one that the target depends on."
+        )
     if not allow and any(g is None for g in found):
         i = next(i for i, g in enumerate(found) if g is None)
         raise CutGraph(
@@ -213,16 +192,82 @@ class Rows:
 
 
 def delta_of(f: Forward, values: Sequence[Tensor], x: Sequence[Value], x0: Sequence[Value], rows: Rows) -> Tensor:
-    """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta."""
+    """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta. In float32 at least: the steps of half
+    precision would hide it."""
     with torch.no_grad():
         at_x = run(f, x, rows.target, rows.args)
         at_x0 = run(f, x0, rows.target, rows.args)
-    each = lambda t: t.reshape(t.shape[0], -1).sum(1) if t.ndim else t.reshape(1)
+    each = lambda t: t.reshape(rows.n, -1).sum(1) if t.ndim and len(t) == rows.n else t.sum().reshape(1)
     return (sum_of_rows([v.double() for v in values]) - (each(at_x).double() - each(at_x0).double())).to(
-        values[0].dtype
+        torch.promote_types(values[0].dtype, torch.float32)
     )
 
 
 def sum_of_rows(values: Sequence[Tensor]) -> Tensor:
     """Σ over all values of each row, over all tensors."""
     return torch.stack([t.reshape(t.shape[0], -1).sum(1) for t in values]).sum(0)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function at inputs that are compared with baselines, in Captum's form: what each of its classes begins with.
+
+    given: the inputs as the user gave them, a tensor or a tuple. x, x0: the inputs and the baselines, a tuple of
+    tensors each. rows: the target and what else the function takes.
+    """
+
+    f: Forward
+    given: Value
+    x: Tensors
+    x0: Tensors
+    rows: Rows
+
+    @classmethod
+    def of(cls, f: Forward, inputs: Value, baselines: Value = None, target: Value = None, args: Value = None) -> Call:
+        """Raises ArgumentError where the inputs are no tensors, or the baselines do not fit them."""
+        x = tuple(t.detach() for t in tupled(inputs))
+        x0 = tuple(t.detach() for t in spread(x, baselines))
+        return cls(f, inputs, x, x0, Rows(target, args, rows_in(x)))
+
+    def values(self, points: Sequence[Tensor], copies: int = 1) -> Value:
+        """The target's values at points, the rows of the inputs `copies` times."""
+        r = self.rows.repeated(copies) if copies > 1 else self.rows
+        return run(self.f, points, r.target, r.args)
+
+    def numbers(self, points: Sequence[Tensor], copies: int = 1) -> Tensor:
+        """As `values`, of a function that may return a number in place of a tensor."""
+        return as_tensor(self.values(points, copies))
+
+    def later(self, points: Sequence[Tensor], copies: int = 1) -> Value:
+        """As `numbers`, a future of a function that returns futures."""
+        r = self.rows.repeated(copies) if copies > 1 else self.rows
+        found = self.f(*points, *more_args(r.args))
+        if not isinstance(found, torch.Future):
+            raise ArgumentError(f"The forward function returned a {type(found).__name__}; expected a torch.Future.")
+        return found.then(lambda done: as_tensor(selected(first_tensor(done.value()), r.target)))
+
+    def problem(self) -> Problem:
+        """The same as a Problem, which the methods of the core solve."""
+        select = lambda out, which: _flat(selected(out, self.rows.target), self.rows.n)
+        f = lambda *given: outputs_of(self.f, given)
+        return Problem(f, self.x, self.x0, lambda outputs: select, more_args(self.rows.args))
+
+    def times_change(self, values: Tensors, multiply: bool = True) -> Tensors:
+        """The values times x − x0; as they are where `multiply` is false."""
+        return tuple(v * (a - b) if multiply else v for v, a, b in zip(values, self.x, self.x0, strict=True))
+
+    def delta(self, values: Sequence[Tensor]) -> Tensor:
+        """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta."""
+        return delta_of(self.f, values, self.x, self.x0, self.rows)
+
+    def answer(self, values: Sequence[Tensor], with_delta: bool = False) -> Value:
+        """The values in the form of the inputs, and their convergence delta where it is asked for."""
+        found = as_given(
+            [v.reshape(t.shape) if not t.ndim else v for v, t in zip(values, self.x, strict=True)], self.given
+        )
+        return (found, self.delta(values)) if with_delta else found
+
+
+def _flat(y: Tensor, rows: int) -> Tensor:
+    y = one_per_row(y) if y.requires_grad else y
+    return y.reshape(-1) if y.numel() == rows else y

@@ -23,7 +23,9 @@ class InterpretableEmbeddingBase(nn.Module):
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         if not inputs and not kwargs:
             raise ArgumentError("Found no embeddings; expected them as the first argument.")
-        return inputs[0] if inputs else next(iter(kwargs.values()))
+        given = [t for t in (*inputs, *kwargs.values()) if isinstance(t, Tensor)]
+        floats = [t for t in given if t.is_floating_point()]  # a transformer may pass ids=None, and positions beside it
+        return next(iter(floats or given), inputs[0] if inputs else None)
 
     def indices_to_embeddings(self, *input: Any, **kwargs: Any) -> Any:
         """The embeddings of ids, by the layer that this one stands for."""

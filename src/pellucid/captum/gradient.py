@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..engine.hooks import changed_relus, layer_values
+from ..engine.layer_hooks import layer_values
+from ..engine.relu_gradients import ReluRule, change_relus, deconvolved, guided
 from ..errors import ArgumentError
-from .base import GradientAttribution, LayerAttribution, NeuronAttribution, layer_call
-from .calls import Forward, Tensors, Value, as_given, floats, gradients, outputs_of, run, selected, tupled
+from .base import GradientAttribution, LayerAttribution, NeuronAttribution, ScaledLayerAttribution, activations
+from .calls import Forward, Tensors, Value, as_given, floats, gradients, outputs_of, run, tupled
+from .targets import selected
 
 
-def input_gradients(f: Forward, inputs: Tensors, target: Value, args: Value) -> tuple[Tensors, Tensors]:
-    """The inputs as leaves, and ∂target/∂inputs."""
+def input_gradients(
+    f: Forward, inputs: Tensors, target: Value, args: Value, rule: ReluRule | None = None
+) -> tuple[Tensors, Tensors]:
+    """The inputs as leaves, and ∂target/∂inputs. rule: another rule than the gradient's at ReLUs."""
     leaves = floats(inputs)
     with torch.enable_grad():
-        return leaves, gradients(run(f, leaves, target, args), leaves)
+        y = run(f, leaves, target, args)
+        if rule is not None and isinstance(y, Tensor):
+            change_relus(y, rule)
+        return leaves, gradients(y, leaves)
 
 
 def layer_gradients(
@@ -58,10 +65,10 @@ class InputXGradient(GradientAttribution):
         return as_given([t.detach() * g for t, g in zip(x, found, strict=True)], inputs)
 
 
-class _ChangedReLU(GradientAttribution):
-    """The gradient with another rule at each nn.ReLU of the model."""
+class GuidedBackprop(GradientAttribution):
+    """The gradient that passes a ReLU only where both it and the input are positive (Springenberg et al. 2014)."""
 
-    positive_input = True
+    rule: ReluRule = staticmethod(guided)
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -70,26 +77,21 @@ class _ChangedReLU(GradientAttribution):
             raise ArgumentError(f"Found a {type(model).__name__}; expected an nn.Module, whose ReLUs are changed.")
 
     def attribute(self, inputs: Value, target: Value = None, additional_forward_args: Value = None) -> Any:
-        return as_given(self._gradients(self.forward_func, tupled(inputs), target, additional_forward_args), inputs)
-
-    def _gradients(self, f: Forward, inputs: Tensors, target: Value, args: Value) -> Tensors:
-        with changed_relus(self.model, self.positive_input):
-            return input_gradients(f, inputs, target, args)[1]
+        x = tupled(inputs)
+        return as_given(input_gradients(self.forward_func, x, target, additional_forward_args, self.rule)[1], inputs)
 
 
-class GuidedBackprop(_ChangedReLU):
-    """The gradient that passes a ReLU only where both it and the input are positive (Springenberg et al. 2014)."""
-
-
-class Deconvolution(_ChangedReLU):
+class Deconvolution(GuidedBackprop):
     """The gradient that passes a ReLU only where it is positive, whatever the input (Zeiler & Fergus 2013)."""
 
-    positive_input = False
+    rule = staticmethod(deconvolved)
 
 
 class NeuronGradient(NeuronAttribution):
     """∂neuron/∂x."""
 
+    rule: ReluRule | None = None
+
     def attribute(
         self,
         inputs: Value,
@@ -98,46 +100,32 @@ class NeuronGradient(NeuronAttribution):
         attribute_to_neuron_input: bool = False,
     ) -> Any:
         f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        return as_given(input_gradients(f, tupled(inputs), None, additional_forward_args)[1], inputs)
+        return as_given(input_gradients(f, tupled(inputs), None, additional_forward_args, self.rule)[1], inputs)
 
 
-class NeuronGuidedBackprop(NeuronAttribution):
+class NeuronGuidedBackprop(NeuronGradient):
     """`GuidedBackprop` of a neuron."""
 
-    method: type[_ChangedReLU] = GuidedBackprop
-
-    def attribute(
-        self,
-        inputs: Value,
-        neuron_selector: Value,
-        additional_forward_args: Value = None,
-        attribute_to_neuron_input: bool = False,
-    ) -> Any:
-        f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        model: Any = self.forward_func
-        solve = self.method(model)
-        return as_given(solve._gradients(f, tupled(inputs), None, additional_forward_args), inputs)
+    rule = staticmethod(guided)
 
 
-class NeuronDeconvolution(NeuronGuidedBackprop):
+class NeuronDeconvolution(NeuronGradient):
     """`Deconvolution` of a neuron."""
 
-    method = Deconvolution
+    rule = staticmethod(deconvolved)
 
 
 class LayerActivation(LayerAttribution):
     """The activations of a layer."""
 
-    _multiply_by_inputs = True
-
     def attribute(
         self, inputs: Value, additional_forward_args: Value = None, attribute_to_layer_input: bool = False
     ) -> Any:
-        found, _ = layer_call(self, tupled(inputs), additional_forward_args, attribute_to_layer_input)
+        found = activations(self, tupled(inputs), additional_forward_args, attribute_to_layer_input)
         return self.as_layers([f.values if f.is_tuple else f.values[0] for f in found])
 
 
-class LayerGradientXActivation(LayerAttribution):
+class LayerGradientXActivation(ScaledLayerAttribution):
     """h · ∂f/∂h for the activations h of a layer; ∂f/∂h alone where multiply_by_inputs=False."""
 
     def __init__(
@@ -148,8 +136,10 @@ class LayerGradientXActivation(LayerAttribution):
         multiply_by_inputs: bool = True,
         memory_efficient: bool = False,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
+        super().__init__(forward_func, layer, device_ids, multiply_by_inputs)
+
+    def has_convergence_delta(self) -> bool:
+        return False
 
     def attribute(
         self,

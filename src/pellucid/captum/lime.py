@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from ..errors import ArgumentError
 from ..numerics.surrogates import lasso, least_squares
 from .base import PerturbationAttribution
-from .calls import Forward, Rows, Tensors, Value, as_given, baselines_of, run, tupled
+from .calls import Forward, Rows, Tensors, Value, as_given, as_tensor, baselines_of, run, tupled
 from .progress import counted
-from .removal import as_tensor, feature_ids, per_eval
+from .removal import feature_ids, per_eval
 
 
 class Linear:
@@ -268,7 +268,8 @@ class KernelShap(Lime):
         certain = lambda original, point, code, **kwargs: torch.tensor(
             [1e6 if int(code.sum()) in (0, kwargs["num_interp_features"]) else 1.0]
         )
-        super().__init__(forward_func, Linear(least_squares), certain, coalitions)
+        solve = lambda x, y, w: least_squares(x, y, w).unsqueeze(0)  # one row, as a fit of one output has it in Captum
+        super().__init__(forward_func, Linear(solve), certain, coalitions)
 
     def extra(self, n: int) -> dict[str, Any]:
         sizes = torch.arange(n, dtype=torch.float)

@@ -9,10 +9,19 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
-from .base import Attribution, GradientAttribution, LayerAttribution, NeuronAttribution, layer_call, rest_of
-from .calls import Forward, Rows, Tensors, Value, as_given, delta_of, gradients, more_args, run, spread, tupled
+from ..numerics.noise import MOMENTS, noisy_copies
+from .base import (
+    Attribution,
+    GradientAttribution,
+    ScaledGradientAttribution,
+    ScaledLayerAttribution,
+    ScaledNeuronAttribution,
+    layer_call,
+)
+from .calls import Call, Rows, Tensors, Value, as_given, gradients, tupled
 
-NOISE_TYPES = ("smoothgrad", "smoothgrad_sq", "vargrad")
+NOISE_TYPES = {"smoothgrad": "mean", "smoothgrad_sq": "square", "vargrad": "variance"}
+"""Captum's name of what is made of the answers for noisy copies, and its name in MOMENTS."""
 
 
 class NoiseTunnel(Attribution):
@@ -42,16 +51,16 @@ class NoiseTunnel(Attribution):
         x = tupled(inputs)
         if nt_type not in NOISE_TYPES:
             raise ArgumentError(f"Found nt_type={nt_type!r}; expected one of {', '.join(NOISE_TYPES)}.")
-        for i, t in enumerate(x):
-            if not t.is_floating_point():
+        sigma = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(x)
+        if len(sigma) != len(x) or not all(isinstance(s, float) for s in sigma):
+            raise ArgumentError(f"Found stdevs={stdevs!r}; expected a float, or a tuple of one for each input.")
+        for i, (t, s) in enumerate(zip(x, sigma, strict=True)):
+            if s and not t.is_floating_point():
                 raise ArgumentError(
                     f"Input {i} is a tensor of {t.dtype}, and noise cannot be added to ids; expected floats. Give the "
                     "embeddings as the input, or set one of the layer's activations by configure_interpretable_"
                     "embedding_layer."
                 )
-        sigma = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(x)
-        if len(sigma) != len(x) or not all(isinstance(s, float) for s in sigma):
-            raise ArgumentError(f"Found stdevs={stdevs!r}; expected a float, or a tuple of one for each input.")
         answers: list[Any] = []
         most = nt_samples if nt_samples_batch_size is None else min(nt_samples, nt_samples_batch_size)
         parts = [most] * (nt_samples // most) + ([nt_samples % most] if nt_samples % most else [])
@@ -61,10 +70,7 @@ class NoiseTunnel(Attribution):
         values = []
         for each in zip(*(a[0] if several else (a[0],) for a in answers), strict=True):
             all_of = torch.cat([v.view(-1, n, *v.shape[1:]) for v, n in zip(each, parts, strict=True)], 1)
-            mean, square = all_of.mean(1), (all_of**2).mean(1)
-            values.append(
-                mean if nt_type == "smoothgrad" else square if nt_type == NOISE_TYPES[1] else square - mean**2
-            )
+            values.append(MOMENTS[NOISE_TYPES[nt_type]](all_of))
         answer = tuple(values) if several else values[0]
         if not kwargs.get("return_convergence_delta"):
             return answer
@@ -73,10 +79,7 @@ class NoiseTunnel(Attribution):
     def _answers(
         self, inputs: Value, x: Tensors, sigma: tuple[float, ...], n: int, draw: bool, kwargs: dict[str, Any]
     ) -> tuple[Any, Any]:
-        noisy = []
-        for t, s in zip(x, sigma, strict=True):
-            wide = t.detach().repeat_interleave(n, 0)
-            noisy.append(wide + torch.normal(0, torch.full_like(wide, float(s))))
+        noisy = [noisy_copies(t, n, s) for t, s in zip(x, sigma, strict=True)]
         rows = Rows(kwargs.get("target"), kwargs.get("additional_forward_args"), x[0].shape[0]).repeated(n, True)
         given = dict(kwargs)
         if "target" in given:
@@ -121,15 +124,21 @@ def distribution(baselines: Value, inputs: Value) -> Tensors:
     return found
 
 
-class InputBaselineXGradient(GradientAttribution):
+def random_gradients(call: Call) -> Tensors:
+    """∂f/∂x at one random place between x0 and x for each row."""
+    t = torch.from_numpy(np.random.uniform(0.0, 1.0, call.x[0].shape[0])).to(call.x[0])
+    at = tuple(_between(a, b, t).requires_grad_() for a, b in zip(call.x, call.x0, strict=True))
+    with torch.enable_grad():
+        return gradients(call.values(at), at)
+
+
+def _between(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    at = t.to(a.dtype).view(-1, *[1] * (a.ndim - 1))
+    return at * a + (1 - at) * b
+
+
+class InputBaselineXGradient(ScaledGradientAttribution):
     """(x − x0)·∂f/∂x at one random place between x0 and x for each row."""
-
-    def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    def has_convergence_delta(self) -> bool:
-        return True
 
     def attribute(
         self,
@@ -139,33 +148,44 @@ class InputBaselineXGradient(GradientAttribution):
         additional_forward_args: Value = None,
         return_convergence_delta: bool = False,
     ) -> Any:
-        x = tuple(t.detach() for t in tupled(inputs))
-        x0 = tuple(t.detach() for t in spread(x, baselines))
-        t = torch.from_numpy(np.random.uniform(0.0, 1.0, x[0].shape[0])).to(x[0])
-        at = tuple(_between(a, b, t).requires_grad_() for a, b in zip(x, x0, strict=True))
-        with torch.enable_grad():
-            found = gradients(run(self.forward_func, at, target, additional_forward_args), at)
-        each = [g * (a - b) if self._multiply_by_inputs else g for g, a, b in zip(found, x, x0, strict=True)]
-        if not return_convergence_delta:
-            return as_given(each, inputs)
-        rows = Rows(target, additional_forward_args, x[0].shape[0])
-        return as_given(each, inputs), delta_of(self.forward_func, each, x, x0, rows)
+        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
+        values = call.times_change(random_gradients(call), self._multiply_by_inputs)
+        return call.answer(values, return_convergence_delta)
 
 
-def _between(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    at = t.to(a.dtype).view(-1, *[1] * (a.ndim - 1))
-    return at * a + (1 - at) * b
+class _LayerBaselineXGradient(ScaledLayerAttribution):
+    """(h − h0)·∂f/∂h at a random place between the activations at x0 and at x."""
+
+    at_input = False
+
+    def attribute(
+        self,
+        inputs: Value,
+        baselines: Value,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
+        outer = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
+        layer = layer_call(self, outer, self.at_input)
+        values = layer.call.times_change(random_gradients(layer.call), self._multiply_by_inputs)
+        return layer.answer(values, return_convergence_delta)
 
 
-class GradientShap(GradientAttribution):
+def _expected(inner: Attribution, inputs: Value, baselines: Value, n_samples: int, stdevs: Any, **given: Any) -> Any:
+    """The mean of a method over noisy copies of the inputs, each with a baseline drawn from the distribution."""
+    return NoiseTunnel(inner).attribute(
+        inputs,
+        nt_samples=n_samples,
+        stdevs=stdevs,
+        draw_baseline_from_distrib=True,
+        baselines=distribution(baselines, inputs),
+        **given,
+    )
+
+
+class GradientShap(ScaledGradientAttribution):
     """The expected (x − x0)·∂f/∂x over random baselines and places (Lundberg & Lee 2017; Erion et al. 2019)."""
-
-    def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    def has_convergence_delta(self) -> bool:
-        return True
 
     def attribute(
         self,
@@ -177,27 +197,14 @@ class GradientShap(GradientAttribution):
         additional_forward_args: Value = None,
         return_convergence_delta: bool = False,
     ) -> Any:
+        given = {"target": target, "additional_forward_args": additional_forward_args}
         inner = InputBaselineXGradient(self.forward_func, self._multiply_by_inputs)
-        return NoiseTunnel(inner).attribute(
-            inputs,
-            nt_samples=n_samples,
-            stdevs=stdevs,
-            draw_baseline_from_distrib=True,
-            baselines=distribution(baselines, inputs),
-            target=target,
-            additional_forward_args=additional_forward_args,
-            return_convergence_delta=return_convergence_delta,
-        )
+        delta = return_convergence_delta
+        return _expected(inner, inputs, baselines, n_samples, stdevs, return_convergence_delta=delta, **given)
 
 
-class NeuronGradientShap(NeuronAttribution):
+class NeuronGradientShap(ScaledNeuronAttribution):
     """`GradientShap` of a neuron."""
-
-    def __init__(
-        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
 
     def attribute(
         self,
@@ -215,49 +222,8 @@ class NeuronGradientShap(NeuronAttribution):
         )
 
 
-class _LayerBaselineXGradient(LayerAttribution):
-    """(h − h0)·∂f/∂h at a random place between the activations at x0 and at x."""
-
-    _multiply_by_inputs = True
-    at_input = False
-
-    def has_convergence_delta(self) -> bool:
-        return True
-
-    def attribute(
-        self,
-        inputs: Value,
-        baselines: Value,
-        target: Value = None,
-        additional_forward_args: Value = None,
-        return_convergence_delta: bool = False,
-    ) -> Any:
-        x = tupled(inputs)
-        x0 = spread(x, baselines)
-        (h,), _ = layer_call(self, x, additional_forward_args, self.at_input)
-        (h0,), _ = layer_call(self, x0, additional_forward_args, self.at_input)
-        f = rest_of(self.forward_func, self.layers, self.at_input, [len(h.values)], [h.is_tuple])
-        solve = InputBaselineXGradient(f, self._multiply_by_inputs)
-        args = (*x, *more_args(additional_forward_args))
-        found = tupled(solve.attribute(h.values, h0.values, target, args))
-        answer = found if h.is_tuple else found[0]
-        if not return_convergence_delta:
-            return answer
-        rows = Rows(target, additional_forward_args, x[0].shape[0])
-        return answer, delta_of(self.forward_func, found, x, x0, rows)
-
-
-class LayerGradientShap(LayerAttribution):
+class LayerGradientShap(ScaledLayerAttribution):
     """`GradientShap` over the activations of a layer."""
-
-    def __init__(
-        self, forward_func: Forward, layer: Any, device_ids: Value = None, multiply_by_inputs: bool = True
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    def has_convergence_delta(self) -> bool:
-        return True
 
     def attribute(
         self,
@@ -270,18 +236,10 @@ class LayerGradientShap(LayerAttribution):
         return_convergence_delta: bool = False,
         attribute_to_layer_input: bool = False,
     ) -> Any:
-        inner = _LayerBaselineXGradient(self.forward_func, self.layer, self.device_ids)
-        inner._multiply_by_inputs, inner.at_input = self._multiply_by_inputs, attribute_to_layer_input
-        return NoiseTunnel(inner).attribute(
-            inputs,
-            nt_samples=n_samples,
-            stdevs=stdevs,
-            draw_baseline_from_distrib=True,
-            baselines=distribution(baselines, inputs),
-            target=target,
-            additional_forward_args=additional_forward_args,
-            return_convergence_delta=return_convergence_delta,
-        )
+        given = {"target": target, "additional_forward_args": additional_forward_args}
+        inner = _LayerBaselineXGradient(self.forward_func, self.layer, self.device_ids, self._multiply_by_inputs)
+        inner.at_input, delta = attribute_to_layer_input, return_convergence_delta
+        return _expected(inner, inputs, baselines, n_samples, stdevs, return_convergence_delta=delta, **given)
 
 
 __all__ = ["GradientShap", "LayerGradientShap", "NeuronGradientShap", "NoiseTunnel"]

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..engine.entering import asked_in_orders, mean_gains
 from ..errors import ArgumentError
+from ..problem import Tensors
 from .base import PerturbationAttribution
-from .calls import Rows, Tensors, Value, as_given, run, spread, tupled
+from .calls import Call, Value, as_given
 from .progress import counted
-from .removal import as_tensor, feature_ids, in_future, per_eval
+from .removal import answered_later, feature_ids, per_eval
 
 
 class ShapleyValueSampling(PerturbationAttribution):
@@ -32,19 +34,40 @@ class ShapleyValueSampling(PerturbationAttribution):
         perturbations_per_eval: int = 1,
         show_progress: bool = False,
     ) -> Any:
-        x = tupled(inputs)
-        at_once = per_eval(perturbations_per_eval)
+        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
+        ids, at_once = feature_ids(feature_mask, call.x), per_eval(perturbations_per_eval)
+        n, name = players_in(ids), self.get_name() if show_progress else None
         with torch.no_grad():
-            return self._values(
-                inputs,
-                x,
-                spread(x, baselines),
-                Rows(target, additional_forward_args, x[0].shape[0]),
-                feature_ids(feature_mask, x),
-                n_samples,
-                at_once,
-                show_progress,
-            )
+            empty = call.numbers(call.x0)
+            _check(call, empty, ids, at_once)
+            orders = counted(self.orders(n, n_samples), name, total=self.how_many(n, n_samples))
+            asked = asked_in_orders(call.numbers, call.x, call.x0, ids, orders, at_once)
+            return as_given(mean_gains(call.x, empty, asked), inputs)
+
+    def attribute_future(
+        self,
+        inputs: Value,
+        baselines: Value = None,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        feature_mask: Value = None,
+        n_samples: int = 25,
+        perturbations_per_eval: int = 1,
+        show_progress: bool = False,
+    ) -> Any:
+        """As `attribute`, a future, for a forward function that returns futures. All its calls are made at once."""
+        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
+        ids, at_once = feature_ids(feature_mask, call.x), per_eval(perturbations_per_eval)
+        with torch.no_grad():
+            empty = call.later(call.x0)
+            orders = self.orders(players_in(ids), n_samples)
+            asked = list(asked_in_orders(call.later, call.x, call.x0, ids, orders, at_once))
+
+        def finish(y: Tensor, each: list[Any]) -> Any:
+            _check(call, y, ids, at_once)
+            return as_given(mean_gains(call.x, y, each), inputs)
+
+        return answered_later(empty, asked, finish)
 
     def orders(self, n: int, n_samples: int) -> Iterator[tuple[int, ...]]:
         for _ in range(n_samples):
@@ -53,59 +76,19 @@ class ShapleyValueSampling(PerturbationAttribution):
     def how_many(self, n: int, n_samples: int) -> int:
         return n_samples
 
-    def _values(
-        self, inputs: Value, x: Tensors, x0: Tensors, rows: Rows, ids: Tensors, samples: int, at_once: int, show: bool
-    ) -> Any:
-        n = 1 + max(int(t.max()) for t in ids if t.numel())
-        empty = as_tensor(run(self.forward_func, x0, rows.target, rows.args))
-        empty = empty if empty.ndim else empty.reshape(1)
-        if at_once > 1 and (not empty.ndim or (rows.n > 1 and empty.numel() == 1)):
-            raise ArgumentError(
-                "The function returns one number for the batch; expected perturbations_per_eval=1 with it."
-            )
-        if rows.n > 1 and empty.numel() == 1 and any(t.shape[0] > 1 for t in ids):
-            raise ArgumentError(
-                "The function returns one number for the batch; expected one feature mask for all rows."
-            )
-        shape = tuple(empty.shape)
-        total = [torch.zeros((*shape, *t.shape[1:]), device=t.device) for t in x]
-        name = self.get_name() if show else None
-        orders = counted(self.orders(n, samples), name, total=self.how_many(n, samples))
-        done = 0
-        for order in orders:
-            done += 1
-            before, now = empty, x0
-            for i in range(0, n, at_once):
-                part = order[i : i + at_once]
-                entered = [tuple(t == k for t in ids) for k in part]
-                points: list[Tensors] = []
-                for masks in entered:
-                    now = tuple(torch.where(m, a, b) for m, a, b in zip(masks, x, now, strict=True))
-                    points.append(now)
-                if not all(any(bool(m.any()) for m in masks) for masks in entered):
-                    warnings.warn("A number below the largest is missing in the feature mask.", stacklevel=3)
-                k = len(part)
-                r = rows.repeated(k) if k > 1 else rows
-                at = tuple(map(torch.cat, zip(*points, strict=True))) if k > 1 else points[0]
-                y = as_tensor(run(self.forward_func, at, r.target, r.args))
-                y = y if y.ndim else y.reshape(1)
-                each = y.view(k, *shape)
-                added = each - torch.cat([before.view(1, *shape), each[:-1]])
-                before = each[-1]
-                for j, masks in enumerate(entered):
-                    for t, m in zip(total, masks, strict=True):
-                        t += _written(added[j], m, len(shape))
-        return as_given([t / done for t in total], inputs)
 
-    def attribute_future(self, *args: Any, **kwargs: Any) -> Any:
-        """As `attribute`, where the forward function returns futures; a future too."""
-        return in_future(self, args, kwargs)
+def players_in(ids: Tensors) -> int:
+    """How many features there are: one more than the largest number."""
+    return 1 + max(int(t.max()) for t in ids if t.numel())
 
 
-def _written(added: Tensor, mask: Tensor, dims: int) -> Tensor:
-    """What a feature added, (outputs…), written where the mask (1 or rows, …) is true: (outputs…, …)."""
-    wide = mask.view(mask.shape[0], *[1] * (dims - 1), *mask.shape[1:]).to(added.dtype)
-    return added.view(*added.shape, *[1] * (mask.ndim - 1)).to(mask.device) * wide
+def _check(call: Call, empty: Tensor, ids: Tensors, at_once: int) -> None:
+    """Raises ArgumentError where a function of one number for the batch cannot be asked like that."""
+    one = not empty.ndim or (call.rows.n > 1 and empty.numel() == 1)
+    if one and at_once > 1:
+        raise ArgumentError("The function returns one number for the batch; expected perturbations_per_eval=1 with it.")
+    if call.rows.n > 1 and empty.numel() == 1 and any(t.shape[0] > 1 for t in ids):
+        raise ArgumentError("The function returns one number for the batch; expected one feature mask for all rows.")
 
 
 class ShapleyValues(ShapleyValueSampling):
@@ -121,12 +104,29 @@ class ShapleyValues(ShapleyValueSampling):
         perturbations_per_eval: int = 1,
         show_progress: bool = False,
     ) -> Any:
-        n = 1 + max(int(t.max()) for t in feature_ids(feature_mask, tupled(inputs)) if t.numel())
+        self._warn(inputs, feature_mask)
+        given = (target, additional_forward_args, feature_mask, 1, perturbations_per_eval, show_progress)
+        return super().attribute(inputs, baselines, *given)
+
+    def attribute_future(
+        self,
+        inputs: Value,
+        baselines: Value = None,
+        target: Value = None,
+        additional_forward_args: Value = None,
+        feature_mask: Value = None,
+        perturbations_per_eval: int = 1,
+        show_progress: bool = False,
+    ) -> Any:
+        """As `attribute`, a future, for a forward function that returns futures. All its calls are made at once."""
+        self._warn(inputs, feature_mask)
+        given = (target, additional_forward_args, feature_mask, 1, perturbations_per_eval, show_progress)
+        return super().attribute_future(inputs, baselines, *given)
+
+    def _warn(self, inputs: Value, feature_mask: Value) -> None:
+        n = players_in(feature_ids(feature_mask, Call.of(self.forward_func, inputs).x))
         if n >= 10:
-            warnings.warn(f"Found {n} features, which have {math.factorial(n)} orders: use a sample.", stacklevel=2)
-        return super().attribute(
-            inputs, baselines, target, additional_forward_args, feature_mask, 1, perturbations_per_eval, show_progress
-        )
+            warnings.warn(f"Found {n} features, which have {math.factorial(n)} orders: use a sample.", stacklevel=3)
 
     def orders(self, n: int, n_samples: int) -> Iterator[tuple[int, ...]]:
         yield from itertools.permutations(range(n))

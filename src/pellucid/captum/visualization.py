@@ -1,11 +1,17 @@
-"""Texts with the attributions of their tokens, as an escaped page fragment or as text."""
+"""Texts with the attributions of their tokens, as an escaped page fragment or as text; images and time series are drawn
+by `plots`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+from ..errors import ArgumentError
+from ..render.colour import LIGHT, background, ink_on
+from .plots import visualize_image_attr, visualize_image_attr_multiple, visualize_timeseries_attr
 
 
 @dataclass
@@ -27,13 +33,21 @@ class VisualizationDataRecord:
 
 @dataclass(frozen=True)
 class VisualizedText:
-    """A table of texts. A notebook shows `data`, a page fragment; elsewhere it prints as text."""
+    """A table of texts. A notebook shows `data`, a page fragment without scripts; elsewhere it prints as text.
+
+    cell: the number of the notebook's cell that has shown it, and does not show it again as its result.
+    """
 
     data: str
     text: str
+    cell: int | None = None
 
     def _repr_html_(self) -> str:
         return self.data
+
+    def _ipython_display_(self) -> None:
+        if self.cell is None or self.cell != _cell():
+            _show(self)
 
     def __str__(self) -> str:
         return self.text
@@ -43,21 +57,49 @@ HEADINGS = ("True label", "Predicted label", "Attribution label", "Attribution s
 
 
 def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool = True) -> VisualizedText:
-    """A table with a row for each record. Words that spoke for the label are green, those against it red."""
+    """A table with a row for each record. Words that spoke for the label are blue, those against it orange.
+
+    The attributions are taken to lie within −1 … 1: larger ones have the colour of 1. In a notebook the table is shown,
+    also where the call is not the last of its cell.
+
+    Raises ArgumentError where a record has fewer attributions than words.
+
+    Examples:
+        >>> record = VisualizationDataRecord([0.5, -0.1], 0.9, "pos", "pos", "pos", 0.4, ["<b>", "it"], 0.001)
+        >>> print(visualize_text([record]))
+        True label | Predicted label | Attribution label | Attribution score | Convergence score | Words
+        pos | pos (0.90) | pos | 0.40 | 0.001 | <b> (+0.50) it (-0.10)
+    """
     records = list(datarecords)
     cells = [_cells(r) for r in records]
     rows = []
     for record, row in zip(records, cells, strict=True):
         words = " ".join(_word(t, v) for t, v in _pairs(record))
-        rows.append("".join(f"<td>{escape(c)}</td>" for c in row) + f'<td style="line-height:1.75">{words}</td>')
-    head = "".join(f"<th>{h}</th>" for h in HEADINGS)
-    note = "<caption>green: for the label; red: against it</caption>" if legend else ""
-    page = f"<table>{note}<tr>{head}</tr>{''.join(f'<tr>{r}</tr>' for r in rows)}</table>"
+        named = "".join(f"<td>{escape(c)}</td>" for c in row)
+        rows.append(f'<tr>{named}<td style="line-height:1.9;text-align:left">{words}</td></tr>')
+    head = "".join(f'<th scope="col">{h}</th>' for h in HEADINGS)
+    page = f"<table>{_legend() if legend else ''}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     lines = [
         " | ".join((*row, " ".join(f"{t} ({v:+.2f})" for t, v in _pairs(r))))
         for r, row in zip(records, cells, strict=True)
     ]
-    return VisualizedText(page, "\n".join((" | ".join(HEADINGS), *lines)))
+    found = VisualizedText(page, "\n".join((" | ".join(HEADINGS), *lines)), _cell())
+    if found.cell is not None:
+        _show(found)
+    return found
+
+
+def _cell() -> int | None:
+    """The number of the cell that runs, where a notebook runs."""
+    module: Any = sys.modules.get("IPython")  # not there, no notebook runs
+    shell = module.get_ipython() if module is not None else None
+    return shell.execution_count if getattr(shell, "kernel", None) is not None else None
+
+
+def _show(found: VisualizedText) -> None:
+    from IPython.display import display
+
+    display({"text/html": found.data, "text/plain": found.text}, raw=True)
 
 
 def _cells(r: VisualizationDataRecord) -> tuple[str, ...]:
@@ -71,11 +113,23 @@ def _cells(r: VisualizationDataRecord) -> tuple[str, ...]:
 
 
 def _pairs(r: VisualizationDataRecord) -> list[tuple[str, float]]:
-    return [(str(t), float(v)) for t, v in zip(r.raw_input_ids, r.word_attributions, strict=False)]
+    words, values = list(r.raw_input_ids), list(r.word_attributions)
+    if len(words) > len(values):
+        raise ArgumentError(f"Found {len(values)} attributions for {len(words)} words; expected one for each.")
+    return [(str(t), float(v)) for t, v in zip(words, values, strict=False)]
 
 
 def _word(token: str, value: float) -> str:
-    """A token on its colour, as strong as its attribution, which is taken to lie between −1 and 1."""
-    strength = min(abs(value), 1) * 50
-    colour = f"hsl({120 if value > 0 else 0}, 75%, {100 - strength:.0f}%)"
-    return f'<mark title="{value:+.3g}" style="background:{colour};color:#000">{escape(token)}</mark>'
+    """A token on its colour."""
+    colour = background(max(-1.0, min(1.0, value)) if value == value else 0.0, LIGHT)
+    style = f"background:{colour};color:{ink_on(colour)};padding:1px 2px;border-radius:2px"
+    return f'<mark title="{value:+.3g}" style="{style}">{escape(token)}</mark>'
+
+
+def _legend() -> str:
+    steps = " ".join(_word(f"{v:+.1f}" if v else "0", v) for v in (-1.0, -0.5, 0.0, 0.5, 1.0))
+    return f'<caption style="text-align:left">Against the label {steps} for it</caption>'
+
+
+__all__ = ["VisualizationDataRecord", "VisualizedText", "visualize_image_attr", "visualize_image_attr_multiple"]
+__all__ += ["visualize_text", "visualize_timeseries_attr"]

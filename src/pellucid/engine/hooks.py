@@ -1,11 +1,12 @@
-"""Reads values inside a model, or puts others in, by hooks on its modules: the only hooks of the project, always
-removed."""
+"""Reads values inside a model, or puts others in, by hooks on its modules, which are always removed.
+
+Those on whole layers are in `layer_hooks.py`; there are no others in the project.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import count
 
 import torch
@@ -245,147 +246,3 @@ def first_that(net: nn.Module, accept: Callable[[Value], bool], run: Callable[[]
         for handle in handles:
             handle.remove()
     return found[0] if found else None
-
-
-@dataclass(frozen=True)
-class Activations:
-    """The tensors that a layer took in or gave out, and whether they came as a tuple."""
-
-    values: tuple[Tensor, ...]
-    is_tuple: bool
-
-
-def layer_values(
-    run: Callable[[], Value], layers: Sequence[nn.Module], at_input: bool, stop: bool = False, leaves: bool = False
-) -> tuple[list[Activations], Value]:
-    """The activations of each layer during `run`, those of the last call where there are several, and what `run`
-    returns.
-
-    at_input: what the layers take in, else what they give out. stop: end the run once all layers were called; it then
-    returns None. leaves: activations without a graph become leaves that require a gradient.
-
-    Raises UnsupportedModel where a layer is not called.
-    """
-    found: dict[nn.Module, Activations] = {}
-    wanted = set(layers)
-
-    def keep(module: nn.Module, given: Value) -> Value:
-        several = isinstance(given, (tuple, list))
-        whole = tuple(given) if several else (given,)
-        own = [t.detach().clone().requires_grad_() if _follows(t, leaves) else t for t in whole]
-        own = [t.clone() if isinstance(t, Tensor) and (t is whole[i]) else t for i, t in enumerate(own)]
-        passed = [
-            t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
-        ]
-        tensors = tuple(t for t in own if isinstance(t, Tensor))
-        found[module] = Activations(tensors, several and (at_input is False or len(tensors) > 1))
-        if stop and wanted <= found.keys():
-            raise _Reached
-        if not torch.is_grad_enabled():
-            return None
-        return type(given)(passed) if several and type(given) in (tuple, list) else None if several else passed[0]
-
-    handles = [_hooked(layer, keep, at_input) for layer in layers]
-    output = None
-    try:
-        output = run()
-    except _Reached:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
-    _require_called(layers, found)
-    return [found[layer] for layer in layers], output
-
-
-def _follows(t: Value, leaves: bool) -> bool:
-    return (
-        leaves and torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point() and not t.requires_grad
-    )
-
-
-@contextmanager
-def with_layer_values(
-    layers: Sequence[nn.Module], values: Sequence[tuple[Tensor, ...]], at_input: bool, is_tuple: Sequence[bool]
-) -> Iterator[None]:
-    """Lets each layer take in, or give out, these values inside.
-
-    Raises UnsupportedModel where a layer is not called.
-    """
-    called: set[nn.Module] = set()
-
-    def hook(i: int) -> Callable[[nn.Module, Value], Value]:
-        def put(module: nn.Module, given: Value) -> Value:
-            called.add(module)
-            if not isinstance(given, (tuple, list)):
-                return values[i][0].clone()
-            new = iter(t.clone() for t in values[i])
-            return tuple(next(new, t) if isinstance(t, Tensor) else t for t in given)
-
-        return put
-
-    handles = [_hooked(layer, hook(i), at_input) for i, layer in enumerate(layers)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-    _require_called(layers, called)
-
-
-def _hooked(layer: nn.Module, change: Callable[[nn.Module, Value], Value], at_input: bool) -> Value:
-    if at_input:
-        return layer.register_forward_pre_hook(lambda m, args: change(m, args))
-    return layer.register_forward_hook(lambda m, args, output: change(m, output))
-
-
-def _require_called(layers: Sequence[nn.Module], called: Value) -> None:
-    for layer in layers:
-        if layer not in called:
-            raise UnsupportedModel(
-                f"The layer {type(layer).__name__} was not called in the forward pass; expected a layer of the model "
-                "that the forward function runs."
-            )
-
-
-@contextmanager
-def changed_relus(net: nn.Module, positive_input: bool) -> Iterator[None]:
-    """Lets the gradient pass each nn.ReLU of a network only where the gradient itself is positive.
-
-    positive_input: and only where the ReLU's input is positive too (guided backpropagation); else whatever the input
-    is (deconvolution).
-    """
-
-    relus = [m for m in net.modules() if isinstance(m, nn.ReLU)]
-    kept: dict[nn.Module, Tensor] = {}
-
-    def enter(module: nn.Module, args: Args) -> Value:
-        kept[module] = args[0]
-        return tuple(t.clone() for t in args)
-
-    def leave(module: nn.Module, _args: Args, output: Value) -> Value:
-        return output if not torch.is_grad_enabled() else PositiveGradient.apply(kept.pop(module), positive_input)
-
-    handles = [m.register_forward_pre_hook(enter) for m in relus]
-    handles += [m.register_forward_hook(leave) for m in relus]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class PositiveGradient(torch.autograd.Function):
-    """ReLU whose gradient passes where it is positive, and where the input is positive if `positive_input` says so."""
-
-    @staticmethod
-    def forward(ctx: Value, x: Tensor, positive_input: bool) -> Tensor:
-        ctx.positive_input = positive_input
-        ctx.save_for_backward(x)
-        return x.relu()
-
-    @staticmethod
-    def backward(ctx: Value, *grads: Tensor) -> Value:
-        (x,) = ctx.saved_tensors
-        g = grads[0].relu()
-        return (g * (x > 0) if ctx.positive_input else g), None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -88,8 +88,11 @@ class Start:
     operations: frozenset[str]
 
 
-def start(problem: Problem) -> Start:
-    """As `value_at_x`, with the gradients from the same pass."""
+def start(problem: Problem, prepare: Callable[[Tensor], object] | None = None) -> Start:
+    """As `value_at_x`, with the gradients from the same pass.
+
+    prepare: is given each target's values before gradients are taken of them.
+    """
     x, rows = _inputs(problem)
     leaves = _leaves(x)
     with forward_pass(leaves, {}) as recording, problem.watching() as seen:
@@ -98,6 +101,9 @@ def start(problem: Problem) -> Start:
         selects = problem.selects(outputs)
         y = [attached(problem.value(outputs, s, rows, "input")) for s in selects]
     made_by = checked(frozenset[str]().union(*(operations(v) for v in y)))
+    if prepare is not None:
+        for v in y:
+            prepare(v)
     found = _evaluated(y, leaves, seen)
     return Start(detached(outputs), selects, found if rows is None else _of_rows(found, problem.source), made_by)
 

@@ -20,12 +20,13 @@ from ..attribution import Attributions, solved
 from ..engine.memory import batched
 from ..engine.passes import value_at_x
 from ..errors import InputError, UnknownMethod, expected, nearest, quoted
+from ..numerics.noise import MOMENTS
 from ..problem import Problem
 from ..status import Status
 from .deeplift import deeplift
-from .distributions import deep_shap, expected_gradients, gradient_shap
-from .gradient import input_x_gradient, noisy, saliency
-from .path import integrated_gradients
+from .distributions import deep_shap, expected_gradients, feature_permutation, gradient_shap
+from .gradient import deconvolution, guided_backprop, input_x_gradient, noisy, saliency
+from .path import integrated_gradients, internal_influence
 from .perturb import feature_ablation, kernel_shap, lime, occlusion, partition_shap, random, shapley
 from .remarks import noting
 
@@ -60,13 +61,23 @@ class Method:
 
 
 def smoothgrad(
-    problem: Problem, of: str = "saliency", n_samples: int = 25, noise: float = 0.15, seed: int = 0, **options: object
+    problem: Problem,
+    of: str = "saliency",
+    n_samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    moment: str = "mean",
+    **options: object,
 ) -> Attributions:
     """The values of another method, averaged over noisy copies of the input (Smilkov et al. 2017, 1706.03825).
 
     of: the averaged method: "saliency", "input_x_gradient" or "integrated_gradients". `options` are its options.
     n_samples: how many copies. noise: σ of the noise, relative to the range of the row's embeddings.
+    moment: what is made of the values: their "mean", mean "square" (Hooker et al. 2019, 1806.10758), or "variance"
+        (VarGrad: Adebayo et al. 2018, 1810.03292).
     """
+    if moment not in MOMENTS:
+        raise InputError(f"smoothgrad got moment={moment!r}; expected one of {', '.join(MOMENTS)}.")
     if n_samples < 1 or noise < 0:
         raise InputError(
             f"smoothgrad got n_samples={n_samples!r}, noise={noise!r}; expected at least 1, and 0 or more."
@@ -82,10 +93,10 @@ def smoothgrad(
     many = replace(many.at(noisy(problem, every // n_samples, every % n_samples, noise, seed)), watch=None)
     row, given = method(of, options)
     parts = list(batched(many, many.rows, lambda i: row.solve(many.taken(every[i]), **given)))
-    mean = lambda of_copies: torch.cat(of_copies).unflatten(0, (-1, n_samples)).mean(1)
+    made = lambda of_copies: MOMENTS[moment](torch.cat(of_copies).unflatten(0, (-1, n_samples)))
     return tuple(
         solved(
-            tuple(mean(v) for v in zip(*(inner.values for inner in each), strict=True)),
+            tuple(made(v) for v in zip(*(inner.values for inner in each), strict=True)),
             y[k],
             torch.cat([inner.baseline_output for inner in each]).view(-1, n_samples)[:, 0],
             passes=n_samples * max(inner.passes for inner in each) + 1,
@@ -109,7 +120,16 @@ METHODS: dict[str, Method] = {
     ),
     "input_x_gradient": Method(input_x_gradient, False, "the difference from the baseline times the gradient"),
     "saliency": Method(saliency, False, "the size of the gradient; signed=True keeps its sign"),
+    "guided_backprop": Method(
+        guided_backprop, False, "the gradient, of which ReLUs let only the positive part through"
+    ),
+    "deconvolution": Method(
+        deconvolution, False, "the gradient, of which ReLUs let the positive part through, whatever their input"
+    ),
     "smoothgrad": Method(smoothgrad, False, "a gradient method (of=…) averaged over noisy copies of the input"),
+    "internal_influence": Method(
+        internal_influence, False, "the mean gradient on the path from the baseline", passes_inside=True
+    ),
     "gradient_shap": Method(
         gradient_shap, False, "the gradient at random places between the input and random baselines", distribution=True
     ),
@@ -125,11 +145,14 @@ METHODS: dict[str, Method] = {
     "lime": Method(lime, False, "the slopes of a linear model fitted near the input", True),
     "partition_shap": Method(partition_shap, True, "Owen values: Shapley values that keep neighbours together", True),
     "feature_ablation": Method(feature_ablation, False, "what the output loses without a group of tokens", True),
+    "feature_permutation": Method(
+        feature_permutation, False, "what the output loses with a feature of another input", True, distribution=True
+    ),
     "random": Method(random, False, "random scores, the control for every comparison", True),
 }
 
 
-_SLOPES = frozenset({"saliency", "input_x_gradient", "smoothgrad", "gradient_shap"})
+_SLOPES = frozenset({"saliency", "input_x_gradient", "smoothgrad", "gradient_shap", "guided_backprop", "deconvolution"})
 """Methods that look at gradients, and do not promise that the scores add up."""
 METHODS = {name: replace(row, solve=noting(row.solve, name in _SLOPES)) for name, row in METHODS.items()}
 
@@ -178,6 +201,9 @@ ABBREVIATIONS = {
     "ks": "kernel_shap",
     "dl": "deeplift",
     "rescale": "deeplift",
+    "guided_backpropagation": "guided_backprop",
+    "deconv": "deconvolution",
+    "permutation_importance": "feature_permutation",
     "lrp": "deeplift",
     "dlshap": "deep_shap",
     "deeplift_shap": "deep_shap",

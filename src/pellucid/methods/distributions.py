@@ -1,4 +1,5 @@
-"""Methods that compare an input with a sample of baselines: GradientSHAP, expected gradients and DeepSHAP.
+"""Methods that compare an input with a sample of baselines: GradientSHAP, expected gradients, DeepSHAP and feature
+permutation.
 
     E over x0, α of  (x − x0)·∂f/∂x(x0 + α·(x − x0)),   α uniform in [0, 1]
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..attribution import Attributions, solved
+from ..attribution import Attribution, Attributions, solved
 from ..engine.memory import batched
 from ..engine.passes import gradient_at, value_at_x, value_at_x0
 from ..engine.token_sums import unit_scores, unit_values
@@ -27,6 +28,7 @@ from ..problem import Problem, Tensors
 from ..status import Status
 from .deeplift import deeplift
 from .gradient import noisy
+from .perturb import occlusion
 
 Pick = Callable[[int], NDArray[np.int64]]
 """`baselines -> which of them each sample takes`, (samples,)."""
@@ -71,6 +73,32 @@ def deep_shap(problem: Problem) -> Attributions:
         )
         for k, each in enumerate(found)
     )
+
+
+def feature_permutation(problem: Problem) -> Attributions:
+    """What the output loses where a group comes from another input: the mean over the inputs of the sample (Breiman
+    2001, doi:10.1023/A:1010933404324).
+
+    The baselines are the sample that values are taken from, such as the data itself: `x0=x`. This is the expectation of
+    permuting a feature among the rows, each row's own value included; a draw of one permutation scatters around it.
+    """
+    outputs, selects, y = value_at_x(problem)
+    sample = _Sample.of(problem)
+
+    def over_sample(k: int, each: Attribution) -> Attribution:
+        passes = torch.tensor(each.row_passes or [each.passes] * problem.rows, device=sample.source.device)
+        of_inputs = tuple(sample.sizes.new_zeros(len(sample.firsts)).index_add_(0, sample.source, passes).tolist())
+        answer = solved(
+            tuple(map(sample.mean, each.values if isinstance(each.values, tuple) else (each.values,))),
+            y[k][sample.firsts],
+            sample.mean(each.baseline_output),
+            passes=max(of_inputs),
+            status=Status.CLOSED_FORM,
+            outputs=outputs,
+        )
+        return replace(answer, row_passes=of_inputs)
+
+    return tuple(over_sample(k, each) for k, each in enumerate(occlusion(problem.fixed(*selects))))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""The methods saliency and input × gradient, which look at the gradient at the input only.
+"""The methods that look at the gradient at the input only: saliency, input × gradient, guided backpropagation,
+deconvolution.
 
 Their scores do not add up to the change in the output; the residual says by how much.
 """
@@ -6,6 +7,7 @@ Their scores do not add up to the change in the output; the residual says by how
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from ..attribution import Attributions, solved
 from ..engine.passes import start, value_at_x0
+from ..engine.relu_gradients import ReluRule, change_relus, deconvolved, guided
 from ..problem import Problem, by_row
 from ..status import Status
 
@@ -30,9 +33,38 @@ def input_x_gradient(problem: Problem) -> Attributions:
     return _of_gradient(problem, lambda g, a, b: g * (a - b), "sum")
 
 
-def _of_gradient(problem: Problem, score: Callable[[Tensor, Tensor, Tensor], Tensor], reduction: str) -> Attributions:
-    """A method whose values are `score(gradient, x, x0)`, with the gradient at x."""
-    first = start(problem)
+def guided_backprop(problem: Problem) -> Attributions:
+    """The gradient that passes a ReLU only where it is positive, and the ReLU's input too (Springenberg et al. 2014,
+    1412.6806). A token's score is the norm over the hidden dimension. A note says where the function has no ReLU."""
+    return _of_relus(problem, guided)
+
+
+def deconvolution(problem: Problem) -> Attributions:
+    """As `guided_backprop`, the gradient that passes a ReLU only where it is positive, whatever the ReLU's input
+    (Zeiler & Fergus 2013, 1311.2901)."""
+    return _of_relus(problem, deconvolved)
+
+
+def _of_relus(problem: Problem, rule: ReluRule) -> Attributions:
+    found: list[int] = []
+    answers = _of_gradient(problem, lambda g, a, b: g, "norm", lambda y: found.append(change_relus(y, rule)))
+    return answers if any(found) else tuple(replace(a, notes=(*a.notes, NO_RELU)) for a in answers)
+
+
+NO_RELU = (
+    "The function has no ReLU, which is all that this method changes, so these are the gradients that saliency takes."
+)
+"""The note on an answer of `guided_backprop` or `deconvolution` about a function without a ReLU."""
+
+
+def _of_gradient(
+    problem: Problem,
+    score: Callable[[Tensor, Tensor, Tensor], Tensor],
+    reduction: str,
+    prepare: Callable[[Tensor], object] | None = None,
+) -> Attributions:
+    """A method whose values are `score(gradient, x, x0)`, with the gradient at x. prepare: see `start`."""
+    first = start(problem, prepare)
     y0 = value_at_x0(problem, first.selects)
     return tuple(
         solved(

@@ -16,7 +16,7 @@ from ..engine.token_sums import unit_scores, unit_values
 from ..errors import InputError
 from ..numerics.quadrature.fixed import QUADRATURES
 from ..numerics.quadrature.interpolation import LEAST
-from ..problem import Problem
+from ..problem import Problem, Seen
 from ..status import Status
 from .adaptive import to_tolerance
 
@@ -49,25 +49,35 @@ def integrated_gradients(
     return to_tolerance(problem, tol, max_passes)
 
 
-def _fixed(problem: Problem, n_steps: int, rule: str) -> Attributions:
-    """Integrated gradients by a fixed number of points."""
+def internal_influence(problem: Problem, n_steps: int = 50, rule: str = "gauss_legendre") -> Attributions:
+    """∫₀¹ ∂f/∂x(x0 + t·(x − x0)) dt, the mean gradient on the path, without the difference (Leino et al. 2018,
+    1802.03788).
+
+    A tensor h inside the model takes part with ∫₀¹ ∂f/∂h dt. n_steps, rule: as in `integrated_gradients`.
+    """
+    return _fixed(problem, n_steps, rule, "internal_influence")
+
+
+def _fixed(problem: Problem, n_steps: int, rule: str, name: str = "integrated_gradients") -> Attributions:
+    """Integrated gradients by a fixed number of points, or the mean gradient in their place."""
     if n_steps < 1 or rule not in QUADRATURES:
         raise InputError(
-            f"integrated_gradients got n_steps={n_steps!r}, rule={rule!r}; expected n_steps of at least 1 and a rule "
+            f"{name} got n_steps={n_steps!r}, rule={rule!r}; expected n_steps of at least 1 and a rule "
             f"among {', '.join(QUADRATURES)}."
         )
+    weighed = name == "integrated_gradients"
     outputs, selects, y, y0 = values_at_ends(problem)
-    n = n_steps if problem.watch is None else n_steps + 1
+    n = n_steps if problem.watch is None or not weighed else n_steps + 1
     table, device = QUADRATURES[rule](n), problem.x[0].device
     rows = torch.arange(problem.rows, device=device).repeat_interleave(n)
     t, w = (torch.from_numpy(column).to(device).repeat(problem.rows) for column in (table.nodes, table.weights))
-    difference = tuple(a - b for a, b in zip(problem.x, problem.x0, strict=True))
-    total, steps = torch.zeros(0), _Steps(problem.rows)
+    change = [a - b if weighed else torch.ones_like(a) for a, b in zip(problem.x, problem.x0, strict=True)]
+    total, inside = torch.zeros(0), _Steps(problem.rows) if weighed else _Means(problem.rows)
     for i, found in along_path(problem, selects, rows, t):
-        scores = unit_scores(problem, found.gradients, tuple(d[rows[i]] for d in difference))
+        scores = unit_scores(problem, found.gradients, tuple(d[rows[i]] for d in change))
         total = total if total.numel() else scores.new_zeros(len(selects), problem.rows, scores.shape[-1])
         total.index_add_(1, rows[i], scores * w[i].view(-1, 1))
-        steps.add(rows[i], found)
+        inside.add(rows[i], w[i], found)
     return tuple(
         solved(
             unit_values(problem, total[k]),
@@ -76,22 +86,44 @@ def _fixed(problem: Problem, n_steps: int, rule: str) -> Attributions:
             passes=n + 2,
             status=Status.FIXED_STEPS,
             outputs=outputs,
-            inside=tuple((kind, c[k]) for kind, c in zip(steps.kinds, steps.total, strict=True)),
+            inside=tuple((kind, c[k]) for kind, c in zip(inside.kinds, inside.total, strict=True)),
         )
         for k in range(len(selects))
     )
 
 
-class _Steps:
-    """The sums Σ ∂f/∂h(tₖ)·(h(tₖ₊₁) − h(tₖ)) of each row and each tensor h inside f, added up batch by batch.
+class _Inside:
+    """The sums of each row and each tensor h inside f, added up batch by batch.
 
-    Only the last point of a batch is kept, for the first step of the next batch.
+    kinds: of each tensor. total: (targets, rows, …) of each.
     """
 
     def __init__(self, rows: int):
-        self.rows, self.kinds, self.total, self.last = rows, [], [], None
+        self.rows, self.kinds, self.total = rows, list[str](), list[Tensor]()
 
-    def add(self, rows: Int[Tensor, " points"], found: Evaluation) -> None:
+    def added(self, k: int, seen: Seen, rows: Int[Tensor, " points"], each: Tensor) -> None:
+        """Adds what tensor k has at points (targets, points, …) to their rows."""
+        if k == len(self.total):
+            self.kinds.append(seen.kind)
+            self.total.append(each.new_zeros(len(each), self.rows, *each.shape[2:]))
+        self.total[k].index_add_(1, rows, each)
+
+
+class _Means(_Inside):
+    """Σ wₖ·∂f/∂h(tₖ)."""
+
+    def add(self, rows: Int[Tensor, " points"], weights: Tensor, found: Evaluation) -> None:
+        for k, (s, g) in enumerate(zip(found.seen, found.inside, strict=True)):
+            w = weights.to(s.value.dtype).view(-1, *[1] * (s.value.ndim - 1)).expand_as(s.value)
+            self.added(k, s, rows, torch.stack([contributed(gt, w, s) for gt in g]))
+
+
+class _Steps(_Inside):
+    """Σ ∂f/∂h(tₖ)·(h(tₖ₊₁) − h(tₖ)). Only the last point of a batch is kept, for the first step of the next batch."""
+
+    last: tuple[Tensor, list[Tensor], list[Tensor]] | None = None
+
+    def add(self, rows: Int[Tensor, " points"], _weights: Tensor, found: Evaluation) -> None:
         values, grads = [s.value for s in found.seen], list(found.inside)
         if self.last is not None:
             before, h, g = self.last
@@ -103,7 +135,4 @@ class _Steps:
         for k, (s, h, g) in enumerate(zip(found.seen, values, grads, strict=True)):
             step = h.diff(dim=0)
             each = torch.stack([contributed(gt[:-1], step, s) for gt in g])  # (targets, n, …)
-            if k == len(self.total):
-                self.kinds.append(s.kind)
-                self.total.append(each.new_zeros(len(each), self.rows, *each.shape[2:]))
-            self.total[k].index_add_(1, rows[own], each[:, own])
+            self.added(k, s, rows[own], each[:, own])

@@ -114,14 +114,19 @@ def _half_of(shape: Sequence[int]) -> tuple[int, ...] | None:
 
 def operations(y: Tensor) -> frozenset[str]:
     """The autograd names of all operations that `y` was made by."""
-    seen = set() if y.grad_fn is None else {y.grad_fn}
+    return frozenset(node.name() for node in graph_of(y))
+
+
+def graph_of(y: Tensor) -> set[Node]:
+    """All nodes of the autograd graph of `y`."""
+    seen: set[Node] = set() if y.grad_fn is None else {cast(Node, y.grad_fn)}
     stack = list(seen)
     while stack:
         for node, _ in stack.pop().next_functions:
             if node is not None and node not in seen:
                 seen.add(node)
                 stack.append(node)
-    return frozenset(node.name() for node in seen)
+    return seen
 
 
 def _arrive(grads: Arrived, metas: Sequence[Meta], nr: int, grad: Tensor) -> None:

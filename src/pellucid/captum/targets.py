@@ -1,0 +1,62 @@
+"""Which values of a function's outputs are explained, in Captum's form: an index, a tuple of them, or one a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError
+
+Value = Any
+
+
+def selected(output: Value, target: Value) -> Value:
+    """The values of the target in an output: one for each row, where the target names one element of a row.
+
+    target: as in Captum. An index; a tuple of indices; a tensor or a list with one index, or one for each row; a list
+        with a tuple for each row; None for the whole output. Raises ArgumentError.
+    """
+    if target is None or not isinstance(output, Tensor):
+        return output
+    rows = output.shape[0] if output.ndim else 1
+    if isinstance(target, Tensor):
+        if target.numel() == 1:
+            return _column(output, (int(target.item()),))
+        target = target.tolist() if target.ndim == 1 else [tuple(t) for t in target.tolist()]
+    if isinstance(target, (int, bool)) or (hasattr(target, "item") and not isinstance(target, (list, tuple))):
+        return _column(output, (int(target),))
+    if isinstance(target, tuple):
+        return _column(output, target)
+    if not isinstance(target, list):
+        raise ArgumentError(f"Found target={target!r}; expected an index, a tuple of indices, or one for each row.")
+    if len(target) == 1:
+        return _column(output, target[0] if isinstance(target[0], tuple) else (int(target[0]),))
+    if len(target) != rows:
+        raise ArgumentError(f"Found {len(target)} targets for {rows} rows; expected one target, or one for each row.")
+    each = [tuple(t) if isinstance(t, (tuple, list)) else (int(t),) for t in target]
+    if any(len(t) != output.ndim - 1 for t in each):
+        raise ArgumentError(
+            f"Found target={target!r} for an output {tuple(output.shape)}; expected {output.ndim - 1} indices a row."
+        )
+    _fits(output, each)
+    index = torch.tensor(each, device=output.device).T
+    return output[(torch.arange(rows, device=output.device), *index)]
+
+
+def _column(output: Tensor, target: tuple[Value, ...]) -> Tensor:
+    if len(target) > output.ndim - 1:
+        raise ArgumentError(
+            f"Found target={target!r} for an output {tuple(output.shape)}; expected at most {output.ndim - 1} indices."
+        )
+    _fits(output, [target])
+    return output[(slice(None), *target)]
+
+
+def _fits(output: Tensor, targets: Sequence[tuple[Value, ...]]) -> None:
+    for target in targets:
+        for i, n in zip(target, output.shape[1:], strict=False):
+            if isinstance(i, int) and not -n <= i < n:
+                raise ArgumentError(f"Found target={target!r} for an output {tuple(output.shape)}; no such element.")

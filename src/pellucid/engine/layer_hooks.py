@@ -1,0 +1,146 @@
+"""Reads what layers take in or give out, and puts other values in their place, by hooks that are always removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UnsupportedModel
+from ..numerics.torch_calls import Args, Value
+
+
+class _Reached(BaseException):
+    """Ends a forward pass once every layer was called."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The tensors that a layer took in or gave out, and whether they came as a tuple."""
+
+    values: tuple[Tensor, ...]
+    is_tuple: bool
+
+
+def layer_values(
+    run: Callable[[], Value], layers: Sequence[nn.Module], at_input: bool, stop: bool = False, leaves: bool = False
+) -> tuple[list[Activations], Value]:
+    """The activations of each layer during `run`, those of the last call where there are several, and what `run`
+    returns.
+
+    at_input: what the layers take in, else what they give out. stop: end the run once all layers were called; it then
+    returns None. leaves: activations without a graph become leaves that require a gradient.
+
+    Raises UnsupportedModel where a layer is not called.
+    """
+    found: dict[nn.Module, Activations] = {}
+    wanted = set(layers)
+
+    def keep(module: nn.Module, given: Value) -> Value:
+        several = isinstance(given, (tuple, list))
+        whole = tuple(given) if several else (given,)
+        own = [t.detach().clone().requires_grad_() if _follows(t, leaves) else t for t in whole]
+        if not torch.is_grad_enabled():  # the model goes on with the tensor itself, and may change it in place
+            own = [t.clone() if isinstance(t, Tensor) else t for t in own]
+        passed = [
+            t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
+        ]
+        tensors = tuple(t for t in own if isinstance(t, Tensor))
+        found[module] = Activations(tensors, several and (at_input is False or len(tensors) > 1))
+        if stop and wanted <= found.keys():
+            raise _Reached
+        if not torch.is_grad_enabled():
+            return None
+        return type(given)(passed) if several and type(given) in (tuple, list) else None if several else passed[0]
+
+    handles = [_hooked(layer, keep, at_input) for layer in layers]
+    output = None
+    try:
+        output = run()
+    except _Reached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    _require_called(layers, found)
+    return [found[layer] for layer in layers], output
+
+
+def _follows(t: Value, leaves: bool) -> bool:
+    return (
+        leaves and torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point() and not t.requires_grad
+    )
+
+
+@contextmanager
+def with_layer_values(
+    layers: Sequence[nn.Module], values: Sequence[tuple[Tensor, ...]], at_input: bool, is_tuple: Sequence[bool]
+) -> Iterator[None]:
+    """Lets each layer take in, or give out, these values inside.
+
+    Raises UnsupportedModel where a layer is not called.
+    """
+    called: set[nn.Module] = set()
+
+    def hook(i: int) -> Callable[[nn.Module, Value], Value]:
+        def put(module: nn.Module, given: Value) -> Value:
+            called.add(module)
+            if not isinstance(given, (tuple, list)):
+                return values[i][0].clone()
+            new = iter(t.clone() for t in values[i])
+            return tuple(next(new, t) if isinstance(t, Tensor) else t for t in given)
+
+        return put
+
+    handles = [_hooked(layer, hook(i), at_input) for i, layer in enumerate(layers)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    _require_called(layers, called)
+
+
+def _hooked(layer: nn.Module, change: Callable[[nn.Module, Value], Value], at_input: bool) -> Value:
+    if at_input:
+        return layer.register_forward_pre_hook(lambda m, args: change(m, args))
+    return layer.register_forward_hook(lambda m, args, output: change(m, output))
+
+
+def _require_called(layers: Sequence[nn.Module], called: Value) -> None:
+    for layer in layers:
+        if layer not in called:
+            raise UnsupportedModel(
+                f"The layer {type(layer).__name__} was not called in the forward pass; expected a layer of the model "
+                "that the forward function runs."
+            )
+
+
+@contextmanager
+def with_changed_outputs(
+    modules: Sequence[nn.Module], change: Callable[[nn.Module, tuple[Any, ...], Any], Any]
+) -> Iterator[None]:
+    """Lets each module give out `change(module, what it took in, what it gave out)` inside.
+
+    What a module took in is kept as it was, also where the module works in place.
+    """
+    kept: dict[nn.Module, list[Args]] = {m: [] for m in modules}
+
+    def enter(module: nn.Module, args: Args) -> Value:
+        kept[module].append(args)
+        return tuple(t.clone() if isinstance(t, Tensor) else t for t in args)
+
+    def leave(module: nn.Module, _args: Args, output: Value) -> Value:
+        return change(module, kept[module].pop(), output)
+
+    handles = [m.register_forward_pre_hook(enter) for m in kept]
+    handles += [m.register_forward_hook(leave) for m in kept]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,131 @@
+"""Layer-wise relevance propagation: a network's output is handed back from module to module (Bach et al. 2015).
+
+The ε rule of a module with inputs aⱼ and outputs zₖ = Σⱼ aⱼwⱼₖ + bₖ gives input j the relevance
+
+    Rⱼ = aⱼ · Σₖ ∂zₖ/∂aⱼ · Rₖ/(zₖ + ε·sign zₖ)                  (doi:10.1371/journal.pone.0130140, equation 58)
+
+Other rules change the weights that z is computed with. Relevance passes an activation function unchanged. What a
+function outside of modules does, such as `x + y`, hands the whole relevance to each of its inputs: an addition that is
+a module of its own shares it.
+
+Autograd carries the relevance in the gradient's place: each module is run again between two functions whose backward
+passes are the product with a and the quotient by z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from .layer_hooks import with_changed_outputs
+
+Weights: TypeAlias = Callable[[nn.Module], dict[str, Tensor]]
+"""The parameters of a module that a rule changes, by their names."""
+
+
+@dataclass(frozen=True)
+class RelevanceRule:
+    """A rule of propagation through a module.
+
+    epsilon: what keeps the quotient finite where an output is 0. weights: what z is computed with in place of the
+    module's own parameters; None for these. identity: the relevance passes unchanged.
+    """
+
+    epsilon: float = 1e-9
+    weights: Weights | None = None
+    identity: bool = False
+
+
+@dataclass
+class Passing:
+    """The tensors at which relevance is read: what each module took in and gave out, once it was called."""
+
+    taken: dict[nn.Module, tuple[Tensor, ...]]
+    given: dict[nn.Module, Tensor]
+
+
+class ModuleUsedTwice(RuntimeError):
+    """A module is used more than once in the network, so its relevance would be of both calls."""
+
+
+def propagating(rules: Mapping[nn.Module, RelevanceRule], passing: Passing) -> AbstractContextManager[None]:
+    """Lets gradients through these modules be relevance inside.
+
+    passing: is told what each module takes in and gives out. Raises ModuleUsedTwice.
+    """
+
+    def change(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if module in passing.given:
+            raise ModuleUsedTwice(
+                f"Found a {type(module).__name__} that is used more than once in the network; expected a module of its "
+                "own at each place, whose relevance can be told."
+            )
+        rule = rules[module]
+        with torch.enable_grad():
+            inputs = tuple(t.view_as(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in args)
+            if rule.identity:
+                found = _Same.apply(inputs[0], output.detach())
+            else:
+                marked = tuple(_TimesInput.apply(t) if isinstance(t, Tensor) else t for t in inputs)
+                found = _OverOutput.apply(_again(module, rule, marked), output.detach(), rule.epsilon)
+        passing.taken[module] = tuple(t for t in inputs if isinstance(t, Tensor))
+        passing.given[module] = found
+        return found.view_as(found)
+
+    return with_changed_outputs(list(rules), change)
+
+
+def _again(module: nn.Module, rule: RelevanceRule, inputs: Sequence[Any]) -> Any:
+    """The module's output by the rule's weights."""
+    if rule.weights is None:
+        return module.forward(*inputs)
+    twin = copy(module)  # shares everything but the parameters that the rule changes
+    twin._parameters = {**module._parameters, **rule.weights(module)}  # type: ignore[assignment]
+    return twin.forward(*inputs)
+
+
+class _Same(torch.autograd.Function):
+    """Gives out `y`, and hands its relevance to `x` unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *relevance: Tensor) -> Any:
+        return relevance[0], None
+
+
+class _TimesInput(torch.autograd.Function):
+    """Gives out its input, and multiplies what comes back by it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return grads[0] * ctx.saved_tensors[0]
+
+
+class _OverOutput(torch.autograd.Function):
+    """Gives out `y`, and hands to z its relevance divided by z + ε·sign z."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.epsilon = epsilon
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *relevance: Tensor) -> Any:
+        (z,) = ctx.saved_tensors
+        sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
+        return relevance[0] / (z + sign * ctx.epsilon), None, None
