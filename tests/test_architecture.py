@@ -60,7 +60,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "engine": [
         "coalitions entering problem_of relevance",
         "integer_inputs passes removal rows",
-        "borrowing hooks layer_hooks path_sums relu_gradients targets token_sums",
+        "borrowing hooks layer_calls layer_hooks path_sums relu_gradients targets token_sums",
         "memory",
     ],
     "jobs": [
@@ -95,6 +95,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "remarks",
         "distributions path",
         "adaptive deeplift gradient perturb",
+        "stretches",
     ],
     "metrics": [
         "faithfulness plausibility",

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import CutGraph, NonFiniteOutput, UnknownTarget
 from .randomness import Draws, Outputs
@@ -99,6 +99,7 @@ class Problem:
         row. None where f cannot share it.
     model: what f runs, where it is known that the rows of a batch do not influence each other, so that x and x0 may
         share a batch. None for any other function.
+    layers: the layers that f calls, where it is known: its graph may be cut there, where it is too large.
     token_of: (rows, positions) the column of the token that a position's score belongs to; None where the positions are
         the tokens.
     own_tokens: (rows, tokens) true where a token belongs to the row, where the positions are not the tokens.
@@ -121,6 +122,7 @@ class Problem:
     source: Int[Tensor, " rows"] | None = field(default=None, metadata=BY_ROWS)
     resumed: Callable[[Tensor, Tensor, Tensor, Outputs], Outputs] | None = field(default=None, metadata=BY_ROWS)
     model: object = field(default=None, metadata=SHARED)
+    layers: tuple[nn.Module, ...] = field(default=(), metadata=SHARED)
     token_of: Int[Tensor, "rows positions"] | None = field(default=None, metadata=PER_ROW)
     own_tokens: Bool[Tensor, "rows tokens"] | None = field(default=None, metadata=PER_ROW)
     notes: tuple[str, ...] = field(default=(), metadata=SHARED)

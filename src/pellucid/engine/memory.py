@@ -5,6 +5,7 @@ A batch is as large as is fast and fits. Where it does not fit after all, it is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -48,6 +49,35 @@ def batch_size(problem: Problem) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return max(1, free // (400 * each * problem.x[0].element_size()))
     return max(1, _BATCH // max(1, each))
+
+
+def graph_size(problem: Problem) -> int:
+    """About how many bytes the graphs of two forward passes take, for all rows together.
+
+    A layer keeps some 24 times what it is given: its norms, queries, keys and values, and what is between its
+    projections (measured on decoders: 18 to 26).
+    """
+    x = problem.x[0]
+    return 2 * 24 * max(1, len(problem.layers)) * x.numel() * x.element_size()
+
+
+def most_for_a_graph(device: torch.device) -> int:
+    """How many bytes the graphs of a model may take as a whole: a quarter of those that are free."""
+    return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()) // 4
+
+
+def free_memory() -> int:
+    """Bytes of the machine's memory that are free, or that the system gives back when asked; very many where it does
+    not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as told:
+            return next(int(line.split()[1]) << 10 for line in told if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 1 << 60
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from ..engine.memory import free_memory
 from ..explanation import Explanations
 from ..models import Model
 from ..outcome import Failure
@@ -114,14 +114,6 @@ def _spread(block: Block, most: int) -> Block:
     step = max(1, len(block.items) // most)
     some = lambda values: tuple(values[::step][:most])
     return Block(block.number, some(block.ids), some(block.rows), some(block.items), some(block.beside))
-
-
-def free_memory() -> int:
-    """Bytes that are free; very many where the system does not say."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 1 << 60
 
 
 def spoken(seconds: float) -> str:

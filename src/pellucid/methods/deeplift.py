@@ -27,6 +27,7 @@ from ..numerics.deeplift.unsupported import keeping
 from ..problem import Outputs, Place, Problem, Seen, Select, Tensors, attached, detached, picked
 from ..randomness import RandomDraws
 from ..status import Status
+from . import stretches
 
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
@@ -43,7 +44,8 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     """
     if not isinstance(segments, int) or segments < 1:
         raise InputError(f"deeplift got segments={segments!r}; expected a whole number of at least 1.")
-    found = _together(problem) if segments == 1 else None
+    found = _in_stretches(problem, segments) if stretches.is_large(problem) else None
+    found = found or (_together(problem) if segments == 1 else None)
     outputs, kinds, y, y0, totals = found or _one_by_one(problem, segments)
     n = len(problem.x)
     return tuple(
@@ -89,6 +91,20 @@ def _one_by_one(problem: Problem, segments: int) -> _Walked:
     return outputs, kinds, output, tuple(y.detach() for y in upper.y), totals
 
 
+def _in_stretches(problem: Problem, segments: int) -> _Walked | None:
+    """As `_one_by_one`, layer by layer; None where the layers do not account for all of the change."""
+    try:
+        outputs, selects, upper = stretches.cut_pass(problem, _at(problem, 1.0), "input")
+        points, y = [upper], tuple(v.detach() for v in upper.y)
+        for k in range(segments - 1, -1, -1):
+            x = _at(problem, (k / segments) ** GROWTH)
+            points.append(stretches.cut_pass(problem, x, "path" if k else "baseline", selects)[2])
+        totals = stretches.contributions(points)
+    except stretches.NotInStretches:
+        return None
+    return outputs, [], y, tuple(v.detach() for v in points[-1].y), totals
+
+
 def _together(problem: Problem) -> _Walked | None:
     """One forward pass of x and x0 as a paired batch, and a walk through its graph; None where the graph does not keep
     the two apart, which is found once for a model."""
@@ -128,8 +144,7 @@ def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple
 
     selects: the targets, which the pass at x has fixed; empty for that pass itself.
     """
-    at = lambda a, b: _laid_out(a if t == 1 else b if t == 0 else torch.lerp(b, a, t), a)
-    x = tuple(at(a, b).detach().requires_grad_() for a, b in zip(problem.x, problem.x0, strict=True))
+    x = tuple(v.detach().requires_grad_() for v in _at(problem, t))
     with forward_pass(x, NOTED), problem.watching() as seen:
         outputs = problem.outputs(x)
         rows = problem.firsts()
@@ -138,6 +153,12 @@ def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple
         place: Place = "input" if t == 1 else "baseline" if t == 0 else "path"
         y = tuple(attached(problem.value(outputs, select, place=place)) for select in selects)
     return detached(at_inputs), selects, _Pass(x, y, tuple(seen))
+
+
+def _at(problem: Problem, t: float) -> Tensors:
+    """The inputs at x0 + t·(x − x0)."""
+    at = lambda a, b: _laid_out(a if t == 1 else b if t == 0 else torch.lerp(b, a, t), a)
+    return tuple(at(a, b) for a, b in zip(problem.x, problem.x0, strict=True))
 
 
 def _laid_out(t: Tensor, like: Tensor) -> Tensor:

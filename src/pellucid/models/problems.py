@@ -16,6 +16,7 @@ twice, is explained through the encoder.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ from .own_answer import (
     within_vocabulary,
 )
 from .pipeline import Pipeline
+from .structure import layer_stack
 from .tasks.task import Resumed, Without
 from .text.collating import replaced_ids
 from .text.encoding import Encoding
@@ -114,6 +116,7 @@ def _in_place(pipeline: Pipeline, batch: Batch, baseline: Spec, goals: Goals) ->
         _without(pipeline, batch),
         resumed=_resumed(pipeline, batch, x),
         model=pipeline.model if pipeline.runner.is_known else None,
+        layers=_layers(pipeline),
         found=pipeline.runner.found,
         draws=_draws(pipeline),
         notes=(THROUGH_ENCODER,) if pipeline.through_encoder else (),
@@ -157,6 +160,7 @@ def _followed(pipeline: Pipeline, batch: Batch, baseline: Spec, goals: Goals) ->
         found.own,
         (batch.groups.gather(1, found.tokens).masked_fill(~found.own, -1),),
         draws=_draws(pipeline),
+        layers=_layers(pipeline),
         token_of=found.tokens,
         own_tokens=batch.own,
     )
@@ -178,6 +182,13 @@ def _on_ids(pipeline: Pipeline, batch: Batch, goals: Goals) -> Problem:
         elements=ids.shape[1] * pipeline.runner.width,
         draws=_draws(pipeline),
     )
+
+
+def _layers(pipeline: Pipeline) -> tuple[nn.Module, ...]:
+    """`Problem.layers`: those of the network, where it has a list of them."""
+    with suppress(UnsupportedModel):
+        return tuple(layer_stack(pipeline.model))
+    return ()
 
 
 def _resumed(pipeline: Pipeline, batch: Batch, x: Tensor) -> Resumed | None:

@@ -112,6 +112,18 @@ def _half_of(shape: Sequence[int]) -> tuple[int, ...] | None:
     return None if not shape or shape[0] % 2 else (shape[0] // 2, *shape[1:])
 
 
+def depends_on(y: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[int]:
+    """Which of the leaves, by number, the tensors `y` were computed from."""
+    stack = [_edge_of(t)[0] for t in y if t.requires_grad]
+    seen = set(stack)
+    while stack:
+        for node, _ in stack.pop().next_functions:
+            if node is not None and node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return [k for k, leaf in enumerate(leaves) if leaf.requires_grad and _edge_of(leaf)[0] in seen]
+
+
 def operations(y: Tensor) -> frozenset[str]:
     """The autograd names of all operations that `y` was made by."""
     return frozenset(node.name() for node in graph_of(y))

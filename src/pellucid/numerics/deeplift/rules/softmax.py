@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float, Shaped
@@ -107,16 +106,13 @@ def attention(n: Node, n0: Node) -> Step:
     k = [repeat(wide(t)) for t in stacked(n, n0, "_saved_key")]
     q_avg, k_avg, v_avg = avg(*apart(q)), avg(*apart(k)), repeat(avg(value, n0._saved_value))
     shape = q_avg.shape[-2], k_avg.shape[-2]
-    if n._saved_is_causal:
-        later = torch.ones(shape, dtype=torch.bool, device=q_avg.device).triu(1)
-        mask = q_avg.new_zeros(shape).masked_fill_(later, _NEVER)
-    elif mask is not None:
-        mask = wide(mask) if mask.dtype != torch.bool else q_avg.new_zeros(mask.shape)
-        mask = mask.masked_fill(_hidden(n), _NEVER)
-    mask = None if mask is None else mask.expand(*q_avg.shape[:-2], *shape)
+    causal = bool(n._saved_is_causal)
+    mask = None if mask is None or causal else mask.expand(*q_avg.shape[:-2], *shape)
     lse = _saved_normalisers(n, n0, q)
     blocks = list(_blocks(q_avg.shape[0], q_avg.shape[1], *shape))
-    only = _means(q, k, mask, lse) if len(blocks) == 1 else None  # for all targets; longer texts have no room for it
+    only = None
+    if len(blocks) == 1:  # for all targets; longer texts have no room for it
+        only = _means(q, k, _added(mask, causal, blocks[0][1], shape[1], q_avg), lse)
     if only is None:
         q, k, lse = apart(q), apart(k), lse and apart(lse)
 
@@ -128,10 +124,12 @@ def attention(n: Node, n0: Node) -> Step:
             gq, gk, gv = torch.empty_like(q_avg), torch.zeros_like(k_avg), torch.zeros_like(v_avg)
             for heads, block in blocks:
                 of = lambda both, at: [t[at] for t in both]
-                means = _means(of(q, block), of(k, heads), None if mask is None else mask[block], of(lse, block))
-                gq[block], to_k, to_v = _products(means, gy[block], q_avg[block], k_avg[heads], v_avg[heads])
-                gk[heads] += to_k
-                gv[heads] += to_v
+                reach = min(block[-1].stop, shape[1]) if causal else shape[1]  # no query of the block sees a later key
+                keys = (*heads, slice(reach))
+                means = _means(of(q, block), of(k, keys), _added(mask, causal, block, reach, q_avg), of(lse, block))
+                gq[block], to_k, to_v = _products(means, gy[block], q_avg[block], k_avg[keys], v_avg[keys])
+                gk[keys] += to_k
+                gv[keys] += to_v
         gq *= scale
         found = (_to_groups(m, heads) for m, heads in ((gq, query), (gk, key), (gv, value)))
         return *found, *(None for _ in n.next_functions[3:])
@@ -198,9 +196,23 @@ def _mask_of(n: Node) -> Tensor | None:
     return getattr(n, "_saved_attn_bias", None) if mask is None else mask
 
 
-def _hidden(n: Node) -> Tensor:
-    mask = cast(Tensor, _mask_of(n))
-    return ~mask if mask.dtype == torch.bool else mask == -torch.inf
+def _added(mask: Tensor | None, causal: bool, block: tuple[slice, ...], keys: int, like: Tensor) -> Tensor | None:
+    """What is added to the logits of one block, of its first `keys` keys; None for nothing. The mask of the whole text,
+    tokens × tokens, is never made.
+
+    mask: (rows, heads, queries, keys), true where a key is seen, or numbers to be added. block: slices of the rows, the
+    heads and the queries.
+    """
+    if causal:
+        queries = torch.arange(*block[-1].indices(like.shape[-2]), device=like.device)
+        hidden = torch.arange(keys, device=like.device) > queries.unsqueeze(1)
+        return like.new_zeros(hidden.shape).masked_fill_(hidden, _NEVER)
+    if mask is None:
+        return None
+    own = mask[(*block, slice(keys))]
+    if own.dtype == torch.bool:
+        return like.new_zeros(own.shape).masked_fill_(~own, _NEVER)
+    return wide(own).masked_fill(own == -torch.inf, _NEVER)
 
 
 def _saved_normalisers(n: Node, n0: Node, q: Sequence[Tensor]) -> Sequence[Tensor]:

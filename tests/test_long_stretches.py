@@ -1,0 +1,113 @@
+"""DeepLIFT layer by layer: the scores of the whole graph, in the memory of one layer, for every family of decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from generative import CAUSAL, cases, causal_tokenizer, net
+from pellucid import Explanation, Model
+from pellucid.engine import layer_calls
+from pellucid.methods import stretches
+
+PAIR = ("the film was", " not so good")
+SPANS: list[Any] = ["total", {"span": (0, 4)}, {"span": (4, 12)}]
+
+
+@pytest.fixture
+def walked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """How many calls of layers were walked one by one, for each answer."""
+    found: list[int] = []
+    inner = stretches.contributions
+
+    def counted(points: Any) -> Any:
+        calls = len(points[0].calls)
+        answer = inner(points)
+        found.append(calls)
+        return answer
+
+    monkeypatch.setattr(stretches, "contributions", counted)
+    yield found
+
+
+@pytest.fixture
+def without_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Lets no graph, or any, fit into memory as a whole."""
+    return lambda large: monkeypatch.setattr(stretches, "most_for_a_graph", lambda device: 0 if large else 1 << 60)
+
+
+def far(a: Any, b: Any) -> float:
+    both = [np.stack([e.scores for e in each]) for each in (a, b)]
+    return float(np.abs(both[0] - both[1]).max() / np.abs(both[0]).max())
+
+
+@pytest.mark.parametrize(("family", "attention"), cases(CAUSAL))
+def test_layer_by_layer_is_the_whole_graph(
+    family: str, attention: str, walked: list[int], without_room: Callable[[bool], None]
+) -> None:
+    network = net(family, attention)
+    m = Model(network, causal_tokenizer())
+    without_room(False)
+    whole = pellucid.explain(m, PAIR, target=SPANS)
+    assert not walked
+    without_room(True)
+    found = pellucid.explain(m, PAIR, target=SPANS)
+    assert walked == [network.config.num_hidden_layers]
+    assert far(whole, found) < 1e-5
+    assert all(e.relative_delta < 1e-3 for e in found)
+
+
+def test_padded_batches_and_one_segment(walked: list[int], without_room: Callable[[bool], None]) -> None:
+    m = Model(net("Llama", "sdpa"), causal_tokenizer("left"))
+    long = ("the movie was very very dull and bad , but the plot", " is great .")
+    without_room(False)
+    alone = [pellucid.explain(m, pair, target="total", segments=1) for pair in (PAIR, long)]
+    without_room(True)
+    together = pellucid.explain(m, [PAIR, long], target="total", segments=1)
+    assert walked
+    for a, b in zip(alone, together, strict=True):
+        assert isinstance(a, Explanation)
+        assert isinstance(b, Explanation)
+        assert np.abs(a.scores - b.scores).max() < 1e-5 * np.abs(a.scores).max()
+
+
+class ReadsBehindTheBack(torch.nn.Module):
+    """A layer that reads what the layer before it left on a shared note, and not what it is given alone."""
+
+    def __init__(self, layer: Any, note: dict[str, Any]):
+        super().__init__()
+        self.layer, self.note = layer, note
+
+    def forward(self, h: Any, *args: Any, **kwargs: Any) -> Any:
+        out = self.layer(h, *args, **kwargs)
+        out = out + self.note.get("h", 0)
+        self.note["h"] = 0.5 * out
+        return out
+
+
+def test_what_goes_around_a_layer_is_noticed(without_room: Callable[[bool], None], walked: list[int]) -> None:
+    """The scores are right all the same: the whole graph is used."""
+    whole_net, note = net("Llama", "sdpa"), dict[str, Any]()
+    layers = whole_net.model.layers
+    whole_net.model.layers = torch.nn.ModuleList([ReadsBehindTheBack(layer, note) for layer in layers])
+    whole_net.model.register_forward_pre_hook(lambda *_: note.clear())
+    m = Model(whole_net, causal_tokenizer())
+    without_room(False)
+    whole = pellucid.explain(m, PAIR, target="total")
+    without_room(True)
+    found = pellucid.explain(m, PAIR, target="total")
+    assert not walked
+    assert far([whole], [found]) == 0
+
+
+def test_the_layers_are_as_they_were() -> None:
+    m = net("GPT2")
+    before = [dict(layer.__dict__) for layer in m.transformer.h]
+    with torch.enable_grad(), pytest.raises(KeyError), layer_calls.cut_at(list(m.transformer.h), None):  # pyright: ignore
+        raise KeyError
+    assert [dict(layer.__dict__) for layer in m.transformer.h] == before
