@@ -244,7 +244,8 @@ class View:
 
     common: what is the same for all of them. differing: the names of what is not; each row of `own` has the values of
     one explanation, in that order. same_input: whether all are of one input. notes: each note once. generations: for
-    each method and baseline, those of the explanations that are of generated tokens.
+    each method and baseline, those of the explanations that are of generated tokens. both: where the explanations are
+    of an answer's start and its end, what adds both up.
 
     Examples:
         >>> View((), (), (), (), False, (), ()).to_json()[:21]
@@ -258,6 +259,7 @@ class View:
     same_input: bool
     notes: tuple[SharedNote, ...]
     generations: tuple[Generation, ...]
+    both: ExplanationView | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values that JSON holds; a number that is not finite is None."""

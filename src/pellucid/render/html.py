@@ -234,8 +234,9 @@ def _run(v: ExplanationView, run: Run) -> str:
     token = "" if run.text else f' data-token="{_esc(label(run.label))}"'
     focus = ' tabindex="0"' if seen else ""
     spoken = _esc(title.replace("\n", "; "))
+    special = "" if run.text else " special"
     return (
-        f'<span class="word{"" if run.text else " special"}{colour}"{token}{focus} role="note" title="{_esc(title)}" aria-label="{spoken}">'
+        f'<span class="word{special}{colour}"{token}{focus} role="note" title="{_esc(title)}" aria-label="{spoken}">'
         f"{_esc(run.text)}</span>"
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..passages import Passage, Run
 from ..plain_data import as_plain
-from ..view import ExplanationView, Layer, View
+from ..view import VIEW_SCHEMA_VERSION, ExplanationView, Layer, View
 
 PACKED = ("passages", "tokens", "layers")
 """The fields that are columns in a page."""
@@ -34,13 +34,15 @@ def embedded(view: View) -> str:
 
 def packed(view: View) -> dict[str, Any]:
     """The packed View as plain values, for a page, a notebook and the app."""
-    first, each = {}, []
-    for v in view.explanations:
-        own = _packed(v)
-        each.append({name: value for name, value in own.items() if name not in first or value != first[name]})
-        first = first or own
-    rest = {name: as_plain(getattr(view, name), finite=True) for name in _names(view) if name != "explanations"}
-    return {"schema_version": 1, "packed": True, **rest, "explanations": each}
+    first, *others = [_packed(v) for v in view.explanations] or [{}]
+    apart = lambda own: {name: value for name, value in own.items() if value != first[name]}
+    whole = ("explanations", "both")
+    rest = {name: as_plain(getattr(view, name), finite=True) for name in _names(view) if name not in whole}
+    rest |= {
+        "explanations": [first, *map(apart, others)] if first else [],
+        "both": view.both and apart(_packed(view.both)),
+    }
+    return {"schema_version": VIEW_SCHEMA_VERSION, "packed": True, **rest}
 
 
 def _names(value: object) -> list[str]:

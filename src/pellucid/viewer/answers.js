@@ -40,7 +40,7 @@ function answersOf(view, state, set) {
 
 function answerRow(e, i, top, state, set) {
   const wrong = isWrong(e), truth = e.label === null ? null : h("small", {}, wrong ? " ✗ " : " ✓ ", bdi(e.label));
-  const open = button("", { class: "answer-row", "aria-pressed": String(state.target === i), key: `row:${i}`, click: () => set({ target: i }) },
+  const open = button("", { class: "answer-row", pressed: state.target === i, key: `row:${i}`, click: () => set({ target: i }) },
     span("muted", String(i + 1)), span("name", bdi(textsOf(e).join(" ⏎ ").slice(0, 300))), span(wrong ? "wrong name" : "name", bdi(e.headline), truth), span("value", e.probability_written));
   return h("div", { role: "listitem", class: "row", style: { top: `${top}px` } }, open);
 }

@@ -7,7 +7,7 @@ function attentionOf(v, state, set, links, theme) {
   const pick = menu("Shown", measures.map((x, i) => [i, x.name]), measures.indexOf(m), (measure) => set({ measure }));
   const layers = menu("Layer", m.cells.map((_, i) => [i, String(i + 1)]), layer, (layer) => set({ layer }));
   const swatch = (head) => button(String(head + 1), {
-    style: { "--head": HEADS[head % HEADS.length] }, named: `head ${head + 1}`, "aria-pressed": String(heads.includes(head)), key: `head:${head}`,
+    style: { "--head": HEADS[head % HEADS.length] }, named: `head ${head + 1}`, pressed: heads.includes(head), key: `head:${head}`,
     click: () => set({ heads: heads.includes(head) ? heads.filter((x) => x !== head) : [...heads, head] }),
   });
   const all = button(heads.length === count ? "none" : "all heads", { class: "plain", key: "all-heads", click: () => set({ heads: heads.length === count ? [] : every }) });
@@ -53,7 +53,7 @@ function lines(v, m, layer, heads) {
   };
   const name = (side, anchor, x) => (t, i) => {
     const [on, off] = [() => show(side, i), () => show(side, null)], named = `${side === "q" ? "query" : "key"} ${label(t.text)}`;
-    return s("text", { x, y: y(i), "text-anchor": anchor, tabindex: i ? "-1" : "0", role: "button", class: `attending segment${t.segment % 2}`, named, on: { pointerenter: on, pointerleave: off, focus: on, blur: off, click: on, keydown: along } }, label(t.text).slice(0, 18));
+    return s("text", { x, y: y(i), "text-anchor": anchor, order: i, role: "button", class: `attending segment${t.segment % 2}`, named, on: { pointerenter: on, pointerleave: off, focus: on, blur: off, click: on, keydown: along } }, label(t.text).slice(0, 18));
   };
   const heading = [["queries", left, "end"], ["keys", left + gap, "start"]].map(([text, x, anchor]) => s("text", { x, y: 12, "text-anchor": anchor, class: "small muted-ink" }, text));
   const drawn = s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "chart lines", named: `${m.name}, layer ${layer + 1}`, role: "group" }, heading, paths, v.tokens.map(name("q", "end", left)), v.tokens.map(name("k", "start", left + gap)));
@@ -86,7 +86,7 @@ function thumbsOf(v, m, theme) {
 }
 
 function modelView(v, m, layer, heads, set, theme) {
-  const one = (canvas, at, head) => button(canvas, { class: "thumb", named: `layer ${at + 1}, head ${head + 1}`, "aria-pressed": String(at === layer && heads.includes(head)), key: `thumb:${at}:${head}`, click: () => set({ layer: at, heads: [head] }) });
+  const one = (canvas, at, head) => button(canvas, { class: "thumb", named: `layer ${at + 1}, head ${head + 1}`, pressed: at === layer && heads.includes(head), key: `thumb:${at}:${head}`, click: () => set({ layer: at, heads: [head] }) });
   const rows = thumbsOf(v, m, theme).map((each, at) => div("thumbs", span("muted", String(at + 1)), each.map((canvas, head) => one(canvas, at, head))));
   return section("All heads", par("muted", "Layers down, heads across; in each, queries down and keys across. Choose one to see its lines."), region("Heads of all layers", "", rows));
 }

@@ -4,8 +4,9 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * An element with attributes and children. Some attributes have a meaning here: `on` are listeners and `click` is one,
- * `own` are properties, `style` those of the style, `key` is what the element is found by after it was drawn anew, and
- * `named` is its name for screen readers.
+ * `own` are properties, `style` those of the style, `key` is what the element is found by after it was drawn anew,
+ * `named` is its name for screen readers, `pressed` whether a button is, `order` its place among elements of which the
+ * tab key reaches the first and the arrow keys the others.
  */
 function h(name, attributes = {}, ...children) {
   return dress(document.createElement(name), attributes, children);
@@ -16,10 +17,9 @@ function s(name, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, name), attributes, children);
 }
 
-function dress(element, { on = {}, click, own = {}, style = {}, key, named, ...attributes }, children) {
-  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, ...attributes })) {
-    if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+function dress(element, { on = {}, click, own = {}, style = {}, key, named, pressed, order, ...attributes }, children) {
+  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, "aria-pressed": pressed, tabindex: order === undefined ? null : order ? "-1" : "0", ...attributes })) {
+    if (value !== undefined && value !== null) element.setAttribute(name, value);
   }
   for (const [name, listener] of Object.entries(click ? { ...on, click } : on)) element.addEventListener(name, listener);
   for (const [name, value] of Object.entries(style)) element.style.setProperty(name, value);
@@ -27,6 +27,8 @@ function dress(element, { on = {}, click, own = {}, style = {}, key, named, ...a
   element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
+
+const strong = (content) => h("strong", {}, content);
 
 /** Plain elements of a class. */
 const [div, span, par] = ["div", "span", "p"].map((name) => (kind, ...children) => h(name, { class: kind || null }, children));
@@ -56,17 +58,17 @@ function group(named, kind, ...items) {
 
 /** One of several: a row of buttons of which one is pressed. options: [value, text] pairs. */
 function choice(name, options, chosen, choose) {
-  const one = ([value, text]) => button(text, { "aria-pressed": String(value === chosen), key: `${name}:${value}`, click: () => choose(value) });
+  const one = ([value, text]) => button(text, { pressed: value === chosen, key: `${name}:${value}`, click: () => choose(value) });
   return group(name, "choice", options.map(one));
 }
 
 function toggle(text, pressed, choose, title = null) {
-  return button(text, { class: "toggle", title, "aria-pressed": String(pressed), key: `toggle:${text}`, click: () => choose(!pressed) });
+  return button(text, { class: "toggle", title, pressed: pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
 }
 
 /** A drop-down list. options: [value, text] pairs. */
 function menu(name, options, chosen, choose) {
-  const items = options.map(([value, text]) => h("option", { selected: value === chosen }, label(text)));
+  const items = options.map(([value, text]) => h("option", value === chosen ? { selected: "" } : {}, label(text)));
   const change = (event) => choose(options[event.target.selectedIndex][0]);
   return h("label", { class: "menu" }, span("", name), h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
 }

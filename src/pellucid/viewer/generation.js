@@ -9,7 +9,7 @@ function generationOf(view, v, state, set, links, theme) {
     const value = (r, c) => (r < names.length ? (g.scores[r][c] ?? null) : summed[c]);
     const picture = heatmap({
       name: "Generated tokens by context", rows, columns: tokens.map((t) => t.text), value, peak: Math.max(g.peak, summed ? largest(summed) : 0), theme, chosen: g.explanations.indexOf(state.target),
-      tell: (r, c) => (value(r, c) === null ? [bdi(tokens[c].text), " was not yet there when ", bdi(rows[r]), " was generated."] : [bdi(tokens[c].text), " → ", bdi(rows[r]), ": ", h("strong", {}, signed(value(r, c), v.places))]),
+      tell: (r, c) => (value(r, c) === null ? [bdi(tokens[c].text), " was not yet there when ", bdi(rows[r]), " was generated."] : [bdi(tokens[c].text), " → ", bdi(rows[r]), ": ", strong(signed(value(r, c), v.places))]),
       point: (r, c) => links.light([c]),
       choose: (r) => r < names.length && set({ target: g.explanations[r] }),
     });

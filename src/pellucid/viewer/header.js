@@ -11,7 +11,7 @@ function truth(v) {
   if (v.label === null) return null;
   const right = v.label === v.prediction;
   const told = span("muted", ` – ${right ? "as predicted" : "not what was predicted"}`);
-  return par(`truth ${right ? "right" : "wrong"}`, h("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "), "true label ", h("strong", {}, bdi(v.label)), told);
+  return par(`truth ${right ? "right" : "wrong"}`, h("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "), "true label ", strong(bdi(v.label)), told);
 }
 
 /** facts: [name, content] pairs. */
@@ -27,7 +27,7 @@ function classes(v, view, set, options) {
     const at = view.explanations.findIndex((e) => e.target.name === name), now = String(v.target.name === name);
     const click = () => (at >= 0 ? set({ target: at }) : options.onTarget(name));
     const content = meter(name, chance);
-    const chosen = { class: "class", "aria-pressed": now, key: `class:${name}`, click };
+    const chosen = { class: "class", pressed: v.target.name === name, key: `class:${name}`, click };
     return at >= 0 || options.onTarget ? button(content, chosen) : h("div", { class: "class", "aria-current": now }, content);
   };
   const rest = known.length > 12 ? par("muted", `… and ${known.length - 12} more`) : null;
@@ -46,7 +46,7 @@ function targets(view, state, set) {
   const differing = view.differing.flatMap((name, k) => (name === "target" || name === "passes" ? [] : [k]));
   const name = (e, i) => [e.target.name + (e.place ? ` at ${e.place}` : ""), ...differing.map((k) => view.own[i][k])].join(" · ");
   const options = each.map((e, i) => [i, label(name(e, i))]);
-  if (answers(each)) options.push(["both", "both"]);
+  if (view.both) options.push(["both", "both"]);
   const choose = (target) => set({ target });
   const entities = each[0].task === "token-classification" && !differing.length;
   const pick = entities ? chosenOf("Entities", each.map((e, i) => [i, e.tokens[e.target.position]?.text ?? "", e.target.name]), state, set) : options.length > 12 ? menu("Target", options, state.target, choose) : choice("Target", options, state.target, choose);
@@ -55,11 +55,6 @@ function targets(view, state, set) {
 
 /** Tokens that are explained, as buttons: choosing one colours the text by what made it. each: [explanation, text, told]. */
 function chosenOf(named, each, state, set) {
-  const one = ([i, text, told]) => button(bdi(text), { class: "made", "aria-pressed": String(state.target === i), key: `made:${i}`, click: () => set({ target: i }) }, told ? h("small", {}, bdi(told)) : null);
+  const one = ([i, text, told]) => button(bdi(text), { class: "made", pressed: state.target === i, key: `made:${i}`, click: () => set({ target: i }) }, told ? h("small", {}, bdi(told)) : null);
   return group(named, "steps", each.map(one));
-}
-
-/** Whether the explanations are of an answer's start and its end, by one method. */
-function answers(each) {
-  return each.length === 2 && each[0].task === "question-answering" && each[0].method === each[1].method && each[0].tokens.length === each[1].tokens.length;
 }

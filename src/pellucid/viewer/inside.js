@@ -9,7 +9,7 @@ function layersOf(v, state, links, theme) {
   const sums = v.layers.map((layer) => units.map((u) => sum(u.tokens.map((i) => layer.scores[i]))));
   const picture = heatmap({
     name: "Layers", rows: names, columns: units.map((u) => u.label), value: (r, c) => sums[r][c], peak: largest(sums.flat()), theme, ends: v.layers.map((layer) => layer.written),
-    tell: (r, c) => [`${names[r]}: `, bdi(units[c].label), " ", h("strong", {}, signed(sums[r][c], v.places)), ` · residual of the layer ${v.layers[r].written}`],
+    tell: (r, c) => [`${names[r]}: `, bdi(units[c].label), " ", strong(signed(sums[r][c], v.places)), ` · residual of the layer ${v.layers[r].written}`],
     point: (r, c) => links.light(units[c].tokens),
   });
   return section("Layers", par("muted", "What each unit's vector at the output of a layer contributes. Every row adds up by itself; its residual stands at its end."), picture);
@@ -68,8 +68,8 @@ function entropy(scores) {
 function partsOf(v, links) {
   const groups = Object.entries(v.parts.scores).map(([name, scores]) => {
     const best = ranked(scores.map((score, i) => ({ score, i }))).slice(0, 5);
-    const chips = best.map(({ score, i }, k) => links.add(h("li", { class: "link", tabindex: k ? "-1" : "0" }, bdi(v.tokens[i].text), h("data", { value: score }, ` ${signed(score, v.places)}`)), [i]));
-    return div("", par("", h("strong", {}, name), ` ${signed(v.parts.sums[name], v.places)}`), h("ol", { class: "chips" }, chips));
+    const chips = best.map(({ score, i }, k) => links.add(h("li", { class: "link", order: k }, bdi(v.tokens[i].text), h("data", { value: score }, ` ${signed(score, v.places)}`)), [i]));
+    return div("", par("", strong(name), ` ${signed(v.parts.sums[name], v.places)}`), h("ol", { class: "chips" }, chips));
   });
   return section("Parts of the embedding", div("parts", groups), v.parts.sentence ? par("verdict", v.parts.sentence) : null);
 }

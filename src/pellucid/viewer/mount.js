@@ -12,7 +12,7 @@ const START = { target: 0, level: "words", spans: [], from: [], special: true, t
  */
 export function mount(root, view, options = {}) {
   const shadow = root.shadowRoot ?? root.attachShadow({ mode: "open" });
-  const box = div("viewer"), panel = div("panels");
+  const box = div("viewer"), below = div("panels");
   shadow.replaceChildren(h("style", {}, options.css ?? STYLE), box);
   let whole = unpacked(view), state = { ...START, ...valid(options.state) }, detail = null, shown = null;
   const links = new Links((tokens) => detail?.replaceChildren(...detailOf(shown, state, tokens)));
@@ -29,9 +29,9 @@ export function mount(root, view, options = {}) {
     const open = [...box.querySelectorAll("details[open] > summary")].map((e) => e.textContent);
     state = settled(whole, state);
     links.elements.clear();
-    shown = whole.explanations.length ? shownOf(whole, state) : null;
+    shown = whole.explanations.length ? state.target === "both" ? whole.both : whole.explanations[state.target] : null;
     detail = h("div", { class: "detail", role: "status", "aria-live": "polite" });
-    box.replaceChildren(...(shown ? pictures(whole, shown, state, set, links, options, detail) : [par("muted", "There is no explanation to show.")]));
+    box.replaceChildren(...(shown ? [...pictures(whole, shown, state, set, links, options, detail), below] : [par("muted", "There is no explanation to show.")]));
     if (shown) first ? setTimeout(look) : look();
     for (const summary of box.querySelectorAll("details > summary")) if (open.includes(summary.textContent)) summary.parentElement.open = true;
     if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
@@ -40,9 +40,8 @@ export function mount(root, view, options = {}) {
 
   /** What is looked at under the text, and what can be taken away: the text itself does not wait for them. */
   function look() {
-    panel.replaceChildren(...panelOf(whole, shown, state, set, links, box.dataset.theme));
-    box.querySelector(".actions")?.remove();
-    box.append(panel, tokensOf(shown), takeAway(whole, shown, box));
+    below.replaceChildren(...panelOf(whole, shown, state, set, links, box.dataset.theme), tokensOf(shown));
+    below.append(takeAway(whole, shown, box));
   }
 
   function pin(element) {
@@ -82,7 +81,7 @@ function valid(given) {
 
 /** The state within what the view has. */
 function settled(view, state) {
-  const each = view.explanations, target = state.target === "both" && answers(each) ? "both" : Math.max(0, Math.min(each.length - 1, Math.trunc(state.target) || 0));
+  const each = view.explanations, target = state.target === "both" && view.both ? "both" : Math.max(0, Math.min(each.length - 1, Math.trunc(state.target) || 0));
   const tokens = each[target === "both" ? 0 : target]?.tokens.length ?? 0;
   return { ...state, target, pinned: state.pinned.filter((t) => t < tokens) };
 }
@@ -100,7 +99,7 @@ function panelOf(view, v, state, set, links, theme) {
     v.attention.length && ["Attention", () => attentionOf(v, state, set, links, theme)],
     ["Compare", () => compareOf(view, state, set)],
   ].filter(Boolean);
-  const open = panels.find(([name]) => name === state.panel) ?? (panels.length > 1 || view.explanations.length > 1 ? panels[0] : null);
+  const open = panels.find(([name]) => name === state.panel) ?? (panels.length > 1 || view.same_input && view.explanations.length > 1 ? panels[0] : null);
   return [choice("Look inside", panels.map(([name]) => [name, name]), open?.[0], (panel) => set({ panel })), ...[open?.[1]()].flat(3)].filter(Boolean);
 }
 
@@ -112,7 +111,12 @@ function watchTheme(root, box, redraw) {
     const dark = root.closest('[data-jp-theme-light="false"], .vscode-dark, html[theme="dark"], [data-theme="dark"], .dark');
     box.dataset.theme = light ? "light" : dark || system.matches ? "dark" : "light";
   };
-  const changed = () => (set(), redraw()), observer = new MutationObserver(changed);
+  const changed = () => {
+    const before = box.dataset.theme;
+    set();
+    if (before !== box.dataset.theme) redraw();
+  };
+  const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true, attributeFilter: ["class", "theme", "data-theme", "data-jp-theme-light"] });
   system.addEventListener("change", changed);
   set();

@@ -19,7 +19,7 @@ function sumOf(v, state, links) {
 
 function inWords(v, named, count) {
   const [base, , , out] = v.sum.terms, told = named.slice(0, 3), rest = count - told.length;
-  const list = told.map((u, i) => [i ? ", " : ": ", h("strong", {}, bdi(u.label)), ` ${signed(u.score, v.places)}`]);
+  const list = told.map((u, i) => [i ? ", " : ": ", strong(bdi(u.label)), ` ${signed(u.score, v.places)}`]);
   const start = `With the ${v.baseline} baseline in place of the words the output is ${base.written}. The words that are there move it to ${out.written}`;
   return par("lead", start, list, list.length && rest ? `, and ${rest} more.` : ".");
 }
@@ -36,7 +36,7 @@ function waterfall(steps, v, links) {
   const where = (x) => (100 * (x - low + room)) / (high - low + 2 * room);
   const rows = placed.map(({ unit, name, whole, written, change, from, to }, i) => {
     const total = whole !== undefined, kind = total ? "total" : change < 0 ? "negative" : "positive";
-    const more = { class: `${total ? "whole" : ""}${unit ? " link" : ""}`, tabindex: unit ? (i === 1 ? "0" : "-1") : null };
+    const more = { class: `${total ? "whole" : ""}${unit ? " link" : ""}`, order: unit && i - 1 };
     const row = barRow(name, kind, [where(total ? to : from), where(to)], total ? whole : change, total ? written : signed(change, v.places), more);
     return unit ? links.add(row, unit.tokens) : row;
   });

@@ -17,15 +17,15 @@ function passageOf(v, passage, state, links, peak, boxed) {
     if (run.unread) return h("span", { class: "unread", title: "not read by the model" }, run.text);
     if (!run.tokens.length) return run.text;
     const t = Math.abs(run.score) >= state.threshold * peak ? strength(run.score, peak) : 0;
-    const seen = Math.abs(t) >= FAINT, blank = run.text !== "" && !run.text.trim(), tabindex = first ? "0" : "-1";
+    const seen = Math.abs(t) >= FAINT, blank = run.text !== "" && !run.text.trim(), order = first ? 0 : 1;
     const inBox = run.text && boxed?.segment === passage.segment && run.start >= boxed.start && run.end <= boxed.end;
     const kind = { special: !run.text, tint: seen, negative: seen && t < 0, answer: inBox, blank };
     first = false;
     const unit = h("span", {
-      class: ["link unit", ...Object.keys(kind).filter((name) => kind[name])].join(" "), style: seen ? tinted(t) : {}, role: "button", tabindex,
+      class: ["link unit", ...Object.keys(kind).filter((name) => kind[name])].join(" "), style: seen ? tinted(t) : {}, role: "button", order,
       key: `text:${passage.segment}:${run.tokens[0]}`, named: `${label(run.label)} ${signed(run.score, v.places)}`,
       "data-sign": blank ? label(run.text) : null, "data-token": run.text ? null : label(run.label),
-      "aria-pressed": String(state.pinned.includes(run.tokens[0])), own: { pellucidRun: run, pellucidSegment: passage.segment },
+      pressed: state.pinned.includes(run.tokens[0]), own: { pellucidRun: run, pellucidSegment: passage.segment },
     }, run.text);
     return links.add(unit, run.tokens);
   });
@@ -77,5 +77,5 @@ function detailOf(v, state, tokens) {
   const share = change && v.sum.promised ? span("", `${percent(score / change)} of the change`) : null;
   const several = pieces.length > 12 ? `… ${pieces.length} tokens` : null;
   const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", "token ", bdi(pieces[0].written), ` · id ${pieces[0].id}`);
-  return [h("strong", {}, bdi(unit.label)), value, share, span("", unit.special ? "special token" : `rank ${rank} of ${of}`), made].filter(Boolean);
+  return [strong(bdi(unit.label)), value, share, span("", unit.special ? "special token" : `rank ${rank} of ${of}`), made].filter(Boolean);
 }

@@ -1,8 +1,9 @@
 // The explanations of a View that a page holds packed (render/packed.py): each is unpacked when it is first looked at.
 
 function unpacked(view) {
-  const [first] = view.explanations;
-  return view.packed ? { ...view, explanations: view.explanations.map((own) => lazily({ ...first, ...own })) } : view;
+  if (!view.packed) return view;
+  const [first] = view.explanations, whole = (own) => lazily({ ...first, ...own });
+  return { ...view, explanations: view.explanations.map(whole), both: view.both && whole(view.both) };
 }
 
 function lazily(e) {

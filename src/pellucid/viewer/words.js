@@ -7,7 +7,7 @@ function wordsOf(v, state, links) {
   const rows = units.map((u, i) => {
     const written = [signed(u.score, v.places), u.error ? h("small", {}, ` ± ${plain(u.error, v.places)}`) : null];
     const axis = h("span", { class: "axis", style: { left: `${place(0)}%` } });
-    const more = { class: "link", tabindex: i ? "-1" : "0" };
+    const more = { class: "link", order: i };
     return links.add(barRow(u.label, u.score < 0 ? "negative" : "positive", [place(0), place(u.score)], u.score, written, more, axis), u.tokens);
   });
   return section(`Strongest ${state.level}`, h("ol", { class: "bars" }, rows));
