@@ -85,6 +85,11 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
         _shared_notes(explanations),
         _generations(explanations),
         _both(explanations, each),
+        tuple(
+            _name(v, own, differing)
+            for v, own in zip(each, ([row.get(n, "") for n in differing] for row in told), strict=True)
+        ),
+        _answer(explanations, each),
     )
 
 
@@ -295,8 +300,15 @@ def _layers(e: Explained, words: Sequence[Word]) -> tuple[Layer, ...]:
         best = tuple(items[i] for i in _ranking(items, special=True) if items[i].score)[:STRONGEST]
         own = tuple(map(float, scores))
         written = signed(float(delta), decimals(peak))
-        found.append(Layer(number, own, float(delta), written, peak, best, *_elements(e, number - 1)))
+        found.append(Layer(number, own, float(delta), written, peak, best, _entropy(scores), *_elements(e, number - 1)))
     return tuple(found)
+
+
+def _entropy(scores: Array) -> float:
+    """−Σ p log₂ p of p = |score| / Σ |score|."""
+    sizes = np.abs(scores[scores != 0])
+    p = sizes / sizes.sum()
+    return -float((p * np.log2(p)).sum()) if sizes.size else 0.0
 
 
 def _elements(e: Explained, layer: int) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]:
@@ -357,7 +369,9 @@ def _reduced(name: str, values: Array, kept: int) -> AttentionView:
         )
         for layer, steps_of in zip(keys, of, strict=True)
     )
-    return AttentionView(name, ATTENTION.get(name, name), peak, kept, each)
+    sizes = np.abs(finite).sum(axis=(2, 3))
+    strongest = tuple(map(int, sizes.argmax(axis=1)))
+    return AttentionView(name, ATTENTION.get(name, name), peak, kept, each, int(sizes.max(axis=1).argmax()), strongest)
 
 
 def _grid(e: Explained) -> tuple[int, int] | None:
@@ -371,6 +385,23 @@ def _grid(e: Explained) -> tuple[int, int] | None:
 
 
 # ----------------------------------------------------------------------------------------------- several explanations
+
+
+def _name(v: ExplanationView, own: Sequence[str], differing: Sequence[str]) -> str:
+    """The target, and what else of the differing tells an explanation from the others."""
+    others = [value for name, value in zip(differing, own, strict=True) if value and name not in ("target", "passes")]
+    return " · ".join([v.target.name + (f" at {v.place}" if v.place else ""), *others])
+
+
+def _answer(explanations: Sequence[Explained], each: Sequence[ExplanationView]) -> tuple[int, int, int] | None:
+    """Where the answer of a question stands: from the start's token to the end's."""
+    at = [(e, e.target.position) for e in explanations]
+    tokens = [e.tokens[i] for e, i in at if i is not None and i < len(e.tokens)]
+    spans = [t.span for t in tokens if t.span]
+    asked = {v.task for v in each} == {"question-answering"} and len({e.text for e in explanations}) == 1
+    if not asked or not spans:
+        return None
+    return tokens[0].segment, min(start for start, _ in spans), max(end for _, end in spans)
 
 
 def _both(explanations: Sequence[Explained], each: Sequence[ExplanationView]) -> ExplanationView | None:

@@ -64,7 +64,8 @@ def _packed(v: ExplanationView) -> dict[str, Any]:
 def _layer(layer: Layer) -> dict[str, Any]:
     columns = (layer.scores, chain.from_iterable(layer.quantiles), layer.entropy)
     packed = zip(("scores", "quantiles", "entropy"), (_floats(values, "<f4") for values in columns), strict=True)
-    return {"number": layer.number, "delta": layer.delta, "written": layer.written, **dict(packed)}
+    told = {"number": layer.number, "delta": layer.delta, "written": layer.written, "spread": layer.spread}
+    return {**told, **dict(packed)}
 
 
 def _floats(values: Iterable[float], kind: str) -> str:

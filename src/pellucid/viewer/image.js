@@ -2,7 +2,7 @@
 
 let picture = null; // the address of the image that was chosen
 
-function imageOf(v, state, set, links) {
+function imageOf({ v, state, set, links }) {
   if (!v.grid) return null;
   const [rows, columns] = v.grid, peak = largest(v.tokens.map((t) => t.score)), opacity = picture ? state.opacity : 1;
   const cells = v.tokens.map((t, i) => {

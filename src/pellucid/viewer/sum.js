@@ -2,7 +2,7 @@
 
 const MOST = 8; // units with a step of their own
 
-function sumOf(v, state, links) {
+function sumOf({ v, state, links }) {
   const units = ranked(unitsOf(v, state)), own = units.filter((u) => !u.special), special = units.filter((u) => u.special);
   const named = own.slice(0, MOST).filter((u) => u.score), others = own.slice(named.length);
   const [base, , left, out] = v.sum.terms, total = (of) => sum(of.map((u) => u.score));
@@ -14,7 +14,7 @@ function sumOf(v, state, links) {
     { name: "residual", change: left.value },
     { name: "output", whole: out.value, written: out.written },
   ].filter(Boolean);
-  return section("The sum", inWords(v, named, units.length), waterfall(steps, v, links), equation(v), verdictOf(v), standing(v));
+  return section("The sum", inWords(v, named, units.length), waterfall(steps, v, links), equation(v), verdictOf(v), factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value])));
 }
 
 function inWords(v, named, count) {
@@ -51,9 +51,4 @@ function equation(v) {
 function verdictOf(v) {
   const notes = v.notes.length ? h("ul", { class: "notes" }, v.notes.map((note) => h("li", {}, bdi(note)))) : null;
   return [par(v.sum.complete ? "verdict" : "verdict caution", v.sum.verdict), notes];
-}
-
-/** Relative delta, passes and status, each with what it means. */
-function standing(v) {
-  return factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value]));
 }

@@ -21,12 +21,15 @@ function runsOf(passage, state) {
   return found;
 }
 
-/** All units of an explanation at the chosen level, in the order of the text. */
 function unitsOf(v, state) {
-  return v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length));
+  return v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length && !isLater(v, run)));
 }
 
-/** The strongest first. */
+/** Whether a run was not yet there when the token that is explained was generated. */
+function isLater({ task, target: { position } }, run) {
+  return /generation$/.test(task) && run.score === 0 && position !== null && run.tokens.every((i) => i >= position);
+}
+
 const ranked = (units) => [...units].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
 
 /** What full colour means: the largest |score| of a unit that is not special, of this explanation or of all. */

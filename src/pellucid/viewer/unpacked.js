@@ -41,7 +41,7 @@ function passagesIn({ cuts, tokens }) {
       return cut.map((of) => {
         const [length, ...own] = [of].flat(), run = text.slice(at, (at += Math.abs(length))), from = start;
         start += [...run].length;
-        const total = (name) => sum(own.map((i) => tokens[i][name])), pieces = own.map((i) => tokens[i]);
+        const pieces = own.map((i) => tokens[i]), total = (name) => sum(pieces.map((t) => t[name]));
         const error = pieces[0]?.error === null ? null : total("error"), special = own.length > 0 && pieces.every((t) => t.special);
         return { text: run, start: from, end: start, tokens: own, label: run || (pieces[0]?.text ?? ""), score: total("score"), error, special, unread: length < 0 };
       });
@@ -50,5 +50,4 @@ function passagesIn({ cuts, tokens }) {
   });
 }
 
-/** The texts of an explanation, without unpacking it. */
 const textsOf = (e) => (e.cuts ?? e.passages).map((passage) => passage.text);
