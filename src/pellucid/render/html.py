@@ -27,8 +27,10 @@ from .facts import NUMBERS, drawn, label, pieces_of, ranked, reach, short
 from .packed import embedded
 
 TOP = 10
-MOST_TOKENS = 3_000
+MOST_TOKENS = 2_500
 """How many tokens the HTML that needs no script shows one by one, in all its explanations together."""
+MOST_ROWS = 500
+"""How many explanations its table lists."""
 STEPS = 50
 """The HTML's colours are those of strengths in steps of 1/50."""
 LEGEND = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -148,7 +150,8 @@ def _body(view: View, linked: bool) -> str:
     whole = _told_whole(view)
     contents = _contents(view, whole if linked else 0) if len(view.explanations) > 1 else ""
     rest = len(view.explanations) - whole
-    left = f'<p class="verdict">The other {rest} stand in the table above only.</p>\n' if rest else ""
+    told = f"The other {rest} are shown where JavaScript runs; the table above lists the first {MOST_ROWS}."
+    left = f'<p class="verdict">{told}</p>\n' if rest else ""
     return contents + "".join(_article(v, i, linked) for i, v in enumerate(view.explanations[:whole], 1)) + left
 
 
@@ -181,7 +184,7 @@ def _contents(view: View, linked: int) -> str:
             v.output_written,
             f"{v.sum.relative_delta:.2g}",
         )
-        for i, (v, own, text) in enumerate(zip(view.explanations, view.own, texts, strict=True), 1)
+        for i, (v, own, text) in enumerate(zip(view.explanations, view.own, texts[:MOST_ROWS], strict=False), 1)
     ]
     numbers = [k for k, name in enumerate(heads) if name in NUMBERS]
     heading = f'<p class="title" role="heading" aria-level="1">{len(view.explanations)} explanations</p>'

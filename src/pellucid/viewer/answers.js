@@ -10,7 +10,7 @@ function answersOf({ view, state, set }) {
   if (each.length < 2 || view.same_input) return null;
   const names = [...new Set(each.map((e) => e.headline))].sort().slice(0, 50);
   const filters = [["", "all"], ...(each.some((e) => e.label !== null) ? [["!", "wrong ones"]] : []), ...names.map((name) => [`=${name}`, name])];
-  const list = h("div", { class: "rows", role: "list", named: "Texts", order: 0 });
+  const list = h("div", { class: "rows", role: "list", named: "Texts", order: 0, style: { height: `min(22rem, ${ROW * each.length}px)` } });
   const count = h("span", { class: "muted", role: "status" });
   let needle = state.search ?? "", rows = [];
   const show = () => {

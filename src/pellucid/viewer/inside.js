@@ -24,7 +24,7 @@ function courseOf({ v, state }) {
   if (!unit) return null;
   const { layers } = v, few = layers.length <= 16, [{ i: token }] = ranked(unit.tokens.map((i) => ({ i, score: v.tokens[i].score })));
   const values = layers.map((layer) => sum(unit.tokens.map((i) => layer.scores[i]))), y = scaled(values, 22, 136);
-  const boxes = layers[0].quantiles?.length ? layers.map((layer) => layer.quantiles[token]) : null;
+  const boxes = layers[0].quantiles[token] ? layers.map((layer) => layer.quantiles[token]) : null;
   const x = (i) => LEFT + (i + 0.5) * ((RIGHT - LEFT) / layers.length);
   const write = (x, y, text, more) => s("text", { x, y, class: "small muted-ink", ...more }, text);
   const across = (name, y, texts) => [write(0, y, name), texts.map((text, i) => (few || i % 4 === 0) && write(x(i), y, text, { "text-anchor": "middle" }))];
@@ -33,9 +33,9 @@ function courseOf({ v, state }) {
   const upper = [rule(y(0)), line, values.map(dot), across("layer", 160, layers.map((layer) => String(layer.number))), across("spread, bits", 178, layers.map((layer) => layer.spread.toFixed(1)))];
   const lower = boxes && [boxed(boxes, x, 200, 320), write(0, 210, "elements"), across("entropy, bits", 346, layers.map((layer) => layer.entropy[token].toFixed(1)))];
   const named = `Course of ${label(unit.label)} over ${layers.length} layers: ${values.map((value) => signed(value, 2)).join(", ")}`;
-  const told = boxes && [" Boxes: quartiles, least and largest of the hidden elements of ", bdi(v.tokens[token].text), " that add up to it; their entropy."];
+  const told = !boxes ? layers[0].quantiles.length && " Boxes of the strongest tokens only are here." : [" Boxes: quartiles, least and largest of the hidden elements of ", bdi(v.tokens[token].text), " that add up to it; their entropy."];
   const lead = par("muted", bdi(unit.label), ": its contribution at the output of each layer; pin another word to see its course. Spread: over how many tokens a layer's contributions go.", told);
-  return section("Course over the layers", lead, s("svg", { viewBox: `0 0 ${WIDTH} ${boxes ? 360 : 190}`, class: "chart", role: "img", named }, upper, lower));
+  return section("Course over the layers", lead, region("Course over the layers", "", s("svg", { viewBox: `0 0 ${WIDTH} ${boxes ? 360 : 190}`, class: "chart", role: "img", named }, upper, lower)));
 }
 
 /** From values, 0 among them, to heights between two. */

@@ -1,6 +1,7 @@
 // The text in colours: what is written, as it is written; a unit's colour is its score, and pointing at it tells more.
 
 function textOf({ view, v, state, links }) {
+  if (v.grid) return null;
   const peak = peakOf(view, v, state);
   const passages = v.passages.map((passage) => passageOf(v, passage, state, links, peak, view.answer ?? []));
   const side = v.passages.length > 1 && v.task === "text2text-generation" ? " side" : "";
@@ -68,6 +69,6 @@ function detailOf(v, state, tokens) {
   const value = span(`value ${score < 0 ? "negative" : "positive"}`, signed(score, v.places), unit.error ? ` ± ${plain(unit.error, v.places)}` : "");
   const share = change && v.sum.promised ? span("", `${percent(score / change)} of the change`) : null;
   const several = pieces.length > 12 ? `… ${pieces.length} tokens` : null;
-  const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", "token ", bdi(pieces[0].written), ` · id ${pieces[0].id}`);
+  const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", `token id ${pieces[0].id}`);
   return [strong(bdi(unit.label)), value, share, span("", unit.special ? "special token" : `rank ${rank} of ${of}`), made];
 }

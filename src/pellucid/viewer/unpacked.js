@@ -26,11 +26,12 @@ function tokensIn({ pieces, scores, errors }) {
   return score.map((x, i) => ({ ...Object.fromEntries(names.map((name) => [name, pieces[name][i]])), score: x, error: error[i] ?? null }));
 }
 
-function layersIn({ depths, pieces }) {
-  const size = pieces.id.length, rows = (list, n) => Array.from({ length: size }, (_, i) => list.slice(n * i, n * i + n));
+function layersIn({ depths, boxed }) {
   return depths.map((layer) => {
-    const [scores, quantiles, entropy] = [layer.scores, layer.quantiles, layer.entropy].map((text) => floats(text, Float32Array));
-    return { ...layer, scores, quantiles: quantiles.length ? rows(quantiles, 5) : [], entropy };
+    const [scores, five, bits] = [layer.scores, layer.quantiles, layer.entropy].map((text) => floats(text, Float32Array));
+    const quantiles = [], entropy = []; // of the tokens that have them
+    boxed.forEach((token, i) => ((quantiles[token] = five.slice(5 * i, 5 * i + 5)), (entropy[token] = bits[i])));
+    return { ...layer, scores, quantiles, entropy };
   });
 }
 
