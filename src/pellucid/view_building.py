@@ -172,7 +172,7 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
 def _remark(items: Sequence[Item]) -> str:
     """Says so where a special token carries more than any word."""
     special, own = (max((i for i in items if i.special is kind), key=_size, default=None) for kind in (True, False))
-    if special is None or own is None or _size(special) <= _size(own):
+    if special is None or own is None or not _size(special) > _size(own):
         return ""
     told = f"{special.written}, before {own.text} with {own.written}"
     return f"The special token {special.text} carries the most: {told}."
@@ -308,7 +308,7 @@ def _entropy(scores: Array) -> float:
     """−Σ p log₂ p of p = |score| / Σ |score|."""
     sizes = np.abs(scores[scores != 0])
     p = sizes / sizes.sum()
-    return -float((p * np.log2(p)).sum()) if sizes.size else 0.0
+    return abs(float((p * np.log2(p)).sum()))
 
 
 def _elements(e: Explained, layer: int) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]:

@@ -195,7 +195,7 @@ def _contents(view: View, linked: int) -> str:
 def _article(v: ExplanationView, number: int, linked: bool) -> str:
     anchor = f' id="e{number}"' if linked else ""
     return (
-        f"<article{anchor}>\n{_header(v)}{_texts(v)}{_legend(v)}"
+        f"<article{anchor}>\n{_header(v)}{_texts(v)}{_legend(v)}{_reading(v)}"
         f"{_ranking(v)}{_layers(v)}{_sum(v)}{_tokens(v)}{_about(v)}</article>\n"
     )
 
@@ -212,8 +212,12 @@ def _header(v: ExplanationView) -> str:
 
 
 def _facts(facts: Iterable[Fact]) -> str:
-    items = "".join(f"<div><dt>{_esc(f.name)}</dt><dd>{_bdi(f.value)}</dd></div>" for f in facts)
+    items = "".join(f"<div><dt>{_esc(f.name)}</dt><dd{_meaning(f)}>{_bdi(f.value)}</dd></div>" for f in facts)
     return f'<dl class="facts">{items}</dl>'
+
+
+def _meaning(fact: Fact) -> str:
+    return f' title="{_esc(fact.meaning)}"' if fact.meaning else ""
 
 
 def _texts(v: ExplanationView) -> str:
@@ -260,6 +264,12 @@ def _legend(v: ExplanationView) -> str:
         f'<div class="swatches">{swatches}</div>'
         f'<div class="ends">{"".join(f"<span>{_esc(end)}</span>" for end in ends)}</div></div>\n'
     )
+
+
+def _reading(v: ExplanationView) -> str:
+    """What a newcomer is told of the colours; and a remark on special tokens, where there is one."""
+    remark = f'<ul class="notes"><li>{_esc(v.remark)}</li></ul>\n' if v.remark else ""
+    return remark + _details("How to read it", f'<p class="verdict">{_esc(v.reading)}</p>')
 
 
 def _ranking(v: ExplanationView) -> str:

@@ -73,7 +73,7 @@ def _layer(layer: Layer, boxed: Sequence[int]) -> dict[str, Any]:
     quantiles, entropy = [layer.quantiles[i] for i in boxed], [layer.entropy[i] for i in boxed]
     columns = (layer.scores, chain.from_iterable(quantiles), entropy)
     packed = zip(("scores", "quantiles", "entropy"), (_floats(values, "<f4") for values in columns), strict=True)
-    told = {"number": layer.number, "delta": layer.delta, "written": layer.written, "spread": layer.spread}
+    told = {name: as_plain(getattr(layer, name), finite=True) for name in ("number", "delta", "written", "spread")}
     return {**told, **dict(packed)}
 
 

@@ -30,8 +30,8 @@ function courseOf({ v, state }) {
   const across = (name, y, texts) => [write(0, y, name), texts.map((text, i) => (few || i % 4 === 0) && write(x(i), y, text, { "text-anchor": "middle" }))];
   const line = s("polyline", { points: values.map((value, i) => `${x(i)},${y(value)}`).join(" "), class: "line" });
   const dot = (value, i) => [s("circle", { cx: x(i), cy: y(value), r: 4, class: value < 0 ? "down" : "up" }), few && write(x(i), y(value) - 8, signed(value, 2), { "text-anchor": "middle", class: "small" })];
-  const upper = [rule(y(0)), line, values.map(dot), across("layer", 160, layers.map((layer) => String(layer.number))), across("spread, bits", 178, layers.map((layer) => layer.spread.toFixed(1)))];
-  const lower = boxes && [boxed(boxes, x, 200, 320), write(0, 210, "elements"), across("entropy, bits", 346, layers.map((layer) => layer.entropy[token].toFixed(1)))];
+  const upper = [rule(y(0)), line, values.map(dot), across("layer", 160, layers.map((layer) => String(layer.number))), across("spread, bits", 178, layers.map((layer) => bits(layer.spread)))];
+  const lower = boxes && [boxed(boxes, x, 200, 320), write(0, 210, "elements"), across("entropy, bits", 346, layers.map((layer) => bits(layer.entropy[token])))];
   const named = `Course of ${label(unit.label)} over ${layers.length} layers: ${values.map((value) => signed(value, 2)).join(", ")}`;
   const told = !boxes ? layers[0].quantiles.length && " Boxes of the strongest tokens only are here." : [" Boxes: quartiles, least and largest of the hidden elements of ", bdi(v.tokens[token].text), " that add up to it; their entropy."];
   const lead = par("muted", bdi(unit.label), ": its contribution at the output of each layer; pin another word to see its course. Spread: over how many tokens a layer's contributions go.", told);
@@ -44,6 +44,7 @@ function scaled(values, top, bottom) {
   return (value) => top + ((high - value) / room) * (bottom - top);
 }
 
+const bits = (x) => x?.toFixed(1) ?? "–";
 const rule = (y) => s("line", { x1: LEFT, x2: RIGHT, y1: y, y2: y, class: "rule" });
 
 /** A box for each five numbers: least, lower quartile, median, upper quartile, largest. */

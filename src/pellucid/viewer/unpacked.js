@@ -42,9 +42,9 @@ function passagesIn({ cuts, tokens }) {
       return cut.map((of) => {
         const [length, ...own] = [of].flat(), run = text.slice(at, (at += Math.abs(length))), from = start;
         start += [...run].length;
-        const pieces = own.map((i) => tokens[i]), total = (name) => sum(pieces.map((t) => t[name]));
-        const error = pieces[0]?.error === null ? null : total("error"), special = own.length > 0 && pieces.every((t) => t.special);
-        return { text: run, start: from, end: start, tokens: own, label: run || (pieces[0]?.text ?? ""), score: total("score"), error, special, unread: length < 0 };
+        const pieces = own.map((i) => tokens[i]), total = (name) => (pieces.some((t) => t[name] === null) ? null : sum(pieces.map((t) => t[name])));
+        const special = own.length > 0 && pieces.every((t) => t.special);
+        return { text: run, start: from, end: start, tokens: own, label: run || (pieces[0]?.text ?? ""), score: total("score"), error: total("error"), special, unread: length < 0 };
       });
     };
     return { role, segment, text, ...Object.fromEntries(Object.entries(levels).map(([level, cut]) => [level, runs(cut)])) };
