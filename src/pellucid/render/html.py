@@ -149,10 +149,19 @@ def _dark(selector: str) -> str:
 def _body(view: View, linked: bool) -> str:
     whole = _told_whole(view)
     contents = _contents(view, whole if linked else 0) if len(view.explanations) > 1 else ""
-    rest = len(view.explanations) - whole
+    rest, seen = len(view.explanations) - whole, set[tuple[str, ...]]()
+
+    def again(v: ExplanationView) -> bool:
+        text = tuple(passage.text for passage in v.passages)
+        known = text in seen
+        seen.add(text)
+        return known
+
     told = f"The other {rest} are shown where JavaScript runs; the table above lists the first {MOST_ROWS}."
     left = f'<p class="verdict">{told}</p>\n' if rest else ""
-    return contents + "".join(_article(v, i, linked) for i, v in enumerate(view.explanations[:whole], 1)) + left
+    return (
+        contents + "".join(_article(v, i, linked, again(v)) for i, v in enumerate(view.explanations[:whole], 1)) + left
+    )
 
 
 def _told_whole(view: View) -> int:
@@ -189,11 +198,14 @@ def _contents(view: View, linked: int) -> str:
     numbers = [k for k, name in enumerate(heads) if name in NUMBERS]
     heading = f'<p class="title" role="heading" aria-level="1">{len(view.explanations)} explanations</p>'
     facts = _facts(view.common)
+    told = "Of each text the first explanation is printed whole; this table has all of them."
+    heading += f'<p class="printed">{told}</p>' if view.same_input else ""
     return f'<nav class="contents" aria-label="Contents">{heading}{facts}{_table(heads, rows, numbers)}</nav>\n'
 
 
-def _article(v: ExplanationView, number: int, linked: bool) -> str:
-    anchor = f' id="e{number}"' if linked else ""
+def _article(v: ExplanationView, number: int, linked: bool, again: bool) -> str:
+    """again: whether an explanation of the same text stands before it; paper has the first of a text only."""
+    anchor = (f' id="e{number}"' if linked else "") + (' class="again"' if again else "")
     return (
         f"<article{anchor}>\n{_header(v)}{_texts(v)}{_legend(v)}{_reading(v)}"
         f"{_ranking(v)}{_layers(v)}{_sum(v)}{_tokens(v)}{_about(v)}</article>\n"
