@@ -150,6 +150,31 @@ def test_every_layer_is_complete_from_one_walk(name: str, attention: str) -> Non
         np.testing.assert_allclose(alone.heads, e.heads, atol=1e-8 * abs(e.heads).max())
 
 
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients"])
+def test_elements_are_distributed_as_those_of_a_linear_head(toy: Model, method: str) -> None:
+    """After the last block an element contributes its weight times its change, and only the first token's do."""
+    from scipy.stats import entropy
+
+    e = pellucid.explain(toy, TEXT, method=method, target=1, detail="layers")
+    ids = torch.tensor([[t.id for t in e.tokens]])
+    masked = torch.tensor([[t.id if t.special else toy.tokenizer.mask_token_id for t in e.tokens]])
+    found: list[Tensor] = []
+    hook = toy.model.blocks[-1].register_forward_hook(lambda *call: found.append(call[-1]))
+    with torch.no_grad(), torch.random.fork_rng():
+        toy.model(ids), toy.model(masked)
+    hook.remove()
+    each = (toy.model.head.weight[1] * (found[0] - found[1])[0, 0]).detach().numpy()
+    assert e.elements is not None and e.layers is not None
+    assert e.elements["quantiles"].shape == (2, len(e.tokens), 5) and e.elements["entropy"].shape == e.layers.shape
+    wanted = np.quantile(each, [0, 0.25, 0.5, 0.75, 1])
+    assert e.elements["quantiles"][-1, 0] == pytest.approx(wanted, abs=1e-9)
+    assert e.elements["entropy"][-1, 0] == pytest.approx(entropy(np.abs(each), base=2), abs=1e-7)
+    assert not e.elements["quantiles"][-1, 1:].any() and not e.elements["entropy"][-1, 1:].any()
+    again = pellucid.Explanation.from_json(e.to_json()).elements or {}
+    assert all(np.array_equal(again[name], values) for name, values in e.elements.items())
+    assert pellucid.explain(toy, TEXT, baseline=["mask", "pad"], detail="layers").elements is None
+
+
 def test_several_targets_come_from_the_same_pass(bert: Model) -> None:
     both = pellucid.explain(bert, TEXT, target=[0, 1], detail=("layers",))
     for e, target in zip(both, (0, 1), strict=True):

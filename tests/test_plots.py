@@ -52,9 +52,12 @@ def test_matrices_are_the_data(inside: Explanation) -> None:
     assert np.allclose(tiles[step : step + n, 2 * step : 2 * step + n], head / head.max())
 
 
-def test_entropy_is_that_of_the_shares() -> None:
-    values = np.array([[1.0, -1, 1, -1], [3, 0, 0, 0], [0, 0, 0, 0], [1, 1, 2, 0]])
-    assert plot_maps.entropy(values) == pytest.approx([2, 0, 0, 1.5])
+def test_entropy_is_that_of_the_shares(inside: Explanation) -> None:
+    values = np.zeros((4, len(inside.tokens)))
+    values[:, :4] = [[1.0, -1, 1, -1], [3, 0, 0, 0], [0, 0, 0, 0], [1, 1, 2, 0]]
+    e = replace(inside, layers=values, elements=None)
+    (dashed,) = e.plot("distribution").axes[1].lines
+    assert dashed.get_ydata() == pytest.approx([2, 0, 0, 1.5])
 
 
 def test_boxes_are_the_quartiles_of_each_layer(inside: Explanation) -> None:
@@ -62,6 +65,12 @@ def test_boxes_are_the_quartiles_of_each_layer(inside: Explanation) -> None:
     for layer in inside.layers:
         middle = np.median(layer)
         assert any(np.allclose(line, middle) for line in boxes)
+    best = int(np.abs(inside.layers).sum(axis=0).argmax())
+    _, below, dashed, _ = inside.plot("distribution").axes
+    boxes = [line.get_ydata() for line in below.lines]
+    for five in inside.elements["quantiles"][:, best]:
+        assert any(np.allclose(line, five[2]) for line in boxes) and any(np.allclose(line, five[4]) for line in boxes)
+    assert dashed.lines[0].get_ydata() == pytest.approx(inside.elements["entropy"][:, best])
 
 
 def test_the_strip_of_forces_runs_from_baseline_to_output(inside: Explanation) -> None:

@@ -151,6 +151,17 @@ def test_what_is_generated_is_what_generate_says(family: str) -> None:
     assert pellucid.explain(m, ["the film was"], max_new_tokens=5)[0].matrix().tolist() == es.matrix().tolist()
 
 
+def test_a_generated_token_tells_its_rank_and_its_rivals() -> None:
+    m = generator("GPT2")
+    for e in pellucid.explain(m, PAIR):
+        chances = m.model(torch.tensor([[t.id for t in e.tokens]])).logits[0, e.target.position - 1].softmax(-1)
+        step, own = e.meta["step"], chances[e.target.index]
+        assert step["probability"] == pytest.approx(own.item(), rel=1e-4)
+        assert step["rank"] == 1 + int((chances > own).sum())
+        assert [p for _, p in step["strongest"]] == pytest.approx(chances.topk(5).values.tolist(), rel=1e-4)
+        assert step["strongest"][0] == [e.prediction, pytest.approx(e.probability)]
+
+
 def test_the_end_token_ends_it() -> None:
     m = generator("GPT2")
     ids = [e.target.index for e in pellucid.explain(m, "the film was", max_new_tokens=5)]

@@ -235,7 +235,7 @@ def _answered(
                         *model.notes(batch[i], request.baselines[b]),
                         *([as_probable(aim.name, names[b])] if even[row] else []),
                     ),
-                    meta=meta | _parts_told(in_parts[row], names[b]),
+                    meta=meta | ({"step": goal.steps[i]} if goal.steps else {}) | _parts_told(in_parts[row], names[b]),
                     parts=in_parts[row].get("scores"),
                     **more[row],
                 )

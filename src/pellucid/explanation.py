@@ -43,7 +43,10 @@ class Explanation(Displayed, Printed):
     `scores` (tokens,) are in the unit of `output` (a logit unless the target says otherwise), never normalised:
     `baseline_output + scores.sum() + delta == output`. `adds_up` says whether the method promises a small `delta`.
 
-    What `detail` asked for: `layers` (layers × tokens), each row complete, `layer_deltas` its residuals; `heads`
+    What `detail` asked for: `layers` (layers × tokens), each row complete, `layer_deltas` its residuals; `elements`,
+    how the hidden elements whose sums `layers` has are distributed: "quantiles" (layers × tokens × 5), the least, the
+    quartiles and the largest, and "entropy" (layers × tokens), −Σ p log₂ p of p = |element| / Σ |element|, which says
+    over how many elements a contribution is spread; no elements where several baselines are averaged; `heads`
     (layers × heads × queries × keys), what each attention probability contributed, a part of the whole; `attentions`,
     those probabilities; `parts`, the word, position and token type embeddings by name (tokens,): a second answer beside
     `scores`, complete together from a baseline of its own, in which every token has the position and type of the first.
@@ -103,6 +106,7 @@ class Explanation(Displayed, Printed):
     unread: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[str, ...] = ()
     meta: Meta = field(default_factory=dict[str, Any])
+    elements: Mapping[str, Array] | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -115,7 +119,7 @@ class Explanation(Displayed, Printed):
         for name in ("scores", "error", "layers", "heads", "attentions"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, frozen_array(getattr(self, name)))
-        for name in ("parts", "measures"):
+        for name in ("parts", "measures", "elements"):
             by_name: Mapping[str, Array] | None = getattr(self, name)
             if by_name is not None:
                 object.__setattr__(self, name, {k: frozen_array(v) for k, v in by_name.items()})
@@ -576,6 +580,7 @@ def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
         scores=_mean([e.scores for e in explanations]),
         layers=_mean([e.layers for e in explanations]),
         heads=_mean([e.heads for e in explanations]),
+        elements=None,
         parts=parts,
         status=combined(e.status for e in explanations),
         notes=tuple(dict.fromkeys(note for e in explanations for note in e.notes)),

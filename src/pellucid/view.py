@@ -108,9 +108,10 @@ class Layer:
     """The scores at the output of one layer, which are complete by themselves.
 
     number: from 1. delta: the residual. peak: the largest |score| of a word. strongest: the few words that count most;
-    special tokens are among them, because the layers move what words contribute into such tokens. quantiles, entropy:
-    of each token, the least, the quartiles and the largest of its elements, and their entropy in bits, as in
-    `Explanation.elements`; empty where they are not known.
+    special tokens are among them, because the layers move what words contribute into such tokens. spread: the entropy
+    of the shares of |score|, in bits: over how many tokens the contributions go. quantiles, entropy: of each token, the
+    least, the quartiles and the largest of its elements, and their entropy in bits, as in `Explanation.elements`; empty
+    where they are not known.
     """
 
     number: int
@@ -119,6 +120,7 @@ class Layer:
     written: str
     peak: float
     strongest: tuple[Item, ...]
+    spread: float = 0.0
     quantiles: tuple[tuple[float, ...], ...] = ()
     entropy: tuple[float, ...] = ()
 
@@ -145,7 +147,9 @@ class AttentionView:
 
     name, told: what the numbers are. peak: the largest |number|. kept: how many keys each query keeps at most, the
     strongest ones. cells: of each layer, head and query, the kept keys and their numbers in steps of peak/127, one
-    after the other: (key, steps, key, steps, …); a number of less than half a step is left out.
+    after the other: (key, steps, key, steps, …); a number of less than half a step is left out. layer: the number, from
+    0, of the layer with the strongest head; heads: of each layer its strongest, the head whose sizes have the largest
+    sum.
     """
 
     name: str
@@ -153,6 +157,8 @@ class AttentionView:
     peak: float
     kept: int
     cells: tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]
+    layer: int = 0
+    heads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -244,7 +250,9 @@ class View:
 
     common: what is the same for all of them. differing: the names of what is not; each row of `own` has the values of
     one explanation, in that order. same_input: whether all are of one input. notes: each note once. generations: for
-    each method and baseline, those of the explanations that are of generated tokens.
+    each method and baseline, those of the explanations that are of generated tokens. both: where the explanations are
+    of an answer's start and its end, what adds both up. names: of each explanation, its target and what else tells it
+    from the others. answer: where the predicted answer of a question stands, (segment, start, end) in characters.
 
     Examples:
         >>> View((), (), (), (), False, (), ()).to_json()[:21]
@@ -258,6 +266,9 @@ class View:
     same_input: bool
     notes: tuple[SharedNote, ...]
     generations: tuple[Generation, ...]
+    both: ExplanationView | None = None
+    names: tuple[str, ...] = ()
+    answer: tuple[int, int, int] | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values that JSON holds; a number that is not finite is None."""

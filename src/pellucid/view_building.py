@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from dataclasses import replace
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from .number_text import decimals, percent, places_that_add_up, plain, plus_minu
 from .passages import passages
 from .plain_data import as_plain
 from .public_names import model_name
-from .status import Status
-from .tokens import Array, Explained, Token, Word
+from .status import Status, combined
+from .tokens import Array, Explained, Target, Token, Word
 from .view import (
     AnswerRow,
     AttentionView,
@@ -83,6 +84,12 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
         first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations),
         _shared_notes(explanations),
         _generations(explanations),
+        _both(explanations, each),
+        tuple(
+            _name(v, own, differing)
+            for v, own in zip(each, ([row.get(n, "") for n in differing] for row in told), strict=True)
+        ),
+        _answer(explanations, each),
     )
 
 
@@ -164,15 +171,11 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
 
 def _remark(items: Sequence[Item]) -> str:
     """Says so where a special token carries more than any word."""
-    best = {
-        special: max((i for i in items if i.special is special), key=_size, default=None) for special in (True, False)
-    }
-    special, own = best[True], best[False]
-    if special is None or own is None or _size(special) <= _size(own):
+    special, own = (max((i for i in items if i.special is kind), key=_size, default=None) for kind in (True, False))
+    if special is None or own is None or not _size(special) > _size(own):
         return ""
-    return (
-        f"The special token {special.text} carries the most: {special.written}, before {own.text} with {own.written}."
-    )
+    told = f"{special.written}, before {own.text} with {own.written}"
+    return f"The special token {special.text} carries the most: {told}."
 
 
 def _size(item: Item) -> float:
@@ -296,8 +299,24 @@ def _layers(e: Explained, words: Sequence[Word]) -> tuple[Layer, ...]:
         items = _items(words, e, scores, decimals(peak))
         best = tuple(items[i] for i in _ranking(items, special=True) if items[i].score)[:STRONGEST]
         own = tuple(map(float, scores))
-        found.append(Layer(number, own, float(delta), signed(float(delta), decimals(peak)), peak, best))
+        written = signed(float(delta), decimals(peak))
+        found.append(Layer(number, own, float(delta), written, peak, best, _entropy(scores), *_elements(e, number - 1)))
     return tuple(found)
+
+
+def _entropy(scores: Array) -> float:
+    """−Σ p log₂ p of p = |score| / Σ |score|."""
+    sizes = np.abs(scores[scores != 0])
+    p = sizes / sizes.sum()
+    return abs(float((p * np.log2(p)).sum()))
+
+
+def _elements(e: Explained, layer: int) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]:
+    """The quantiles and the entropy of a layer's elements, of each token."""
+    if not e.elements:
+        return (), ()
+    quantiles, entropy = (e.elements[name][layer] for name in ("quantiles", "entropy"))
+    return tuple(tuple(map(float, five)) for five in quantiles), tuple(map(float, entropy))
 
 
 def _parts(e: Explained) -> Parts | None:
@@ -350,7 +369,9 @@ def _reduced(name: str, values: Array, kept: int) -> AttentionView:
         )
         for layer, steps_of in zip(keys, of, strict=True)
     )
-    return AttentionView(name, ATTENTION.get(name, name), peak, kept, each)
+    sizes = np.abs(finite).sum(axis=(2, 3))
+    strongest = tuple(map(int, sizes.argmax(axis=1)))
+    return AttentionView(name, ATTENTION.get(name, name), peak, kept, each, int(sizes.max(axis=1).argmax()), strongest)
 
 
 def _grid(e: Explained) -> tuple[int, int] | None:
@@ -364,6 +385,46 @@ def _grid(e: Explained) -> tuple[int, int] | None:
 
 
 # ----------------------------------------------------------------------------------------------- several explanations
+
+
+def _name(v: ExplanationView, own: Sequence[str], differing: Sequence[str]) -> str:
+    """The target, and what else of the differing tells an explanation from the others."""
+    others = [value for name, value in zip(differing, own, strict=True) if value and name not in ("target", "passes")]
+    return " · ".join([v.target.name + (f" at {v.place}" if v.place else ""), *others])
+
+
+def _answer(explanations: Sequence[Explained], each: Sequence[ExplanationView]) -> tuple[int, int, int] | None:
+    """Where the answer of a question stands: from the start's token to the end's."""
+    at = [(e, e.target.position) for e in explanations]
+    tokens = [e.tokens[i] for e, i in at if i is not None and i < len(e.tokens)]
+    spans = [t.span for t in tokens if t.span]
+    asked = {v.task for v in each} == {"question-answering"} and len({e.text for e in explanations}) == 1
+    if not asked or not spans:
+        return None
+    return tokens[0].segment, min(start for start, _ in spans), max(end for _, end in spans)
+
+
+def _both(explanations: Sequence[Explained], each: Sequence[ExplanationView]) -> ExplanationView | None:
+    """The start and the end of an answer, by one method, as one explanation: every number is the sum of theirs."""
+    if len(explanations) != 2 or {v.task for v in each} != {"question-answering"}:
+        return None
+    a, b = explanations
+    if (a.text, a.tokens, a.method, a.baseline) != (b.text, b.tokens, b.method, b.baseline):
+        return None
+    whole = replace(
+        cast("Any", a),
+        target=Target(f"{a.target.name} + {b.target.name}", None, a.target.position),
+        scores=a.scores + b.scores,
+        output=a.output + b.output,
+        baseline_output=a.baseline_output + b.baseline_output,
+        delta=a.delta + b.delta,
+        layers=None if a.layers is None or b.layers is None else a.layers + b.layers,
+        status=combined((a.status, b.status)),
+        adds_up=a.adds_up and b.adds_up,
+        notes=tuple(dict.fromkeys((*a.notes, *b.notes))),
+        **dict.fromkeys(("error", "elements", "heads", "attentions", "parts", "measures")),
+    )
+    return _explanation(whole, ())
 
 
 def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:

@@ -163,10 +163,11 @@ def _flat(e: Explanation) -> dict[str, Any]:
 
 
 def _arrays(e: Explanation) -> list[dict[str, Any]]:
-    """The arrays that few ask for, by name: heads, attentions, the error of the scores, parts and measures."""
+    """The arrays that few ask for, by name: heads, attentions, the scores' error, parts, measures, elements."""
     found = {name: getattr(e, name) for name in _LARGE if getattr(e, name) is not None}
     found |= {f"parts.{k}": v for k, v in (e.parts or {}).items()}
     found |= {f"measures.{k}": v for k, v in (e.measures or {}).items()}
+    found |= {f"elements.{k}": v for k, v in (e.elements or {}).items()}
     return [{"name": k, "shape": list(v.shape), "values": v.ravel()} for k, v in found.items()]
 
 
@@ -182,7 +183,7 @@ def _explanation(row: Mapping[str, Any]) -> Explanation:
     }
     inside: dict[str, Any] = {
         kind: {k.removeprefix(f"{kind}."): v for k, v in given.items() if k.startswith(f"{kind}.")} or None
-        for kind in ("parts", "measures")
+        for kind in ("parts", "measures", "elements")
     }
     return Explanation(
         text=row["text"] if row["texts"] is None else tuple(row["texts"]),

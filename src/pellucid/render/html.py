@@ -27,8 +27,10 @@ from .facts import NUMBERS, drawn, label, pieces_of, ranked, reach, short
 from .packed import embedded
 
 TOP = 10
-MOST_TOKENS = 3_000
+MOST_TOKENS = 2_500
 """How many tokens the HTML that needs no script shows one by one, in all its explanations together."""
+MOST_ROWS = 500
+"""How many explanations its table lists."""
 STEPS = 50
 """The HTML's colours are those of strengths in steps of 1/50."""
 LEGEND = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -147,9 +149,19 @@ def _dark(selector: str) -> str:
 def _body(view: View, linked: bool) -> str:
     whole = _told_whole(view)
     contents = _contents(view, whole if linked else 0) if len(view.explanations) > 1 else ""
-    rest = len(view.explanations) - whole
-    left = f'<p class="verdict">The other {rest} stand in the table above only.</p>\n' if rest else ""
-    return contents + "".join(_article(v, i, linked) for i, v in enumerate(view.explanations[:whole], 1)) + left
+    rest, seen = len(view.explanations) - whole, set[tuple[str, ...]]()
+
+    def again(v: ExplanationView) -> bool:
+        text = tuple(passage.text for passage in v.passages)
+        known = text in seen
+        seen.add(text)
+        return known
+
+    told = f"The other {rest} are shown where JavaScript runs; the table above lists the first {MOST_ROWS}."
+    left = f'<p class="verdict">{told}</p>\n' if rest else ""
+    return (
+        contents + "".join(_article(v, i, linked, again(v)) for i, v in enumerate(view.explanations[:whole], 1)) + left
+    )
 
 
 def _told_whole(view: View) -> int:
@@ -181,18 +193,21 @@ def _contents(view: View, linked: int) -> str:
             v.output_written,
             f"{v.sum.relative_delta:.2g}",
         )
-        for i, (v, own, text) in enumerate(zip(view.explanations, view.own, texts, strict=True), 1)
+        for i, (v, own, text) in enumerate(zip(view.explanations, view.own, texts[:MOST_ROWS], strict=False), 1)
     ]
     numbers = [k for k, name in enumerate(heads) if name in NUMBERS]
     heading = f'<p class="title" role="heading" aria-level="1">{len(view.explanations)} explanations</p>'
     facts = _facts(view.common)
+    told = "Of each text the first explanation is printed whole; this table has all of them."
+    heading += f'<p class="printed">{told}</p>' if view.same_input else ""
     return f'<nav class="contents" aria-label="Contents">{heading}{facts}{_table(heads, rows, numbers)}</nav>\n'
 
 
-def _article(v: ExplanationView, number: int, linked: bool) -> str:
-    anchor = f' id="e{number}"' if linked else ""
+def _article(v: ExplanationView, number: int, linked: bool, again: bool) -> str:
+    """again: whether an explanation of the same text stands before it; paper has the first of a text only."""
+    anchor = (f' id="e{number}"' if linked else "") + (' class="again"' if again else "")
     return (
-        f"<article{anchor}>\n{_header(v)}{_texts(v)}{_legend(v)}"
+        f"<article{anchor}>\n{_header(v)}{_texts(v)}{_legend(v)}{_reading(v)}"
         f"{_ranking(v)}{_layers(v)}{_sum(v)}{_tokens(v)}{_about(v)}</article>\n"
     )
 
@@ -209,8 +224,12 @@ def _header(v: ExplanationView) -> str:
 
 
 def _facts(facts: Iterable[Fact]) -> str:
-    items = "".join(f"<div><dt>{_esc(f.name)}</dt><dd>{_bdi(f.value)}</dd></div>" for f in facts)
+    items = "".join(f"<div><dt>{_esc(f.name)}</dt><dd{_meaning(f)}>{_bdi(f.value)}</dd></div>" for f in facts)
     return f'<dl class="facts">{items}</dl>'
+
+
+def _meaning(fact: Fact) -> str:
+    return f' title="{_esc(fact.meaning)}"' if fact.meaning else ""
 
 
 def _texts(v: ExplanationView) -> str:
@@ -234,8 +253,9 @@ def _run(v: ExplanationView, run: Run) -> str:
     token = "" if run.text else f' data-token="{_esc(label(run.label))}"'
     focus = ' tabindex="0"' if seen else ""
     spoken = _esc(title.replace("\n", "; "))
+    special = "" if run.text else " special"
     return (
-        f'<span class="word{"" if run.text else " special"}{colour}"{token}{focus} role="note" title="{_esc(title)}" aria-label="{spoken}">'
+        f'<span class="word{special}{colour}"{token}{focus} role="note" title="{_esc(title)}" aria-label="{spoken}">'
         f"{_esc(run.text)}</span>"
     )
 
@@ -256,6 +276,12 @@ def _legend(v: ExplanationView) -> str:
         f'<div class="swatches">{swatches}</div>'
         f'<div class="ends">{"".join(f"<span>{_esc(end)}</span>" for end in ends)}</div></div>\n'
     )
+
+
+def _reading(v: ExplanationView) -> str:
+    """What a newcomer is told of the colours; and a remark on special tokens, where there is one."""
+    remark = f'<ul class="notes"><li>{_esc(v.remark)}</li></ul>\n' if v.remark else ""
+    return remark + _details("How to read it", f'<p class="verdict">{_esc(v.reading)}</p>')
 
 
 def _ranking(v: ExplanationView) -> str:

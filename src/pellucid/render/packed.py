@@ -3,7 +3,8 @@
 Of the explanations after the first only what differs from the first is written. The viewer unpacks an explanation when
 it is looked at (`viewer/unpacked.js`). Left out is what the viewer does not draw: `words`, `sentences` and what is
 ranked from them, whose runs and tokens are there, and the arrays that `ExplanationView.attention` has in a smaller
-form. Scores keep all their digits; those of layers, and the distribution of their elements, those of float32.
+form. Scores keep all their digits; those of layers, and the distribution of their elements, those of float32. Of many
+explanations that distribution is kept for the strongest tokens of each, as many as `BOXES` allows.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import numpy as np
 
 from ..passages import Passage, Run
 from ..plain_data import as_plain
-from ..view import ExplanationView, Layer, View
+from ..view import VIEW_SCHEMA_VERSION, ExplanationView, Layer, View
 
 PACKED = ("passages", "tokens", "layers")
 """The fields that are columns in a page."""
+BOXES = 30_000
+"""Of how many layers and tokens, in all explanations together, the distribution of the elements is kept."""
 LEFT_OUT = ("words", "sentences", "ranking", "strongest", "measures", "heads", "attentions")
 
 
@@ -34,20 +37,24 @@ def embedded(view: View) -> str:
 
 def packed(view: View) -> dict[str, Any]:
     """The packed View as plain values, for a page, a notebook and the app."""
-    first, each = {}, []
-    for v in view.explanations:
-        own = _packed(v)
-        each.append({name: value for name, value in own.items() if name not in first or value != first[name]})
-        first = first or own
-    rest = {name: as_plain(getattr(view, name), finite=True) for name in _names(view) if name != "explanations"}
-    return {"schema_version": 1, "packed": True, **rest, "explanations": each}
+    boxes = BOXES // max(1, sum(len(v.layers) for v in view.explanations))
+    first, *others = [_packed(v, boxes) for v in view.explanations] or [{}]
+    apart = lambda own: {name: value for name, value in own.items() if value != first[name]}
+    whole = ("explanations", "both")
+    rest = {name: as_plain(getattr(view, name), finite=True) for name in _names(view) if name not in whole}
+    rest |= {
+        "explanations": [first, *map(apart, others)] if first else [],
+        "both": view.both and apart(_packed(view.both, boxes)),
+    }
+    return {"schema_version": VIEW_SCHEMA_VERSION, "packed": True, **rest}
 
 
 def _names(value: object) -> list[str]:
     return list(value.__dataclass_fields__)  # type: ignore[attr-defined]
 
 
-def _packed(v: ExplanationView) -> dict[str, Any]:
+def _packed(v: ExplanationView, boxes: int) -> dict[str, Any]:
+    """boxes: of how many tokens the distribution of the elements is kept."""
     kept = [name for name in _names(v) if name not in PACKED and name not in LEFT_OUT]
     found: dict[str, Any] = {name: as_plain(getattr(v, name), finite=True) for name in kept}
     columns = ("text", "written", "id", "span", "special", "segment", "word", "sentence")
@@ -55,14 +62,19 @@ def _packed(v: ExplanationView) -> dict[str, Any]:
     found["scores"] = _floats((t.score for t in v.tokens), "<f8")
     found["errors"] = _floats((t.error for t in v.tokens if t.error is not None), "<f8")
     found["cuts"] = [_cut(passage) for passage in v.passages]
-    found["depths"] = [_layer(layer) for layer in v.layers]
+    strongest = sorted(range(len(v.tokens)), key=lambda i: -abs(v.tokens[i].score))[:boxes]
+    boxed = strongest if any(layer.quantiles for layer in v.layers) else []
+    found["boxed"] = boxed
+    found["depths"] = [_layer(layer, boxed) for layer in v.layers]
     return found
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
-    columns = (layer.scores, chain.from_iterable(layer.quantiles), layer.entropy)
+def _layer(layer: Layer, boxed: Sequence[int]) -> dict[str, Any]:
+    quantiles, entropy = [layer.quantiles[i] for i in boxed], [layer.entropy[i] for i in boxed]
+    columns = (layer.scores, chain.from_iterable(quantiles), entropy)
     packed = zip(("scores", "quantiles", "entropy"), (_floats(values, "<f4") for values in columns), strict=True)
-    return {"number": layer.number, "delta": layer.delta, "written": layer.written, **dict(packed)}
+    told = {name: as_plain(getattr(layer, name), finite=True) for name in ("number", "delta", "written", "spread")}
+    return {**told, **dict(packed)}
 
 
 def _floats(values: Iterable[float], kind: str) -> str:

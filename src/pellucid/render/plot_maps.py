@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..view import ExplanationView, Generation
 from .colour import Theme
-from .plot_pieces import Matrix, bare, heat, short, title, token_columns
+from .plot_pieces import Matrix, bare, font, heat, short, title, token_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,13 +46,37 @@ def _numbered(axes: Axes, told: str, theme: Theme) -> None:
 
 
 def distribution(axes: Axes, v: ExplanationView, theme: Theme) -> None:
-    """The scores of all tokens at each layer as a box, and the entropy of the shares of their sizes as a line: how
-    many tokens the contributions are spread over."""
+    """The scores of all tokens at each layer as boxes, and their entropy: over how many tokens the contributions go.
+    Below, where they are known, the elements of the strongest token as boxes, and theirs."""
     values = layer_scores(v)
+    best = int(np.abs(values).sum(axis=0).argmax())
+    told = f"boxes: the scores of all tokens  ·  blue: {short(v.tokens[best].text)}  ·  dashed: their entropy in bits"
+    whole = axes.get_subplotspec()
+    if v.layers[0].quantiles and whole is not None:
+        parts = whole.subgridspec(2, 1)
+        axes.set_subplotspec(parts[0])
+        below = axes.figure.add_subplot(parts[1])
+        five = np.array([layer.quantiles[best] for layer in v.layers])
+        _boxes(below, five, [layer.entropy[best] for layer in v.layers], theme)
+        below.set_xlabel("layer", color=theme.muted)
+        below.set_ylabel("element", color=theme.muted)
+        named = f"the hidden elements of {short(v.tokens[best].text)}: quartiles, least and largest  ·  dashed: entropy"
+        below.set_title(named, loc="left", fontsize=8, color=theme.muted, parse_math=False, **font())
+    else:
+        axes.set_xlabel("layer", color=theme.muted)
+    _boxes(axes, np.quantile(values, [0, 0.25, 0.5, 0.75, 1], axis=1).T, [layer.spread for layer in v.layers], theme)
+    axes.plot(values[:, best], color=theme.positive, linewidth=1.4, marker="o", markersize=3)
+    axes.set_ylabel("score", color=theme.muted)
+    title(axes, v, theme, told)
+
+
+def _boxes(axes: Axes, each: Matrix, bits: Sequence[float], theme: Theme) -> None:
+    """A box for each row of five numbers (least, quartiles, largest), and an entropy for each as a dashed line."""
     ink = {"color": theme.muted, "linewidth": 0.9}
-    axes.boxplot(
-        list(values),
-        positions=list(range(len(values))),
+    names = ("whislo", "q1", "med", "q3", "whishi")
+    axes.bxp(
+        [{**dict(zip(names, five, strict=True)), "fliers": []} for five in each.tolist()],
+        positions=list(range(len(each))),
         widths=0.55,
         patch_artist=True,
         manage_ticks=False,
@@ -60,28 +84,15 @@ def distribution(axes: Axes, v: ExplanationView, theme: Theme) -> None:
         medianprops={"color": theme.ink},
         whiskerprops=ink,
         capprops=ink,
-        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": theme.positive},
     )
-    best = int(np.abs(values).sum(axis=0).argmax())
-    axes.plot(values[:, best], color=theme.positive, linewidth=1.4, marker="o", markersize=3)
-    told = f"boxes: the scores of all tokens  ·  blue: {short(v.tokens[best].text)}  ·  dashed: their entropy in bits"
     beside = axes.twinx()
-    beside.plot(entropy(values), color=theme.negative, linewidth=1.4, linestyle="--")
+    beside.plot(bits, color=theme.negative, linewidth=1.4, linestyle="--")
     beside.set_ylabel("entropy", color=theme.negative)
     beside.set_ylim(bottom=0)
     bare(beside, theme)
     bare(axes, theme)
-    axes.set_xticks(range(len(values)), [str(i + 1) for i in range(len(values))])
-    axes.set_xlabel("layer", color=theme.muted)
-    axes.set_ylabel("score", color=theme.muted)
-    title(axes, v, theme, told)
-
-
-def entropy(values: Matrix) -> Matrix:
-    """Of each row, −Σ p log₂ p of the shares p = |score| / Σ |score|; 0 for a row of zeros."""
-    sizes = np.abs(values)
-    p = sizes / np.maximum(sizes.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-    return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=1)
+    step = -(-len(each) // 24)
+    axes.set_xticks(range(0, len(each), step), [str(i + 1) for i in range(0, len(each), step)])
 
 
 def heads(axes: Axes, v: ExplanationView, theme: Theme) -> None:
@@ -154,8 +165,6 @@ def table(axes: Axes, values: Matrix, columns: Sequence[str], rows: Sequence[str
     token_columns(axes, columns, np.nan_to_num(np.abs(values)).max(axis=0), theme)
     step = max(1, len(rows) // 60)
     names = [f"{i + 1}  {short(rows[i], 16)}" for i in range(0, len(rows), step)]
-    from .plot_pieces import font
-
     axes.set_yticks(range(0, len(rows), step), names, fontsize=8, color=theme.ink, parse_math=False, **font())
 
 

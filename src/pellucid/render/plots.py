@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[Callable[[Any, ExplanationView, Theme], None], Callable[[
     "words": (bars.words, lambda v: 1.0 + 0.3 * max(1, len(ranked(v, bars.TOP)))),
     "waterfall": (bars.waterfall, lambda v: 1.3 + 0.3 * (len(bars.steps(v)) + 2)),
     "layers": (maps.layers, lambda v: 2.0 + 0.25 * len(maps.layer_scores(v))),
-    "distribution": (maps.distribution, lambda v: 4.0),
+    "distribution": (maps.distribution, lambda v: 6.5 if v.layers and v.layers[0].quantiles else 4.0),
     "heads": (maps.heads, lambda v: 1.6 + 0.25 * (len(v.heads) if isinstance(v.heads, list) else 0)),
     "attention": (maps.attention, lambda v: 1.6 + 0.55 * max(4, _layers_of(v))),
     "norms": (maps.norms, lambda v: 4.0),

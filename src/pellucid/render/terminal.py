@@ -202,7 +202,13 @@ def _sum(v: ExplanationView) -> list[RenderableType]:
         line.append(Text(sign).append(f"{term.name} ", DIM).append(term.written, BOLD))
     parts = [Text("parts ", DIM).append(visible(v.parts.sentence))] if v.parts else []
     caution = [] if v.sum.complete else [Text(visible(v.sum.verdict), Style(italic=True))]
-    return [Phrases(tuple(line), " "), _facts(v.proof), *parts, *caution, *map(_note, v.notes)]
+    return [
+        Phrases(tuple(line), " "),
+        _facts(v.proof),
+        *parts,
+        *caution,
+        *map(_note, filter(None, (v.remark, *v.notes))),
+    ]
 
 
 def _facts(facts: Sequence[Fact]) -> Phrases:

@@ -5,19 +5,19 @@ const scrolled = new WeakMap();
 const SORTS = { number: (e, i) => i, text: (e) => textsOf(e)[0] ?? "", prediction: (e) => e.headline, label: (e) => e.label ?? "", "probability, low first": (e) => e.probability ?? 0, "probability, high first": (e) => -(e.probability ?? 0) };
 const isWrong = (e) => e.label !== null && e.label !== e.prediction;
 
-function answersOf(view, state, set) {
+function answersOf({ view, state, set }) {
   const each = view.explanations;
   if (each.length < 2 || view.same_input) return null;
   const names = [...new Set(each.map((e) => e.headline))].sort().slice(0, 50);
   const filters = [["", "all"], ...(each.some((e) => e.label !== null) ? [["!", "wrong ones"]] : []), ...names.map((name) => [`=${name}`, name])];
-  const list = h("div", { class: "rows", role: "list", named: "Texts", tabindex: "0" });
+  const list = h("div", { class: "rows", role: "list", named: "Texts", order: 0, style: { height: `min(22rem, ${ROW * each.length}px)` } });
   const count = h("span", { class: "muted", role: "status" });
   let needle = state.search ?? "", rows = [];
-  const fill = () => {
+  const show = () => {
     const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 6), last = first + Math.ceil((list.clientHeight || 352) / ROW) + 12;
     scrolled.set(view, list.scrollTop);
     const shown = rows.slice(first, last).map((i, k) => answerRow(each[i], i, (first + k) * ROW, state, set));
-    list.replaceChildren(h("div", { style: { height: `${rows.length * ROW}px` } }), ...shown);
+    fill(list, [h("div", { style: { height: `${rows.length * ROW}px` } }), shown]);
   };
   const passes = (e) => !state.filter || (state.filter === "!" ? isWrong(e) : e.headline === state.filter.slice(1));
   const choose = () => {
@@ -25,9 +25,9 @@ function answersOf(view, state, set) {
     rows = each.flatMap((e, i) => (passes(e) && (!wanted || textsOf(e).some((text) => text.toLowerCase().includes(wanted))) ? [[i, key(e, i)]] : []));
     rows = rows.sort(([i, a], [j, b]) => (a < b ? -1 : a > b ? 1 : i - j)).map(([i]) => i);
     count.textContent = `${rows.length} of ${each.length}`;
-    fill();
+    show();
   };
-  list.addEventListener("scroll", fill);
+  list.addEventListener("scroll", show);
   const on = { input: (event) => ((needle = event.target.value), choose()), change: () => set({ search: needle }) };
   const search = h("input", { type: "search", placeholder: "Search", named: "Search the texts", key: "search", value: needle, on });
   const sort = menu("Sort by", Object.keys(SORTS).map((name) => [name, name]), state.sort, (sort) => set({ sort }));
@@ -40,7 +40,7 @@ function answersOf(view, state, set) {
 
 function answerRow(e, i, top, state, set) {
   const wrong = isWrong(e), truth = e.label === null ? null : h("small", {}, wrong ? " ✗ " : " ✓ ", bdi(e.label));
-  const open = button("", { class: "answer-row", "aria-pressed": String(state.target === i), key: `row:${i}`, click: () => set({ target: i }) },
+  const open = button("", { class: "answer-row", pressed: state.target === i, key: `row:${i}`, click: () => set({ target: i }) },
     span("muted", String(i + 1)), span("name", bdi(textsOf(e).join(" ⏎ ").slice(0, 300))), span(wrong ? "wrong name" : "name", bdi(e.headline), truth), span("value", e.probability_written));
   return h("div", { role: "listitem", class: "row", style: { top: `${top}px` } }, open);
 }

@@ -1,5 +1,5 @@
-// The colour scale: blue raises the output, vermilion lowers it, 0 has no colour. The strength of a score is
-// |score| / peak; its colour runs from the paper to the hue along strength^0.75 in OKLab, as in the printed page.
+// The colour scale, as in render/colour.py: from the paper to blue (raises the output) or vermilion (lowers it) along
+// strength^0.75 in OKLab, where the strength is |score| / peak.
 
 const THEMES = {
   light: { paper: "#fdfcfa", positive: "#0f62b4", negative: "#bf4a0d" },
@@ -19,7 +19,7 @@ function strength(score, peak) {
   return peak ? Math.max(-1, Math.min(1, score / peak)) : 0;
 }
 
-/** [background, ink] of a strength in −1 … 1 on one kind of paper. */
+/** [background, ink] of a strength in −1 … 1. */
 function tintOf(theme, t) {
   const { paper, positive, negative } = THEMES[theme];
   const mix = Math.min(1, Math.abs(t)) ** 0.75;
@@ -44,7 +44,7 @@ function tint(theme, t) {
   return TINTS.get(key);
 }
 
-/** Style properties of a strength on light paper and on dark; the style sheet chooses. */
+/** Properties for light paper and for dark; the style sheet chooses. */
 function tinted(t) {
   const [l, li] = tint("light", t);
   const [d, di] = tint("dark", t);

@@ -1,9 +1,8 @@
-// Two explanations side by side: their units aligned by a diff, on one scale, the difference in a third row. Besides the
-// view's own there are those of pages that were opened beside it.
+// Two explanations, of the view or of a page that is added: their units aligned by a diff, on one scale, and their difference.
 
 const opened = new WeakMap(); // of a view, the explanations from files
 
-function compareOf(view, state, set) {
+function compareOf({ view, state, set }) {
   const others = opened.get(view) ?? [], each = [...view.explanations, ...others];
   const [i, j] = state.compared.map((k, n) => each[k] ? k : Math.min(n, each.length - 1));
   const open = chooser("Add a saved page", "A page of explanations, as a file", ".html", async (file) => {
@@ -12,15 +11,11 @@ function compareOf(view, state, set) {
     opened.set(view, [...others, ...found]);
     set({ compared: [i, each.length] });
   });
-  const pick = (name, k) => menu(name, each.map((e, n) => [n, nameIn(view, e, n)]), [i, j][k], (n) => set({ compared: k ? [i, n] : [n, j] }));
+  const names = each.map((e, n) => [n, [`${n + 1}: ${e.file ?? view.names[n]}`, view.same_input ? "" : textsOf(e)[0].slice(0, 30)].filter(Boolean).join(" · ")]);
+  const pick = (name, k) => menu(name, names, [i, j][k], (n) => set({ compared: k ? [i, n] : [n, j] }));
   const tools = div("tools", each.length > 1 ? [pick("First", 0), pick("Second", 1)] : null, open);
   if (each.length < 2) return section("Compare", par("muted", "Add another explanation, saved as a page, to see both on one scale."), tools);
   return section("Compare", tools, comparison(each[i], each[j], state));
-}
-
-function nameIn(view, e, n) {
-  const differing = view.differing.map((name, k) => name !== "target" && view.own[n]?.[k]), text = view.same_input ? "" : textsOf(e)[0]?.slice(0, 30);
-  return [`${n + 1}: ${e.target.name}`, ...differing, text, e.file].filter(Boolean).join(" · ");
 }
 
 function comparison(first, second, state) {
@@ -34,18 +29,18 @@ function comparison(first, second, state) {
   const column = ([x, y]) => {
     const change = (y?.score ?? 0) - (x?.score ?? 0);
     const named = `${label((x ?? y).label)}: ${written(x)}, ${written(y)}, difference ${signed(change, 3)}`;
-    return h("span", { class: "pair", tabindex: "0", role: "note", named }, side(x), side(y), chip(signed(change, 2), change));
+    return h("span", { class: "pair", order: 0, role: "note", named }, side(x), side(y), chip(signed(change, 2), change));
   };
   return [par("muted", told), div("pairs", span("pair names", ["first", "second", "difference"].map((name) => span("", name))), rows.map(column))];
 }
 
-/** The explanations of a page that Pellucid saved, named after its file; unpacked, so that one that is broken fails here. */
+/** The explanations of a page that Pellucid saved. */
 async function explanationsIn(file) {
   const [, data] = /<script type="application\/json">(.*?)<\/script>/s.exec(await file.text());
   return unpacked(JSON.parse(data)).explanations.map((e) => ({ ...e, file: file.name }));
 }
 
-/** Pairs of units with the same label, in order (longest common subsequence); what has no partner stands alone. */
+/** Pairs of units with the same label (longest common subsequence); what has no partner stands alone. */
 function aligned(a, b) {
   const best = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--) for (let j = b.length - 1; j >= 0; j--) best[i][j] = a[i].label === b[j].label ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
@@ -59,7 +54,7 @@ function aligned(a, b) {
   return found;
 }
 
-/** Spearman's, of pairs of units: the correlation of ranks, ties sharing the mean of theirs; null where one side has no order. */
+/** Spearman's, of pairs of units, ties sharing the mean of their ranks; null where one side has no order. */
 function rankCorrelation(pairs) {
   const [p, q] = [0, 1].map((side) => {
     const scores = pairs.map((pair) => pair[side].score);

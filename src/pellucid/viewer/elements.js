@@ -3,32 +3,37 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * An element with attributes and children. Some attributes have a meaning here: `on` are listeners and `click` is one,
- * `own` are properties, `style` those of the style, `key` is what the element is found by after it was drawn anew, and
- * `named` is its name for screen readers.
+ * An element. Some attributes have a meaning here: `on` are listeners and `click` is one, `own` are properties, `style`
+ * those of the style, `key` is what the element is found by after it was drawn anew, `named` is its name for screen
+ * readers, `order` its place among elements of which the tab key reaches the first and the arrow keys the others.
  */
 function h(name, attributes = {}, ...children) {
   return dress(document.createElement(name), attributes, children);
 }
 
-/** The same for SVG. */
 function s(name, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, name), attributes, children);
 }
 
-function dress(element, { on = {}, click, own = {}, style = {}, key, named, ...attributes }, children) {
-  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, ...attributes })) {
-    if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+function dress(element, { on = {}, click, own = {}, style = {}, key, named, pressed, order, ...attributes }, children) {
+  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, "aria-pressed": pressed, tabindex: order === undefined ? null : order ? "-1" : "0", ...attributes })) {
+    if (value !== undefined && value !== null) element.setAttribute(name, value);
   }
   for (const [name, listener] of Object.entries(click ? { ...on, click } : on)) element.addEventListener(name, listener);
   for (const [name, value] of Object.entries(style)) element.style.setProperty(name, value);
+  if (pressed) element.classList.add("on");
   Object.assign(element, own);
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return fill(element, children);
+}
+
+/** What is null, false or 0 is no child. */
+function fill(element, children) {
+  element.replaceChildren(...[children].flat(Infinity).filter((child) => child || child === ""));
   return element;
 }
 
-/** Plain elements of a class. */
+const strong = (content) => h("strong", {}, content);
+
 const [div, span, par] = ["div", "span", "p"].map((name) => (kind, ...children) => h(name, { class: kind || null }, children));
 
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]/g;
@@ -36,11 +41,10 @@ const SIGNS = { "\n": "⏎", "\t": "⇥", " ": "␣" };
 
 /** A token or word as one line: white space that is all there is gets a sign, control characters are written out. */
 function label(text) {
-  const shown = text.trim() ? text : [...text].map((c) => SIGNS[c] ?? c).join("");
-  return shown.replace(HIDDEN, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0")).toWellFormed?.() ?? shown;
+  const signs = text.trim() ? text : [...text].map((c) => SIGNS[c] ?? c).join("");
+  return signs.replace(HIDDEN, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0")).toWellFormed();
 }
 
-/** Outside text whose direction does not reach what stands around it. */
 function bdi(text) {
   return h("bdi", {}, label(text));
 }
@@ -49,36 +53,32 @@ function button(text, attributes, ...more) {
   return h("button", { type: "button", ...attributes }, text, more);
 }
 
-/** Buttons of which some are pressed. items: elements. */
 function group(named, kind, ...items) {
   return h("div", { class: kind, role: "group", named }, items);
 }
 
-/** One of several: a row of buttons of which one is pressed. options: [value, text] pairs. */
+/** One of several options, [value, text] pairs. */
 function choice(name, options, chosen, choose) {
-  const one = ([value, text]) => button(text, { "aria-pressed": String(value === chosen), key: `${name}:${value}`, click: () => choose(value) });
+  const one = ([value, text]) => button(text, { pressed: value === chosen, key: `${name}:${value}`, click: () => choose(value) });
   return group(name, "choice", options.map(one));
 }
 
-function toggle(text, pressed, choose, title = null) {
-  return button(text, { class: "toggle", title, "aria-pressed": String(pressed), key: `toggle:${text}`, click: () => choose(!pressed) });
+function toggle(text, pressed, choose) {
+  return button(text, { class: "toggle", pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
 }
 
-/** A drop-down list. options: [value, text] pairs. */
 function menu(name, options, chosen, choose) {
-  const items = options.map(([value, text]) => h("option", { selected: value === chosen }, label(text)));
+  const items = options.map(([value, text]) => h("option", value === chosen ? { selected: "" } : {}, label(text)));
   const change = (event) => choose(options[event.target.selectedIndex][0]);
   return h("label", { class: "menu" }, span("", name), h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
 }
 
-/** A slider from 0 to 1, in percent. */
 function slider(name, named, value, choose) {
   const percents = Math.round(100 * value), input = (event) => choose(event.target.value / 100);
   const range = h("input", { type: "range", min: 0, max: 100, value: percents, named, key: `slider:${name}`, on: { input } });
   return h("label", { class: "slider" }, span("", name), range, h("output", {}, `${percents} %`));
 }
 
-/** A file that the reader has; a name, what is accepted, and what is done with it. */
 function chooser(name, named, accept, choose) {
   const change = (event) => event.target.files[0] && choose(event.target.files[0]);
   return h("label", { class: "menu" }, span("", name), h("input", { type: "file", accept, named, key: `file:${name}`, on: { change } }));
@@ -90,20 +90,18 @@ function section(title, ...content) {
 
 /** What is wider or higher than the page, to be scrolled with the keyboard too. */
 function region(named, kind, ...content) {
-  return h("div", { class: `scroll ${kind}`, tabindex: "0", role: "region", named }, content);
+  return h("div", { class: `scroll ${kind}`, order: 0, role: "region", named }, content);
 }
 
-/** A line that tells what is pointed at. */
 function readout(...content) {
-  return h("p", { class: "readout", role: "status", "aria-live": "polite" }, content);
+  return h("p", { class: "readout", role: "status" }, content);
 }
 
-/** A term with an explanation that shows on hover, on focus and on tap. */
 function term(text, tip) {
-  return h("span", { class: "explained", tabindex: "0", role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
+  return h("span", { class: "explained", order: 0, role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
 }
 
-/** A row of bars: a name, a bar from one place to another in percent of the track, and a number. more: attributes. */
+/** A name, a bar between two places in percent, and a number. */
 function barRow(name, kind, [from, to], number, written, more = {}, ...marks) {
   const bar = h("span", { class: `bar ${kind}`, style: { left: `${Math.min(from, to)}%`, width: `max(1px, ${Math.abs(to - from)}%)` } });
   const track = h("span", { class: "track", "aria-hidden": "true" }, bar, marks);

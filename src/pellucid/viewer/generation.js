@@ -1,7 +1,6 @@
-// Generation: which tokens each generated token comes from. A row is a generated token, a column a token of the context;
-// what was not yet there when a token was generated has no cell.
+// Generation: generated tokens × the context that each comes from; what was not yet there has no cell.
 
-function generationOf(view, v, state, set, links, theme) {
+function generationOf({ view, v, state, set, links, theme }) {
   return view.generations.map((g) => {
     const { tokens } = view.explanations[g.explanations[0]], summed = sumsOf(g, state.rows);
     const names = g.explanations.map((i) => view.explanations[i].target.name);
@@ -9,7 +8,7 @@ function generationOf(view, v, state, set, links, theme) {
     const value = (r, c) => (r < names.length ? (g.scores[r][c] ?? null) : summed[c]);
     const picture = heatmap({
       name: "Generated tokens by context", rows, columns: tokens.map((t) => t.text), value, peak: Math.max(g.peak, summed ? largest(summed) : 0), theme, chosen: g.explanations.indexOf(state.target),
-      tell: (r, c) => (value(r, c) === null ? [bdi(tokens[c].text), " was not yet there when ", bdi(rows[r]), " was generated."] : [bdi(tokens[c].text), " → ", bdi(rows[r]), ": ", h("strong", {}, signed(value(r, c), v.places))]),
+      tell: (r, c) => [bdi(tokens[c].text), value(r, c) === null ? [" was not yet there when ", bdi(rows[r]), " was generated."] : [" → ", bdi(rows[r]), ": ", strong(signed(value(r, c), v.places))]],
       point: (r, c) => links.light([c]),
       choose: (r) => r < names.length && set({ target: g.explanations[r] }),
     });
@@ -17,39 +16,35 @@ function generationOf(view, v, state, set, links, theme) {
       const e = view.explanations[i], step = e.meta.step;
       return [i, e.tokens[g.rows[r]].text, step ? `${percent(step.probability)}${step.rank > 1 ? ` #${step.rank}` : ""}` : null];
     });
-    const title = view.generations.length > 1 ? `Generation, ${g.method}, ${g.baseline} baseline` : "Generation";
-    return section(title, chosenOf("Generated tokens", made, state, set), rivalsOf(v), rowsSummed(g, state, set), picture, madeBy(g, names, v, state));
+    return section(view.generations.length > 1 ? `Generation, ${g.method}, ${g.baseline} baseline` : "Generation", chosenOf("Generated tokens", made, state, set), rivalsOf(v), rowsSummed(g, state, set), picture, madeBy(g, names, v, state));
   });
 }
 
-/** The strongest tokens at the place of the generated token that is explained. */
 function rivalsOf(v) {
   const { step } = v.meta;
   if (!step) return null;
-  const row = ([name, chance], i) => h("div", { class: "class", "aria-current": String(i + 1 === step.rank) }, meter(name, chance));
+  const row = ([name, chance], i) => div(`class${i + 1 === step.rank ? " on" : ""}`, meter(name, chance));
   const told = par("muted", bdi(v.tokens[v.target.position].text), ` has probability ${percent(step.probability)}, rank ${step.rank} at its place. The strongest there:`);
-  return div("rivals", told, h("div", { class: "classes", role: "group", named: "Strongest tokens at its place" }, step.strongest.map(row)));
+  return div("rivals", told, group("Strongest tokens at its place", "classes", step.strongest.map(row)));
 }
 
-/** Sums over a stretch of the continuation: from a row to a row. */
 function rowsSummed(g, state, set) {
   if (g.rows.length < 2) return null;
   const names = g.rows.map((_, i) => [i, String(i + 1)]), [a = 0, b = 0] = state.rows;
   return div("tools", menu("Sum of steps", names, a, (x) => set({ rows: [x, Math.max(b, x)] })), menu("to", names, b, (x) => set({ rows: [Math.min(a, x), x] })));
 }
 
-/** Per column, the sum of the scores of some rows; null where the column was there for none of them. */
+/** Per column the sum of some rows; null where the column was there for none of them. */
 function sumsOf(g, rows) {
   if (!(rows[1] > rows[0] && rows[1] < g.scores.length)) return null;
   const own = g.scores.slice(rows[0], rows[1] + 1);
   return own[0].map((_, c) => (own.every((row) => row[c] === null) ? null : sum(own.map((row) => row[c]))));
 }
 
-/** What the token that is pinned went on to make: its score in every later step. */
 function madeBy(g, names, v, state) {
   if (!state.pinned.length) return par("muted", "Pin a word of the text to see which generated tokens it made.");
   const made = g.scores.flatMap((row, r) => (state.pinned.some((c) => (row[c] ?? null) !== null) ? [[names[r], sum(state.pinned.map((c) => row[c]))]] : []));
   const peak = largest(made.map(([, score]) => score));
   const one = ([name, score]) => h("span", { class: "tint made", style: tinted(strength(score, peak)), title: signed(score, v.places) }, bdi(name), ` ${signed(score, 2)}`);
-  return h("div", { class: "steps", role: "group", named: "What the pinned word made" }, made.map(one));
+  return group("What the pinned word made", "steps", made.map(one));
 }

@@ -1,65 +1,54 @@
 // The header: what was predicted, the true label, every target to choose from, the classes and their probabilities.
 
-function headerOf(view, v, state, set, options) {
+function headerOf(scene) {
+  const { v, options } = scene;
   const chance = v.probability === null ? null : span("chance", v.probability_written);
   const title = h("p", { class: "title", role: "heading", "aria-level": "2" }, bdi(v.headline), chance);
   const heading = options.heading === false ? null : [par("eyebrow", v.prediction === null ? "Explained" : "Prediction"), title];
-  return h("header", {}, heading, truth(v), factsOf(v.facts.map((fact) => [fact.name, bdi(fact.value)])), classes(v, view, set, options), targets(view, state, set));
+  return h("header", {}, heading, truth(v), factsOf(v.facts.map((fact) => [fact.name, bdi(fact.value)])), classes(scene), targets(scene));
 }
 
 function truth(v) {
   if (v.label === null) return null;
-  const right = v.label === v.prediction;
-  const told = span("muted", ` – ${right ? "as predicted" : "not what was predicted"}`);
-  return par(`truth ${right ? "right" : "wrong"}`, h("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "), "true label ", h("strong", {}, bdi(v.label)), told);
+  const [kind, sign, told] = v.label === v.prediction ? ["right", "✓ ", "as predicted"] : ["wrong", "✗ ", "not what was predicted"];
+  return par(`truth ${kind}`, h("span", { "aria-hidden": "true" }, sign), "true label ", strong(bdi(v.label)), span("muted", ` – ${told}`));
 }
 
-/** facts: [name, content] pairs. */
 function factsOf(facts) {
   return h("dl", { class: "facts" }, facts.map(([name, content]) => h("div", {}, h("dt", {}, name), h("dd", {}, content))));
 }
 
-/** All classes with their probabilities: a bar each; one that is explained, or that the page can ask for, is a button. */
-function classes(v, view, set, options) {
+/** All classes with their probabilities; one that is explained, or that the page can ask for, is a button. */
+function classes({ v, view, set, options }) {
   const known = Object.entries(v.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
   if (known.length < 2) return null;
   const row = ([name, chance]) => {
-    const at = view.explanations.findIndex((e) => e.target.name === name), now = String(v.target.name === name);
+    const at = view.explanations.findIndex((e) => e.target.name === name), pressed = v.target.name === name;
     const click = () => (at >= 0 ? set({ target: at }) : options.onTarget(name));
     const content = meter(name, chance);
-    const chosen = { class: "class", "aria-pressed": now, key: `class:${name}`, click };
-    return at >= 0 || options.onTarget ? button(content, chosen) : h("div", { class: "class", "aria-current": now }, content);
+    return at >= 0 || options.onTarget ? button(content, { class: "class", pressed, key: `class:${name}`, click }) : div(`class${pressed ? " on" : ""}`, content);
   };
   const rest = known.length > 12 ? par("muted", `… and ${known.length - 12} more`) : null;
   return group("Classes and their probabilities", "classes", known.slice(0, 12).map(row), rest);
 }
 
-/** A name, and a share of 1 as a bar and in percent. */
 function meter(name, share) {
   return [span("name", bdi(name)), span("meter", h("span", { style: { width: `${100 * share}%` } })), span("value", percent(share))];
 }
 
 /** A tab for each explanation of the same input; "both" where there are a start and an end; the entities of a text. */
-function targets(view, state, set) {
+function targets({ view, state, set }) {
   const each = view.explanations;
   if (each.length < 2 || !view.same_input || (view.generations.length && each.length > 8)) return null; // the matrix is their list
-  const differing = view.differing.flatMap((name, k) => (name === "target" || name === "passes" ? [] : [k]));
-  const name = (e, i) => [e.target.name + (e.place ? ` at ${e.place}` : ""), ...differing.map((k) => view.own[i][k])].join(" · ");
-  const options = each.map((e, i) => [i, label(name(e, i))]);
-  if (answers(each)) options.push(["both", "both"]);
+  const options = view.names.map((name, i) => [i, label(name)]);
+  if (view.both) options.push(["both", "both"]);
   const choose = (target) => set({ target });
-  const entities = each[0].task === "token-classification" && !differing.length;
-  const pick = entities ? chosenOf("Entities", each.map((e, i) => [i, e.tokens[e.target.position]?.text ?? "", e.target.name]), state, set) : options.length > 12 ? menu("Target", options, state.target, choose) : choice("Target", options, state.target, choose);
+  const pick = each[0].task === "token-classification" && view.differing.every((name) => name === "target") ? chosenOf("Entities", each.map((e, i) => [i, e.tokens[e.target.position]?.text ?? "", e.target.name]), state, set) : options.length > 12 ? menu("Target", options, state.target, choose) : choice("Target", options, state.target, choose);
   return div("targets", pick, choice("Colour scale", [["each", "own scale"], ["one", "one scale"]], state.scale, (scale) => set({ scale })));
 }
 
-/** Tokens that are explained, as buttons: choosing one colours the text by what made it. each: [explanation, text, told]. */
+/** Tokens that are explained, as buttons: [explanation, text, told] of each. */
 function chosenOf(named, each, state, set) {
-  const one = ([i, text, told]) => button(bdi(text), { class: "made", "aria-pressed": String(state.target === i), key: `made:${i}`, click: () => set({ target: i }) }, told ? h("small", {}, bdi(told)) : null);
+  const one = ([i, text, told]) => button(bdi(text), { class: "made", pressed: state.target === i, key: `made:${i}`, click: () => set({ target: i }) }, told ? h("small", {}, bdi(told)) : null);
   return group(named, "steps", each.map(one));
-}
-
-/** Whether the explanations are of an answer's start and its end, by one method. */
-function answers(each) {
-  return each.length === 2 && each[0].task === "question-answering" && each[0].method === each[1].method && each[0].tokens.length === each[1].tokens.length;
 }

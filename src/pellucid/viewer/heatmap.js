@@ -1,17 +1,17 @@
 // A heat map: rows × columns on a canvas, each cell pointed at with the mouse, a finger or the arrow keys.
 
 /**
- * rows, columns: names. value(r, c): a number, or null where there is none, which is left blank. peak: what full colour
- * means. tell(r, c): a sentence on a cell. point(r, c), choose(r, c): what else happens. ends: what stands at the end of
- * a row. chosen: a row that is framed.
+ * rows, columns, ends: names at the left, below and at the right. value(r, c): a number, or null, which is left blank.
+ * peak: what full colour means. tell(r, c): a sentence on a cell. point(r, c), choose(r, c): what else happens. chosen: a
+ * row that is framed.
  */
 function heatmap({ name, rows, columns, value, peak, tell, point = () => {}, choose = () => {}, ends = null, theme, chosen = null }) {
   const width = Math.max(2, Math.min(34, Math.floor(760 / columns.length))), height = Math.max(4, Math.min(24, Math.floor(560 / rows.length)));
   const named = `${name}: ${rows.length} rows, ${columns.length} columns. Arrow keys move from cell to cell.`;
   const style = { width: `${width * columns.length}px`, height: `${height * rows.length}px` };
-  const canvas = h("canvas", { tabindex: "0", role: "img", named, key: `heat:${name}`, width: 2 * width * columns.length, height: 2 * height * rows.length, style });
+  const canvas = h("canvas", { order: 0, role: "img", named, key: `heat:${name}`, width: 2 * width * columns.length, height: 2 * height * rows.length, style });
   const read = readout("Point at a cell."), context = canvas.getContext("2d");
-  const fill = (r, c) => {
+  const dye = (r, c) => {
     context.clearRect(2 * c * width, 2 * r * height, 2 * width, 2 * height);
     const x = value(r, c);
     if (x === null) return;
@@ -23,9 +23,9 @@ function heatmap({ name, rows, columns, value, peak, tell, point = () => {}, cho
   let at = null;
   const move = (r, c) => {
     if (r < 0 || c < 0 || r >= rows.length || c >= columns.length || (at && at[0] === r && at[1] === c)) return;
-    if (at) fill(...at);
+    if (at) dye(...at);
     at = [r, c];
-    read.replaceChildren(...[tell(r, c)].flat());
+    fill(read, tell(r, c));
     point(r, c);
     frame();
     outline(r, c, 1);
@@ -43,7 +43,7 @@ function heatmap({ name, rows, columns, value, peak, tell, point = () => {}, cho
     if (step) move(...(at ? [at[0] + step[0], at[1] + step[1]] : [0, 0]));
     else if (at) choose(...at);
   });
-  rows.forEach((_, r) => columns.forEach((_, c) => fill(r, c)));
+  rows.forEach((_, r) => columns.forEach((_, c) => dye(r, c)));
   Object.assign(context, { lineWidth: 2, strokeStyle: theme === "dark" ? "#e6e4df" : "#1d2126" });
   frame();
   const names = (kind, axis, texts, size) => h("div", { class: kind, style: { [`grid-template-${axis}`]: `repeat(${texts.length}, ${size}px)` } }, texts.map((text) => span("", bdi(text))));

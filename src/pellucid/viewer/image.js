@@ -2,12 +2,12 @@
 
 let picture = null; // the address of the image that was chosen
 
-function imageOf(v, state, set, links) {
+function imageOf({ v, state, set, links }) {
   if (!v.grid) return null;
   const [rows, columns] = v.grid, peak = largest(v.tokens.map((t) => t.score)), opacity = picture ? state.opacity : 1;
   const cells = v.tokens.map((t, i) => {
     const named = `row ${Math.floor(i / columns) + 1}, column ${(i % columns) + 1}: ${signed(t.score, v.places)}`;
-    return links.add(h("span", { class: "link patch tint", tabindex: i ? "-1" : "0", role: "img", named, style: { ...tinted(strength(t.score, peak)), opacity } }), [i]);
+    return links.add(h("span", { class: "link patch tint", order: i, role: "img", named, style: { ...tinted(strength(t.score, peak)), opacity } }), [i]);
   });
   const tools = [
     slider("Opacity", "Opacity of the patches, in percent", state.opacity, (opacity) => set({ opacity })),

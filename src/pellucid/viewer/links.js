@@ -7,14 +7,12 @@ class Links {
     this.onPoint = onPoint;
   }
 
-  /** Registers an element as standing for tokens. */
   add(element, tokens) {
     element.pellucidTokens = tokens;
     for (const token of tokens) this.elements.set(token, [...(this.elements.get(token) ?? []), element]);
     return element;
   }
 
-  /** Lights the elements of these tokens; none where tokens is empty. */
   light(tokens) {
     for (const element of this.lit) element.classList.remove("lit");
     this.lit = tokens.flatMap((token) => this.elements.get(token) ?? []);

@@ -1,11 +1,5 @@
 // Numbers as the rest of Pellucid writes them: few digits, a true minus sign, a power of ten where all digits are 0.
 
-/** The decimal places that give a number of this size three or four digits. */
-function decimals(scale) {
-  const size = scale && Number.isFinite(scale) ? Math.floor(Math.log10(Math.abs(scale))) : 0;
-  return Math.min(9, Math.max(0, size >= 0 ? 3 - size : 2 - size));
-}
-
 function signed(value, digits = 3) {
   if (value === null || !Number.isFinite(value)) return "–";
   if (value === 0) return "0";

@@ -2,7 +2,7 @@
 
 const MOST = 8; // units with a step of their own
 
-function sumOf(v, state, links) {
+function sumOf({ v, state, links }) {
   const units = ranked(unitsOf(v, state)), own = units.filter((u) => !u.special), special = units.filter((u) => u.special);
   const named = own.slice(0, MOST).filter((u) => u.score), others = own.slice(named.length);
   const [base, , left, out] = v.sum.terms, total = (of) => sum(of.map((u) => u.score));
@@ -14,12 +14,12 @@ function sumOf(v, state, links) {
     { name: "residual", change: left.value },
     { name: "output", whole: out.value, written: out.written },
   ].filter(Boolean);
-  return section("The sum", inWords(v, named, units.length), waterfall(steps, v, links), equation(v), verdictOf(v), standing(v));
+  return section("The sum", inWords(v, named, units.length), waterfall(steps, v, links), equation(v), verdictOf(v), factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value])));
 }
 
 function inWords(v, named, count) {
   const [base, , , out] = v.sum.terms, told = named.slice(0, 3), rest = count - told.length;
-  const list = told.map((u, i) => [i ? ", " : ": ", h("strong", {}, bdi(u.label)), ` ${signed(u.score, v.places)}`]);
+  const list = told.map((u, i) => [i ? ", " : ": ", strong(bdi(u.label)), ` ${signed(u.score, v.places)}`]);
   const start = `With the ${v.baseline} baseline in place of the words the output is ${base.written}. The words that are there move it to ${out.written}`;
   return par("lead", start, list, list.length && rest ? `, and ${rest} more.` : ".");
 }
@@ -36,7 +36,7 @@ function waterfall(steps, v, links) {
   const where = (x) => (100 * (x - low + room)) / (high - low + 2 * room);
   const rows = placed.map(({ unit, name, whole, written, change, from, to }, i) => {
     const total = whole !== undefined, kind = total ? "total" : change < 0 ? "negative" : "positive";
-    const more = { class: `${total ? "whole" : ""}${unit ? " link" : ""}`, tabindex: unit ? (i === 1 ? "0" : "-1") : null };
+    const more = { class: `${total ? "whole" : ""}${unit ? " link" : ""}`, order: unit && i - 1 };
     const row = barRow(name, kind, [where(total ? to : from), where(to)], total ? whole : change, total ? written : signed(change, v.places), more);
     return unit ? links.add(row, unit.tokens) : row;
   });
@@ -51,9 +51,4 @@ function equation(v) {
 function verdictOf(v) {
   const notes = v.notes.length ? h("ul", { class: "notes" }, v.notes.map((note) => h("li", {}, bdi(note)))) : null;
   return [par(v.sum.complete ? "verdict" : "verdict caution", v.sum.verdict), notes];
-}
-
-/** Relative delta, passes and status, each with what it means. */
-function standing(v) {
-  return factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value]));
 }

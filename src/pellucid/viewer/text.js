@@ -1,8 +1,9 @@
 // The text in colours: what is written, as it is written; a unit's colour is its score, and pointing at it tells more.
 
-function textOf(view, v, state, set, links) {
-  const peak = peakOf(view, v, state), boxed = answerOf(view, v);
-  const passages = v.passages.map((passage) => passageOf(v, passage, state, links, peak, boxed));
+function textOf({ view, v, state, links }) {
+  if (v.grid) return null;
+  const peak = peakOf(view, v, state);
+  const passages = v.passages.map((passage) => passageOf(v, passage, state, links, peak, view.answer ?? []));
   const side = v.passages.length > 1 && v.task === "text2text-generation" ? " side" : "";
   const hidden = state.special ? "" : " Special tokens are hidden now.";
   const how = h("details", { class: "how" }, h("summary", { key: "how" }, "How to read it"), par("verdict", v.reading));
@@ -10,35 +11,28 @@ function textOf(view, v, state, set, links) {
   return h("section", { class: `text${side}`, "data-picture": "Text", named: "Text" }, div("passages", passages), legend(peak, v.places), remark, how);
 }
 
-function passageOf(v, passage, state, links, peak, boxed) {
+function passageOf(v, passage, state, links, peak, [segment, from, to]) {
   const runs = runsOf(passage, state).filter((run) => run.text || (state.special && run.tokens.length));
   let first = true;
   const drawn = runs.map((run) => {
     if (run.unread) return h("span", { class: "unread", title: "not read by the model" }, run.text);
     if (!run.tokens.length) return run.text;
+    if (isLater(v, run)) return h("span", { class: "muted later", title: "not yet there" }, run.text);
     const t = Math.abs(run.score) >= state.threshold * peak ? strength(run.score, peak) : 0;
-    const seen = Math.abs(t) >= FAINT, blank = run.text !== "" && !run.text.trim(), tabindex = first ? "0" : "-1";
-    const inBox = run.text && boxed?.segment === passage.segment && run.start >= boxed.start && run.end <= boxed.end;
+    const seen = Math.abs(t) >= FAINT, blank = run.text !== "" && !run.text.trim(), order = first ? 0 : 1;
+    const inBox = run.text && segment === passage.segment && run.start >= from && run.end <= to;
     const kind = { special: !run.text, tint: seen, negative: seen && t < 0, answer: inBox, blank };
     first = false;
     const unit = h("span", {
-      class: ["link unit", ...Object.keys(kind).filter((name) => kind[name])].join(" "), style: seen ? tinted(t) : {}, role: "button", tabindex,
+      class: ["link unit", ...Object.keys(kind).filter((name) => kind[name])].join(" "), style: seen ? tinted(t) : {}, role: "button", order,
       key: `text:${passage.segment}:${run.tokens[0]}`, named: `${label(run.label)} ${signed(run.score, v.places)}`,
       "data-sign": blank ? label(run.text) : null, "data-token": run.text ? null : label(run.label),
-      "aria-pressed": String(state.pinned.includes(run.tokens[0])), own: { pellucidRun: run, pellucidSegment: passage.segment },
+      pressed: state.pinned.includes(run.tokens[0]), own: { pellucidRun: run, pellucidSegment: passage.segment },
     }, run.text);
     return links.add(unit, run.tokens);
   });
   const role = v.passages.length > 1 ? par("eyebrow role", passage.role[0].toUpperCase() + passage.role.slice(1)) : null;
   return div("held", role, h("div", { class: "reading", dir: "auto", lang: "" }, drawn));
-}
-
-/** Where the predicted answer of a question stands: from the start's token to the end's. */
-function answerOf(view, v) {
-  if (v.task !== "question-answering" || !view.same_input) return null;
-  const places = view.explanations.map((e) => v.tokens[e.target.position]).filter((t) => t?.span);
-  if (!places.length) return null;
-  return { segment: places[0].segment, start: Math.min(...places.map((t) => t.span[0])), end: Math.max(...places.map((t) => t.span[1])) };
 }
 
 function legend(peak, digits) {
@@ -47,16 +41,15 @@ function legend(peak, digits) {
   return h("div", { class: "legend", role: "img", named: `Colour scale: ${ends.join(", ")}` }, div("swatches", steps), div("ends", ends.map((end) => span("", end))));
 }
 
-/** The controls over the text. */
-function toolsOf(state, set) {
-  const told = state.from.length ? "Now choose the last token of the span." : "Choose the first token of a span, then its last; or draw over the text. Choose a span to remove it.";
+function toolsOf({ state, set }) {
+  const told = state.from.length ? "Now choose the last token of the span." : "Choose a span's first token, then its last, or draw over the text; choose a span to remove it.";
   const hint = state.level === "spans" ? h("p", { class: "muted hint", role: "status" }, told) : null;
-  const special = toggle("Special tokens", state.special, (special) => set({ special }), "Tokens that the tokenizer added, such as [CLS]");
+  const special = toggle("Special tokens", state.special, (special) => set({ special }));
   const threshold = slider("Threshold", "Threshold, in percent of the strongest", state.threshold, (threshold) => set({ threshold }));
   return div("tools", choice("Unit", LEVELS, state.level, (level) => set({ level, from: [], pinned: [] })), special, threshold, hint);
 }
 
-/** The state after a token was chosen while spans are drawn: the first of a span, its last, or a span to remove. */
+/** The state after a token was chosen for a span: its first, its last, or a span to remove. */
 function spanned(state, element, from = state.from) {
   const { pellucidRun: run, pellucidSegment: segment } = element;
   if (run.span) return { spans: state.spans.filter((own) => !run.span.every((x, i) => x === own[i])), from: [] };
@@ -76,6 +69,6 @@ function detailOf(v, state, tokens) {
   const value = span(`value ${score < 0 ? "negative" : "positive"}`, signed(score, v.places), unit.error ? ` ± ${plain(unit.error, v.places)}` : "");
   const share = change && v.sum.promised ? span("", `${percent(score / change)} of the change`) : null;
   const several = pieces.length > 12 ? `… ${pieces.length} tokens` : null;
-  const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", "token ", bdi(pieces[0].written), ` · id ${pieces[0].id}`);
-  return [h("strong", {}, bdi(unit.label)), value, share, span("", unit.special ? "special token" : `rank ${rank} of ${of}`), made].filter(Boolean);
+  const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", `token id ${pieces[0].id}`);
+  return [strong(bdi(unit.label)), value, share, span("", unit.special ? "special token" : `rank ${rank} of ${of}`), made];
 }

@@ -2,28 +2,6 @@
 
 const LEVELS = [["tokens", "Tokens"], ["words", "Words"], ["sentences", "Sentences"], ["spans", "Spans"]];
 
-/** The explanation that is shown: one of the view's, or the sum of two that belong together (start and end). */
-function shownOf(view, state) {
-  return state.target === "both" ? added(...view.explanations) : view.explanations[state.target];
-}
-
-function added(a, b) {
-  const tokens = a.tokens.map((t, i) => ({ ...t, score: t.score + b.tokens[i].score, error: null }));
-  const total = (runs) => runs.map((run) => ({ ...run, score: sum(run.tokens.map((i) => tokens[i].score)), error: null }));
-  const passages = a.passages.map((x) => ({ ...x, tokens: total(x.tokens), words: total(x.words), sentences: total(x.sentences) }));
-  const terms = a.sum.terms.map((t, i) => {
-    const value = t.value + b.sum.terms[i].value;
-    return { ...t, value, written: (i % 3 ? signed : plain)(value, a.places) };
-  });
-  const layers = a.layers.map((layer, i) => {
-    const other = b.layers[i], delta = layer.delta + other.delta;
-    return { ...layer, delta, written: signed(delta, a.places), scores: layer.scores.map((x, k) => x + other.scores[k]), quantiles: [], entropy: [] };
-  });
-  const complete = a.sum.complete && b.sum.complete, { verdict } = a.sum.complete ? b.sum : a.sum;
-  const target = { ...a.target, name: `${a.target.name} + ${b.target.name}` };
-  return { ...a, tokens, passages, layers, target, parts: null, attention: [], remark: "", output: a.output + b.output, sum: { ...a.sum, terms, complete, verdict } };
-}
-
 /** The runs of a passage at the chosen level: stretches of text, the gaps between them, tokens without text. */
 function runsOf(passage, state) {
   if (state.level !== "spans") return passage[state.level];
@@ -43,12 +21,15 @@ function runsOf(passage, state) {
   return found;
 }
 
-/** All units of an explanation at the chosen level, in the order of the text. */
 function unitsOf(v, state) {
-  return v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length));
+  return v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length && !isLater(v, run)));
 }
 
-/** The strongest first. */
+/** Whether a run was not yet there when the token that is explained was generated. */
+function isLater({ task, target: { position } }, run) {
+  return /generation$/.test(task) && run.score === 0 && position !== null && run.tokens.every((i) => i >= position);
+}
+
 const ranked = (units) => [...units].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
 
 /** What full colour means: the largest |score| of a unit that is not special, of this explanation or of all. */

@@ -1,8 +1,9 @@
 // The explanations of a View that a page holds packed (render/packed.py): each is unpacked when it is first looked at.
 
 function unpacked(view) {
-  const [first] = view.explanations;
-  return view.packed ? { ...view, explanations: view.explanations.map((own) => lazily({ ...first, ...own })) } : view;
+  if (!view.packed) return view;
+  const [first] = view.explanations, whole = (own) => lazily({ ...first, ...own });
+  return { ...view, explanations: view.explanations.map(whole), both: view.both && whole(view.both) };
 }
 
 function lazily(e) {
@@ -25,11 +26,12 @@ function tokensIn({ pieces, scores, errors }) {
   return score.map((x, i) => ({ ...Object.fromEntries(names.map((name) => [name, pieces[name][i]])), score: x, error: error[i] ?? null }));
 }
 
-function layersIn({ depths, pieces }) {
-  const size = pieces.id.length, rows = (list, n) => Array.from({ length: size }, (_, i) => list.slice(n * i, n * i + n));
+function layersIn({ depths, boxed }) {
   return depths.map((layer) => {
-    const [scores, quantiles, entropy] = [layer.scores, layer.quantiles, layer.entropy].map((text) => floats(text, Float32Array));
-    return { ...layer, scores, quantiles: quantiles.length ? rows(quantiles, 5) : [], entropy };
+    const [scores, five, bits] = [layer.scores, layer.quantiles, layer.entropy].map((text) => floats(text, Float32Array));
+    const quantiles = [], entropy = []; // of the tokens that have them
+    boxed.forEach((token, i) => ((quantiles[token] = five.slice(5 * i, 5 * i + 5)), (entropy[token] = bits[i])));
+    return { ...layer, scores, quantiles, entropy };
   });
 }
 
@@ -40,14 +42,13 @@ function passagesIn({ cuts, tokens }) {
       return cut.map((of) => {
         const [length, ...own] = [of].flat(), run = text.slice(at, (at += Math.abs(length))), from = start;
         start += [...run].length;
-        const total = (name) => sum(own.map((i) => tokens[i][name])), pieces = own.map((i) => tokens[i]);
-        const error = pieces[0]?.error === null ? null : total("error"), special = own.length > 0 && pieces.every((t) => t.special);
-        return { text: run, start: from, end: start, tokens: own, label: run || (pieces[0]?.text ?? ""), score: total("score"), error, special, unread: length < 0 };
+        const pieces = own.map((i) => tokens[i]), total = (name) => (pieces.some((t) => t[name] === null) ? null : sum(pieces.map((t) => t[name])));
+        const special = own.length > 0 && pieces.every((t) => t.special);
+        return { text: run, start: from, end: start, tokens: own, label: run || (pieces[0]?.text ?? ""), score: total("score"), error: total("error"), special, unread: length < 0 };
       });
     };
     return { role, segment, text, ...Object.fromEntries(Object.entries(levels).map(([level, cut]) => [level, runs(cut)])) };
   });
 }
 
-/** The texts of an explanation, without unpacking it. */
 const textsOf = (e) => (e.cuts ?? e.passages).map((passage) => passage.text);

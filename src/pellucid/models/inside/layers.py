@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Protocol, cast
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...attribution import Attribution
@@ -43,6 +46,10 @@ def named_details(detail: str | Sequence[str]) -> frozenset[str]:
     if unknown := asked - CONTRIBUTIONS.keys() - MEASURES.keys():
         raise InputError(f"Found detail={sorted(unknown)}; expected any of {', '.join([*CONTRIBUTIONS, *MEASURES])}.")
     return asked
+
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the elements of a layer's contributions, where there are as many numbers as a box is drawn from."""
 
 
 class Explained(Protocol):
@@ -89,7 +96,7 @@ def watching(
                 "several streams, or has the tokens before the rows. Leave out 'layers', or name modules that return "
                 "that shape, where it has any: at=['path.to.layer', …]."
             )
-        seen.append(Seen(kind, h, 2))
+        seen.append(Seen(kind, h, 3))
 
     def attended(_layer: int, found: Attention) -> None:
         queries, keys = found.probabilities.shape[-2:]
@@ -182,10 +189,26 @@ def _told(answer: Attribution, row: int, mine: Tensor) -> Fields:
     layers = [c[row][where] for kind, c in answer.inside if kind in ("layer", "module")]
     heads = [c[row][:, where][..., where] for kind, c in answer.inside if kind == "attention"]
     if layers:
-        found["layers"] = torch.stack(layers).double().cpu().numpy()
+        found["layers"] = torch.stack([c.sum(-1) for c in layers]).double().cpu().numpy()
+        found["elements"] = _elements(layers)
     if heads:
         found["heads"] = torch.stack(heads).double().cpu().numpy()
     return found
+
+
+def _elements(layers: Sequence[Float[Tensor, "tokens hidden"]]) -> dict[str, Float[np.ndarray, "layers tokens ..."]]:
+    """How the contributions of the hidden elements are distributed, for each layer and token: their quantiles (5,), and
+    their entropy −Σ p log₂ p, in bits, of p = |contribution| / Σ |contribution|."""
+    each = [_distribution(c.double()) for c in layers]
+    return {name: torch.stack([of[name] for of in each]).cpu().numpy() for name in ("quantiles", "entropy")}
+
+
+def _distribution(c: Float[Tensor, "tokens hidden"]) -> dict[str, Tensor]:
+    ordered, last, size = c.sort(dim=-1).values, c.shape[-1] - 1, c.abs()
+    between = [(int(last * q), last * q % 1) for q in QUANTILES]
+    found = [torch.lerp(ordered[:, i], ordered[:, min(i + 1, last)], part) for i, part in between]
+    p = size / size.sum(-1, keepdim=True).clamp_min(torch.finfo(c.dtype).tiny)
+    return {"quantiles": torch.stack(found, -1), "entropy": torch.special.entr(p).sum(-1) / math.log(2)}
 
 
 def deepened(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, quoted
@@ -23,6 +25,8 @@ from ..text.tokenizer import Tokenizer
 from .continuation import Continuation, continuation
 from .task import Asked, Goal, finite_logits
 
+RIVALS = 5
+"""How many of the most probable tokens at the place of a generated one are told."""
 READ: dict[str, Callable[[Tensor], Tensor]] = {
     "logit": lambda logits: logits,
     "probability": lambda logits: logits.softmax(-1),
@@ -178,9 +182,18 @@ def _goal_at(
         return found if b is None else found - value.gather(1, b[rows].unsqueeze(1)).squeeze(1)
 
     every = torch.arange(len(at), device=logits.device)
-    best = logits.detach()[every, at.clamp(max=logits.shape[1] - 1)].float().softmax(-1).max(-1)
-    said = [(_word(i, asked.tokenizer), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    return Goal(select, names, said)
+    chances = logits.detach()[every, at.clamp(max=logits.shape[1] - 1)].float().softmax(-1)
+    steps = [_step(row, i, asked.tokenizer) for row, i in zip(chances, plus, strict=True)]
+    said = [(str(step["strongest"][0][0]), step["strongest"][0][1]) for step in steps]
+    return Goal(select, names, said, steps=steps)
+
+
+def _step(chances: Float[Tensor, " vocabulary"], token: int, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A token's probability and rank at its place, and the tokens that are the most probable there."""
+    best = chances.topk(min(RIVALS, len(chances)))
+    strongest = [[_word(i, tokenizer), p] for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    own = chances[token]
+    return {"probability": own.item(), "rank": 1 + int((chances > own).sum()), "strongest": strongest}
 
 
 def _word(i: int, tokenizer: Tokenizer) -> str:

@@ -39,7 +39,8 @@ class Goal:
 
     select: the number. targets: its name in each row; None where a row has no such number, and none is shown.
     predictions: what the model predicts there, and its probability where it has one. notes: what a reader must know of
-    the number. classes: in each row, the probability of every class by its label; empty where the task has none.
+    the number. classes: in each row, the probability of every class by its label; empty where the task has none. steps:
+    in each row, what `Explanation.meta["step"]` says of a generated token; empty where none was generated.
     """
 
     select: Select
@@ -47,6 +48,7 @@ class Goal:
     predictions: Sequence[Prediction]
     notes: tuple[str, ...] = ()
     classes: Sequence[Mapping[str, float]] = ()
+    steps: Sequence[Mapping[str, object]] = ()
 
 
 @dataclass(frozen=True)
