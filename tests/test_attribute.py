@@ -209,6 +209,24 @@ def test_a_function_may_change_its_input_in_place(method: str) -> None:
     assert torch.equal(x, before[0]) and torch.equal(x0, before[1])
 
 
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "shapley", "occlusion"])
+def test_a_function_may_change_what_else_it_takes_in_place(method: str) -> None:
+    f = lambda x, m: (x * m.add_(1).clone()).sum(-1)
+    x, m = torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 3)
+    a = pellucid.attribute(f, x, method=method, args=(m,))
+    assert torch.allclose(a.values, 2 * x) and a.output.item() == 12
+    assert (m == 1).all()
+
+
+@pytest.mark.parametrize("method", ["shapley", "occlusion", "partition_shap"])
+def test_rows_whose_elements_stay_are_those_of_each_alone(method: str) -> None:
+    f = lambda x: (x * torch.tensor([1.0, -2.0, 0.5])).sum(-1).tanh()
+    x, groups = torch.tensor([[1.0, 0.3, 2.0], [0.2, 0.1, -1.0]]), torch.tensor([[0, 1, -1]])
+    together = pellucid.attribute(f, x, method=method, groups=groups)
+    alone = [pellucid.attribute(f, row[None], method=method, groups=groups).values for row in x]
+    assert torch.allclose(together.values, torch.cat(alone), atol=1e-6)
+
+
 @pytest.mark.parametrize("method", pellucid.METHODS)
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_inside_a_context_without_gradients(context: Any, method: str) -> None:

@@ -74,7 +74,7 @@ def mixed(problem: Problem, answer: Attribution) -> float:
             return select(problem.outputs(tuple(t[-1:] for t in x), last), last).double()
 
     furthest = 0.0
-    ends = [(problem.x, answer.output), (problem.x0, answer.baseline_output)]
+    ends = [(problem.x, answer.output), (_removed(problem), answer.baseline_output)]
     both = problem.found.packed and problem.source is None  # of a sample of baselines the output is the mean
     for x, found in ends if both else ends[:1]:
         try:
@@ -87,6 +87,16 @@ def mixed(problem: Problem, answer: Attribution) -> float:
         except InputError:
             return 0.0
     return furthest
+
+
+def _removed(problem: Problem) -> Tensors:
+    """x with every group at its baseline: elements of no group stay as they are in x."""
+    if problem.groups is None:
+        return problem.x0
+    stays = [
+        (g < 0).reshape(*g.shape, *[1] * (t.ndim - g.ndim)) for g, t in zip(problem.groups, problem.x, strict=True)
+    ]
+    return tuple(torch.where(s, t, t0) for s, t, t0 in zip(stays, problem.x, problem.x0, strict=True))
 
 
 def not_rowwise(off: float) -> InputError:
