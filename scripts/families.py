@@ -140,9 +140,10 @@ FOOT = """
   answer is the text's own, and the column compares scores in such a batch. A Nystromformer and a ConvBert convolve
   over padding, and an FNet transforms padding together with the text. A BigBird with block-sparse attention draws its
   random blocks by the length of the batch, and runs full attention where a text is shorter than its blocks.
-- A mixture of experts (Mixtral, DeepseekV2) is exact where the tokens of input and baseline take the same experts in
-  the same order, and raises `GraphMismatch` otherwise. The model in its row has one expert; the tests have one that
-  routes between several.
+- A mixture of experts (Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, GPT-OSS, GraniteMoe, Ernie 4.5, DeepseekV2, GLM-4-MoE) is
+  exact also where input and baseline take different experts, which costs all experts on all tokens. JetMoe, Phimoe,
+  and a DeepseekV3 with several groups of experts raise `GraphMismatch` there. The model in its row has one expert; the
+  tests have one that routes between several.
 - DeepLIFT refuses YOSO and Reformer with an error that names the operation: their attention hashes in custom autograd
   functions.
 - A classifier with a decoder is explained through its encoder, and a note says so. What the decoder reads of the same

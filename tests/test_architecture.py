@@ -59,7 +59,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "engine": [
         "coalitions entering problem_of relevance",
-        "integer_inputs passes removal rows",
+        "experts integer_inputs passes removal rows",
         "borrowing hooks layer_calls layer_hooks path_sums relu_gradients targets token_sums",
         "memory",
     ],
@@ -155,7 +155,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "numerics/deeplift/rules": [
         "table",
         "functions",
-        "composed extremes pairwise softmax where",
+        "composed experts extremes pairwise softmax where",
         "linear norms",
         "elementwise inverses",
     ],

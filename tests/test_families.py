@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import pellucid
 from families import FAMILIES, attentions, model, tokenizer
 from itself import read, said
 from pellucid import Model
+from pellucid.engine.experts import lined_up
 from pellucid.errors import GraphMismatch
+from pellucid.numerics.deeplift.rules.experts import Chosen
 from tabled import TEXTS, classifying
 
 ROWS = [(family, attention) for family in FAMILIES for attention in attentions(family)]
@@ -84,14 +87,54 @@ def test_equal_routes_add_up(implementation: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("implementation", ["eager", "grouped_mm"])
-def test_tokens_that_take_other_experts_are_refused(implementation: str) -> None:
-    m = routed(implementation)
+@pytest.mark.parametrize("segments", [1, 2])
+def test_tokens_that_take_other_experts_add_up(implementation: str, segments: int) -> None:
+    """Alone and in a batch; the ends are those of the model called on ids, whose router rounds to float32."""
+    m = routed(implementation, torch.float64 if implementation == "eager" else torch.float32)
+    off = 1e-9 if implementation == "eager" else 3e-5
+    routes: list[torch.Tensor] = []
+    router = m.model.model.layers[0].mlp.gate
+    handle = router.register_forward_hook(lambda _m, _a, out: routes.append(out[2].sort().values))
+    ends = [said(m.model, read(m.tokenizer, TEXTS[0], by=by))[0, 0].item() for by in (None, "[UNK]")]
+    handle.remove()
+    assert not torch.equal(*routes)  # else nothing is tried here
+    how: dict[str, Any] = {"baseline": "[UNK]", "target": 0, "segments": segments}
+    (e, _), alone = pellucid.explain(m, TEXTS[:2], **how), pellucid.explain(m, TEXTS[0], **how)
+    assert (e.output, e.baseline_output) == pytest.approx(ends, abs=3e-6)
+    assert e.scores.sum() == pytest.approx(ends[0] - ends[1], abs=3e-5)
+    assert abs(e.delta) <= off * abs(e.change)
+    assert e.status == "exact"
+    np.testing.assert_allclose(e.scores, alone.scores, atol=off)
+
+
+def test_experts_that_cannot_be_run_on_all_tokens_are_refused() -> None:
+    """A function does not tell which modules it runs."""
+    m = routed("eager")
+    x, x0 = (m.embedding(read(m.tokenizer, TEXTS[0], by=by)["input_ids"]).detach() for by in (None, "[UNK]"))
     with pytest.raises(GraphMismatch, match=r"MixtralTopKRouter .*other experts than the baseline") as caught:
-        pellucid.explain(m, TEXTS[0], baseline="[UNK]", target=0)
+        pellucid.attribute(lambda x: m.model(inputs_embeds=x).logits, x, x0, target=0)
     assert "Use a method that needs no gradient, such as method='shapley'" in str(caught.value)
     for method in ("shapley", "partition_shap"):
         e = pellucid.explain(m, TEXTS[0], baseline="[UNK]", target=0, method=method)
         assert e.scores.sum() == pytest.approx(e.output - e.baseline_output, abs=1e-6)
+
+
+def test_a_jump_belongs_to_the_scores_whose_order_changed() -> None:
+    """y = v₁ where the first of three scores is the largest, else v₂: the first two share the jump by how far each
+    moved, and the third, and a score in a row that takes one choice at both ends, get nothing."""
+    values = torch.tensor([[[5.0], [1.0], [9.0]]]).expand(2, 3, 1)
+    f = lambda x: Chosen.apply(values, x, x.argmax(1, keepdim=True)).flatten(1).sum(1)  # pyright: ignore
+    x, x0 = torch.tensor([[4.0, 1.0, 0.0], [3.0, 1.0, 0.0]]), torch.tensor([[1.0, 2.0, -1.0], [2.0, 1.0, 0.0]])
+    a = pellucid.attribute(f, x, x0)
+    assert torch.as_tensor(a.values).tolist() == [[3.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    tied = lambda x: Chosen.apply(values, 0 * x, x.argmax(1, keepdim=True)).flatten(1).sum(1)  # pyright: ignore
+    with pytest.raises(GraphMismatch, match="are tied"):
+        pellucid.attribute(tied, x, x0)
+
+
+def test_choices_are_lined_up() -> None:
+    index, before = torch.tensor([[3, 1, 2], [0, 1, 2], [2, 1, 0]]), torch.tensor([[1, 0, 4], [0, 1, 2], [0, 2, 3]])
+    assert lined_up(index, before).tolist() == [[1, 3, 2], [0, 1, 2], [0, 2, 1]]
 
 
 # ------------------------------------------------------------------------------------------- padding and its ids

@@ -98,6 +98,16 @@ def replaced(module: nn.Module, value: Tensor, ids: Tensor | None = None, call: 
         )
 
 
+@contextmanager
+def returning(module: nn.Module, change: Callable[[Args, Kwargs, Value], Value]) -> Iterator[None]:
+    """Lets a module return `change(its arguments, its named arguments, its own output)`."""
+    handle = module.register_forward_hook(lambda _, *call: change(*call), with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def as_tokens(output: Tensor) -> Tensor:
     """A map (rows, channels, height, width) as one vector per place (rows, height · width, channels); else
     unchanged."""

@@ -8,19 +8,20 @@ m·(h − h0) of a layer or of attention come with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..attribution import Attributions, contributed, solved
+from ..engine.experts import Routes, experts_of
 from ..engine.memory import batch_size
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
 from ..numerics.deeplift.paired_batch import HALVES, are_built_in
-from ..numerics.deeplift.recording.expert_routing import routed_apart
+from ..numerics.deeplift.recording.expert_routing import RoutedApart, routed_apart
 from ..numerics.deeplift.recording.recorder import forward_pass, located
 from ..numerics.deeplift.rules.table import NOTED, RULES
 from ..numerics.deeplift.unsupported import keeping
@@ -31,6 +32,8 @@ from . import stretches
 
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
+_HALF = 0.03
+"""What two orders of adding up may differ by in half precision, relative to the output."""
 _TARGETS = 8
 """How many targets share a walk, at least."""
 
@@ -46,7 +49,7 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
         raise InputError(f"deeplift got segments={segments!r}; expected a whole number of at least 1.")
     found = _in_stretches(problem, segments) if stretches.is_large(problem) else None
     found = found or (_together(problem) if segments == 1 else None)
-    outputs, kinds, y, y0, totals = found or _one_by_one(problem, segments)
+    outputs, kinds, y, y0, totals = found or _routed(problem, segments)
     n = len(problem.x)
     return tuple(
         solved(
@@ -78,13 +81,49 @@ _Walked = tuple[Outputs, list[str], Tensors, Tensors, list[list[Tensor]]]
 contributions of the inputs and then those of the tensors inside."""
 
 
-def _one_by_one(problem: Problem, segments: int) -> _Walked:
-    """One forward pass at each end of a segment, and a walk through the two graphs of each segment."""
-    outputs, selects, upper = _pass(problem, 1.0)
+def _routed(problem: Problem, segments: int) -> _Walked:
+    """As `_one_by_one`; with all experts of a mixture where it sends the input to other experts than the baseline.
+
+    The outputs are then compared with those of the model as it is. Raises GraphMismatch where they differ, or where the
+    mixture is none of those that can be run so.
+    """
+    try:
+        return _one_by_one(problem, segments)
+    except RoutedApart:
+        experts, routes = experts_of(problem.model), Routes()
+        if not experts:
+            raise
+        with suppress(GraphError, UnsupportedOperation):  # the first error says what to do
+            found = _one_by_one(problem, segments, lambda: routes.following(experts))
+            if _is_own(problem, found):
+                return found
+        raise
+
+
+def _is_own(problem: Problem, found: _Walked) -> bool:
+    """Whether the values of the targets at x and at x0 are those of the model as it is, to rounding."""
+    _, _, y, y0, _ = found
+    _, selects, upper = _pass(problem, 1.0)
+    _, _, lower = _pass(problem, 0.0, selects)
+    pairs = zip((*y, *y0), (*upper.y, *lower.y), strict=True)
+    near = lambda a, b: (a - b).abs() <= min(1000 * torch.finfo(a.dtype).eps, _HALF) * (1 + b.abs())
+    return all(bool(near(a, b).all()) for a, b in pairs)
+
+
+def _one_by_one(
+    problem: Problem, segments: int, routed: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> _Walked:
+    """One forward pass at each end of a segment, and a walk through the two graphs of each segment.
+
+    routed: makes the context that each of the passes runs in.
+    """
+    with routed():
+        outputs, selects, upper = _pass(problem, 1.0)
     output, kinds = tuple(y.detach() for y in upper.y), [s.kind for s in upper.seen]
     totals: list[list[Tensor]] = [[] for _ in selects]
     for k in range(segments - 1, -1, -1):
-        _, _, lower = _pass(problem, (k / segments) ** GROWTH, selects)
+        with routed():
+            _, _, lower = _pass(problem, (k / segments) ** GROWTH, selects)
         for t, found in enumerate(_walked(problem, upper, lower, RULES)):
             totals[t] = [a + b for a, b in zip(totals[t], found, strict=True)] if totals[t] else found
         upper = lower  # a graph lives only while it is walked

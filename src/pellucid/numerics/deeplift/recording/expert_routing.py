@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ....errors import WITHOUT_GRADIENT, GraphMismatch
@@ -14,6 +14,15 @@ from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from .code_location import module_of, place_of
 
 _RANKS = frozenset({"topk", "argmax", "argsort", "sort", "max"})
+
+
+class RoutedApart(GraphMismatch):
+    """A mixture of experts sends the input to other experts than the baseline."""
+
+
+def routes_to_experts(module: nn.Module | None) -> bool:
+    """Whether a module knows of experts, as the router of a mixture does."""
+    return module is not None and any("expert" in name for name in vars(module))
 
 
 class _Routing(TorchFunctionMode):
@@ -30,7 +39,7 @@ class _Routing(TorchFunctionMode):
         if name_of(func) in _RANKS:
             chosen = [t for t in (out if isinstance(out, tuple) else (out,)) if not t.is_floating_point()]
             module = module_of(sys._getframe(1))
-            if chosen and module is not None and any("expert" in name for name in vars(module)):
+            if chosen and routes_to_experts(module):
                 self.routes.append((place_of(sys._getframe(1)), chosen[0].detach().clone()))
         return out
 
@@ -47,7 +56,7 @@ def routed_apart(error: GraphMismatch, *passes: Callable[[], Value]) -> GraphMis
         found.append(mode.routes)
     for (place, route), (_, route0) in zip(*found, strict=False):
         if route.shape == route0.shape and not torch.equal(route, route0):
-            return GraphMismatch(
+            return RoutedApart(
                 f"A mixture of experts, {place}, sends the input to other experts than the baseline. Which experts it "
                 "takes jumps from one to another and carries no gradient, so the attribution of DeepLIFT would not add "
                 "up, and no more would that of integrated gradients. Use "

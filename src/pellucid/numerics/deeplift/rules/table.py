@@ -35,6 +35,7 @@ from .elementwise import (
     tanh,
     threshold,
 )
+from .experts import chosen as chosen_by_rank
 from .extremes import extreme, extreme_along, max_pool, maximum, running_extreme
 from .linear import (
     addcmul,
@@ -272,6 +273,7 @@ RULES: dict[str, Rule] = {
     "PdistBackward0": _made(functions.pdist),
     "DistBackward0": _made(functions.dist),
     "AminmaxBackward0": _made(functions.extremes),
+    "ChosenBackward": chosen_by_rank,
     "SoftmaxBackward0": softmax,
     "SafeSoftmaxBackward0": softmax,
     "LogSoftmaxBackward0": log_softmax,
