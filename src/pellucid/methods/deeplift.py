@@ -131,7 +131,8 @@ def _one_by_one(
 
 
 def _in_stretches(problem: Problem, segments: int) -> _Walked | None:
-    """As `_one_by_one`, layer by layer; None where the layers do not account for all of the change."""
+    """As `_one_by_one`, layer by layer; None where the layers do not account for all of the change, and where a mixture
+    sends x and x0 to different experts."""
     try:
         outputs, selects, upper = stretches.cut_pass(problem, _at(problem, 1.0), "input")
         points, y = [upper], tuple(v.detach() for v in upper.y)
@@ -139,7 +140,7 @@ def _in_stretches(problem: Problem, segments: int) -> _Walked | None:
             x = _at(problem, (k / segments) ** GROWTH)
             points.append(stretches.cut_pass(problem, x, "path" if k else "baseline", selects)[2])
         totals = stretches.contributions(points)
-    except stretches.NotInStretches:
+    except (stretches.NotInStretches, RoutedApart):
         return None
     return outputs, [], y, tuple(v.detach() for v in points[-1].y), totals
 
