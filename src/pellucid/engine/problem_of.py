@@ -181,8 +181,8 @@ def _numbered(groups: Tensor | Tensors, xs: Tensors) -> Tensors:
 
 
 def _on_copies(f: Function, inputs: int) -> Function:
-    """f on copies of its inputs and of the tensors among its other arguments, so that what f changes in place is neither
-    the user's nor that of the next pass."""
+    """f on copies of its inputs and of the tensors among its other arguments, so that what f changes in place is
+    neither the user's nor that of the next pass."""
     return lambda *x: f(*(t.clone() for t in x[:inputs]), *mapped(Tensor.clone, x[inputs:]))
 
 
