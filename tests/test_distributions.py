@@ -207,7 +207,8 @@ def test_baselines_that_share_batches_answer_as_they_do_alone(small: Model, meth
 def test_baselines_share_batches(bundled: Model) -> None:
     sizes: list[int] = []
     alike = [TEXTS[0]] * 3
-    pellucid.explain(bundled, alike, baseline=BASELINES)  # what is measured once for a model is measured now
+    for method in ("deeplift", "input_x_gradient"):  # what is measured once for a model is measured now
+        pellucid.explain(bundled, alike, baseline=BASELINES, method=method)
     layer = bundled.model.base_model.encoder.layer[0]  # pyright: ignore
     handle = layer.register_forward_hook(lambda _m, args, out: sizes.append(len(args[0])))
     try:

@@ -17,7 +17,7 @@ import pellucid
 CODE = """
 import os, sys, threading, time, pellucid, psutil, ray
 out, kills = sys.argv[1], sys.argv[2] == "kill"
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
 def kill():
     while not os.listdir(f"{out}/shards"):
         time.sleep(0.01)

@@ -87,7 +87,8 @@ def feature_permutation(problem: Problem) -> Attributions:
 
     def over_sample(k: int, each: Attribution) -> Attribution:
         passes = torch.tensor(each.row_passes or [each.passes] * problem.rows, device=sample.source.device)
-        of_inputs = tuple(sample.sizes.new_zeros(len(sample.firsts)).index_add_(0, sample.source, passes).tolist())
+        shared = sample.sizes.new_full((len(sample.firsts),), 2)  # at the input, here and for all of its rows together
+        of_inputs = tuple(shared.index_add_(0, sample.source, passes - 1).tolist())
         answer = solved(
             tuple(map(sample.mean, each.values if isinstance(each.values, tuple) else (each.values,))),
             y[k][sample.firsts],

@@ -169,9 +169,9 @@ def _pieces_prompt(reader: Reader, pieces: Sequence[Piece]) -> Prompt:
     return _split(whole, pieces, _places(pieces, 0, 0, len(whole.written)))
 
 
-def _conversation(tokenizer: Tokenizer, messages: list[object], of_each: Sequence[Sequence[Piece]]) -> Prompt:
+def _conversation(tokenizer: Tokenizer, messages: Sequence[object], of_each: Sequence[Sequence[Piece]]) -> Prompt:
     """Messages as the tokenizer's template writes them. of_each: the pieces of each message's content."""
-    written = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    written = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
     places: list[Place] = []
     at = 0
     for i, pieces in enumerate(of_each):
