@@ -472,3 +472,22 @@ def test_every_text_of_a_users_own_network_is_checked(kind: str, together: bool)
         assert abs(e.scores.sum() - (y[0] - y0[0]).item()) < 1e-8, given_text
         answered += 1
     assert answered == (1 if kind == "a word" else 3)
+
+
+def test_embeddings_inside_a_transform_are_refused_with_what_works() -> None:
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(VOCABULARY, 6), nn.Linear(6, 2)
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+            return torch.vmap(lambda row: self.head(self.table(row).mean(0)))(input_ids)
+
+    m = pellucid.Model(Mapped().eval(), TOKENIZER)
+    with pytest.raises(pellucid.errors.UnsupportedModel, match=r"inside a transform such as torch.vmap.*occlusion"):
+        pellucid.explain(m, text(1))
+    y, y0 = outputs(m.model, text(1))
+    e = pellucid.explain(m, text(1), method="occlusion", target=0)
+    assert e.output == pytest.approx(y[0].item(), rel=1e-5) and e.baseline_output == pytest.approx(
+        y0[0].item(), rel=1e-5
+    )

@@ -92,7 +92,7 @@ def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool 
 def _cell() -> int | None:
     """The number of the cell that runs, where a notebook runs."""
     module: Any = sys.modules.get("IPython")  # not there, no notebook runs
-    shell = module.get_ipython() if module is not None else None
+    shell: Any = module.get_ipython() if module is not None else None
     return shell.execution_count if getattr(shell, "kernel", None) is not None else None
 
 

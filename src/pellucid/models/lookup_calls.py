@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from ..engine import hooks
 from ..errors import UnsupportedModel
@@ -83,7 +84,15 @@ def _returned(
     """For each call of a watched module in a run: the number of the module, and its output (the first of a tuple)."""
     with torch.no_grad(), rewound(sequences[0].ids.device):
         found = hooks.outputs_of(modules, lambda: run(sequences), until)
-    return [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
+    calls = [(i, output[0] if isinstance(output, tuple) else output) for i, output in found]
+    for i, output in calls:
+        if isinstance(output, Tensor) and is_functorch_wrapped_tensor(output):
+            raise UnsupportedModel(
+                f"The model calls {type(modules[i]).__name__} inside a transform such as torch.vmap, where what it "
+                "returns cannot be read; expected embeddings outside of it. Use a method that runs the model on ids, "
+                "such as method='occlusion' or 'shapley'."
+            )
+    return calls
 
 
 def by_row(output: Outputs, rows: int, turned: bool) -> Tensor | None:
