@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ def _run(arguments: tuple[str, ...], said: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.argv = ["pellucid", *arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background has it switched off
     from pellucid import cli
 
     cli.main()

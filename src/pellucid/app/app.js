@@ -66,10 +66,17 @@ function setTarget(name) {
   explain();
 }
 
-async function explain(remembered = true) {
+/** The number of a new question: what was asked before it, or is about to be asked, is not shown any more. */
+function newQuestion() {
   clearTimeout(timer);
+  return ++asked;
+}
+
+async function explain(remembered = true) {
+  const mine = newQuestion();
   const input = await given();
-  if (!Object.keys(input).length) return;
+  if (mine !== asked) return;
+  if (!Object.keys(input).length) return busy(false);
   const body = { models: chosen(), input, request: request() };
   if ((await answer(body.models.join(" and "), body)) && remembered && !model().form.some((f) => f.kind === "image")) remember(body, again);
 }
@@ -80,7 +87,7 @@ function again(item) {
 }
 
 async function edit(kind) {
-  const mine = ++asked;
+  const mine = newQuestion();
   busy(true, kind);
   try {
     const target = form.elements.target.value.trim();
@@ -127,13 +134,15 @@ function stop() {
 // ------------------------------------------------------------------------------------------------------- files
 
 async function open(file) {
+  const mine = newQuestion();
   let document_;
   try {
     document_ = JSON.parse(await file.text());
   } catch (error) {
+    busy(false);
     return say(wrong(`${file.name} is not JSON: ${error.message}. Expected what Save as JSON, save("x.json") or --json writes.`));
   }
-  if (await answer(file.name, { document: document_ })) role("answer").scrollIntoView();
+  if (mine === asked && (await answer(file.name, { document: document_ }))) role("answer").scrollIntoView();
 }
 
 async function save(kind) {
