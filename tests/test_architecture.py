@@ -23,7 +23,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "_outcomes answers sources",
         "_long_documents",
         "_answer",
-        "models notes outcome",
+        "averaging models notes outcome",
         "methods metrics explanation",
         "engine render view_building",
         "attribution request view",

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from .attribution import Attribution, Attributions
+from .averaging import average
 from .engine.hooks import OtherIds
 from .engine.memory import out_of_memory, too_large
 from .errors import InputError, NonFiniteOutput, UnsupportedModel
-from .explanation import Explanation, average
+from .explanation import Explanation
 from .methods import METHODS, Method
 from .models import Model, baseline_probability
 from .models.baselines import Spec, name_of

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from .notebook import Displayed, Printed, Sheet
 from .passages import roles
 from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
 from .sentences import sentence_of_each
-from .status import Status, combined
+from .status import Status
 from .token_text import shown
 from .tokens import Array, Meta, Source, Target, Token, Word
 from .view import View
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-__all__ = ["SCHEMA_VERSION", "Array", "Explanation", "Explanations", "Source", "Target", "Token", "Word", "average"]
+__all__ = ["SCHEMA_VERSION", "Array", "Explanation", "Explanations", "Source", "Target", "Token", "Word"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,13 +243,11 @@ class Explanation(Displayed, Printed):
             True
         """
         texts = (self.text,) if isinstance(self.text, str) else self.text
-        owner = [-1 if t.special else t.segment if len(texts) > 1 else 0 for t in self.tokens]
-        named = [*enumerate(zip(roles(self), texts, strict=True)), *([(-1, ("template", ""))] if -1 in owner else [])]
-        found: list[Source] = []
-        for segment, (name, text) in named:
-            own = tuple(i for i, s in enumerate(owner) if s == segment)
-            found.append(Source(name, text, float(self.scores[list(own)].sum()), segment, own))
-        return found
+        owned: dict[int, list[int]] = {segment: [] for segment in range(len(texts))}
+        for i, t in enumerate(self.tokens):
+            owned.setdefault(-1 if t.special else t.segment if len(texts) > 1 else 0, []).append(i)
+        told = dict(enumerate(zip(roles(self), texts, strict=True))) | {-1: ("template", "")}
+        return [Source(*told[s], float(self.scores[own].sum()), s, tuple(own)) for s, own in owned.items()]
 
     def top(self, k: int = 5) -> list[Word]:
         """The k words with the largest scores in size, largest first; special tokens left out.
@@ -564,45 +562,3 @@ def sheet_of(view: View) -> Sheet:
     from .render.packed import embedded
 
     return Sheet(partial(page, view), partial(embedded, view))
-
-
-def average(explanations: Sequence[Explanation], baseline: str) -> Explanation:
-    """One Explanation from several that differ in their baseline only: averaged, each delta kept in `meta`."""
-    first = explanations[0]
-    each = [
-        {"baseline": e.baseline, "baseline_output": e.baseline_output, "delta": e.delta, "status": e.status}
-        for e in explanations
-    ]
-    errors = [e.error for e in explanations if e.error is not None]  # their mean bounds that of dependent estimates
-    parts = first.parts and {k: np.mean([(e.parts or {})[k] for e in explanations], axis=0) for k in first.parts}
-    return replace(
-        first,
-        scores=_mean([e.scores for e in explanations]),
-        layers=_mean([e.layers for e in explanations]),
-        heads=_mean([e.heads for e in explanations]),
-        elements=None,
-        parts=parts,
-        status=combined(e.status for e in explanations),
-        notes=tuple(dict.fromkeys(note for e in explanations for note in e.notes)),
-        baseline=baseline,
-        baseline_output=float(np.mean([e.baseline_output for e in explanations])),
-        delta=float(np.mean([e.delta for e in explanations])),
-        passes=sum(e.passes for e in explanations),
-        error=np.sum(errors, axis=0) / len(explanations) if errors else None,
-        meta={**first.meta, "baselines": each, **_average_parts([e.meta["parts"] for e in explanations if parts])},
-    )
-
-
-def _mean(found: Sequence[Array | None]) -> Array | None:
-    there = [values for values in found if values is not None]
-    return np.mean(there, axis=0) if there else None
-
-
-def _average_parts(each: Sequence[Meta]) -> dict[str, Any]:
-    """What `meta` says of parts whose scores are averaged."""
-    if not each:
-        return {}
-    mean = {k: float(np.mean([told[k] for told in each])) for k in ("output", "baseline_output", "delta")}
-    names = ", ".join(told["baseline"] for told in each)
-    status, passes = combined(told["status"] for told in each), sum(told["passes"] for told in each)
-    return {"parts": {"baseline": names, **mean, "status": status, "passes": passes}}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..console import failures_in, print_json, show, waiting
-from .loading import load_model
+from .loading import TaskName, load_model
 
 
 def check(
@@ -17,7 +17,7 @@ def check(
             help="A checkpoint's directory or hub name. (default: the bundled classifier)", show_default=False
         ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
+    task: TaskName = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

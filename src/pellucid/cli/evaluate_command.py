@@ -10,7 +10,7 @@ import typer
 
 from ..console import argument, failures_in, print_json, show, waiting
 from ..render.files import checked, replace_file
-from .loading import load_model
+from .loading import ModelName, TaskName, load_model
 
 
 def evaluate(
@@ -22,16 +22,8 @@ def evaluate(
             "are measured as they stand.",
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A checkpoint's directory or hub name. (default: the bundled sentiment classifier)",
-            show_default=False,
-        ),
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
+    model: ModelName = None,
+    task: TaskName = None,
     column: Annotated[
         str | None,
         typer.Option(

@@ -13,7 +13,7 @@ import typer
 from ..console import argument, failures_in, print_json, progress_bar, show, waiting
 from ..errors import InputError, quoted
 from .inputs import Input, read_inputs
-from .loading import load_model
+from .loading import ModelName, TaskName, load_model
 
 if TYPE_CHECKING:
     from ..answers import Answers
@@ -64,16 +64,8 @@ def explain(
             "--true", metavar="LABEL", help="The true label, to be shown beside the predicted. Repeated: one a text."
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A checkpoint's directory or hub name. (default: the bundled sentiment classifier)",
-            show_default=False,
-        ),
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
+    model: ModelName = None,
+    task: TaskName = None,
     method: Annotated[
         list[str] | None,
         typer.Option(

@@ -31,17 +31,16 @@ def read_inputs(
     given = [name for name, part in seconds.items() if part is not None]
     if len(given) > 1:
         raise InputError(f"Found both {given[0]} and {given[1]}; expected one of them.")
+    after = {} if continuation is None else {"continuation": argument(continuation)}
     if chat is not None:
         if texts or file is not None or given not in ([], ["--continuation"]):
             raise InputError("Found --chat and another text; expected the conversation alone, or with --continuation.")
-        after = {} if continuation is None else {"continuation": argument(continuation)}
         documents = {"documents": _documents(sources)} if sources else {}
         return [{"messages": _messages(argument(chat)), **documents, **after}]
     found = _texts(texts, file)
     if sources:
         if given not in ([], ["--continuation"]):
             raise InputError(f"Found --sources and {given[0]}; expected --sources alone, or with --continuation.")
-        after = {} if continuation is None else {"continuation": argument(continuation)}
         return [{"documents": _documents(sources), "question": text, **after} for text in found]
     second = next((part for part in seconds.values() if part is not None), None)
     return [text if second is None else (text, argument(second)) for text in found]

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..console import waiting
 from ..public_names import model_name
 
 if TYPE_CHECKING:
     from ..models import Model
+
+
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A checkpoint's directory or hub name. (default: the bundled sentiment classifier)",
+        show_default=False,
+    ),
+]
+TaskName = Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")]
 
 
 def load_model(name: str | None, task: str | None, device: str | None, quiet: bool) -> Model:

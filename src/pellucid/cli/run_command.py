@@ -11,7 +11,7 @@ import typer
 from ..console import argument, time_left
 from ..errors import RunError
 from .explain_command import _options
-from .loading import load_model
+from .loading import TaskName, load_model
 
 if TYPE_CHECKING:
     from ..jobs.progress import RunProgress
@@ -33,7 +33,7 @@ def run(
         str | None,
         typer.Option("--model", "-m", help="A checkpoint's directory or hub name. (default: the bundled classifier)"),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="The task, where the checkpoint does not say.")] = None,
+    task: TaskName = None,
     column: Annotated[str | None, typer.Option(help="The column of the text. (default: found by name)")] = None,
     pair: Annotated[str | None, typer.Option(help="The column of the second text of a pair.")] = None,
     context: Annotated[str | None, typer.Option(help="The column of the context, --column being the question.")] = None,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .agreement import Agreeing, Agreement, shared
 from .drivers import Driver, drivers_of
-from .words import Gathered, Unit, grouping, pieces_of
+from .words import Answered, Gathered, Unit, grouping, pieces_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,16 +20,6 @@ SHOWN = 20
 READ = tuple(
     "id row text texts starts ends special words segments scores target prediction probability label error_type".split()
 )
-
-
-class Answered(Protocol):
-    """What is read of a run."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def manifest(self) -> dict[str, Any]: ...
-    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True)

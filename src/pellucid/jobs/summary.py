@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..errors import MissingExtra
 from .agreement import Agreeing, Agreement
 from .drivers import Driver, drivers_of, first
 from .shortcuts import Removal, hanging, tested, tested_places
-from .words import Gathered, Piece, Unit, grouping, pieces_of
+from .words import Answered, Gathered, Piece, Unit, grouping, pieces_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,16 +28,6 @@ READ = tuple(
 )
 CANCELS = 10.0
 """Scores cancel where their sizes add up to more than this many times the change that they explain."""
-
-
-class Answered(Protocol):
-    """What is read of a run."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def manifest(self) -> dict[str, Any]: ...
-    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True)

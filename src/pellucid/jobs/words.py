@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,16 @@ from ..errors import InputError, quoted
 Unit: TypeAlias = str | int | Callable[[str], str | None] | Mapping[str, Sequence[str]]
 """What is counted: "word"; n, for n words in a row; a function from a word to what it counts as, such as its lemma, or
 None for nothing; or groups of words by name."""
+
+
+class Answered(Protocol):
+    """What is read of a run."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def manifest(self) -> dict[str, Any]: ...
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from itertools import accumulate
 
 from ..number_text import plus_minus, signed
 from ..passages import Run
-from ..view import AnswersView, ExplanationView, Fact, Item, View
+from ..view import ExplanationView, Fact, Item, View
 from ..viewer import source
 from .colour import DARK, FAINT, LIGHT, Theme, background, ink_on, strength
 from .facts import NUMBERS, drawn, label, pieces_of, ranked, reach, short
@@ -77,25 +77,6 @@ def _script() -> tuple[str, str]:
 def fragment(view: View) -> str:
     """The same in a box for a notebook: its style reaches nothing outside, and the notebook's nothing inside."""
     return _card(_body(view, linked=False))
-
-
-def answers_fragment(view: AnswersView) -> str:
-    """A table of answers in a box for a notebook, a row for each, and how many more there are."""
-    heads = ("", "text", "prediction", "probability", "target", "strongest words", "status")
-    rows = [
-        (
-            str(row.number),
-            _bdi(short(row.text)),
-            _bdi(row.prediction),
-            _esc(row.probability),
-            _bdi(row.target),
-            _words(row.words),
-            _esc(row.status),
-        )
-        for row in view.rows
-    ]
-    rest = f'<p class="eyebrow">… and {view.rest} more of {view.total}</p>' if view.rest else ""
-    return _card(_table(heads, rows, numbers=(0, 3)) + rest)
 
 
 def _card(content: str) -> str:

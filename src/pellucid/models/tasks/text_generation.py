@@ -102,13 +102,14 @@ _FORM = (
     "a prompt, a pair (prompt, continuation), or a mapping such as {'prompt': …, 'continuation': …, 'versus': …}, "
     "{'messages': [{'role': 'user', 'content': …}]}, {'documents': […], 'question': …} or {'parts': {'name': 'text'}}"
 )
+_DOCUMENTS = ("documents", "sources", "contexts")
 _AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "versus": ("versus", "rejected")}
 CONTINUED = Form(
     (
         {"prompt": ("prompt", *(name for name in TEXT if name not in ("context", "premise")), "instruction"), **_AFTER},
         {"messages": ("messages", "conversation"), **_AFTER},
-        {"documents": ("documents", "sources", "contexts"), "question": ("question", "query"), **_AFTER},
-        {"messages": ("messages", "conversation"), "documents": ("documents", "sources", "contexts"), **_AFTER},
+        {"documents": _DOCUMENTS, "question": ("question", "query"), **_AFTER},
+        {"messages": ("messages", "conversation"), "documents": _DOCUMENTS, **_AFTER},
         {"parts": ("parts",), **_AFTER},
     ),
     _FORM,
