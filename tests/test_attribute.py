@@ -428,6 +428,7 @@ MIXING = {
     "z-scores over the batch": lambda a: (a - a.mean(0)) / a.std(0),
     "softmax over the batch": lambda a: a.softmax(0),
     "all pairs of rows": lambda a: a @ a.T,
+    "each row and those after it": lambda a: a.flip(0).cumsum(0).flip(0).tanh(),
 }
 
 
@@ -475,6 +476,39 @@ def test_where_the_function_has_no_value_is_said() -> None:
     x[1, 0] = torch.nan
     with pytest.raises(NonFiniteOutput, match="at the input, in row 1"):
         attribute(lambda a: a.sum(-1), x, 0.0)
+
+
+NOT_DENSE = {
+    "sparse": lambda x: x.to_sparse(),
+    "compressed rows": lambda x: x.to_sparse_csr(),
+    "nested": lambda x: torch.nested.nested_tensor([x[0], x[1]]),
+    "meta": lambda x: x.to("meta"),
+    "quantised": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+    "complex": lambda x: torch.complex(x, x),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(prototype|beta|quantize)")
+@pytest.mark.parametrize("name", NOT_DENSE)
+@pytest.mark.parametrize("method", ["deeplift", "saliency", "shapley"])
+def test_an_input_that_is_no_dense_tensor_of_numbers_is_refused(name: str, method: str) -> None:
+    with pytest.raises(InputError, match="expected a dense float tensor with rows first"):
+        attribute(lambda a: a @ torch.ones(3, 1), NOT_DENSE[name](torch.randn(2, 3)), method=method, target=0)
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated_gradients", "saliency"])
+def test_a_function_that_runs_without_gradients_only_is_told_apart_from_one_that_fails(method: str) -> None:
+    def forward_only(a: Tensor) -> Tensor:  # as flex_attention on a CPU
+        if a.requires_grad:
+            raise NotImplementedError("no backward pass on this device")
+        return a.sum(-1)
+
+    x = torch.randn(2, 3)
+    with pytest.raises(UnsupportedOperation, match=r"runs by itself.*no backward pass.*shapley"):
+        attribute(forward_only, x, method=method)
+    assert attribute(forward_only, x, method="shapley").values.sum(1).tolist() == pytest.approx(x.sum(1).tolist())
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        attribute(lambda a: a @ torch.ones(4, 1), x, method=method, target=0)
 
 
 def test_complex_outputs_are_refused() -> None:

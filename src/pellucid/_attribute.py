@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from .attribution import Attribution
+from .engine.passes import value_at_x, value_at_x0
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
 from .engine.rows import mixed, not_rowwise
 from .engine.targets import OutputTarget
-from .errors import InputError
+from .errors import OF_A_FUNCTION, WITHOUT_GRADIENT, InputError, PellucidError, UnsupportedOperation, shortened
 from .methods import METHODS, Method, Options
 from .methods import method as find_method
 from .problem import Arguments, Function, Problem, Tensors
@@ -83,12 +84,39 @@ def attribute(
 def _solved(row: Method, problem: Problem, options: Options) -> Attribution:
     """The answer to a Problem of one target. Of a function that mixes the rows of a batch, a single row is asked again,
     alone. Raises InputError where it mixes several rows."""
-    (answer,) = row.solve(problem, **options)
+    (answer,) = _answered(row, problem, options)
     several = problem.rows > 1 if (first := problem.firsts()) is None else len(first) > 1
     if not (several or problem.found.packed) or not (off := mixed(problem, answer)):
         return answer
     if several:
         raise not_rowwise(off)
     problem.draws.mixes = True
-    (answer,) = row.solve(problem, **options)
+    (answer,) = _answered(row, problem, options)
     return answer
+
+
+def _answered(row: Method, problem: Problem, options: Options) -> tuple[Attribution, ...]:
+    """A method's answers. Raises UnsupportedOperation where f runs by itself, but not while its operations are recorded
+    or differentiated, and what f raises where it does not run."""
+    try:
+        return row.solve(problem, **options)
+    except PellucidError:
+        raise
+    except OF_A_FUNCTION as error:
+        if row.groups or not _runs(problem):
+            raise
+        found = f"{type(error).__name__}: {shortened(str(error).strip(), 200)}"
+        raise UnsupportedOperation(
+            f"The function runs by itself, but not while its operations are recorded and differentiated: {found}. "
+            f"Expected operations with a gradient. What runs the function as it is: {WITHOUT_GRADIENT}."
+        ) from error
+
+
+def _runs(problem: Problem) -> bool:
+    """Whether f, called as it is, takes the input and the baseline."""
+    try:
+        with torch.no_grad():
+            value_at_x0(problem, value_at_x(problem)[1])
+    except OF_A_FUNCTION:
+        return False
+    return True

@@ -106,14 +106,22 @@ def _rows_first(problem: Problem) -> Callable[[Function], Function]:
 
 
 def _row_count(xs: Tensors) -> int:
-    """How many rows the inputs have. Raises InputError where an input has no rows, or another number than the first."""
+    """How many rows the inputs have. Raises InputError where an input is no dense tensor of numbers with rows, or has
+    another number of rows than the first."""
     for i, t in enumerate(xs):
-        if not isinstance(t, Tensor) or t.ndim == 0 or t.is_complex():
-            what = f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
-            raise InputError(
-                f"Input {i} is {what}; expected a float tensor with rows first, or one of integers that the function "
-                "looks up. For a text use pellucid.explain."
-            )
+        if not isinstance(t, Tensor):
+            what = type(t).__name__
+        elif t.is_nested or t.is_meta or t.layout != torch.strided:
+            what = "nested" if t.is_nested else "without values, on the meta device" if t.is_meta else f"{t.layout}"
+        elif t.ndim == 0 or t.is_complex() or t.is_quantized:
+            what = f"{t.dtype} {tuple(t.shape)}"
+        else:
+            continue
+        raise InputError(
+            f"Input {i} is {what}; expected a dense float tensor with rows first (to_dense, dequantize and "
+            "torch.view_as_real make one), or one of integers that the function looks up. For a text use "
+            "pellucid.explain."
+        )
     sizes = {t.shape[0] for t in xs}
     if len(sizes) != 1 or 0 in sizes:
         raise InputError(

@@ -60,29 +60,30 @@ class AnyCount:
 
 
 def mixed(problem: Problem, answer: Attribution) -> float:
-    """How far the last row's output in the answer is from the one that the row has alone, relative to its size, at the
-    input, and at the baseline where f ran on other numbers of rows than the user gave; 0 where that is rounding, where
-    f draws at random or never gives one answer twice, or where f takes no single row."""
+    """How far the first and the last row's outputs in the answer are from those that the rows have alone, relative to
+    their size, at the input, and at the baseline where f ran on other numbers of rows than the user gave; 0 where that
+    is rounding, where f draws at random or never gives one answer twice, or where f takes no single row."""
     if problem.draws.apart:
         return 0.0
-    last = torch.tensor([problem.rows - 1], device=problem.x[0].device)
     select = problem.selects(answer.outputs)[0]
 
-    def alone(x: Tensors) -> Tensor:
+    def alone(x: Tensors, row: int) -> Tensor:
+        which = torch.tensor([row % problem.rows], device=x[0].device)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of a standard deviation of one number
-            return select(problem.outputs(tuple(t[-1:] for t in x), last), last).double()
+            return select(problem.outputs(tuple(t[which] for t in x), which), which).double()
 
+    ends = [(problem.x, answer.output, row) for row in ((0, -1) if len(answer.output) > 1 else (-1,))]
+    if problem.found.packed and problem.source is None:  # of a sample of baselines the output is the mean
+        ends.append((_removed(problem), answer.baseline_output, -1))
     furthest = 0.0
-    ends = [(problem.x, answer.output), (_removed(problem), answer.baseline_output)]
-    both = problem.found.packed and problem.source is None  # of a sample of baselines the output is the mean
-    for x, found in ends if both else ends[:1]:
+    for x, found, row in ends:
         try:
-            y, own = alone(x), found[-1:].double()
+            y, own = alone(x, row), found[row].double()
             off = float((y - own).abs().max()) / (float(own.abs().max()) or 1.0)
             off = off if off == off else 1.0
             within = WITHIN if torch.finfo(found.dtype).eps < 1e-4 else WITHIN_HALF
-            if off > within and torch.equal(y.nan_to_num(), alone(x).nan_to_num()):
+            if off > within and torch.equal(y.nan_to_num(), alone(x, row).nan_to_num()):
                 furthest = max(furthest, off)
         except InputError:
             return 0.0
@@ -102,7 +103,7 @@ def _removed(problem: Problem) -> Tensors:
 def not_rowwise(off: float) -> InputError:
     """The error where a function mixes the rows that it is given."""
     return InputError(
-        f"The function's output in the last row differs by {off:.2g} of its size from the one that this row has alone; "
+        f"The function's output in one row differs by {off:.2g} of its size from the one that this row has alone; "
         "expected a function that gives each row the output that it has alone, because scores are of one row. To "
         "explain one output of the whole batch, make the batch one row: "
         "attribute(lambda x: f(x[0])[:1], x[None], target=…)."
