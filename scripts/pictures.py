@@ -1,4 +1,5 @@
-"""Makes the pictures of the README and the documents: a page, a comparison, a generation, attention, and the terminal.
+"""Makes the pictures of the README and the documents: a page, a comparison, a generation, attention, the terminal and the
+app.
 
 python scripts/pictures.py [--out docs/pictures] [--language-model CHECKPOINT] [--chromium PATH]
 """
@@ -7,10 +8,15 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
@@ -39,7 +45,14 @@ def main() -> None:
     other = pellucid.explain(pellucid.load(), OTHER)
     both = pellucid.Explanations((pellucid.explain(pellucid.load(), TEXT), other))
     pages = {"page": e.to_html(), "compare": both.to_html(), "terminal": in_a_terminal(e)}
-    photograph(pages, given.out, given.chromium)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=given.chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": WIDE, "height": 200})
+        photograph(pages, tab, given.out)
+        with app() as address:
+            explain_in_the_app(tab, address)
+            screenshot(tab, given.out / "app.png")
+        browser.close()
     for path in sorted(given.out.glob("*.png")):
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
         if path.stat().st_size > MOST:
@@ -53,11 +66,9 @@ def in_a_terminal(e: pellucid.Explanation) -> str:
     return console.export_html(theme=DEFAULT_TERMINAL_THEME)
 
 
-def photograph(pages: dict[str, str], out: Path, chromium: str) -> None:
-    """A screenshot of each page, 900 pixels wide."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": WIDE, "height": 200})
+def photograph(pages: dict[str, str], tab: Page, out: Path) -> None:
+    """A screenshot of each page, or of the part of it that is looked into."""
+    with tempfile.TemporaryDirectory() as folder:
         for name, page in pages.items():
             path = Path(folder) / f"{name}.html"
             path.write_text(page, "utf-8")
@@ -66,11 +77,33 @@ def photograph(pages: dict[str, str], out: Path, chromium: str) -> None:
                 tab.get_by_role("button", name=PARTS[name], exact=True).click()
                 tab.get_by_role("region", name=PARTS[name], exact=True).screenshot(path=out / f"{name}.png")
             else:
-                high = min(TALLEST, tab.evaluate("document.documentElement.scrollHeight"))
-                tab.screenshot(
-                    path=out / f"{name}.png", full_page=True, clip={"x": 0, "y": 0, "width": WIDE, "height": high}
-                )
-        browser.close()
+                screenshot(tab, out / f"{name}.png")
+
+
+def screenshot(tab: Page, path: Path) -> None:
+    high = min(TALLEST, tab.evaluate("document.documentElement.scrollHeight"))
+    tab.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": WIDE, "height": high})
+
+
+@contextmanager
+def app() -> Iterator[str]:
+    """The address of a running `pellucid app` with the bundled model."""
+    command = [sys.executable, "-u", "-m", "pellucid", "app", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield next(found[0] for line in process.stdout if (found := re.search(r"http://\S+", line)))
+        finally:
+            process.terminate()
+
+
+def explain_in_the_app(tab: Page, address: str) -> None:
+    tab.goto(address)
+    tab.locator("textarea[data-part]").first.fill(TEXT)
+    mine = lambda answer: answer.url.endswith("/api/explain") and TEXT in (answer.request.post_data or "")
+    with tab.expect_response(mine):
+        tab.get_by_role("button", name="Explain", exact=True).click()
+    tab.wait_for_function("() => !document.querySelector('.answer').matches('.stale, [hidden]')")
 
 
 if __name__ == "__main__":
