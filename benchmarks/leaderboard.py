@@ -1,7 +1,7 @@
 """How faithful Pellucid's methods and their rivals are, with intervals: models × ways to remove words × metrics.
 
     python benchmarks/leaderboard.py [--shared ../shared] [--language-model DIR] [--work .leaderboard] [--texts 40]
-                                     [--prompts 16] [--model NAME]… [--page docs/faithfulness.md] [--json OUT.json]
+                                     [--prompts 24] [--model NAME]… [--page docs/faithfulness.md] [--json OUT.json]
 
 What each method says of each model's texts is kept in --work, one file for a model and method, and is not asked for
 again there; then all of it goes through `pellucid.evaluate`. Models: the bundled classifier; that classifier trained
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -36,8 +37,10 @@ METRICS = (
     ("probability", "normalised area"),
 )
 BEAM = 2
-SHORT = 8
-"""Prompts of at most so many words, of which every order can be searched in time."""
+SHORT = 12
+"""Prompts of at most so many words, of which orders can be searched in time."""
+LIKELY = 0.1
+"""The least probability of a prompt's continuation: of an improbable one no removal can be seen to take it away."""
 WORDS = 16
 """Sentences of at most so many words, for the same reason."""
 FEW = 4
@@ -107,7 +110,7 @@ def entries(shared: Path, language_model: Path | None, work: Path, texts: int, p
     """The models whose files are there."""
     found: list[Entry] = []
     dev, train_file = shared / "data" / "sst2-dev.tsv", shared / "data" / "sst2-train.tsv"
-    short = lambda text: 4 <= len(text.split()) <= WORDS
+    short = lambda text: 4 <= words(text) <= WORDS
     rows = [(t, y) for t, y in read(dev) if short(t)][:texts] if dev.exists() else []
     if rows:
         sentences = [t for t, _ in rows]
@@ -122,12 +125,23 @@ def entries(shared: Path, language_model: Path | None, work: Path, texts: int, p
         load = lambda: _planted(work / "planted model", train_file)
         found.append(Entry("planted", load, [t for t, _ in inputs], rationales=[[span] for _, span in inputs]))
     if language_model is not None and language_model.is_dir():
-        pairs = [(p.prompt, p.continuation) for p in PROBES if len(p.prompt.split()) <= SHORT] + list(PROMPTS)
-        pairs = sorted(pairs, key=lambda pair: len(pair[0]))[:prompts]
-        prompts = [{"prompt": p, "continuation": c} for p, c in pairs]
-        name = language_model.resolve().name
-        found.append(Entry(name, lambda: pellucid.load(str(language_model)), prompts, "total", causal=True))
+        model, probes = pellucid.load(str(language_model)), shared / "cases" / "probes.json"
+        more = json.loads(probes.read_text("utf-8")) if probes.exists() else []
+        pairs = [*((p.prompt, p.continuation) for p in PROBES), *((p["prompt"], p["continuation"]) for p in more)]
+        asked = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys([*pairs, *PROMPTS]) if words(p) <= SHORT]
+        random.Random(1).shuffle(asked)
+        likely = [a for a in asked if probability(model, a) >= LIKELY][:prompts]
+        found.append(Entry(language_model.resolve().name, lambda: model, likely, "total", causal=True))
     return found
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def probability(model: pellucid.Model, asked: dict[str, str]) -> float:
+    """Of a prompt's continuation as a whole."""
+    return math.exp(pellucid.explain(model, asked, target="total", method="saliency").output)
 
 
 def _planted(folder: Path, train_file: Path) -> pellucid.Model:
@@ -309,7 +323,7 @@ def main() -> None:
     parser.add_argument("--language-model", type=Path)
     parser.add_argument("--work", type=Path, default=Path(".leaderboard"))
     parser.add_argument("--texts", type=int, default=40)
-    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--model", action="append", help="only the models of these names")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--json", type=Path)
