@@ -15,6 +15,7 @@ from families import FAMILIES, tokenizer
 from families import model as family
 from heads import headed
 from pellucid import Model, PellucidError
+from pellucid.errors import UnsupportedModel
 
 TEXT = "a good film"
 MEASURES = ("attentions", "norms", "rollout", "attention_x_gradient")
@@ -100,25 +101,25 @@ def test_ids_that_are_looked_up_in_a_parameter() -> None:
     advised(net, tokenizer()(TEXT, return_tensors="pt")["input_ids"])
 
 
+class OfOneSentence(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.net(input_ids[:, None])
+
+
 @pytest.mark.parametrize("method", ["deeplift", "occlusion"])
 def test_documents_of_sentences(method: str) -> None:
     net = InAParameter(sentences=True)
-    m, ids = Model(net, tokenizer()), torch.tensor([[[2, 5, 3], [2, 7, 3]]])
-    with pytest.raises(PellucidError, match=r"sentences × tokens: explain a network of one sentence"):
-        pellucid.explain(m, TEXT, method)
+    ids = torch.tensor([[[2, 5, 3], [2, 7, 3]]])
+    with pytest.raises(UnsupportedModel, match=r"sentences × tokens: explain a network of one sentence"):
+        Model(net, tokenizer())
     with pytest.raises(PellucidError, match=r"Found input_ids .*sentences × tokens"):
-        pellucid.explain(m, {"input_ids": ids}, method)
+        pellucid.explain(Model(OfOneSentence(net), tokenizer()), {"input_ids": ids}, method)
     advised(net, ids)
-
-    class OfOneSentence(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, input_ids: Tensor) -> Tensor:
-            return self.net(input_ids[:, None])
-
-    e = pellucid.explain(Model(OfOneSentence(), tokenizer()), TEXT, method, target=0)
+    e = pellucid.explain(Model(OfOneSentence(net), tokenizer()), TEXT, method, target=0)
     with torch.no_grad():
         own = net(tokenizer()(TEXT, return_tensors="pt")["input_ids"][:, None])[0, 0].item()
     assert e.output == pytest.approx(own, abs=1e-6)

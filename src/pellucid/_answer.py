@@ -133,9 +133,10 @@ def _solved(asked: _Asked, part: list[int]) -> list[dict[int, Answers]]:
             return _explained(asked, part)
         pieces = by_length(batch)
     except OtherIds:
-        if not asked.model.follow():
-            raise
-        return _solved(asked, part)
+        with asked.model.following() as before:
+            if before:
+                raise
+            return _solved(asked, part)
     except (NonFiniteOutput, RandomDraws):
         if len({len(e) for e in batch}) == 1:
             raise

@@ -7,15 +7,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .attribution import Attribution
-from .engine.passes import value_at_x, value_at_x0
+from .attribution import Attribution, doubted
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
 from .engine.rows import mixed, not_rowwise
 from .engine.targets import OutputTarget
-from .errors import OF_A_FUNCTION, WITHOUT_GRADIENT, InputError, PellucidError, UnsupportedOperation, shortened
+from .errors import InputError
 from .methods import METHODS, Method, Options
 from .methods import method as find_method
-from .problem import Arguments, Function, Problem, Tensors
+from .problem import Arguments, Function, Problem, Tensors, by_row
+from .randomness import VARIES
 
 
 @torch.inference_mode(False)
@@ -78,45 +78,45 @@ def attribute(
     else:
         found = followed_problem_of(f, xs, x0, target, args, sample=row.distribution)
         answer = found.given_back(_solved(row, found.problem, given))
+    answer = _noted(answer)
     return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])
+
+
+_CANCELLING = 1000
+"""Σ|values| over the change in the output, from which values of single elements are said to cancel: those of a vector
+cancel a good deal by nature."""
+
+
+def _noted(answer: Attribution) -> Attribution:
+    """The answer with a note where its values nearly cancel."""
+    if not answer.status.promises:
+        return answer
+    size = torch.stack([by_row(v.double().abs()).sum(1) for v in answer.values]).sum(0)
+    times = size / (answer.output - answer.baseline_output).abs()
+    rows = int((times > _CANCELLING).sum())
+    if not rows:
+        return answer
+    note = (
+        f"The values cancel in {rows} of {len(times)} rows: by size they are over {_CANCELLING} times the change in "
+        "the output. Another baseline or target changes it more."
+    )
+    return replace(answer, notes=(*answer.notes, note))
 
 
 def _solved(row: Method, problem: Problem, options: Options) -> Attribution:
     """The answer to a Problem of one target. Of a function that mixes the rows of a batch, a single row is asked again,
     alone. Raises InputError where it mixes several rows."""
-    (answer,) = _answered(row, problem, options)
+    (answer,) = row.solve(problem, **options)
     several = problem.rows > 1 if (first := problem.firsts()) is None else len(first) > 1
-    if not (several or problem.found.packed) or not (off := mixed(problem, answer)):
+    if not (several or problem.found.packed):
+        return answer
+    off = mixed(problem, answer)
+    if problem.found.varies:
+        return doubted(answer, VARIES)
+    if not off:
         return answer
     if several:
         raise not_rowwise(off)
     problem.draws.mixes = True
-    (answer,) = _answered(row, problem, options)
+    (answer,) = row.solve(problem, **options)
     return answer
-
-
-def _answered(row: Method, problem: Problem, options: Options) -> tuple[Attribution, ...]:
-    """A method's answers. Raises UnsupportedOperation where f runs by itself, but not while its operations are recorded
-    or differentiated, and what f raises where it does not run."""
-    try:
-        return row.solve(problem, **options)
-    except PellucidError:
-        raise
-    except OF_A_FUNCTION as error:
-        if row.groups or not _runs(problem):
-            raise
-        found = f"{type(error).__name__}: {shortened(str(error).strip(), 200)}"
-        raise UnsupportedOperation(
-            f"The function runs by itself, but not while its operations are recorded and differentiated: {found}. "
-            f"Expected operations with a gradient. What runs the function as it is: {WITHOUT_GRADIENT}."
-        ) from error
-
-
-def _runs(problem: Problem) -> bool:
-    """Whether f, called as it is, takes the input and the baseline."""
-    try:
-        with torch.no_grad():
-            value_at_x0(problem, value_at_x(problem)[1])
-    except OF_A_FUNCTION:
-        return False
-    return True

@@ -151,13 +151,23 @@ def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
         size = torch.minimum(size, ends.clamp_min(1.0))
         dtype = max((v.dtype for v in (*values, answer.output)), key=lambda d: torch.finfo(d).eps)
         precision, rounding = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps ** 0.5
-        rows = zip(statuses, *(t.tolist() for t in (answer.delta, y - y0, size, largest)), strict=True)
+        ulps = torch.finfo(answer.output.dtype).eps * ends
+        rows = zip(statuses, *(t.tolist() for t in (answer.delta, y - y0, size, largest, ulps)), strict=True)
         statuses = [
-            graded(delta, change, much, most, precision, rounding) if s is Status.EXACT else s
-            for s, delta, change, much, most in rows
+            graded(delta, change, much, most, precision, rounding, ulp) if s is Status.EXACT else s
+            for s, delta, change, much, most, ulp in rows
         ]
     differ = len(set(statuses)) > 1
     return replace(answer, status=combined(statuses), row_status=tuple(statuses) if differ else None)
+
+
+def doubted(answer: Attribution, *notes: str) -> Attribution:
+    """The answer with notes on why its scores say less than that they add up: what was to be exact, or to a tolerance,
+    is inexact."""
+    sure = lambda s: Status.INEXACT if s in (Status.EXACT, Status.ROUNDED, Status.CONVERGED) else s
+    rows = answer.row_status and tuple(map(sure, answer.row_status))
+    noted = tuple(dict.fromkeys((*answer.notes, *notes)))
+    return replace(answer, status=sure(answer.status), row_status=rows, notes=noted)
 
 
 def contributed(m: Tensor, change: Tensor, seen: Seen) -> Tensor:

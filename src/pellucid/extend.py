@@ -148,9 +148,7 @@ def method(
     replace: allow a name that there is already; else InputError.
     """
     _check_takes(solve, f"the method {name!r}", "a Problem", 1)
-    row = Method(
-        noting(solve, by_slopes=not (adds_up or groups)), adds_up, summary, groups, passes_inside, distribution
-    )
+    row = Method(noting(solve, not groups), adds_up, summary, groups, passes_inside, distribution)
     return _added(METHODS, name, row, replace, "method")
 
 

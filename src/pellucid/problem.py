@@ -58,12 +58,14 @@ class Found:
     mixes_halves: the graph of a batch that holds x and x0 does not keep the two apart, so they go one by one. packed:
     it ran on another number of rows than the user gave. loses: a pass of it that takes a gradient made a value without
     one of a value that has one. cuts: notes on its paths that carry no gradient; None where nobody has looked.
+    varies: it gave two answers to one input.
     """
 
     mixes_halves: bool = False
     packed: bool = False
     loses: bool = False
     cuts: tuple[str, ...] | None = None
+    varies: bool = False
 
 
 @dataclass(frozen=True)

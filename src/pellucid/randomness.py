@@ -25,6 +25,12 @@ NOTE = (
     "state of torch's generator decides (torch.manual_seed)."
 )
 
+VARIES = (
+    "The function gives different answers to the same input, so no attribution can add up: something draws at random, "
+    "or keeps a state from pass to pass."
+)
+"""The note where it does, and torch's generators have nothing to do with it."""
+
 
 class RandomDraws(GraphError):
     """The rows of a batch have to run one at a time, because each pass draws random numbers, and cannot as they are."""

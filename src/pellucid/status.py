@@ -89,10 +89,11 @@ class Status(StrEnum):
         "closed form",
         True,
         False,
-        "The scores do not add up to the change in the output, by more than rounding of the numbers that were seen. "
-        "Where a part of the function runs without a gradient or draws at random, the notes say so: let that part "
-        "carry a gradient, or use a method that needs none, such as method='shapley'. Else far larger numbers than the "
-        "output cancel inside the function: use float64.",
+        "The scores do not add up to the change in the output, by more than rounding of the numbers that were seen, or "
+        "they add up by chance, because they miss a part of the function. Where a part of the function runs without a "
+        "gradient or draws at random, the notes say so: let that part carry a gradient, or use a method that needs "
+        "none, such as method='shapley'. Else far larger numbers than the output cancel inside the function: use "
+        "float64.",
     )
     TOLERANCE_NOT_MET = (
         "tolerance_not_met",
@@ -127,7 +128,9 @@ def combined(statuses: Iterable[Status | str]) -> Status:
     return max(map(Status, statuses), key=_WORTH.index)
 
 
-def graded(delta: float, change: float, size: float, largest: float, precision: str, rounding: float) -> Status:
+def graded(
+    delta: float, change: float, size: float, largest: float, precision: str, rounding: float, ulp: float = 0.0
+) -> Status:
     """The status of an answer in closed form whose scores should add up, by its residual: exact, rounded or inexact.
 
     delta: the residual. change: the change in the output.
@@ -136,12 +139,15 @@ def graded(delta: float, change: float, size: float, largest: float, precision: 
     largest: the largest number that was added up.
     precision: the name of the type that the numbers were computed in, such as "float32".
     rounding: how far off a sum in that precision may be, relative to `largest`.
+    ulp: the rounding of the outputs themselves. Scores that are differences of outputs leave no residual, and are no
+        better than these.
 
     Examples:
         >>> graded(1e-7, 1.0, 1.0, 1.0, "float32", 3e-4)
         <Status.EXACT: 'exact'>
     """
     scale = abs(change) or size
-    if abs(delta) <= EXACT_WITHIN.get(precision, EXACT_WITHIN_HALF) * scale:
+    within = EXACT_WITHIN.get(precision, EXACT_WITHIN_HALF) * scale
+    if abs(delta) <= within and (ulp <= within or change == 0):
         return Status.EXACT
     return Status.ROUNDED if abs(delta) <= rounding * largest else Status.INEXACT

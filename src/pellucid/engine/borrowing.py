@@ -1,4 +1,4 @@
-"""Borrows a network: in evaluation mode and uncompiled inside, and in all as it was afterwards.
+"""Borrows a network: inside, it is in evaluation mode and uncompiled; afterwards everything is as it was.
 
 What a network holds is what its modules have as attributes, and what stands in every dict, list and set among these:
 parameters, buffers, children, hooks, counters, caches. Some networks change it in a forward pass, so that the next
@@ -121,27 +121,42 @@ def one_pass(net: nn.Module) -> Iterator[Change]:
 
 @dataclass
 class _Copies:
-    """Copies of tensors that stand in the holders of a network in their place. copy_of: by the id of the tensor."""
+    """Copies of tensors that stand in the holders of a network in their place. copy_of: by the id of the tensor.
+    memory: copies of the memory that they are views of, so that what shares memory shares it as a copy too."""
 
     own: dict[int, Tensor] = field(default_factory=dict)
     copy_of: dict[int, Tensor] = field(default_factory=dict)
-    places: list[tuple[Holder, Any]] = field(default_factory=list)
+    memory: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict)
+    places: list[tuple[dict[Any, Any], Any]] = field(default_factory=list)
 
-    def put_in(self, holder: Holder, key: Any) -> None:
+    def put_in(self, holder: dict[Any, Any], key: Any) -> None:
         t = holder[key]
         if id(t) not in self.copy_of:
             with torch.inference_mode(False):
-                self.own[id(t)], self.copy_of[id(t)] = t, t.detach().clone()
+                self.own[id(t)], self.copy_of[id(t)] = t, self._copied(t.detach())
         holder[key] = self.copy_of[id(t)]
         self.places.append((holder, key))
+
+    def _copied(self, t: Tensor) -> Tensor:
+        if not _is_view_of_memory(t):
+            return t.clone()
+        place = t.untyped_storage().data_ptr(), t.dtype
+        if place not in self.memory:
+            self.memory[place] = t.new_empty(0).set_(t.untyped_storage()).clone()
+        return self.memory[place].as_strided(t.size(), t.stride(), t.storage_offset())
 
     def taken_out(self) -> None:
         """Puts the tensors back where their copies still stand."""
         own = {id(copy): self.own[k] for k, copy in self.copy_of.items()}
         for holder, key in self.places:
-            found = holder.get(key) if isinstance(holder, dict) else None
-            if id(found) in own:
+            if id(found := holder.get(key)) in own:
                 holder[key] = own[id(found)]
+
+
+def _is_view_of_memory(t: Tensor) -> bool:
+    """Whether a tensor is nothing but places in a storage, which other tensors may have too."""
+    plain = type(t) in (Tensor, nn.Buffer) and t.layout == torch.strided and not (t.is_quantized or t.is_meta)
+    return plain and t.numel() > 0 and not (t.is_conj() or t.is_neg())
 
 
 def _copied(held: _Held) -> tuple[_Copies, list[tuple[Tensor, int]]]:
@@ -153,7 +168,7 @@ def _copied(held: _Held) -> tuple[_Copies, list[tuple[Tensor, int]]]:
             t = before[key]
             if not isinstance(t, Tensor) or isinstance(t, nn.Parameter) or t.requires_grad or t.is_inference():
                 continue
-            if t.numel() <= _COPIED:
+            if (t.untyped_storage().nbytes() // t.itemsize if _is_view_of_memory(t) else t.numel()) <= _COPIED:
                 copies.put_in(holder, key)
             else:
                 watched.append((t, t._version))

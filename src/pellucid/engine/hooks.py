@@ -6,7 +6,7 @@ Those on whole layers are in `layer_hooks.py`; there are no others in the projec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 
 import torch
@@ -180,13 +180,31 @@ def read(
     number = {m: i for i, m in reversed(list(enumerate(modules)))}
     enter: Value = lambda m, args: before and before(number[m], args)
     leave: Value = lambda m, args, output: after and after(number[m], output)
-    handles = [m.register_forward_pre_hook(enter) for m in number if before is not None]
-    handles += [m.register_forward_hook(leave) for m in number if after is not None]
+    with ExitStack() as handles:
+        for m in number if before is not None else ():
+            handles.callback(m.register_forward_pre_hook(enter).remove)
+        for m in number if after is not None else ():
+            handles.enter_context(_hooked_last(m, leave))
+        yield
+
+
+@contextmanager
+def _hooked_last(module: nn.Module, hook: Callable[..., Value]) -> Iterator[None]:
+    """Calls a forward hook after all others, those that are registered later too: it gets what the module returns in
+    the end, which `replaced` may have put there."""
+    handles = [module.register_forward_hook(hook)]
+
+    def renewed(_module: nn.Module, _args: Value) -> None:
+        if next(reversed(module._forward_hooks)) != handles[0].id:
+            handles.pop().remove()
+            handles.append(module.register_forward_hook(hook))
+
+    before = module.register_forward_pre_hook(renewed)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        before.remove()
+        handles.pop().remove()
 
 
 class _Reached(BaseException):
@@ -201,13 +219,8 @@ def output_of(module: nn.Module, run: Callable[[], object]) -> Tensor:
         found.append(output[0] if isinstance(output, tuple) else output)
         raise _Reached
 
-    handle = module.register_forward_hook(hook)
-    try:
+    with _hooked_last(module, hook), suppress(_Reached):
         run()
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
     if not found or not isinstance(found[0], Tensor):
         raise OtherIds(
             f"The module {type(module).__name__} "

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..attribution import Attribution
-from ..errors import GraphMismatch, InputError
+from ..errors import WITHOUT_GRADIENT, GraphMismatch, InputError
 from ..numerics.deeplift.recording.training_calls import Steady
 from ..numerics.lookups.calls import Enough, Lookups, Plan
 from ..numerics.lookups.origins import Layout, flat, layout, places, shared
@@ -149,6 +149,14 @@ def followed(problem: Problem, rows_first: Callable[[Function], Function]) -> Fo
 
         ids, ids0 = (tuple(t[i] for i in integers) for t in (problem.x, problem.x0))
         found = places(read, ids, ids0, at_x, at_x0)
+        by_ids = all(torch.equal(a, b) for a, b in zip(read(ids0, every), at_x0, strict=True))
+        if not by_ids or found is None:
+            raise GraphMismatch(
+                "A look-up of the function depends on "
+                + ("several ids that matter only together" if by_ids else "the other inputs as well as on ids")
+                + ", so that no id can be given its score; expected look-ups that depend on single ids. Use "
+                f"{WITHOUT_GRADIENT}."
+            )
     own = [k for k, t in enumerate(found) if len(t) or not torch.equal(at_x[k], at_x0[k])]
     asked = _looking_up(problem, plan, {k: layouts[k] for k in own}, rows_first)
     asked = replace(

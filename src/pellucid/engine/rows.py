@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..attribution import Attribution
-from ..errors import InputError, PellucidError, shortened
+from ..errors import OF_A_FUNCTION, InputError, PellucidError, shortened
 from ..problem import Found, Function, Outputs, Problem, Tensors
 from .memory import out_of_memory
 
@@ -42,8 +42,10 @@ class AnyCount:
         self.found.packed = True
         try:
             out = self.f(*x)
-        except (RuntimeError, ValueError) as error:
-            if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
+        except OF_A_FUNCTION as error:
+            memory = isinstance(error, RuntimeError) and out_of_memory(error)
+            beyond = isinstance(error, IndexError) and not all(t.is_floating_point() for t in x)
+            if isinstance(error, PellucidError) or memory or beyond:
                 raise
             raise self._tied(n, f"{type(error).__name__}: {shortened(str(error).strip(), 120)}") from error
         followed = isinstance(out, Tensor) and (out.requires_grad or not torch.is_grad_enabled())
@@ -60,34 +62,57 @@ class AnyCount:
 
 
 def mixed(problem: Problem, answer: Attribution) -> float:
-    """How far the first and the last row's outputs in the answer are from those that the rows have alone, relative to
-    their size, at the input, and at the baseline where f ran on other numbers of rows than the user gave; 0 where that
-    is rounding, where f draws at random or never gives one answer twice, or where f takes no single row."""
+    """How far the output of a row beside others is from the one that the row has alone, relative to its size; 0 where
+    that is rounding, where f draws at random, or where f takes no single row.
+
+    It is looked at in the first and the last row of the answer, at the input, and at the baseline where f ran on other
+    numbers of rows than the user gave; of a single row in a batch with a point between input and baseline. Where f
+    gives two answers to one input, `Found.varies` is set.
+    """
     if problem.draws.apart:
         return 0.0
     select = problem.selects(answer.outputs)[0]
 
-    def alone(x: Tensors, row: int) -> Tensor:
-        which = torch.tensor([row % problem.rows], device=x[0].device)
+    def values(x: Tensors, rows: Tensor) -> Tensor:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of a standard deviation of one number
-            return select(problem.outputs(tuple(t[which] for t in x), which), which).double()
+            return select(problem.outputs(x, rows), rows).double()
 
-    ends = [(problem.x, answer.output, row) for row in ((0, -1) if len(answer.output) > 1 else (-1,))]
-    if problem.found.packed and problem.source is None:  # of a sample of baselines the output is the mean
-        ends.append((_removed(problem), answer.baseline_output, -1))
+    def at(x: Tensors, row: int) -> tuple[Tensors, Tensor]:
+        which = torch.tensor([row % problem.rows], device=x[0].device)
+        return tuple(t[which] for t in x), which
+
+    several, packed = len(answer.output) > 1, problem.found.packed
+    ends = [(*at(problem.x, row), answer.output[row : row + 1 or None]) for row in ((0, -1) if several else (-1,))]
+    if packed and problem.source is None:  # of a sample of baselines the output is the mean
+        ends.append((*at(_removed(problem), -1), answer.baseline_output[-1:]))
     furthest = 0.0
-    for x, found, row in ends:
-        try:
-            y, own = alone(x, row), found[row].double()
-            off = float((y - own).abs().max()) / (float(own.abs().max()) or 1.0)
+    try:
+        if packed and not several:
+            (x, row, y), between = ends[0], at(_between(problem), 0)[0]
+            pair = tuple(map(torch.cat, zip(x, between, strict=True)))
+            y = values(pair, row.repeat(2)).to(y.dtype)
+            ends += [(x, row, y[:1]), (between, row, y[1:])]
+        for x, row, found in ends:
+            own = values(x, row)
+            off = float((own - found.double()).abs().max()) / (float(own.abs().max()) or 1.0)
             off = off if off == off else 1.0
-            within = WITHIN if torch.finfo(found.dtype).eps < 1e-4 else WITHIN_HALF
-            if off > within and torch.equal(y.nan_to_num(), alone(x, row).nan_to_num()):
+            if off <= (WITHIN if torch.finfo(found.dtype).eps < 1e-4 else WITHIN_HALF):
+                continue
+            if torch.equal(own.nan_to_num(), values(x, row).nan_to_num()):
                 furthest = max(furthest, off)
-        except InputError:
-            return 0.0
+            else:
+                problem.found.varies = True
+    except InputError:  # f takes no such number of rows
+        pass
     return furthest
+
+
+def _between(problem: Problem) -> Tensors:
+    """A point between x and x0 that is neither, where x holds numbers; x0 where it holds ids."""
+    return tuple(
+        torch.lerp(b, a, 0.3) if a.is_floating_point() else b for a, b in zip(problem.x, _removed(problem), strict=True)
+    )
 
 
 def _removed(problem: Problem) -> Tensors:

@@ -152,14 +152,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-_SLOPES = frozenset(
-    {
-        *("saliency", "input_x_gradient", "smoothgrad", "gradient_shap", "expected_gradients"),
-        *("guided_backprop", "deconvolution", "internal_influence"),
-    }
-)
-"""Methods that look at gradients, and do not promise that the scores add up."""
-METHODS = {name: replace(row, solve=noting(row.solve, name in _SLOPES)) for name, row in METHODS.items()}
+METHODS = {name: replace(row, solve=noting(row.solve, not row.groups)) for name, row in METHODS.items()}
 
 
 def method(name: str, options: Options, shared: bool = False) -> tuple[Method, Options]:

@@ -105,9 +105,11 @@ def _is_own(problem: Problem, found: _Walked) -> bool:
     _, _, y, y0, _ = found
     _, selects, upper = _pass(problem, 1.0)
     _, _, lower = _pass(problem, 0.0, selects)
-    pairs = zip((*y, *y0), (*upper.y, *lower.y), strict=True)
-    near = lambda a, b: (a - b).abs() <= min(1000 * torch.finfo(a.dtype).eps, _HALF) * (1 + b.abs())
-    return all(bool(near(a, b).all()) for a, b in pairs)
+    own, own0 = (tuple(v.detach() for v in at.y) for at in (upper, lower))
+    rounding = min(64 * torch.finfo(y[0].dtype).eps, _HALF)
+    off = [(a.detach() - b).abs() for a, b in zip((*y, *y0), (*own, *own0), strict=True)]
+    sizes = [torch.maximum(b.abs(), b0.abs()) for b, b0 in zip(own, own0, strict=True)]
+    return all(bool((found <= rounding * size).all()) for found, size in zip(off, 2 * sizes, strict=True))
 
 
 def _one_by_one(
@@ -152,8 +154,9 @@ def _together(problem: Problem) -> _Walked | None:
         return None
     points, rows = problem.both()
     x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows
-    with suppress(RandomDraws), forward_pass(x, NOTED), problem.watching() as seen:
+    with suppress(RandomDraws), forward_pass(x, NOTED) as recording, problem.watching() as seen:
         outputs = problem.outputs(x, rows)
+        problem.found.loses |= recording.loses
         first = problem.firsts()
         at_inputs = picked(outputs, rows[:n] if first is None else first, len(rows))
         y = tuple(attached(problem.value(outputs, select, rows, "both")) for select in problem.selects(at_inputs))
@@ -185,8 +188,9 @@ def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple
     selects: the targets, which the pass at x has fixed; empty for that pass itself.
     """
     x = tuple(v.detach().requires_grad_() for v in _at(problem, t))
-    with forward_pass(x, NOTED), problem.watching() as seen:
+    with forward_pass(x, NOTED) as recording, problem.watching() as seen:
         outputs = problem.outputs(x)
+        problem.found.loses |= recording.loses
         rows = problem.firsts()
         at_inputs = outputs if rows is None else picked(outputs, rows, problem.rows)
         selects = selects or problem.selects(at_inputs)

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 
 import torch
+from torch import Tensor
 
-from ..attribution import Attribution, Attributions
-from ..errors import PellucidError
+from ..attribution import Attribution, Attributions, doubted
+from ..engine.memory import out_of_memory
+from ..engine.passes import value_at_x, value_at_x0
+from ..errors import OF_A_FUNCTION, WITHOUT_GRADIENT, PellucidError, UnsupportedOperation, shortened
 from ..numerics.deeplift.recording.cut_paths import cuts
 from ..numerics.deeplift.recording.recorder import forward_pass
-from ..problem import Outputs, Problem, Tensors
-from ..randomness import NOTE
+from ..problem import Outputs, Problem, Tensors, by_row
+from ..randomness import NOTE, VARIES
 from ..status import Status
 from .deeplift import deeplift
 
 _OFF, _STEPS = 0.01, 20
 """A fixed rule whose residual is above this part of the change in the output is looked into, if it took so many steps:
 with fewer it is inexact by itself, and two more passes would count."""
+_ROWS = 8
+"""How many inputs are looked at for a path that is cut."""
 _PLACES = 3
 """How many places a note names, at most."""
 
 
-def noting(solve: Callable[..., Attributions], by_slopes: bool) -> Callable[..., Attributions]:
-    """The method with notes on its answers. It runs further passes only where scores that should add up do not.
+def noting(solve: Callable[..., Attributions], by_gradients: bool) -> Callable[..., Attributions]:
+    """The method with notes on its answers. It runs further passes only where scores that should add up do not, and
+    once for each function in which a pass saw a value lose its gradient.
 
-    by_slopes: its scores are gradients that need not add up, so they do not tell that a path carries none. DeepLIFT
-    tells it, once for each function that loses a gradient.
+    by_gradients: whether the method takes gradients, so that a path without any is missing in its scores.
     """
 
     @wraps(solve)
     def noted(problem: Problem, **options: object) -> Attributions:
-        answers = solve(problem, **options)
+        answers = _answered(solve, problem, options, by_gradients)
         notes = [NOTE] if problem.draws.found else []
         if any(_is_off(answer) for answer in answers):
             notes += _why(problem, answers)
-        elif by_slopes:
-            notes += _by_deeplift(problem, answers)
+        elif by_gradients and problem.found.loses and (cut := _cuts(problem, answers)):
+            answers = tuple(doubted(answer, *cut) for answer in answers)
         if not notes:
             return answers
         return tuple(replace(a, notes=tuple(dict.fromkeys((*a.notes, *notes)))) for a in answers)
@@ -47,25 +52,81 @@ def noting(solve: Callable[..., Attributions], by_slopes: bool) -> Callable[...,
     return noted
 
 
-def _by_deeplift(problem: Problem, given: Attributions) -> tuple[str, ...]:
-    """The notes on DeepLIFT's answers, kept for the Problems about the same function. DeepLIFT runs where a pass for
-    gradients saw a value lose its gradient: only then may a path be cut, and most that lose one change nothing."""
-    found = problem.found
-    if not found.loses or found.cuts is not None:
-        return found.cuts or ()
-    firsts = problem.firsts()
-    each = torch.arange(problem.rows, device=problem.x[0].device) if firsts is None else firsts
-    one = problem.fixed(*problem.selects(given[0].outputs)).taken(each)
-    one, found.cuts = replace(one, watch=None, source=None), ()
+def _answered(
+    solve: Callable[..., Attributions], problem: Problem, options: Mapping[str, object], by_gradients: bool
+) -> Attributions:
+    """A method's answers. Raises UnsupportedOperation where f runs by itself, but not while its operations are recorded
+    or differentiated, and what f raises where it does not run."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a function that few rows alone are too few for
-            answers = deeplift(one)
-    except (PellucidError, RuntimeError):
-        return ()
-    if any(_is_off(answer) for answer in answers):
-        found.cuts = tuple(_why(one, answers))
+        return solve(problem, **options)
+    except OF_A_FUNCTION as error:
+        memory = isinstance(error, RuntimeError) and out_of_memory(error)
+        if isinstance(error, PellucidError) or memory or not by_gradients or not _runs(problem):
+            raise
+        found = f"{type(error).__name__}: {shortened(str(error).strip(), 200)}"
+        raise UnsupportedOperation(
+            f"The function runs by itself, but not while its operations are recorded and differentiated: {found}. "
+            f"Expected operations with a gradient. What runs the function as it is: {WITHOUT_GRADIENT}."
+        ) from error
+
+
+def _runs(problem: Problem) -> bool:
+    """Whether f, called as it is, takes the input and the baseline."""
+    try:
+        value_at_x0(problem, value_at_x(problem)[1])
+    except OF_A_FUNCTION:
+        return False
+    return True
+
+
+def _cuts(problem: Problem, given: Attributions) -> tuple[str, ...]:
+    """Notes on the paths without a gradient that change the output, kept for the Problems about the same function: most
+    values that lose their gradient change nothing.
+
+    DeepLIFT compares some of the inputs with their baselines, and with two points that have every other element of the
+    baseline: a path that is cut may by chance change nothing between one pair of points.
+    """
+    found = problem.found
+    if found.cuts is not None:
+        return found.cuts
+    found.cuts = ()
+    fixed = replace(problem.fixed(*problem.selects(given[0].outputs)), watch=None)
+    every = torch.arange(problem.rows, device=problem.x[0].device)
+    some = torch.linspace(0, problem.rows - 1, min(problem.rows, _ROWS), device=every.device).long()
+    together = some.repeat(3), torch.arange(3, device=every.device).repeat_interleave(len(some))
+    for rows, kind in (together, *((every, torch.full_like(every, k)) for k in range(3))):  # f may take no other rows
+        one = replace(fixed.taken(rows), source=None)
+        points = [_partly(a, b, kind, k) for k, (a, b) in enumerate(zip(one.x, one.x0, strict=True))]
+        one = replace(one, x0=tuple(points))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a function that few rows alone are too few for
+                answers = deeplift(one)
+        except (PellucidError, RuntimeError):
+            continue
+        if any(_misses(answer) for answer in answers):
+            found.cuts = tuple(_why(one, answers))
+        if found.cuts or rows is together[0]:
+            break
     return found.cuts
+
+
+def _partly(x: Tensor, x0: Tensor, kind: Tensor, shift: int) -> Tensor:
+    """x0 with every other element of x, as on a chessboard: kind (rows,) is 0 for the black ones, 1 for the white ones,
+    and 2 for x0 itself."""
+    places = [torch.arange(n, device=x.device).view(-1, *[1] * (x.ndim - 2 - d)) for d, n in enumerate(x.shape[1:])]
+    colour = (sum(places, torch.zeros_like(kind[0])) + shift) % 2
+    return torch.where(colour.unsqueeze(0) == kind.view(-1, *[1] * (x.ndim - 1)), x, x0)
+
+
+def _misses(answer: Attribution) -> bool:
+    """Whether an exact answer leaves more over than rounding of what was added up."""
+    y, y0 = answer.output.double(), answer.baseline_output.double()
+    values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
+    size = torch.stack([by_row(v.double()).abs().sum(1) for v in values]).sum(0)
+    largest = torch.stack([y.abs(), y0.abs(), size]).amax(0)
+    rounding = 256 * torch.finfo(answer.output.dtype).eps * largest
+    return bool((answer.delta.abs() > torch.maximum(rounding, 1e-3 * (y - y0).abs())).any())
 
 
 def _is_off(answer: Attribution) -> bool:
@@ -95,10 +156,7 @@ def _why(problem: Problem, answers: Attributions) -> list[str]:
     rounding = lambda y: max(1e-3, 16 * torch.finfo(y.dtype).eps)
     pairs = [(y, a.output.to(y.dtype)) for y, a in zip(again, answers, strict=False)]
     if any(not torch.allclose(y, before, rtol=rounding(y), atol=1e-6) for y, before in pairs):
-        notes.append(
-            "The function gives different answers to the same input, so no attribution can add up: something draws at "
-            "random, or keeps a state from pass to pass."
-        )
+        notes.append(VARIES)
     if found:
         places = [f"{how} in {place}" if place else how for how, place, *_ in found]
         more = f", and {len(places) - _PLACES} more" if len(places) > _PLACES else ""

@@ -42,7 +42,9 @@ def heard(problem: Problem) -> tuple[Problem, dict[int, Outputs]]:
 
     def f(*given: Outputs) -> Outputs:
         outputs = problem.f(*given)
-        if len(kept) < problem.rows and given[0].shape[1:] == problem.x0[0].shape[1:]:
+        if len(kept) == problem.rows or given[0].shape[1:] != problem.x0[0].shape[1:]:
+            return outputs
+        with torch._C.DisableTorchFunction():  # what is compared here is no part of f
             for point, row in _alike(_tensors(given), own, len(given[0]), problem.rows).nonzero().tolist():
                 if row not in kept and _equal(given, point, (*problem.x0, *problem.args), row):
                     one = torch.tensor([point], device=given[0].device)

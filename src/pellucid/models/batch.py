@@ -39,9 +39,17 @@ class Batch:
     deletes: bool
 
 
-def first_row(batch: Batch, n: int = 1) -> Sequences:
-    """The sequences of the first row, n times."""
-    return picked(batch.sequences, torch.zeros(n, dtype=torch.long, device=batch.own.device), len(batch.own))
+def telling_row(batch: Batch) -> Tensor:
+    """The number, (1,), of the first row that differs from its baseline; of the first one where none does, or where the
+    baseline has no ids."""
+    if batch.ids is None or batch.ids0 is None:
+        return torch.zeros(1, dtype=torch.long, device=batch.own.device)
+    return (batch.ids != batch.ids0).any(1).int().argmax().view(1)
+
+
+def row_of(batch: Batch, row: Tensor, n: int = 1) -> Sequences:
+    """The sequences of one row (1,), n times."""
+    return picked(batch.sequences, row.expand(n), len(batch.own))
 
 
 def batch_of(pipeline: Pipeline, encodings: Sequence[Encoding], baseline: Spec, groups: Groups) -> Batch:

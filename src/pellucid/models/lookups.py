@@ -106,16 +106,17 @@ def followed(
         first = calls[-1].last
     if not calls:
         none = changes.new_zeros(len(changes), 0, dtype=torch.long)
-        empty = torch.zeros(len(changes), 0, 1)
+        empty = changes.new_zeros(len(changes), 0, 1, dtype=torch.float32)
         return Lookups(modules, (), empty, empty, none, none, none.bool(), True)
     hidden = max(call_output(base[c.number]).shape[-1] for c in calls)
     wide = lambda t: pad(t, (0, hidden - t.shape[-1]))
     joined = lambda found: torch.cat([wide(call_output(found[c.number])) for c in calls], 1)
     x, at = joined(base), lambda given, n: joined(read(given, n, calls[-1].number))
     edges = [_edges(at, sequences, other, changes, x) for other in others]
+    for other, end, (places, steps) in zip(others, ends, edges, strict=True):
+        _check_accounted(at, sequences, other, x, joined(end), places, steps)
     if blank is None:
         x0, (places, steps) = joined(ends[0]), edges[0]
-        _check_accounted(x, x0, places)
         return _packed(modules, calls, x, x0, places, steps, read.together)
     places = torch.cat([found for found, _ in edges]).unique(dim=0)
     x0 = torch.cat([wide(blank(modules[base[c.number][0]], call_output(base[c.number]))) for c in calls], 1)
@@ -243,18 +244,48 @@ def _check_alike(modules: Sequence[nn.Module], base: Calls, ends: Sequence[Calls
         raise other_calls(modules[0])
 
 
-def _check_accounted(x: Tensor, x0: Tensor, edges: Tensor) -> None:
-    """Raises UnsupportedModel where a place differs between input and baseline, and no single token changes it."""
-    differs = _differs(x0, x)
-    owned = torch.zeros_like(differs)
-    owned[edges[:, 0], edges[:, 2]] = True
-    if bool((differs & ~owned).any()):
-        raise UnsupportedModel(
-            "A look-up of the model differs between the input and the baseline, although changing any one token alone "
-            "leaves it as it is, so that no token can be given its score; expected look-ups that depend on single "
-            "tokens. Use a method that runs the model on ids, such as method='occlusion' or 'shapley', with a token "
-            "as the baseline."
-        )
+def _check_accounted(
+    read: Callable[[Sequences, int], Tensor],
+    sequences: Sequences,
+    other: Sequences,
+    x: Tensor,
+    x0: Tensor,
+    edges: Tensor,
+    steps: Tensor,
+) -> None:
+    """Raises UnsupportedModel where a place differs between input and baseline by something else than the tokens that
+    change it one by one: where the other ids of all of these, and of no more, do not make it what it is at the baseline
+    (a word that counts only if another stands beside it).
+
+    x, x0: all places at the input and at the baseline. edges, steps: as `_edges` returns them; read: as it takes it.
+    """
+    (rows, most), tokens = x.shape[:2], ids_of(sequences).shape[1]
+    row, token, place = edges.unbind(1)
+    alone = torch.zeros_like(x).index_put_((row, place), steps, accumulate=True)
+    size = torch.maximum(x.abs(), x0.abs()).amax(2) + alone.abs().amax(2)
+    left = (x - alone - x0).abs().amax(2) > 64 * torch.finfo(x.dtype).eps * size
+    pairs = left.nonzero()
+    if not len(pairs):
+        return
+    owners = torch.zeros(rows, most, tokens, dtype=torch.bool, device=x.device)
+    owners[row, place, token] = True
+    sets, which = torch.cat([pairs[:, :1], owners[pairs[:, 0], pairs[:, 1]]], 1).unique(dim=0, return_inverse=True)
+    ids, ids0 = ids_of(sequences), ids_of(other)
+    per = max(1, _POSITIONS // tokens)
+    for first, some in enumerate(sets.split(per)):
+        mine = some[:, 0]
+        changed = torch.where(some[:, 1:].bool(), ids0[mine], ids[mine])
+        after = read(replaced_ids(picked(sequences, mine, len(ids)), changed), len(mine))
+        here = which // per == first
+        at = pairs[here]
+        found = after[which[here] - first * per, at[:, 1]].unsqueeze(1)
+        if bool(_differs(found, x0[at[:, 0], at[:, 1]].unsqueeze(1)).any()):
+            raise UnsupportedModel(
+                "A look-up of the model differs between the input and the baseline by more than the tokens account for "
+                "that change it one by one, so that no token can be given its score; expected look-ups that depend on "
+                "single tokens, or on a few of which each matters by itself. Use a method that runs the model on ids, "
+                "such as method='occlusion' or 'shapley', with a token as the baseline."
+            )
 
 
 def _check_one_token(edges: Tensor) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -30,11 +30,13 @@ from .runner import Runner
 from .structure import (
     arguments,
     check_one_kind,
+    is_pretrained,
     label_names,
     layer_stack,
     most_positions,
     one_device,
     own_module,
+    unwrapped,
     wrappers,
 )
 from .tasks import TASKS, Goal, Preparation, Task, task_named, task_of
@@ -91,10 +93,13 @@ class Model(Displayed):
                 f"Found a {type(self.model).__name__} as the model; expected a torch nn.Module. "
                 "For a checkpoint's name or path, use pellucid.load()."
             )
+        object.__setattr__(self, "model", unwrapped(self.model))
         check_one_kind(self.model)
         check_tokenizer(self.tokenizer, reads_text=self.does.modality is TEXT)
         one_device(self.model)
         _ = self.runner, self._drawn  # its parts must be found now, not in the middle of an explanation
+        if self.does.modality is TEXT and not self.runner.is_known:
+            self.runner.check_reads_texts(self.tokenizer)
 
     def __repr__(self) -> str:
         return f"Model({PurePath(self.name).name!r}: {', '.join(about for _, about in self._facts())})"
@@ -129,7 +134,7 @@ class Model(Displayed):
             return TASKS["text-classification"]
         names = [type(m).__name__ for m in wrappers(self.model)]
         found = task_of(names[:1]) or task_of(names[1:]) or task_of(getattr(config, "architectures", None))
-        if found is None and hasattr(self.model, "get_input_embeddings") and hasattr(self.model, "base_model_prefix"):
+        if found is None and hasattr(self.model, "get_input_embeddings") and is_pretrained(self.model):
             raise UnsupportedModel(
                 f"{names[0]} does none of the tasks known here ({', '.join(TASKS)}). If its outputs are the logits of "
                 "one of them, say so: task='text-classification'."
@@ -346,8 +351,15 @@ class Model(Displayed):
         """What the task reads from the model on its own ids."""
         return self.pipeline.alone(*sequences)
 
-    def follow(self) -> bool:
-        """From here on look-ups are followed, because one of them was called with other ids than the input's. Returns
-        whether they were not followed before."""
-        before, self.ways["all"] = self.ways.get("all"), "followed"
-        return before != "followed"
+    @contextmanager
+    def following(self) -> Iterator[bool]:
+        """Inside, and from there on unless an error is raised inside, look-ups are followed, because one of them was
+        called with other ids than the input's. Gives whether they were before."""
+        before = self.ways.get("all") == "followed"
+        self.ways["all"] = "followed"
+        try:
+            yield before
+        except BaseException:
+            if not before:
+                del self.ways["all"]
+            raise

@@ -12,24 +12,32 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from ..engine import borrowing, hooks
 from ..errors import UnknownBaseline, UnsupportedModel
+from ..numerics.deeplift.recording.recorder import READS
 from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from ..problem import Problem, picked
 from ..randomness import joined, kept, rewound
-from .batch import Batch, first_row
+from .batch import Batch, row_of, telling_row
 from .net import CHANGES, Outputs
 from .pipeline import Pipeline
 from .text.collating import Sequences, ids_of, replaced_ids
 
 End = tuple[str, Tensor, Tensor | None]
-"""A place of the first row at which f is compared with the model: its name, the point, and its ids."""
+"""A place at which f is compared with the model: its name, the points, and their ids."""
 WITHIN = {torch.float64: 1e-8, torch.float32: 3e-4}
 """How far apart two answers are at most that differ by rounding alone, relative to the largest number in them; in
-half precision WITHIN_HALF."""
+half precision WITHIN_HALF. Where an answer may differ from the model's own, it is so much less that a change in the
+output is right to OF_CHANGE."""
 WITHIN_HALF = 0.05
+OF_CHANGE = 1e-4
+"""How far f may be from the model's own answer, relative to how far the answers at two ends are apart; rounding of
+ULPS times the precision is always allowed."""
+ULPS = 8
 
 
 def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
@@ -37,14 +45,14 @@ def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
 
     Raises UnsupportedModel where the same ids have two answers, and torch's generator has nothing to do with it.
     """
-    ids = ids_of(first_row(batch))
-    other = torch.where(batch.kept[:1], ids, other_ids(pipeline, ids)[0])
-    on = lambda ids: replaced_ids(first_row(batch, len(ids)), ids)
+    row = telling_row(batch)
+    ids = ids_of(row_of(batch, row))
+    other = torch.where(batch.kept[row], ids, other_ids(pipeline, ids)[0])
+    on = lambda ids: replaced_ids(row_of(batch, row, len(ids)), ids)
+    run = lambda ids: kept(lambda: pipeline.alone(*on(ids)), pipeline.runner.device)
     with uncompiled(pipeline):
-        (first, drew), (again, _), (second, _), (pair, _) = (
-            kept(lambda s=s: pipeline.alone(*s), pipeline.runner.device)
-            for s in map(on, (ids, ids, other, torch.cat([ids, other])))
-        )
+        (first, drew), (again, _) = run(ids), run(ids)
+        (second, _), (pair, _) = run(other), run(torch.cat([ids, other]))
     if furthest_apart(again, first).beyond(pipeline):
         raise UnsupportedModel(
             f"{type(pipeline.model).__name__} gives two answers to the same ids: it draws at random from a generator "
@@ -77,18 +85,18 @@ def _how_changes_matter(pipeline: Pipeline, sequences: Sequences, first: Outputs
 def agrees(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
     """Whether f gives the model's own answers: at the input, at the baseline, and at a text whose first half is the
     baseline's. Where the baseline has no ids, other ids of the vocabulary stand in for it."""
-    row = _first(batch)
+    row = telling_row(batch)
     ends = _ends(pipeline, batch, found, row)
     try:
         if batch.ids is not None and not pipeline.through_encoder:
-            ids = batch.ids[:1]
+            ids = batch.ids[row]
             if len(ends) < 2:
-                other = torch.where(batch.kept[:1], ids, other_ids(pipeline, ids)[0])
-                parts = enumerate(replaced_ids(first_row(batch), other))
+                other = torch.where(batch.kept[row], ids, other_ids(pipeline, ids)[0])
+                parts = enumerate(replaced_ids(row_of(batch, row), other))
                 ends.append(("other ids", torch.cat([pipeline.embedded(s, k) for k, s in parts], 1), other))
             (_, x, _), (_, x0, ids0) = ends
             assert ids0 is not None
-            first = 2 * batch.own[:1].cumsum(1) <= batch.own[:1].sum()
+            first = 2 * batch.own[row].cumsum(1) <= batch.own[row].sum()
             half = torch.where(first.unsqueeze(2), x0, x), torch.where(first, ids0, ids)
             ends.append(("a text between the two", *half))
         return not _apart(pipeline, batch, found, ends, row).beyond(pipeline)
@@ -114,25 +122,31 @@ def all_rows_agree(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
 
 
 class _Uses(TorchFunctionMode):
-    """Sees whether a tensor of ids goes into anything but a look-up."""
+    """Sees whether tensors of ids, or what shares their memory, go into anything but a look-up."""
 
     def __init__(self, ids: Sequence[Tensor]):
         super().__init__()
-        self.ids, self.by_hand = {id(t) for t in ids}, False
+        self.memory, self.by_hand = {t.untyped_storage().data_ptr() for t in ids}, False
 
     def __torch_function__(
         self, func: TorchFunction, types: Value, args: Args = (), kwargs: Kwargs | None = None
     ) -> Value:
-        if name_of(func) not in ("embedding", "__get__", "size", "dim") and any(id(a) in self.ids for a in args):
-            self.by_hand = True
+        if func not in READS and name_of(func) not in ("embedding", "size", "dim") and not self.by_hand:
+            with torch._C.DisableTorchFunction():
+                self.by_hand = any(map(self._is_ids, tree_leaves((args, kwargs or {}))))
         return func(*args, **(kwargs or {}))
+
+    def _is_ids(self, a: object) -> bool:
+        return isinstance(a, Tensor) and (
+            is_functorch_wrapped_tensor(a) or a.untyped_storage().data_ptr() in self.memory
+        )
 
 
 def how_ids_are_used(pipeline: Pipeline, batch: Batch) -> str:
-    """Whether the ids of the first row are only "looked up", or used "by hand" too: compared, counted, turned."""
+    """Whether the ids of a row are only "looked up", or used "by hand" too: compared, counted, turned."""
     if pipeline.runner.is_known:
         return "looked up"
-    sequences = first_row(batch)
+    sequences = row_of(batch, telling_row(batch))
     with uncompiled(pipeline), rewound(pipeline.runner.device), _Uses([s.ids for s in sequences]) as uses:
         for sequence in sequences:
             pipeline.runner.called(sequence.inputs)
@@ -140,13 +154,13 @@ def how_ids_are_used(pipeline: Pipeline, batch: Batch) -> str:
 
 
 def _of_rows(pipeline: Pipeline, batch: Batch, found: Problem) -> _Apart:
-    """Where f is furthest from the model's own answers at the ends: of the first row for a model of transformers', and
-    of every row for a network of the user's own."""
-    n = len(batch.own) if batch.ids is not None and not pipeline.runner.is_known else 1
-    rows = torch.arange(n, device=batch.own.device)
+    """Where f is furthest from the model's own answers at the ends: of one row for a model of transformers', and of
+    every row for a network of the user's own."""
+    of_all = batch.ids is not None and not pipeline.runner.is_known
+    rows = torch.arange(len(batch.own), device=batch.own.device) if of_all else telling_row(batch)
     parts = rows.split(1) if found.draws.apart else (rows,)
     each = [_apart(pipeline, batch, found, _ends(pipeline, batch, found, part), part) for part in parts]
-    return max(each, key=lambda apart: apart.relative)
+    return max(each, key=_Apart.times)
 
 
 def check_own_answer(pipeline: Pipeline, batch: Batch, found: Problem) -> None:
@@ -166,18 +180,13 @@ def check_own_answer(pipeline: Pipeline, batch: Batch, found: Problem) -> None:
 
 def distance_from_own(pipeline: Pipeline, batch: Batch, found: Problem) -> float:
     """How far f is from the model's own answers at the ends, relative to the largest number in them."""
-    first = _first(batch)
-    return _apart(pipeline, batch, found, _ends(pipeline, batch, found, first), first).relative
+    row = telling_row(batch)
+    return _apart(pipeline, batch, found, _ends(pipeline, batch, found, row), row).relative
 
 
 def tells_apart(batch: Batch) -> bool:
-    """Whether the first row differs from its baseline, so that an agreement on it says something."""
-    return batch.ids is None or batch.ids0 is None or not torch.equal(batch.ids[:1], batch.ids0[:1])
-
-
-def _first(batch: Batch) -> Tensor:
-    """The number of the first row, (1,)."""
-    return torch.zeros(1, dtype=torch.long, device=batch.own.device)
+    """Whether a row differs from its baseline, so that an agreement on it says something."""
+    return batch.ids is None or batch.ids0 is None or not torch.equal(batch.ids, batch.ids0)
 
 
 def _ends(pipeline: Pipeline, batch: Batch, found: Problem, rows: Tensor) -> list[End]:
@@ -191,16 +200,24 @@ def _ends(pipeline: Pipeline, batch: Batch, found: Problem, rows: Tensor) -> lis
 @dataclass(frozen=True)
 class _Apart:
     """Where two answers are furthest apart: the two numbers there, and how far they are from each other, relative to
-    the sizes (`_sizes`) of the second answer. where: the name of the place, if any."""
+    the sizes (`_sizes`) of the second answer. where: the name of the place, if any. change: how far the model's own
+    answers at two such places are apart, relative to the same sizes, where that is known."""
 
     mine: float = 0.0
     own: float = 0.0
     relative: float = 0.0
     where: str = ""
+    change: float = torch.inf
 
     def beyond(self, pipeline: Pipeline) -> bool:
         """Whether that is more than rounding."""
-        return self.relative > WITHIN.get(pipeline.runner.coarsest, WITHIN_HALF)
+        dtype = pipeline.runner.coarsest
+        least = ULPS * torch.finfo(dtype).eps
+        return self.relative > min(WITHIN.get(dtype, WITHIN_HALF), max(least, OF_CHANGE * self.change))
+
+    def times(self) -> float:
+        """How far apart, in terms of the change."""
+        return self.relative / max(min(self.change, 1.0), ULPS * torch.finfo(torch.float64).eps)
 
 
 def furthest_apart(mine: Outputs, own: Outputs) -> _Apart:
@@ -232,14 +249,18 @@ def _sizes(numbers: Tensor) -> Tensor:
 def _apart(pipeline: Pipeline, batch: Batch, found: Problem, ends: Sequence[End], rows: Tensor) -> _Apart:
     """Where f is furthest from the model's own answers at these ends of these rows."""
     own = picked(batch.sequences, rows, len(batch.own))
-    every: list[_Apart] = []
+    every, answers = [], []
     for name, points, ids in ends:
         with rewound(pipeline.runner.device), uncompiled(pipeline):
             theirs = pipeline.alone(*(own if ids is None else replaced_ids(own, ids)))
         with rewound(pipeline.runner.device), uncompiled(pipeline):
             mine = found.f(points, *found.args_of(rows))
         every.append(replace(furthest_apart(mine, theirs), where=name))
-    return max(every, key=lambda apart: apart.relative)
+        answers.append(theirs)
+    furthest = max(every, key=lambda apart: apart.relative)
+    if len(answers) < 2:
+        return furthest
+    return replace(furthest, change=max(furthest_apart(answers[0], other).relative for other in answers[1:]))
 
 
 def _numbers(outputs: Outputs) -> list[Tensor]:
@@ -266,7 +287,7 @@ def within_vocabulary(pipeline: Pipeline, batch: Batch) -> Iterator[None]:
         if batch.ids0 is None or not beyond:
             raise
         try:
-            pipeline.alone(*first_row(batch))
+            pipeline.alone(*row_of(batch, telling_row(batch)))
         except (IndexError, UnsupportedModel):  # the input's own ids, or what stands beside them, are beyond it too
             raise error from None
         own = batch.ids0[~batch.kept]

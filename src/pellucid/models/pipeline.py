@@ -16,7 +16,7 @@ from .baselines import Spec
 from .modality import TEXT
 from .net import Outputs
 from .runner import Runner
-from .structure import is_decoder, reading_side
+from .structure import is_decoder, is_pretrained, reading_side
 from .tasks import Asked, Goal, Preparation, Task
 from .text import nested_inputs
 from .text.collating import Owns, Padded, Sequences
@@ -122,7 +122,7 @@ class Pipeline:
         """What a user asked of a batch. output: the task's own where it is None."""
         reader = self.reader
         starts, output = reader.starts(encodings), output or self.task.output
-        own, kind = not hasattr(self.model, "base_model_prefix"), reader.problem_type
+        own, kind = not is_pretrained(self.model), reader.problem_type
         return Asked(encodings, starts, reader.labels, self.tokenizer, target, output, kind, own)
 
     def baseline(self, spec: Spec) -> Spec:

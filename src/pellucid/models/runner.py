@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,10 @@ from ..engine.memory import out_of_memory
 from ..errors import OF_A_FUNCTION, FailedForward, PellucidError, UnsupportedModel, shortened
 from ..interruption import check_interruption
 from ..problem import Found
+from ..randomness import rewound
 from .devices import autocast
 from .net import CHANGES, Outputs
-from .structure import Arguments, first_position, wrappers
+from .structure import Arguments, first_position, is_of_transformers
 from .text.collating import Inputs
 
 
@@ -56,8 +57,8 @@ class Runner:
 
     @property
     def is_known(self) -> bool:
-        """Whether the network is one of transformers' models."""
-        return any(hasattr(m, "base_model_prefix") for m in wrappers(self.model))
+        """Whether the network is one of transformers' own models, and not a user's subclass or wrapper of one."""
+        return is_of_transformers(self.model)
 
     @property
     def width(self) -> int:
@@ -130,6 +131,22 @@ class Runner:
                 f"{self.task} give the checkpoint's own tokenizer and a model with that head; of an encoder and a "
                 f"decoder without a head the encoder, model.get_encoder().{told}{other}"
             ) from error
+
+    def check_reads_texts(self, tokenizer: Any) -> None:
+        """Raises UnsupportedModel where the network takes documents, and no text. Nothing else is said of it here: it
+        may need more than the ids of a short text."""
+        try:
+            encoded = tokenizer("a", return_tensors="pt")
+            given = {name: value.to(self.device) for name, value in encoded.items() if self.takes(name)}
+        except OF_A_FUNCTION:
+            return
+        with self.borrowed(), rewound(self.device), torch.no_grad(), suppress(*OF_A_FUNCTION, PellucidError):
+            self.called(given)
+            return
+        with self.borrowed(), rewound(self.device):
+            told = self._of_documents(given)
+        if told:
+            raise UnsupportedModel(f"{type(self.model).__name__} takes no text.{told}")
 
     def _of_documents(self, given: Mapping[str, object]) -> str:
         """What to do about a network of the user's that takes ids (rows, sentences, tokens), where it is one."""

@@ -32,6 +32,34 @@ def wrappers(net: nn.Module) -> Iterator[nn.Module]:
         yield net
 
 
+def is_pretrained(net: nn.Module) -> bool:
+    """Whether a network is a PreTrainedModel of transformers, or of a class of the user's that is made of one."""
+    return hasattr(net, "base_model_prefix")
+
+
+_PASSING = ("torch.", "peft.", "accelerate.", "transformers.")
+"""The libraries whose wrappers pass on what they are given."""
+
+
+def is_of_transformers(net: nn.Module) -> bool:
+    """Whether a network is one of transformers' own models, or a library's wrapper of one: whether nobody else wrote
+    what its forward does with the ids."""
+    for module in wrappers(net):
+        library = type(module).__module__
+        if is_pretrained(module) and library.startswith("transformers."):
+            return True
+        if not library.startswith(_PASSING):
+            return False
+    return False
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The network inside of a wrapper that spreads it over devices, as DataParallel does."""
+    while isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        net = net.module
+    return net
+
+
 def arguments(net: nn.Module, takes: str, task: str) -> Arguments:
     """The arguments of a network's forward. takes: one that it must take, for the task of this name. Raises
     UnsupportedModel where it does not."""
@@ -189,18 +217,17 @@ _SOUND = ("input_values", "input_features")
 
 def check_one_kind(net: nn.Module) -> None:
     """Raises UnsupportedModel where a network reads a text and an image together as two towers, or sound."""
-    for module in (net, *([net.module] if isinstance(net, nn.DataParallel) else [])):
-        name = type(module).__name__
-        towers = [part for part in ("text", "image", "audio") if hasattr(module, f"get_{part}_features")]
-        if "text" in towers and len(towers) > 1:
-            raise UnsupportedModel(
-                f"{name} reads a text and {towers[1]} and compares the two; expected a model of one input. Give "
-                f"pellucid.Model a network of your own that takes input_ids and attention_mask, holds the {towers[1]}, "
-                f"and returns the similarities as logits; or explain the {towers[1]} by "
-                "pellucid.attribute(lambda x: model(pixel_values=x, input_ids=ids).logits_per_image, x, target=0)."
-            )
-        if getattr(module, "main_input_name", None) in _SOUND:
-            raise UnsupportedModel(
-                f"{name} reads sound ({module.main_input_name}), which has no tokens; expected a model of texts or of "
-                "images. Explain its numbers: pellucid.attribute(lambda x: model(x).logits, x, target=0)."
-            )
+    name = type(net).__name__
+    towers = [part for part in ("text", "image", "audio") if hasattr(net, f"get_{part}_features")]
+    if "text" in towers and len(towers) > 1:
+        raise UnsupportedModel(
+            f"{name} reads a text and {towers[1]} and compares the two; expected a model of one input. Give "
+            f"pellucid.Model a network of your own that takes input_ids and attention_mask, holds the {towers[1]}, "
+            f"and returns the similarities as logits; or explain the {towers[1]} by "
+            "pellucid.attribute(lambda x: model(pixel_values=x, input_ids=ids).logits_per_image, x, target=0)."
+        )
+    if getattr(net, "main_input_name", None) in _SOUND:
+        raise UnsupportedModel(
+            f"{name} reads sound ({net.main_input_name}), which has no tokens; expected a model of texts or of "
+            "images. Explain its numbers: pellucid.attribute(lambda x: model(x).logits, x, target=0)."
+        )

@@ -247,8 +247,11 @@ def deepened(
 
 def _at_module(model: Explained, problem: Problem, batch: Batch, module: nn.Module, name: str) -> Problem:
     """The same Problem with the output of a module as its input, and the rest of the network as `f`."""
-    with torch.no_grad():
-        h, h0 = (hooks.output_of(module, lambda x=x: problem.outputs(x)) for x in (problem.x, problem.x0))
+    try:
+        with torch.no_grad():
+            h, h0 = (hooks.output_of(module, lambda x=x: problem.outputs(x)) for x in (problem.x, problem.x0))
+    except hooks.OtherIds as error:
+        raise InputError(f"Found at={name!r}. {error}") from error
     if h.shape[:2] != batch.own.shape:
         raise InputError(
             f"Found at={name!r}, whose output is {tuple(h.shape)}; expected {tuple(batch.own.shape)} + "

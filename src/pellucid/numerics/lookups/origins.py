@@ -75,24 +75,56 @@ _AT_ONCE = 1 << 22
 """Numbers of look-ups that are compared together."""
 
 
-def places(read: Read, x: Tensors, x0: Tensors, at_x: Sequence[Tensor], at_x0: Sequence[Tensor]) -> list[Tensor]:
+def places(read: Read, x: Tensors, x0: Tensors, at_x: Sequence[Tensor], at_x0: Sequence[Tensor]) -> list[Tensor] | None:
     """For each look-up, the triples (row, element, position): the number at this position was made of this id of the
-    row.
+    row. None where a look-up depends on ids that matter only together with others.
 
     One id at a time is changed to the baseline's id, or to another id where both are the same, and the numbers that
-    change in a look-up were made of it. A number that no single id changes, because it depends on several at once, is
-    looked for from the baseline as well. The other numbers of a vector that an id changes in part are that id's too,
-    where they are no other id's.
+    change in a look-up were made of it. Where that does not account for all, because a number depends on several at
+    once, the ids of the baseline are changed to the input's as well. The other numbers of a vector that an id changes
+    in part are that id's too, where they are no other id's.
 
     x, x0: ids (rows, …). at_x, at_x0: the look-ups there, (rows, …) each. Elements are numbered through all inputs, and
     positions through a look-up's row.
     """
     found = [_changed(read, x, x0, at_x), _neighbours(read, x, x0, at_x)]
-    owned = [torch.cat(each) for each in zip(*found, strict=True)]
-    alone = [_owned(triples, a) for triples, a in zip(owned, at_x, strict=True)]
-    if any(bool(((flat(a) != flat(b)) & ~own).any()) for a, b, own in zip(at_x, at_x0, alone, strict=True)):
-        owned = [torch.cat(both) for both in zip(owned, _changed(read, x0, x, at_x0), strict=True)]
-    return [_whole_vectors(triples.unique(dim=0), a) for triples, a in zip(owned, at_x, strict=True)]
+    for more in (lambda: _changed(read, x0, x, at_x0), None):
+        owned = [torch.cat(each).unique(dim=0) for each in zip(*found, strict=True)]
+        if _accounted(read, x, x0, at_x, at_x0, owned):
+            return [_whole_vectors(triples, a) for triples, a in zip(owned, at_x, strict=True)]
+        if more is not None:
+            found.append(more())
+    return None
+
+
+def _accounted(
+    read: Read, x: Tensors, x0: Tensors, at_x: Sequence[Tensor], at_x0: Sequence[Tensor], found: Sequence[Tensor]
+) -> bool:
+    """Whether the look-ups hang on the ids that they were found to be made of, and on no others.
+
+    Half of the ids are changed at once, as often as it takes for any two ids to be told apart. A number whose ids are
+    all changed is to be what it is at x0, and one of whose ids none is changed what it is at x. What is the same at x
+    and at x0 has no score, and need not.
+
+    The parameters are those of `places`, and the triples of each look-up.
+    """
+    sizes = [flat(t).shape[1] for t in x]
+    element, rows = torch.arange(sum(sizes), device=x[0].device), torch.arange(len(x[0]), device=x[0].device)
+    for bit in range(max(1, (sum(sizes) - 1).bit_length())):
+        for side in (0, 1):
+            changed = (element >> bit) % 2 == side
+            pairs = zip(changed.split(sizes), x, x0, strict=True)
+            ids = tuple(torch.where(some.view(1, *a.shape[1:]), b, a) for some, a, b in pairs)
+            for value, triples, a, b in zip(read(ids, rows), found, at_x, at_x0, strict=True):
+                row, own, position = triples.T
+                none, place = torch.zeros_like(flat(a), dtype=torch.int64), (row, position)
+                of_all = none.index_put(place, torch.ones_like(row), accumulate=True)
+                of_changed = none.index_put(place, changed[own].long(), accumulate=True)
+                moved = (of_changed == of_all) & (of_all > 0) & (flat(value) != flat(b))
+                moved |= (of_changed == 0) & (flat(value) != flat(a))
+                if bool((moved & (flat(a) != flat(b))).any()):
+                    return False
+    return True
 
 
 def shared(

@@ -48,7 +48,7 @@ class Recording(TorchFunctionMode):
     def __torch_function__(
         self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
     ) -> Value:
-        if func in _READS:
+        if func in READS:
             return func(*args)
         kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
         args = tuple(
@@ -108,7 +108,7 @@ class Recording(TorchFunctionMode):
         return a
 
 
-_READS = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device"))
+READS = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device"))
 """What a model asks of a tensor all the time, and what makes none."""
 _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
