@@ -233,8 +233,9 @@ def test_a_number_that_moves_a_look_up_is_no_ids_score() -> None:
     f = lambda n, i: table((i + (n[:, :1] > 1).long()) % 10).mean((1, 2))
     with pytest.raises(GraphMismatch, match="other inputs"):
         attribute(f, (n, ids), (0.0, ids))
+    ones = torch.ones(1, 4, dtype=torch.long)
     with pytest.raises(GraphMismatch, match="matter only together"):
-        attribute(lambda i: table((i[:, :2] > 0).any(1).long() * 2 + (i[:, 2] > 0).long()).sum(1), ids, ids * 0)
+        attribute(lambda i: table(((i[:, :3] > 0).sum(1) > 1).long() * 2 + (i[:, 3] > 0).long()).sum(1), ones, ones * 0)
 
 
 def test_memory_that_tensors_of_a_module_share_is_shared_in_its_passes() -> None:
