@@ -59,6 +59,12 @@ class AnyCount:
         )
 
 
+def near(a: Tensor, b: Tensor) -> bool:
+    """Whether outputs differ by no more than rounding, relative to the largest of them."""
+    within = WITHIN if torch.finfo(a.dtype).eps < 1e-4 else WITHIN_HALF
+    return torch.dist(a, b, torch.inf).item() <= within * (torch.linalg.vector_norm(b, torch.inf).item() or 1.0)
+
+
 def mixed(problem: Problem, answer: Attribution) -> float:
     """How far the first and the last row's outputs in the answer are from those that the rows have alone, relative to
     their size, at the input, and at the baseline where f ran on other numbers of rows than the user gave; 0 where that
