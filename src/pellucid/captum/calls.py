@@ -279,6 +279,8 @@ class Call:
 
 
 def in_a_row(y: Tensor, rows: int) -> Tensor:
-    """The values of a target (rows,), where there is one for each row."""
+    """The values of a target (rows,), or the only one for all rows. Raises ArgumentError where there are others."""
     y = one_per_row(y) if y.requires_grad else y
-    return y.reshape(-1) if y.ndim != 1 and y.numel() == rows else y
+    if (found := y.numel()) not in (1, rows):
+        raise ArgumentError(f"The function returns {found} values for {rows} rows; expected one for each, or one.")
+    return y.reshape(-1) if y.ndim != 1 and found == rows else y
