@@ -4,8 +4,8 @@
     python benchmarks/captum_names.py --only DeepLift   names that contain "DeepLift"
     python benchmarks/captum_names.py --rounds 40       more rounds of each
 
-The two take turns, so that both meet the same load of the machine, and each has the least CPU time of its rounds, on one
-thread: what else runs only adds to it. How many ratios are above 1.1, each of which is marked, is the exit code.
+The two take turns, so that both meet the same load of the machine, and each has the least CPU time of its rounds, on
+one thread: what else runs only adds to it. How many ratios are above 1.1, each of which is marked, is the exit code.
 """
 
 from __future__ import annotations
