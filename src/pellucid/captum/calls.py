@@ -254,7 +254,11 @@ class Call:
 
         def select(out: Value, which: Tensor) -> Tensor:
             n = which.shape[0]
-            return in_a_row(selected(out, self.rows.target_of(n // self.rows.n)), n)
+            y = selected(out, self.rows.target_of(n // self.rows.n))
+            y = in_a_row(one_per_row(y) if y.requires_grad else y, n)
+            if (found := y.numel()) not in (1, n):
+                raise ArgumentError(f"The function returns {found} values for {n} rows; expected one for each, or one.")
+            return y
 
         f = lambda *given: outputs_of(self.f, given)
         return Problem(f, self.x, self.x0, lambda outputs: select, more_args(self.rows.args))
@@ -279,8 +283,5 @@ class Call:
 
 
 def in_a_row(y: Tensor, rows: int) -> Tensor:
-    """The values of a target (rows,), or the only one for all rows. Raises ArgumentError where there are others."""
-    y = one_per_row(y) if y.requires_grad else y
-    if (found := y.numel()) not in (1, rows):
-        raise ArgumentError(f"The function returns {found} values for {rows} rows; expected one for each, or one.")
-    return y.reshape(-1) if y.ndim != 1 and found == rows else y
+    """The values of a target (rows,), where there is one for each row."""
+    return y.reshape(-1) if y.ndim != 1 and y.numel() == rows else y
