@@ -48,6 +48,11 @@ def layer_values(
         if not ends and not torch.is_grad_enabled():  # the model goes on with the tensor, and may change it in place
             own = [t.clone() if isinstance(t, Tensor) else t for t in own]
         tensors = tuple(t for t in own if isinstance(t, Tensor))
+        if not tensors:
+            raise UnsupportedModel(
+                f"The layer {type(module).__name__} {'takes in' if at_input else 'gives out'} a "
+                f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
+            )
         found[module] = Activations(tensors, several and (at_input is False or len(tensors) > 1))
         if ends:
             raise _Reached
