@@ -110,7 +110,8 @@ def _edges_of(tensors: Sequence[Tensor]) -> list[tuple[Node, int]]:
 
 def _leaf_of(t: Tensor) -> Node | None:
     """The node at which a leaf's graph begins: what a view of the leaf is made of. None without a gradient."""
-    return t.view_as(t).grad_fn.next_functions[0][0] if t.requires_grad else None
+    view = t.view_as(t).grad_fn
+    return None if view is None else cast(Node | None, view.next_functions[0][0])
 
 
 class NotHalved(GraphError):
