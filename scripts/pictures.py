@@ -1,4 +1,4 @@
-"""Makes the pictures of the README and the documents: pages, a comparison, a generation, attention, a terminal, the app.
+"""Makes the pictures of the README and the documents: pages, a comparison, a generation, attention, terminal and app.
 
 python scripts/pictures.py [--out docs/pictures] [--language-model CHECKPOINT] [--chromium PATH]
 """

@@ -58,7 +58,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "judging",
     ],
     "engine": [
-        "coalitions entering problem_of relevance",
+        "coalitions entering problem_of relevance surrogate_samples",
         "experts integer_inputs passes removal rows",
         "borrowing hooks layer_calls layer_hooks path_sums relu_gradients targets token_sums",
         "memory",

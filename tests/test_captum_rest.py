@@ -127,3 +127,13 @@ def test_plots_draw_what_is_asked_for() -> None:
         assert len(figure.axes) == count
     with pytest.raises(ArgumentError, match="expected one of heat_map"):
         view.visualize_image_attr(attr, image, "heatmap", use_pyplot=False)
+
+
+def test_several_outputs_of_one_row_are_summed() -> None:
+    """`lambda ids: model(ids)[0][0]` gives all logits of the first row, as in published notebooks."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x, how = torch.randn(1, 3), {"return_convergence_delta": True, "n_steps": 20}
+    wanted = sum(ours.LayerIntegratedGradients(net, net[0]).attribute(x, target=t, n_steps=20) for t in (0, 1))
+    found, delta = ours.LayerIntegratedGradients(lambda x: net(x)[0], net[0]).attribute(x, **how)
+    torch.testing.assert_close(found, wanted)
+    assert delta.abs() < 1e-5

@@ -269,3 +269,41 @@ def test_the_inside_of_a_real_answer(run: Run, tmp_path: Path) -> None:
     start, end = done.names["found"]
     assert (start.target.name, end.target.name) == ("start", "end") and "Turin" in start.prediction
     assert pictures(tmp_path) == INSIDE
+
+
+# ---------------------------------------------------------------------------------------------------- Captum's names
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_captums_names_on_a_classifier(run: Run, tmp_path: Path) -> None:
+    done = run("captum_classifier.py", str(tmp_path))
+    net, tokenizer, texts = (done.names[name] for name in ("net", "tokenizer", "TEXTS"))
+    with torch.no_grad():
+        change = (net(done.names["ids"]).logits - net(done.names["ids0"]).logits)[0, 1].item()
+        p = net(**tokenizer(texts, return_tensors="pt", padding=True)).logits.softmax(-1)
+    assert "not torch.tensor(" in done.printed and "restored True" in done.printed
+    for total, delta in done.found(r"(?:gradients|deeplift): sum NUMBER, delta NUMBER"):
+        assert float(total) == pytest.approx(change, abs=1e-3) and abs(float(delta)) < 1e-3
+    told = done.found(r"label (\d), probability NUMBER, shares \[(.*)\]")
+    assert [int(label) for label, *_ in told] == p.argmax(-1).tolist()
+    assert [float(found) for _, found, _ in told] == pytest.approx(p.max(-1).values.tolist(), abs=6e-5)
+    assert all(sum(map(float, shares.split(","))) == pytest.approx(1, abs=0.01) for *_, shares in told)
+    assert "growing" in (tmp_path / "classifier.html").read_text("utf-8")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_captums_names_on_question_answering(run: Run) -> None:
+    done = run("captum_question_answering.py")
+    net, ids, (ids0, types0, places0) = (done.names[name] for name in ("net", "ids", "references"))
+    types, places, mask = (done.names[name] for name in ("types", "places", "mask"))
+    at = lambda i, t, p: net(i, token_type_ids=t, position_ids=p, attention_mask=mask)
+    with torch.no_grad():
+        own, words, all_three = at(ids, types, places), at(ids0, types, places), at(ids0, types0, places0)
+    sides = done.found(r"(start|end) at (\d+): sum NUMBER, delta NUMBER")
+    for k, (side, best, total, delta) in enumerate(sides):
+        assert int(best) == int(own[f"{side}_logits"].argmax())
+        change = own[k].max() - words[k].max()
+        assert float(total) - float(delta) == pytest.approx(change.item(), abs=2e-4)
+    parts = [float(n) for n in done.found(r"embeddings: NUMBER")]
+    assert sum(parts) == pytest.approx((own[0].max() - all_three[0].max()).item(), abs=0.02)  # at 20 points
+    assert len(sides) == 2 and len(done.found(r"layer \d: conductance NUMBER")) == len(net.bert.encoder.layer)

@@ -13,6 +13,7 @@ from torch import Tensor
 import pellucid
 from cases import CASES
 from cases.values import rand
+from pellucid.captum import DeepLift
 from pellucid.errors import GraphMismatch, UnsupportedOperation
 from pellucid.numerics.deeplift.checking import multipliers
 from pellucid.numerics.deeplift.lockstep import NotHalved, walk
@@ -169,3 +170,45 @@ def test_a_model_that_cannot_takes_two_and_is_asked_only_once(family: str, monke
         passes.clear()
         e = pellucid.explain(m, TEXTS[0], target=1, baseline="[UNK]")
         assert passes == expected and abs(e.delta) < 1e-9
+
+
+ROW_COUNTS: dict[str, Any] = {
+    "the number of rows": lambda x: (x.tanh() / len(x)).sum(1),
+    "as many rows as are there": lambda x: x.reshape(2, -1).softmax(-1).reshape(-1, 6)[:, 0],
+    "two rows of a constant": lambda x: (x.tanh() + torch.ones(2, 1, dtype=x.dtype)).sum(1),
+    "a mean without a gradient": lambda x: (x * x.detach().mean(0)).tanh().sum(1),
+    "the mean of the batch": lambda x: (x - x.mean(0)).tanh().sum(1),
+    "one number for all": lambda x: x.tanh().sum()[None],
+    "no other number of rows": lambda x: x.tanh().sum(1) if len(x) == 2 else 1 / 0,
+}
+
+
+@pytest.mark.parametrize("name", ROW_COUNTS)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_any_function_is_explained_as_it_is_alone(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it makes of more rows: the multipliers are those of two passes, or the error is."""
+    x, x0 = (rand(rows, 6, seed=k) for k in (1, 2))
+
+    def asked() -> Any:
+        try:
+            return DeepLift(ROW_COUNTS[name]).attribute(x, x0, return_convergence_delta=True)
+        except (pellucid.errors.PellucidError, ZeroDivisionError) as error:
+            return str(error)
+
+    found = asked()
+    monkeypatch.setattr(deeplift, "_proven_halves", lambda problem, known: None)
+    wanted = asked()
+    if isinstance(wanted, str):
+        assert found == wanted
+    else:
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+
+
+def test_a_plain_network_takes_one_pass() -> None:
+    net = torch.nn.Sequential(torch.nn.Conv1d(1, 3, 2), torch.nn.ReLU(), torch.nn.MaxPool1d(2), torch.nn.Flatten())
+    passes: list[int] = []
+    f = lambda x: (passes.append(len(x)), net(x))[1]
+    x = rand(2, 1, 7, seed=1).float()
+    found, delta = DeepLift(f).attribute(x, target=1, return_convergence_delta=True)
+    assert passes == [4, 2, 2] and delta.abs().max() < 1e-6  # both together; then each alone
+    assert found.shape == x.shape

@@ -7,6 +7,7 @@ ask for several targets at once. It then has one Attribution for each, and they 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
@@ -141,11 +142,19 @@ class Problem:
     def rows(self) -> int:
         return self.x[0].shape[0]
 
+    @property
+    def numbers(self) -> Int[Tensor, " rows"]:
+        """The number of each row."""
+        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+            return torch.arange(self.rows, device=self.x[0].device)
+
     def outputs(self, x: Tensors, rows: Tensor | None = None) -> Outputs:
         """f at the points `x`, where x[i] belongs to row rows[i] of the Problem; None: one point for each row."""
         whole = lambda: self.f(*x, *(self.args if rows is None else self.args_of(rows)))
         one = lambda i: self.f(*(t[i : i + 1] for t in x), *self.args_of(self._row(rows, i)))
-        return self.draws.passed(whole, one, len(x[0]), x[0].device, lambda: self._is_apart(rows))
+        with torch._C.DisableTorchFunction():
+            n, device = x[0].shape[0], x[0].device
+        return self.draws.passed(whole, one, n, device, lambda: self._is_apart(rows))
 
     def deleted(self, rows: Tensor, keep: Tensor) -> Outputs:
         """f at x of row rows[i] with only the positions keep[i] left, for `rows` (n,) and `keep` (n, positions)."""
@@ -180,12 +189,14 @@ class Problem:
 
         Raises NonFiniteOutput where the value is NaN or infinite, UnknownTarget where it is a complex number.
         """
-        rows = torch.arange(self.rows, device=self.x[0].device) if rows is None else rows
-        return finite(select(outputs, rows), place)
+        rows = self.numbers if rows is None else rows
+        scalars = select(outputs, rows)
+        with torch._C.DisableTorchFunction():
+            return finite(scalars, place)
 
     def both(self) -> tuple[tuple[Shaped[Tensor, "points ..."], ...], Int[Tensor, " points"]]:
         """The points of one batch, all x and then all x0, and the row that each point belongs to."""
-        rows = torch.arange(self.rows, device=self.x[0].device)
+        rows = self.numbers
         return tuple(torch.cat(ends) for ends in zip(self.x, self.x0, strict=True)), torch.cat((rows, rows))
 
     def at(self, x: Tensors) -> Problem:
@@ -243,7 +254,10 @@ class Problem:
 
     def args_of(self, rows: Tensor) -> Arguments:
         """What else f takes for these rows."""
-        return picked(self.args, rows, self.rows)
+        if not self.args:
+            return ()
+        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+            return picked(self.args, rows, self.rows)
 
 
 def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Tensor, " rows"]:
@@ -254,6 +268,8 @@ def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Ten
             "The function's output for the target is a complex number; expected a real one, which a change can be "
             "divided among. Choose a part of it: target=lambda out: out.real[:, 0], or .abs()."
         )
+    if math.isfinite(scalars.detach().sum().item()):  # a sum is, only where all are
+        return scalars
     unfit = ~torch.isfinite(scalars.detach())
     if unfit.any():
         row, n = int(unfit.nonzero()[0, 0]), len(scalars)
@@ -305,7 +321,7 @@ def by_row(t: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "rows elements"]:
     return t.unsqueeze(-1).flatten(1)
 
 
-def picked(tree: Outputs, rows: Tensor, n: int) -> Outputs:
+def picked(tree: Outputs, rows: Tensor | slice, n: int) -> Outputs:
     """A nest with these rows of each tensor that has n rows; everything else in the nest stays."""
     return mapped(lambda t: t[rows] if t.ndim and t.shape[0] == n else t, tree)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..engine.layer_hooks import Activations, layer_values, with_layer_values
 from ..errors import ArgumentError
-from .calls import Call, Forward, Tensors, Value, more_args, one_or_all, outputs_of, tupled
+from .calls import Call, Forward, Tensors, Value, in_a_row, more_args, one_or_all, outputs_of, tupled
 from .targets import selected
 
 
@@ -169,7 +169,7 @@ def neuron_of(values: Tensors, selector: Value) -> Tensor:
         )
     selector = tuple(selector) if isinstance(selector, (tuple, list)) else (selector,)
     found = selected(values[0], selector)
-    return found.reshape(found.shape[0], -1).sum(1) if found.ndim > 1 else found
+    return found.flatten(1).sum(1) if found.ndim > 1 else found
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,8 @@ class LayerCall:
     """The rest of a network, from layers on, as a call of its own.
 
     outer: the call from the inputs. call: that from the layers' activations, all in one tuple. sizes: how many
-    tensors each layer has; is_tuple: whether they came as a tuple.
+    tensors each layer has; is_tuple: whether they came as a tuple. ends: the outputs at the inputs and at the
+    baselines, where they are known.
     """
 
     outer: Call
@@ -185,6 +186,7 @@ class LayerCall:
     sizes: tuple[int, ...]
     is_tuple: tuple[bool, ...]
     owner: InternalAttribution
+    ends: tuple[Value, ...] = ()
 
     def each(self, values: Sequence[Tensor]) -> list[Tensors]:
         """The values of all layers, those of each layer together."""
@@ -196,7 +198,16 @@ class LayerCall:
         found = self.owner.as_layers(
             [v if several else v[0] for v, several in zip(self.each(values), self.is_tuple, strict=True)]
         )
-        return (found, self.outer.delta(values)) if with_delta else found
+        return (found, self.delta(values)) if with_delta else found
+
+    def delta(self, values: Sequence[Tensor]) -> Tensor:
+        """Σ values − (f(x) − f(x0)), from the inputs and their baselines."""
+        return self.outer.delta(values, self.known)
+
+    @property
+    def known(self) -> Tensors:
+        """The target's values at the inputs and at the baselines, as far as they are known."""
+        return tuple(in_a_row(selected(y, self.outer.rows.target), self.outer.rows.n) for y in self.ends)
 
 
 def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_baselines: bool = True) -> LayerCall:
@@ -204,11 +215,13 @@ def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_base
 
     with_baselines: else the activations at x0 are not looked at, and zeros stand for them.
     """
-    at_x = activations(self, outer.x, outer.rows.args, at_input)
+    at_x, y = activations(self, outer.x, outer.rows.args, at_input)
+    ends: tuple[Value, ...] = ()
     x = tuple(t for layer in at_x for t in layer.values)
     x0 = tuple(torch.zeros_like(t) for t in x)
     if with_baselines:
-        at_x0 = activations(self, outer.x0, outer.rows.args, at_input)
+        at_x0, y0 = activations(self, outer.x0, outer.rows.args, at_input)
+        ends = (y, y0)
         x0 = tuple(t.expand_as(a) for a, t in zip(x, (t for layer in at_x0 for t in layer.values), strict=True))
     sizes, is_tuple = tuple(len(layer.values) for layer in at_x), tuple(layer.is_tuple for layer in at_x)
 
@@ -221,13 +234,15 @@ def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_base
             return outputs_of(self.forward_func, given[i:])
 
     rows = replace(outer.rows, args=(*outer.x, *more_args(outer.rows.args)))
-    return LayerCall(outer, Call(rest, x, x, x0, rows), sizes, is_tuple, self)
+    return LayerCall(outer, Call(rest, x, x, x0, rows), sizes, is_tuple, self, ends)
 
 
-def activations(self: InternalAttribution, inputs: Value, args: Value, at_input: bool) -> list[Activations]:
-    """The activations of each layer at the inputs, without a graph."""
+def activations(
+    self: InternalAttribution, inputs: Value, args: Value, at_input: bool
+) -> tuple[list[Activations], Value]:
+    """The activations of each layer at the inputs, without a graph, and the outputs."""
     with torch.no_grad():
-        return layer_values(lambda: outputs_of(self.forward_func, inputs, args), self.layers, at_input)[0]
+        return layer_values(lambda: outputs_of(self.forward_func, inputs, args), self.layers, at_input)
 
 
 __all__ = ["Attribution", "GradientAttribution", "InternalAttribution", "LayerAttribution", "NeuronAttribution"]

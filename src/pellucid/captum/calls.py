@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -130,7 +131,7 @@ def one_per_row(y: Value) -> Tensor:
     graph."""
     if not isinstance(y, Tensor):
         raise ArgumentError(f"The forward function returned a {type(y).__name__}; expected a tensor.")
-    if y.ndim and y[0].numel() != 1:
+    if math.prod(y.shape[1:]) != 1:
         raise ArgumentError(
             f"The target has {tuple(y.shape)} values; expected one for each row. Name one with target=index."
         )
@@ -177,26 +178,28 @@ class Rows:
     def repeated(self, times: int, interleaved: bool = False) -> Rows:
         """Each row `times` times: all rows after each other, or (interleaved) a row's copies next to each other."""
 
-        def copies(t: Value) -> Value:
-            if isinstance(t, Tensor) and t.ndim and t.shape[0] == self.n and self.n * times > 1:
-                return t.repeat_interleave(times, 0) if interleaved else t.repeat(times, *[1] * (t.ndim - 1))
-            return t
+        args = None
+        if self.args is not None:
+            args = tuple(self._copies(t, times, interleaved) for t in more_args(self.args))
+        return Rows(self.target_of(times, interleaved), args, self.n * times)
 
-        target = self.target
-        if isinstance(target, Tensor) and target.numel() > 1:
-            target = copies(target)
-        elif isinstance(target, list) and len(target) > 1:
-            target = [t for t in target for _ in range(times)] if interleaved else target * times
-        args = None if self.args is None else tuple(map(copies, more_args(self.args)))
-        return Rows(target, args, self.n * times)
+    def target_of(self, times: int, interleaved: bool = False) -> Value:
+        """The target of so many copies of the rows."""
+        if isinstance(self.target, Tensor) and self.target.numel() > 1:
+            return self._copies(self.target, times, interleaved)
+        if isinstance(self.target, list) and len(self.target) > 1:
+            return [t for t in self.target for _ in range(times)] if interleaved else self.target * times
+        return self.target
+
+    def _copies(self, t: Value, times: int, interleaved: bool) -> Value:
+        if isinstance(t, Tensor) and t.ndim and t.shape[0] == self.n and self.n * times > 1:
+            return t.repeat_interleave(times, 0) if interleaved else t.repeat(times, *[1] * (t.ndim - 1))
+        return t
 
 
-def delta_of(f: Forward, values: Sequence[Tensor], x: Sequence[Value], x0: Sequence[Value], rows: Rows) -> Tensor:
+def delta_of(values: Sequence[Tensor], at_x: Tensor, at_x0: Tensor, rows: Rows) -> Tensor:
     """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta. In float32 at least: the steps of half
     precision would hide it."""
-    with torch.no_grad():
-        at_x = run(f, x, rows.target, rows.args)
-        at_x0 = run(f, x0, rows.target, rows.args)
     each = lambda t: t.reshape(rows.n, -1).sum(1) if t.ndim and len(t) == rows.n else t.sum().reshape(1)
     return (sum_of_rows([v.double() for v in values]) - (each(at_x).double() - each(at_x0).double())).to(
         torch.promote_types(values[0].dtype, torch.float32)
@@ -248,7 +251,15 @@ class Call:
 
     def problem(self) -> Problem:
         """The same as a Problem, which the methods of the core solve."""
-        select = lambda out, which: _flat(selected(out, self.rows.target), self.rows.n)
+
+        def select(out: Value, which: Tensor) -> Tensor:
+            n = which.shape[0]
+            y = selected(out, self.rows.target_of(n // self.rows.n))
+            y = in_a_row(one_per_row(y) if y.requires_grad else y, n)
+            if (found := y.numel()) not in (1, n):
+                raise ArgumentError(f"The function returns {found} values for {n} rows; expected one for each, or one.")
+            return y
+
         f = lambda *given: outputs_of(self.f, given)
         return Problem(f, self.x, self.x0, lambda outputs: select, more_args(self.rows.args))
 
@@ -256,18 +267,21 @@ class Call:
         """The values times x − x0; as they are where `multiply` is false."""
         return tuple(v * (a - b) if multiply else v for v, a, b in zip(values, self.x, self.x0, strict=True))
 
-    def delta(self, values: Sequence[Tensor]) -> Tensor:
-        """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta."""
-        return delta_of(self.f, values, self.x, self.x0, self.rows)
+    def delta(self, values: Sequence[Tensor], known: Tensors = ()) -> Tensor:
+        """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta. known: f(x), and f(x0), as far as they
+        are known."""
+        with torch.no_grad():
+            at_x, at_x0 = (*known, *map(self.values, (self.x, self.x0)[len(known) :]))
+        return delta_of(values, at_x, at_x0, self.rows)
 
-    def answer(self, values: Sequence[Tensor], with_delta: bool = False) -> Value:
-        """The values in the form of the inputs, and their convergence delta where it is asked for."""
+    def answer(self, values: Sequence[Tensor], with_delta: bool = False, known: Tensors = ()) -> Value:
+        """The values in the form of the inputs, and their delta where it is asked for. known: as `delta`."""
         found = as_given(
             [v.reshape(t.shape) if not t.ndim else v for v, t in zip(values, self.x, strict=True)], self.given
         )
-        return (found, self.delta(values)) if with_delta else found
+        return (found, self.delta(values, known)) if with_delta else found
 
 
-def _flat(y: Tensor, rows: int) -> Tensor:
-    y = one_per_row(y) if y.requires_grad else y
-    return y.reshape(-1) if y.numel() == rows else y
+def in_a_row(y: Tensor, rows: int) -> Tensor:
+    """The values of a target (rows,), where there is one for each row."""
+    return y.reshape(-1) if y.ndim != 1 and y.numel() == rows else y

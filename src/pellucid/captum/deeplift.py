@@ -18,10 +18,10 @@ Custom = Callable[..., Any]
 """`(multipliers, inputs, baselines) → attributions`."""
 
 
-def lifted(call: Call, multiply: bool, custom: Custom | None) -> Tensors:
-    """The attributions of DeepLIFT, exact."""
-    m = multipliers(call.problem())
-    return call.times_change(m, multiply) if custom is None else tupled(custom(m, call.x, call.x0))
+def lifted(call: Call, multiply: bool, custom: Custom | None, known: Tensors = ()) -> tuple[Tensors, Tensors]:
+    """The attributions of DeepLIFT, exact, and the values at x and x0, as far as they are known."""
+    m, known = multipliers(call.problem(), known)
+    return call.times_change(m, multiply) if custom is None else tupled(custom(m, call.x, call.x0)), known
 
 
 def paired(call: Call, baselines: Value) -> tuple[Call, int]:
@@ -59,7 +59,8 @@ class DeepLift(ScaledGradientAttribution):
         custom_attribution_func: Custom | None = None,
     ) -> Any:
         call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
-        return call.answer(lifted(call, self._multiply_by_inputs, custom_attribution_func), return_convergence_delta)
+        values, known = lifted(call, self._multiply_by_inputs, custom_attribution_func)
+        return call.answer(values, return_convergence_delta, known)
 
 
 class DeepLiftShap(DeepLift):
@@ -75,9 +76,9 @@ class DeepLiftShap(DeepLift):
         custom_attribution_func: Custom | None = None,
     ) -> Any:
         call, n = paired(Call.of(self.forward_func, inputs, None, target, additional_forward_args), baselines)
-        values = lifted(call, self._multiply_by_inputs, custom_attribution_func)
+        values, known = lifted(call, self._multiply_by_inputs, custom_attribution_func)
         answer = call.answer(_mean(values, n))
-        return (answer, call.delta(values)) if return_convergence_delta else answer
+        return (answer, call.delta(values, known)) if return_convergence_delta else answer
 
 
 class LayerDeepLift(ScaledLayerAttribution):
@@ -101,7 +102,7 @@ class LayerDeepLift(ScaledLayerAttribution):
         outer = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
         layer = layer_call(self, outer, attribute_to_layer_input)
         try:
-            values = lifted(layer.call, self._multiply_by_inputs, custom_attribution_func)
+            values, _ = lifted(layer.call, self._multiply_by_inputs, custom_attribution_func, layer.known[:1])
         except CutGraph:
             if not any((grad_kwargs or {}).get(k) for k in ("materialize_grads", "allow_unused")):
                 raise
@@ -124,9 +125,9 @@ class LayerDeepLiftShap(LayerDeepLift):
     ) -> Any:
         outer, n = paired(Call.of(self.forward_func, inputs, None, target, additional_forward_args), baselines)
         layer = layer_call(self, outer, attribute_to_layer_input)
-        values = lifted(layer.call, self._multiply_by_inputs, custom_attribution_func)
+        values, _ = lifted(layer.call, self._multiply_by_inputs, custom_attribution_func, layer.known[:1])
         answer = layer.answer(_mean(values, n))
-        return (answer, outer.delta(values)) if return_convergence_delta else answer
+        return (answer, layer.delta(values)) if return_convergence_delta else answer
 
 
 class NeuronDeepLift(ScaledNeuronAttribution):

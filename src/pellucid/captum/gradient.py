@@ -121,7 +121,7 @@ class LayerActivation(LayerAttribution):
     def attribute(
         self, inputs: Value, additional_forward_args: Value = None, attribute_to_layer_input: bool = False
     ) -> Any:
-        found = activations(self, tupled(inputs), additional_forward_args, attribute_to_layer_input)
+        found, _ = activations(self, tupled(inputs), additional_forward_args, attribute_to_layer_input)
         return self.as_layers([f.values if f.is_tuple else f.values[0] for f in found])
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical
 from torch.utils.data import DataLoader, TensorDataset
 
+from ..engine.surrogate_samples import asked_samples, closeness, half_present, shapley_codes, with_present
 from ..errors import ArgumentError
 from ..numerics.surrogates import lasso, least_squares
 from .base import PerturbationAttribution
-from .calls import Forward, Rows, Tensors, Value, as_given, as_tensor, baselines_of, run, tupled
+from .calls import Call, Forward, Rows, Tensors, Value, as_given, as_tensor, baselines_of, run, tupled
 from .progress import counted
 from .removal import feature_ids, per_eval
 
@@ -79,28 +79,19 @@ class LimeBase(PerturbationAttribution):
         self, inputs: Value, target: Value, args: Value, n_samples: int, at_once: int, show: bool, kwargs: Any
     ) -> Any:
         """The representation of the surrogate model, fitted."""
-        samples = self._samples(inputs, kwargs)
-        rows = Rows(target, args, tupled(inputs)[0].shape[0])
-        codes, weights, outputs = [], [], []
-        batch: list[Any] = []
-        name = self.get_name() if show else None
-        for i in counted(range(n_samples), name):
-            found = next(samples, None)
-            if found is None:
-                warnings.warn(f"The perturbations ended after {i} of {n_samples} samples.", stacklevel=3)
-                break
-            code, point = found
-            codes.append(code)
-            batch.append(point)
-            like = self.similarity_func(inputs, point, code, **kwargs)
-            weights.append(like.flatten() if isinstance(like, Tensor) else torch.tensor([like]))
-            if len(batch) == at_once:
-                outputs.append(self._outputs(batch, rows))
-                batch = []
-        if batch:
-            outputs.append(self._outputs(batch, rows))
-        x, y, w = (torch.cat([t.to(codes[0].device) for t in part]).float() for part in (codes, outputs, weights))
-        self.interpretable_model.fit(DataLoader(TensorDataset(x, y, w), batch_size=len(codes)))
+        rows, several = Rows(target, args, tupled(inputs)[0].shape[0]), isinstance(inputs, (tuple, list))
+        call = Call(self.forward_func, inputs, tupled(inputs), (), rows)
+        drawn = counted(
+            islice(self._samples(inputs, kwargs), n_samples), self.get_name() if show else None, 0, n_samples
+        )
+
+        def near(code: Tensor, point: Tensors) -> Tensor:
+            like = self.similarity_func(inputs, point if several else point[0], code, **kwargs)
+            return like.flatten() if isinstance(like, Tensor) else torch.tensor([like])
+
+        samples = ((code, tupled(point)) for code, point in drawn)
+        x, y, w = asked_samples(call.numbers, samples, near, n_samples, at_once)
+        self.interpretable_model.fit(DataLoader(TensorDataset(x, y, w), batch_size=len(x)))
         return self.interpretable_model.representation()
 
     def _samples(self, inputs: Value, kwargs: Any) -> Iterator[tuple[Tensor, Value]]:
@@ -116,15 +107,6 @@ class LimeBase(PerturbationAttribution):
                 assert self.to_interp_rep_transform is not None
                 yield self.to_interp_rep_transform(drawn, inputs, **kwargs), drawn
 
-    def _outputs(self, batch: list[Any], rows: Rows) -> Tensor:
-        several = isinstance(batch[0], (tuple, list))
-        points = [torch.cat(parts) for parts in (zip(*batch, strict=True) if several else [batch])]
-        r = rows.repeated(len(batch))
-        y = as_tensor(run(self.forward_func, points, r.target, r.args))
-        if y.numel() != len(batch):
-            raise ArgumentError(f"Found {y.numel()} outputs for {len(batch)} perturbed inputs; expected one for each.")
-        return y.flatten()
-
 
 def exp_kernel(distance_mode: str = "cosine", kernel_width: float = 1.0) -> Callable[..., float]:
     """exp(−d²/2w²) of the distance d between the input and a perturbed one ("cosine" or "euclidean")."""
@@ -132,9 +114,7 @@ def exp_kernel(distance_mode: str = "cosine", kernel_width: float = 1.0) -> Call
         raise ArgumentError(f"Found distance_mode={distance_mode!r}; expected 'cosine' or 'euclidean'.")
 
     def similarity(original: Value, perturbed: Value, _code: Value, **kwargs: Any) -> float:
-        a, b = (torch.cat([t.flatten() for t in tupled(v)]).float() for v in (original, perturbed))
-        d = 1 - torch.cosine_similarity(a, b, 0) if distance_mode == "cosine" else torch.dist(a, b)
-        return math.exp(-(float(d) ** 2) / (2 * kernel_width**2))
+        return closeness(tupled(original), tupled(perturbed), kernel_width, distance_mode == "cosine")
 
     return similarity
 
@@ -144,19 +124,13 @@ get_exp_kernel_similarity_function = exp_kernel
 
 def half_of_them(original: Value, **kwargs: Any) -> Tensor:
     """Each feature present with probability a half."""
-    return torch.bernoulli(torch.full((1, kwargs["num_interp_features"]), 0.5)).long().to(tupled(original)[0].device)
+    return half_present(kwargs["num_interp_features"], tupled(original)[0].device)
 
 
 def with_features(code: Tensor, original: Value, **kwargs: Any) -> Value:
     """The input where the features of `code` are present, and the baseline elsewhere."""
-    masks, base = kwargs["feature_mask"], kwargs["baselines"]
-    several = isinstance(original, (tuple, list))
-    found = []
-    for t, m, b in zip(original, masks, base, strict=True) if several else [(original, masks, base)]:
-        there = code[0].to(m.device)[m].bool()
-        wide = b.to(t) if isinstance(b, Tensor) else torch.full((), b, dtype=t.dtype, device=t.device)
-        found.append(torch.where(there, t, wide))
-    return as_given(found, original)
+    base = kwargs["baselines"] if isinstance(original, (tuple, list)) else (kwargs["baselines"],)
+    return as_given(with_present(code, tupled(original), base, tupled(kwargs["feature_mask"])), original)
 
 
 class Lime(LimeBase):
@@ -201,7 +175,7 @@ class Lime(LimeBase):
             ids = tuple(t - least for t in ids)
         n = 1 + max(int(t.max()) for t in ids if t.numel())
         at_once, rows = per_eval(perturbations_per_eval), x[0].shape[0]
-        kwargs = {"num_interp_features": n, **self.extra(n)}
+        kwargs = {"num_interp_features": n}
         several = isinstance(inputs, (tuple, list))
 
         def fit(part: Tensors, b: tuple[Value, ...], m: Tensors, goal: Value, args: Value) -> Tensor:
@@ -228,10 +202,6 @@ class Lime(LimeBase):
                 every.append(each if return_input_shape else [slopes.reshape(1, -1)])
             joined = [torch.cat(parts) for parts in zip(*every, strict=True)]
             return as_given(joined, inputs) if return_input_shape else joined[0]
-
-    def extra(self, n: int) -> dict[str, Any]:
-        """What else the perturbations of n features are drawn with."""
-        return {}
 
     def _is_one(self, inputs: Value, x: Tensors, target: Value, args: Value, at_once: int) -> bool:
         """Whether the function returns one number for all rows. Raises ArgumentError for any number but 1 and rows."""
@@ -271,22 +241,10 @@ class KernelShap(Lime):
         solve = lambda x, y, w: least_squares(x, y, w).unsqueeze(0)  # one row, as a fit of one output has it in Captum
         super().__init__(forward_func, Linear(solve), certain, coalitions)
 
-    def extra(self, n: int) -> dict[str, Any]:
-        sizes = torch.arange(n, dtype=torch.float)
-        weight = (n - 1) / (sizes * (n - sizes))
-        weight[0] = 0.0
-        return {"num_select_distribution": Categorical(weight) if n > 1 else None}
-
 
 def coalitions(original: Value, **kwargs: Any) -> Iterator[Tensor]:
-    """All features, none of them, and then random coalitions whose sizes are distributed as Shapley's kernel asks."""
-    n, device = kwargs["num_interp_features"], tupled(original)[0].device
-    yield torch.ones(1, n, device=device, dtype=torch.long)
-    yield torch.zeros(1, n, device=device, dtype=torch.long)
-    while n > 1:
-        size = int(kwargs["num_select_distribution"].sample())
-        numbers = torch.randn(1, n)
-        yield (numbers > torch.kthvalue(numbers, n - size).values).long().to(device)
+    """The codes of Shapley's kernel, one after the other."""
+    yield from shapley_codes(kwargs["num_interp_features"], tupled(original)[0].device)
 
 
 __all__ = ["KernelShap", "Lime", "LimeBase", "get_exp_kernel_similarity_function"]

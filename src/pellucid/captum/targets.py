@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ def selected(output: Value, target: Value) -> Value:
     """
     if target is None or not isinstance(output, Tensor):
         return output
-    rows = output.shape[0] if output.ndim else 1
     if isinstance(target, Tensor):
         if target.numel() == 1:
             return _column(output, (int(target.item()),))
@@ -34,6 +32,7 @@ def selected(output: Value, target: Value) -> Value:
         raise ArgumentError(f"Found target={target!r}; expected an index, a tuple of indices, or one for each row.")
     if len(target) == 1:
         return _column(output, target[0] if isinstance(target[0], tuple) else (int(target[0]),))
+    rows = output.shape[0] if output.ndim else 1
     if len(target) != rows:
         raise ArgumentError(f"Found {len(target)} targets for {rows} rows; expected one target, or one for each row.")
     each = [tuple(t) if isinstance(t, (tuple, list)) else (int(t),) for t in target]
@@ -41,22 +40,24 @@ def selected(output: Value, target: Value) -> Value:
         raise ArgumentError(
             f"Found target={target!r} for an output {tuple(output.shape)}; expected {output.ndim - 1} indices a row."
         )
-    _fits(output, each)
+    if all(t == each[0] for t in each):
+        return _column(output, each[0])
     index = torch.tensor(each, device=output.device).T
-    return output[(torch.arange(rows, device=output.device), *index)]
+    try:
+        return output[(torch.arange(rows, device=output.device), *index)]
+    except IndexError as error:
+        raise _no_such_element(output, target) from error
 
 
 def _column(output: Tensor, target: tuple[Value, ...]) -> Tensor:
-    if len(target) > output.ndim - 1:
-        raise ArgumentError(
-            f"Found target={target!r} for an output {tuple(output.shape)}; expected at most {output.ndim - 1} indices."
-        )
-    _fits(output, [target])
-    return output[(slice(None), *target)]
+    try:
+        return output[(slice(None), *target)]
+    except IndexError as error:
+        raise _no_such_element(output, target) from error
 
 
-def _fits(output: Tensor, targets: Sequence[tuple[Value, ...]]) -> None:
-    for target in targets:
-        for i, n in zip(target, output.shape[1:], strict=False):
-            if isinstance(i, int) and not -n <= i < n:
-                raise ArgumentError(f"Found target={target!r} for an output {tuple(output.shape)}; no such element.")
+def _no_such_element(output: Tensor, target: Value) -> ArgumentError:
+    return ArgumentError(
+        f"Found target={target!r} for an output {tuple(output.shape)}; expected at most {output.ndim - 1} indices, "
+        "each of which is there."
+    )

@@ -43,18 +43,24 @@ def layer_values(
     def keep(module: nn.Module, given: Value) -> Value:
         several = isinstance(given, (tuple, list))
         whole = tuple(given) if several else (given,)
+        ends = stop and wanted <= {*found, module}
         own = [t.detach().clone().requires_grad_() if _follows(t, leaves) else t for t in whole]
-        if not torch.is_grad_enabled():  # the model goes on with the tensor itself, and may change it in place
+        if not ends and not torch.is_grad_enabled():  # the model goes on with the tensor, and may change it in place
             own = [t.clone() if isinstance(t, Tensor) else t for t in own]
-        passed = [
-            t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
-        ]
         tensors = tuple(t for t in own if isinstance(t, Tensor))
+        if not tensors:
+            raise UnsupportedModel(
+                f"The layer {type(module).__name__} {'takes in' if at_input else 'gives out'} a "
+                f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
+            )
         found[module] = Activations(tensors, several and (at_input is False or len(tensors) > 1))
-        if stop and wanted <= found.keys():
+        if ends:
             raise _Reached
         if not torch.is_grad_enabled():
             return None
+        passed = [
+            t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
+        ]
         return type(given)(passed) if several and type(given) in (tuple, list) else None if several else passed[0]
 
     handles = [_hooked(layer, keep, at_input) for layer in layers]

@@ -5,6 +5,7 @@ A batch is as large as is fast and fits. Where it does not fit after all, it is 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -43,7 +44,7 @@ def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterato
 
 def batch_size(problem: Problem) -> int:
     """How many rows go through together: by free memory on a GPU, by what is fast on a CPU."""
-    each = problem.elements or max(t[0].numel() for t in problem.x)
+    each = problem.elements or max(math.prod(t.shape[1:]) for t in problem.x)
     device = problem.x[0].device
     if device.type == "cuda":  # a forward pass with its graph takes some hundred times its input
         free, _ = torch.cuda.mem_get_info(device)

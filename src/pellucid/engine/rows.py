@@ -61,6 +61,14 @@ class AnyCount:
         )
 
 
+def near(a: Tensor, b: Tensor) -> bool:
+    """Whether outputs differ by no more than rounding, relative to the largest of them."""
+    if torch.equal(a, b):
+        return True
+    within = WITHIN if torch.finfo(a.dtype).eps < 1e-4 else WITHIN_HALF
+    return torch.dist(a, b, torch.inf).item() <= within * (torch.linalg.vector_norm(b, torch.inf).item() or 1.0)
+
+
 def mixed(problem: Problem, answer: Attribution) -> float:
     """How far the output of a row beside others is from the one that the row has alone, relative to its size; 0 where
     that is rounding, where f draws at random, or where f takes no single row.

@@ -18,9 +18,10 @@ from torch import Tensor
 from ..attribution import Attributions, contributed, solved
 from ..engine.experts import Routes, experts_of
 from ..engine.memory import batch_size
+from ..engine.rows import near
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
-from ..numerics.deeplift.paired_batch import HALVES, are_built_in
+from ..numerics.deeplift.paired_batch import HALVES
 from ..numerics.deeplift.recording.expert_routing import RoutedApart, routed_apart
 from ..numerics.deeplift.recording.recorder import forward_pass, located
 from ..numerics.deeplift.rules.table import NOTED, RULES
@@ -65,15 +66,45 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     )
 
 
-def multipliers(problem: Problem) -> Tensors:
+def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors]:
     """The multipliers m of the inputs, for which Σ m·(x − x0) = f(x) − f(x0), of a Problem with one target.
 
     Where an element of x equals that of x0 its multiplier is the limit, and tells what a change would bring.
+
+    known: the target's values at x, and at x0, as far as f has run on each alone; returned with those that were needed.
     """
+    if found := _proven_halves(problem, known):
+        return found
     _, selects, upper = _pass(problem, 1.0)
     _, _, lower = _pass(problem, 0.0, selects)
     (found,) = _walked(problem, upper, lower, RULES, weighed=False)
-    return tuple(found)
+    return tuple(found), known
+
+
+def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] | None:
+    """As `multipliers`, by a paired batch; None where f is not known to treat each row of it by itself.
+
+    That is known where each value that depends on the input is in the graph, whose rules keep the halves apart, and
+    where f alone has the value at x that it has in the paired batch; also at x0, where f asks for sizes, and so for how
+    many rows there are.
+    """
+    if problem.draws.apart:
+        return None
+    try:
+        if (passed := _paired(problem)) is None or passed[2].loses:
+            return None
+        _, (select,), both = passed
+        points = (problem.x, problem.x0) if both.measures else (problem.x,)
+        with torch.no_grad():
+            rest = [select(problem.f(*x, *problem.args), problem.numbers) for x in points[len(known) :]]
+        alone = (*known, *rest)
+        halves = both.y[0].detach().chunk(2)
+        if len(halves) != 2 or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=False)):
+            return None
+        (found,) = _walked(problem, both, both, HALVES, weighed=False)
+    except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
+        return None
+    return tuple(found), alone
 
 
 _Walked = tuple[Outputs, list[str], Tensors, Tensors, list[list[Tensor]]]
@@ -150,36 +181,53 @@ def _in_stretches(problem: Problem, segments: int) -> _Walked | None:
 def _together(problem: Problem) -> _Walked | None:
     """One forward pass of x and x0 as a paired batch, and a walk through its graph; None where the graph does not keep
     the two apart, which is found once for a model."""
-    if problem.model is None or problem.found.mixes_halves or problem.draws.apart or not are_built_in():
+    if problem.model is None or problem.found.mixes_halves or problem.draws.apart:
         return None
-    points, rows = problem.both()
-    x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows
-    with suppress(RandomDraws), forward_pass(x, NOTED) as recording, problem.watching() as seen:
-        outputs = problem.outputs(x, rows)
-        problem.found.loses |= recording.loses
-        first = problem.firsts()
-        at_inputs = picked(outputs, rows[:n] if first is None else first, len(rows))
-        y = tuple(attached(problem.value(outputs, select, rows, "both")) for select in problem.selects(at_inputs))
-    if problem.draws.found:
+    if (passed := _paired(problem)) is None:
         return None
-    both = _Pass(x, y, tuple(seen))
+    at_inputs, _, both = passed
     try:
         totals = list(_walked(problem, both, both, HALVES))
     except GraphError as error:
         if isinstance(error, (NotHalved, UnsupportedOperation)):
             problem.found.mixes_halves = True
         return None
-    upper, lower = (tuple(v.detach()[half] for v in y) for half in (slice(n), slice(n, None)))
-    return detached(at_inputs), [s.kind for s in seen], upper, lower, totals
+    upper, lower = (
+        tuple(v.detach()[half] for v in both.y) for half in (slice(problem.rows), slice(problem.rows, None))
+    )
+    return detached(at_inputs), [s.kind for s in both.seen], upper, lower, totals
+
+
+def _paired(problem: Problem) -> tuple[Outputs, tuple[Select, ...], _Pass] | None:
+    """The pass of x and x0 as one batch: what f returns at the inputs, the targets, and the pass; None where f draws
+    random numbers."""
+    points, rows = problem.both()
+    x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows
+    with suppress(RandomDraws), forward_pass(x, NOTED) as recording, problem.watching() as seen:
+        outputs = problem.outputs(x, rows)
+        measures, problem.found.loses = recording.measures, problem.found.loses or recording.loses
+        with torch._C.DisableTorchFunction():
+            first = problem.firsts()
+            at_inputs = picked(outputs, slice(n) if first is None else first, 2 * n)
+        selects = problem.selects(at_inputs)
+        y = tuple(attached(problem.value(outputs, select, rows, "both")) for select in selects)
+    if problem.draws.found:
+        return None
+    return at_inputs, selects, _Pass(x, y, tuple(seen), recording.loses, measures)
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One forward pass with its graph: the leaves, each target's value (rows,), and the tensors inside f."""
+    """One forward pass with its graph: the leaves, each target's value (rows,), and the tensors inside f.
+
+    loses, measures: as in `Recording`, of a paired batch.
+    """
 
     x: Tensors
     y: Tensors
     seen: tuple[Seen, ...]
+    loses: bool = False
+    measures: bool = False
 
 
 def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple[Outputs, tuple[Select, ...], _Pass]:
@@ -208,6 +256,8 @@ def _at(problem: Problem, t: float) -> Tensors:
 def _laid_out(t: Tensor, like: Tensor) -> Tensor:
     """`t` with the strides of `like`: by its strides PyTorch chooses which operation a reshape or a mean becomes, and
     both passes must run the same operations."""
+    if t.is_contiguous() and like.is_contiguous():
+        return t
     form = torch.empty_like(like)
     return t if t.stride() == form.stride() else form.copy_(t)
 
@@ -240,7 +290,7 @@ def _walked(
 
     for t in range(0, len(upper.y), at_once):
         y, y0 = upper.y[t : t + at_once], lower.y[t : t + at_once]
-        weights, inside = [torch.ones_like(v[: problem.rows]) for v in y], [s.value for s in upper.seen]
+        weights, inside = [torch.ones_like(v.detach()[: problem.rows]) for v in y], [s.value for s in upper.seen]
         try:
             with keeping():
                 found = walk(y, y0, weights, upper.x, lower.x, rules, inside, reached, halves)

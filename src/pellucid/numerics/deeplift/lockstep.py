@@ -61,16 +61,17 @@ def walk(
     Raises UnsupportedOperation, GraphMismatch or CutGraph.
     """
     tensors = (*x, *inside)
-    roots = [_edge_of(t) for t in y]
-    leaves = {_edge_of(t)[0]: _edge_of(t0)[0] for t, t0 in zip(x, x0, strict=True)}
-    order = _pairs([(root, _edge_of(t0)[0]) for (root, _), t0 in zip(roots, y0, strict=True)], leaves)
+    roots, starts, seen = _edges_of(y), _edges_of(x), _edges_of(inside)
+    roots0, starts0 = (roots, starts) if halves else (_edges_of(y0), _edges_of(x0))
+    leaves = {start: start0 for (start, _), (start0, _) in zip(starts, starts0, strict=True)}
+    order = _pairs([(root, root0) for (root, _), (root0, _) in zip(roots, roots0, strict=True)], leaves)
     shape_of = _half_of if halves else tuple
     metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
     arrived: dict[Node, list[Arrived]] = {node: [[None] * len(meta) for _ in y] for node, meta in metas.items()}
     wanted: dict[Node, list[tuple[int, int]]] = {}
-    for k, t in enumerate(tensors):
-        if t.requires_grad and (edge := _edge_of(t))[0] in arrived:
-            wanted.setdefault(edge[0], []).append((k, edge[1]))
+    for k, (node, nr) in enumerate((*starts, *seen)):
+        if node in arrived:
+            wanted.setdefault(node, []).append((k, nr))
     found: dict[int, Sequence[Tensor]] = {}
     zeros = lambda k: tensors[k].new_zeros(shape_of(tensors[k].shape) or ())
     with torch.no_grad():
@@ -80,7 +81,11 @@ def walk(
             each, name = arrived.pop(node), node.name()
             for k, nr in wanted.get(node, ()):
                 found[k] = reached(k, [zeros(k) if (m := grads[nr]) is None else m for grads in each])
-            some = [(k, cast(Grads, tuple(ms))) for k, ms in enumerate(each) if any(m is not None for m in ms)]
+            some = [
+                (k, cast(Grads, tuple(ms)))
+                for k, ms in enumerate(each)
+                if ms[0] is not None or any(m is not None for m in ms)
+            ]
             if name == LEAF or not some:
                 continue
             if name not in rules:
@@ -97,10 +102,16 @@ def walk(
     return [[found[i][k] for i in range(len(tensors))] for k in range(len(y))]
 
 
-def _edge_of(t: Tensor) -> tuple[Node, int]:
-    """The node that computed a tensor (for an input its leaf), and which output of the node the tensor is."""
-    edge = torch.autograd.graph.get_gradient_edge(t)
-    return cast(Node, edge.node), edge.output_nr
+def _edges_of(tensors: Sequence[Tensor]) -> list[tuple[Node, int]]:
+    """For each tensor the node that computed it (for an input its leaf), and which output of the node it is."""
+    with torch.enable_grad():
+        return [(cast(Node, t.grad_fn or _leaf_of(t)), t.output_nr) for t in tensors]
+
+
+def _leaf_of(t: Tensor) -> Node | None:
+    """The node at which a leaf's graph begins: what a view of the leaf is made of. None without a gradient."""
+    view = t.view_as(t).grad_fn
+    return None if view is None else cast(Node | None, view.next_functions[0][0])
 
 
 class NotHalved(GraphError):
@@ -114,14 +125,14 @@ def _half_of(shape: Sequence[int]) -> tuple[int, ...] | None:
 
 def depends_on(y: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[int]:
     """Which of the leaves, by number, the tensors `y` were computed from."""
-    stack = [_edge_of(t)[0] for t in y if t.requires_grad]
+    stack = [node for node, _ in _edges_of([t for t in y if t.requires_grad])]
     seen = set(stack)
     while stack:
         for node, _ in stack.pop().next_functions:
             if node is not None and node not in seen:
                 seen.add(node)
                 stack.append(node)
-    return [k for k, leaf in enumerate(leaves) if leaf.requires_grad and _edge_of(leaf)[0] in seen]
+    return [k for k, (node, _) in enumerate(_edges_of(leaves)) if node in seen]
 
 
 def operations(y: Tensor) -> frozenset[str]:
@@ -212,11 +223,13 @@ def _edges(node: Node, node0: Node) -> Iterator[tuple[Node, Node]]:
     feeds0 = node0.next_functions
     if node.name() != node0.name() or len(feeds) != len(feeds0):
         raise GraphMismatch(_differ(node, node0, "the operations are not the same"))
+    found: list[tuple[Node, Node]] = []
     for (n, k), (n0, k0) in zip(feeds, feeds0, strict=True):
-        if (n is None) != (n0 is None) or k != k0:
+        if n is not None and n0 is not None and k == k0:
+            found.append((n, n0))
+        elif n is not n0 or k != k0:
             raise GraphMismatch(_differ(node, node0, "one of them has an input that carries no gradient"))
-    both = zip(feeds, feeds0, strict=True)
-    return iter([(n, n0) for (n, _), (n0, _) in both if n is not None and n0 is not None])
+    return iter(found)
 
 
 def _differ(node: Node, node0: Node, why: str) -> str:

@@ -67,7 +67,9 @@ class Half:
         if INPUT not in noted:
             return noted
         source, version = noted[INPUT]
-        return {INPUT: (self._cut(source, INPUT)[self._which], version)}
+        if INPUT not in self._kept:
+            self._kept[INPUT] = self._cut(source, INPUT)
+        return {INPUT: (self._kept[INPUT][self._which], version)}
 
     def _cut(self, t: Tensor, name: str) -> Sequence[Tensor]:
         """A tensor's two halves where it has the rows of the result; else the whole tensor for both."""
@@ -76,10 +78,13 @@ class Half:
 
 
 def _checked(n: Node, keeps: Check) -> Shape:
-    """The shape of a node's result. Raises NotHalved where `keeps` finds that the halves do not stay apart."""
-    shape = tuple(n._input_metadata[0].shape)
+    """The shape of a node's result. Raises NotHalved where `keeps` finds that the halves do not stay apart, and where
+    the rule of single graphs is no longer the one that the rule here is made of."""
+    shape, name = tuple(n._input_metadata[0].shape), n.name()
+    if RULES.get(name) is not _BUILT_IN.get(name):
+        raise NotHalved(f"The rule of {name} was replaced by another, for single graphs.")
     if not shape or shape[0] % 2 or not keeps(n, shape):
-        raise NotHalved(f"{n.name()} may mix what belongs to x and what belongs to x0.")
+        raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
     return shape
 
 
@@ -117,6 +122,14 @@ def _in_order(n: Node, g: Grads) -> Multipliers:
 def _summed(n: Node, g: Grads) -> Multipliers:
     """The backward of a broadcast."""
     return (g[0].sum_to_size(_half_of_input(n)),)
+
+
+def _convolved(n: Node, g: Grads) -> Multipliers:
+    """The backward of a convolution with constant weights; of what was convolved it reads the shape only."""
+    how = (n._saved_stride, n._saved_padding, n._saved_dilation, n._saved_transposed, n._saved_output_padding)
+    x, only_x = n._saved_input.chunk(2)[0], [True, False, False]
+    m = torch.ops.aten.convolution_backward(g[0], x, n._saved_weight, None, *how, n._saved_groups, only_x)
+    return m[0], None, None
 
 
 def _linear(keeps: Check, backward: Backward = gradients) -> Rule:
@@ -209,6 +222,10 @@ def _norm(n: Node, shape: Shape) -> bool:
     return len(n._saved_normalized_shape) < len(shape) and _only(0)(n, shape)
 
 
+def _in_evaluation(n: Node, shape: Shape) -> bool:
+    return not n._saved_training and _only(0)(n, shape)
+
+
 _VALUES = """
     Gelu Silu Mish LogSigmoid Sigmoid Tanh Exp Log Log1P Erf Sqrt Rsqrt Reciprocal Pow Relu Abs LeakyRelu Elu Hardtanh
     Hardswish Softplus
@@ -237,6 +254,12 @@ HALVES: Mapping[str, Rule] = {
     **{name: _each(name, _always) for name in (f"{v}Backward0" for v in _VALUES)},
     **{name: _each(name, _rows_first) for name in (f"{a}Backward0" for a in ATTENTION)},
     **{name: _each(name, _beside("_saved_dim")) for name in (f"{s}SoftmaxBackward0" for s in ("", "Safe", "Log"))},
+    **{name: _each(name, _rows_first) for name in (f"MaxPool{d}DWithIndicesBackward0" for d in (2, 3))},
+    **{f"{name}Backward0": _linear(_rows_first, _twice) for name in ("AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D")},
+    "ConvolutionBackward0": _linear(_only(0), _convolved),
+    "NativeBatchNormBackward0": _each(
+        "NativeBatchNormBackward0", lambda n, s: not n._saved_training and _only(0)(n, s)
+    ),
     "NativeLayerNormBackward0": _each("NativeLayerNormBackward0", _norm),
     "MulBackward0": _product("MulBackward0", "_saved_self", "_saved_other"),
     "DivBackward0": _product("DivBackward0", "_saved_self", "_saved_other"),
@@ -245,8 +268,3 @@ HALVES: Mapping[str, Rule] = {
 
 
 _BUILT_IN = dict(RULES)
-
-
-def are_built_in() -> bool:
-    """Whether the rules of single graphs are still those that HALVES are made of, and none was replaced."""
-    return all(RULES.get(name) is rule for name, rule in _BUILT_IN.items())

@@ -35,6 +35,7 @@ class Recording(TorchFunctionMode):
 
     inputs: the leaves of the forward pass. noted: for each torch function whose input is noted, the name of its node.
     loses: whether a value without a gradient was made of one with a gradient (by `detach`, a comparison, `.item()`).
+    measures: whether the pass asked for the size of a tensor, and so may depend on how many rows there are.
     """
 
     def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
@@ -43,13 +44,15 @@ class Recording(TorchFunctionMode):
         self.double = any(x.dtype == torch.float64 for x in inputs)
         self.noted = noted
         self.compared: Compared = {}
-        self.loses = False
+        self.loses = self.measures = False
 
     def __torch_function__(
         self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
     ) -> Value:
         if func in READS:
-            return func(*args)
+            if func in _SIZES:
+                self.measures = True
+            return func(*args, **(kwargs or {}))
         kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
         args = tuple(
             [
@@ -108,7 +111,12 @@ class Recording(TorchFunctionMode):
         return a
 
 
-READS = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device"))
+_SIZES = frozenset(
+    {getattr(Tensor, name).__get__ for name in ("shape", "nbytes")}
+    | {getattr(Tensor, name) for name in ("size", "__len__", "numel", "nelement", "stride", "__iter__")}
+    | {torch.numel}
+)
+READS = _SIZES | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device")}
 """What a model asks of a tensor all the time, and what makes none."""
 _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})

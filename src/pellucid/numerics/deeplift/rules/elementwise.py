@@ -125,10 +125,10 @@ def _patched(phi: Phi, a: Tensor, b: Tensor, out: Tensor | None, relative: bool)
 
 def kinked_secant(phi: Phi, x: Shaped[Tensor, "*shape"], x0: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """Δφ/Δx of a function with kinks or steps: the quotient everywhere, φ' only where Δx = 0."""
-    dx = x - x0
-    flat = x == x0
-    m = (phi(x) - phi(x0)) / dx
-    return torch.where(flat, slope(phi, x).nan_to_num(0.0, 0.0, 0.0), m) if flat.any() else m
+    m = (phi(x) - phi(x0)).div_(x - x0)
+    if math.isfinite(m.sum().item()):  # where Δx = 0 it is 0/0
+        return m
+    return torch.where(x == x0, slope(phi, x).nan_to_num(0.0, 0.0, 0.0), m)
 
 
 def still(
