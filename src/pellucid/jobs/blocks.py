@@ -19,7 +19,7 @@ from ..errors import RunError, quoted
 from ..sources import Source, Unreadable
 from .columns import Columns
 from .folder import Folder
-from .index import index_of, intact, read_shard
+from .index import index_of, intact, read_shards
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ class Done:
         found, column = cls(numbered), "row" if numbered else "id"
         index = index_of(folder)
         read = [(part.shards, intact(folder, part, lambda p: p.table([column]))) for part in index.parts]
-        for name, stamp in index.rest.items():
-            shard, table = read_shard(folder, name, stamp, [column])
-            read.append(((shard,), table))
+        read += [((shard,), table) for shard, table in read_shards(folder, index.rest, [column])]
         parts: list[np.ndarray] = []
         for shards, table in read:
             for shard in shards:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +33,8 @@ FEW = 16
 _FEW_BYTES = 32_000_000
 _GROUP = 4096
 """Rows of a row group of a part: what is read to see one row."""
+_AT_ONCE = 8
+"""So many shards are read at once."""
 _VERSION = "1"
 INDEX_SCHEMA = pa.schema(
     [
@@ -160,7 +164,7 @@ def in_memory(folder: Folder, shards: Mapping[str, Stamp]) -> Part:
 
 @lru_cache(maxsize=2)
 def _in_memory(folder: Folder, shards: tuple[tuple[str, Stamp], ...]) -> Part:
-    return _joined([read_shard(folder, name, stamp, INDEXED) for name, stamp in shards])
+    return _joined(list(read_shards(folder, dict(shards), INDEXED)))
 
 
 def _joined(read: Sequence[tuple[Covered, pa.Table]]) -> Part:
@@ -172,8 +176,18 @@ def _joined(read: Sequence[tuple[Covered, pa.Table]]) -> Part:
     return Part(tuple(shard for shard, _ in read), pa.concat_tables(tables).unify_dictionaries())
 
 
-def read_shard(folder: Folder, name: str, stamp: Stamp, columns: Sequence[str]) -> tuple[Covered, pa.Table]:
-    """What a shard says of itself, and some columns. Raises RunError where it cannot be read."""
+def read_shards(
+    folder: Folder, shards: Mapping[str, Stamp], columns: Sequence[str]
+) -> Iterator[tuple[Covered, pa.Table]]:
+    """What each shard says of itself, and some of its columns: several are read at once, few are in memory. Raises
+    RunError for one that cannot be read."""
+    waiting = iter(shards.items())
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while some := list(islice(waiting, 4 * _AT_ONCE)):
+            yield from pool.map(lambda shard: _read_shard(folder, *shard, columns), some)
+
+
+def _read_shard(folder: Folder, name: str, stamp: Stamp, columns: Sequence[str]) -> tuple[Covered, pa.Table]:
     path = folder.at(f"shards/{name}")
     try:
         with pq.ParquetFile(path, filesystem=folder.filesystem) as file:
@@ -227,8 +241,8 @@ def extend(folder: Folder) -> Index:
 def _filled(folder: Folder, shards: Mapping[str, Stamp]) -> Iterator[Part]:
     """Parts in memory, one after the other, each full but the last."""
     held: list[tuple[Covered, pa.Table]] = []
-    for name in sorted(shards):
-        held.append(read_shard(folder, name, shards[name], INDEXED))
+    for read in read_shards(folder, dict(sorted(shards.items())), INDEXED):
+        held.append(read)
         if sum(shard.rows for shard, _ in held) >= PART_ROWS:
             yield _joined(held)
             held = []
