@@ -184,7 +184,7 @@ def read_shards(
     waiting = iter(shards.items())
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         while some := list(islice(waiting, 4 * _AT_ONCE)):
-            yield from pool.map(lambda shard: _read_shard(folder, *shard, columns), some)
+            yield from pool.map(lambda shard: _read_shard(folder, shard[0], shard[1], columns), some)
 
 
 def _read_shard(folder: Folder, name: str, stamp: Stamp, columns: Sequence[str]) -> tuple[Covered, pa.Table]:
