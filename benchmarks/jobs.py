@@ -1,52 +1,69 @@
-"""Throughput and memory of a run beside `explain(list)` in memory, on the same rows.
+"""Throughput of a run beside `explain(list)` in memory, on the same rows, and beside runs with several workers.
 
-    python benchmarks/jobs.py DATA MODEL [--rows N] [--workers N]
+    python benchmarks/jobs.py DATA MODEL [--rows 4096] [--turns 3] [--workers 2]
 
-Prints a line of JSON for each: rows a second, and the most memory (MB) of a process of its own.
+In one process, in turns. Prints a line of JSON: rows a second of each, medians of the turns, and the ratios. A run with
+one worker has the threads of this process; with several each has its share of them, and loads the model first, which is
+measured apart (`start`, seconds) by a run of as many rows as there are workers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
+from itertools import islice
+from statistics import median
+from typing import Any
+
+import pellucid
+from pellucid.sources import source_of
 
 
-def measured(how: str, data: str, model: str, rows: int, workers: int) -> dict[str, float | str]:
-    import pellucid
-    from pellucid.jobs.planning import peak_memory
-    from pellucid.sources import source_of
-
-    loaded = pellucid.load(model)
-    source = source_of(data, loaded.does.form)
-    texts = [source.parse(raw)["text"] for raw, _ in zip(source.raw(), range(rows))]
-    pellucid.explain(loaded, texts[:16])
+def seconds(model: pellucid.Model, rows: list[dict[str, Any]], workers: int | None) -> float:
+    """Of `explain` where workers is None, and else of a run."""
     began = time.perf_counter()
-    if how == "list":
-        pellucid.explain(loaded, texts)
+    if workers is None:
+        pellucid.explain(model, rows)
     else:
         with tempfile.TemporaryDirectory() as out:
-            pellucid.run(loaded, data, out, column="text", limit=rows, workers=workers)
-    seconds = time.perf_counter() - began
-    return {"how": how, "rows": len(texts), "rows_a_second": len(texts) / seconds, "memory": peak_memory() / 1e6}
+            pellucid.run(model, rows, out, workers=workers, shard_rows=min(1024, -(-len(rows) // workers)))
+    return time.perf_counter() - began
+
+
+def measured(model: pellucid.Model, rows: list[dict[str, Any]], turns: int, workers: int) -> dict[str, Any]:
+    seconds(model, rows[:64], 1)  # loads kernels and libraries
+    found: dict[int | None, list[float]] = {None: [], 1: [], workers: []}
+    for _ in range(turns):
+        for how, taken in found.items():
+            taken.append(seconds(model, rows, how))
+    start = seconds(model, rows[:workers], workers) if workers > 1 else 0.0
+    ratios = [listed / run for listed, run in zip(found[None], found[1], strict=True)]
+    told: dict[str, Any] = {"rows": len(rows), "list": len(rows) / median(found[None])}
+    told |= {"run": len(rows) / median(found[1]), "run_of_list": median(ratios)}
+    if workers > 1:
+        best = max(told["list"], told["run"])
+        several = len(rows) / median(found[workers])
+        steady = len(rows) / (median(found[workers]) - start)
+        told |= {"workers": workers, "start": start, "several": several, "several_of_best": several / best}
+        told |= {"several_after_start": steady, "several_after_start_of_best": steady / best}
+    return {name: round(value, 3) for name, value in told.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("model")
-    parser.add_argument("--rows", type=int, default=2048)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--how", default="")
+    parser.add_argument("model", help="a checkpoint's directory; 'bundled' for the one that comes with Pellucid")
+    parser.add_argument("--rows", type=int, default=4096)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    if given.how:
-        print(json.dumps(measured(given.how, given.data, given.model, given.rows, given.workers)))
-        return
-    for how in ("list", "run"):
-        subprocess.run([sys.executable, *sys.argv, "--how", how], check=True)
+    model = pellucid.load(None if given.model == "bundled" else given.model)
+    source = source_of(given.data, model.does.form)
+    column = next(name for name in source.columns if name in ("text", "sentence"))
+    rows = [{"text": row[column]} for row in islice(source.rows(), given.rows)]
+    print(json.dumps(measured(model, rows, given.turns, given.workers)))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from .answering import Answering, Job, Moved, Receipt
 from .blocks import Block, Done, blocks_of
 from .columns import Columns, columns_of
 from .folder import Folder
+from .index import PART_ROWS, extend
 from .manifest import continued, manifest, now
 from .planning import chosen_workers, probe
 from .progress import RunProgress, Tally
@@ -191,6 +192,8 @@ class _Work:
             for receipt in self._receipts(self.job(told["threads"]), left, workers, asked, move):
                 lock.renew()
                 tally.add(receipt)
+                if tally.now // PART_ROWS > (tally.now - receipt.rows) // PART_ROWS:
+                    extend(self.folder)
                 if asked.max_failures is not None and tally.failures > asked.max_failures:
                     raise RunError(
                         f"Found {tally.failures} failures ({tally.counted()}); expected at most "
@@ -199,6 +202,8 @@ class _Work:
                     )
         finally:
             self._end(told, tally)
+        if tally.now:
+            extend(self.folder)
         return Run(self.folder)
 
     def _is_long(self, first: Block, size: int, done: Done) -> bool:

@@ -14,13 +14,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ..errors import RunError, quoted
 from ..sources import Source, Unreadable
 from .columns import Columns
 from .folder import Folder
-from .schema import check_version
+from .index import index_of, intact, read_shards
 
 
 @dataclass(frozen=True)
@@ -65,23 +64,19 @@ class Done:
     def of(cls, folder: Folder, numbered: bool) -> Done:
         """What the shards of a folder say. Raises RunError for a shard that cannot be read."""
         found, column = cls(numbered), "row" if numbered else "id"
+        index = index_of(folder)
+        read = [(part.shards, intact(folder, part, lambda p: p.table([column]))) for part in index.parts]
+        read += [((shard,), table) for shard, table in read_shards(folder, index.rest, [column])]
         parts: list[np.ndarray] = []
-        for path in folder.shards():
-            try:
-                file = pq.ParquetFile(path, filesystem=folder.filesystem)
-                ids = file.read([column]).column(0)
-            except (OSError, ValueError) as error:
-                raise RunError(
-                    f"The shard {path!r} cannot be read: {error}. Remove it to have its rows done again."
-                ) from error
-            meta = file.metadata.metadata
-            check_version(meta, path)
-            found.edges |= json.loads(meta[b"pellucid.edges"])
-            found.rows += len(ids)
-            found.failures += int(meta[b"pellucid.failures"])
+        for shards, table in read:
+            for shard in shards:
+                found.edges |= shard.edges
+                found.rows += shard.rows
+                found.failures += shard.failures
+            ids = table[column]
             parts.append(ids.to_numpy().astype(np.uint64) if numbered else _keys(ids.to_pylist()))
         if parts:
-            found._sorted = np.unique(np.concatenate(parts))
+            found._sorted = np.sort(np.concatenate(parts))
         return found
 
     def has(self, ids: list[str]) -> np.ndarray:

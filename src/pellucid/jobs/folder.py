@@ -20,8 +20,12 @@ from typing import Any
 from ..errors import RunError
 from ..sources.addresses import filesystem
 
+Stamp = tuple[int, str]
+"""The size of a file, and when it was written."""
 MANIFEST = "manifest.json"
 _TEMPORARY = ".writing-"
+_WRITTEN = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created", "md5Hash", "content_md5")
+"""Under which names the file systems of fsspec say which version of a file is there."""
 _HELD_FOR = 300.0
 """Seconds after which the lock of a run at an address, which nothing releases when its process is killed, is void
 unless the run renews it."""
@@ -66,6 +70,41 @@ class Folder:
         except FileNotFoundError:
             return []
 
+    def at(self, name: str) -> str:
+        """The path of a file of the folder, as its file system knows it."""
+        return str(Path(self.path) / name) if self.is_local else f"{self._remote[1]}/{name}"
+
+    def stamps(self, under: str, suffix: str) -> dict[str, Stamp]:
+        """The files of a folder in it whose names end so, by name, each with what tells it from another file that had
+        or will have that name: an empty text instead of a time where a store does not say when a file was written."""
+        if self.is_local:
+            try:
+                with os.scandir(Path(self.path) / under) as entries:
+                    each = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(suffix)]
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            return {name: (told.st_size, f"{told.st_mtime_ns}-{told.st_ctime_ns}") for name, told in sorted(each)}
+        fs, path = self._remote
+        fs.invalidate_cache()
+        try:
+            found = fs.ls(f"{path}/{under}", detail=True)
+        except FileNotFoundError:
+            return {}
+        stamps: dict[str, Stamp] = {}
+        for told in sorted(found, key=lambda told: told["name"]):
+            name = told["name"].rsplit("/", 1)[-1]
+            when = [str(told[key]) for key in _WRITTEN if told.get(key)]
+            if name.endswith(suffix):
+                stamps[name] = (told["size"], "-".join(when))
+        return stamps
+
+    def remove(self, name: str) -> None:
+        """Removes a file of the folder, where it is there."""
+        if self.is_local:
+            Path(self.at(name)).unlink(missing_ok=True)
+        else:
+            self._remote[0].rm_file(self.at(name))
+
     def write(self, name: str, content: bytes) -> int:
         """Writes a file of the folder, whole or not at all. Returns its size. Raises RunError without room."""
         if not self.is_local:
@@ -75,6 +114,7 @@ class Folder:
         path = Path(self.path) / name
         temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}")
         try:
+            path.parent.mkdir(exist_ok=True)
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -116,8 +156,8 @@ class Folder:
         another run holds the folder."""
         if self.is_local:
             with _locked_disk(Path(self.path)) as lock:
-                for left in (Path(self.path), Path(self.path) / "shards"):
-                    for file in left.glob(f"{_TEMPORARY}*"):
+                for under in (".", "shards", "_index"):
+                    for file in (Path(self.path) / under).glob(f"{_TEMPORARY}*"):
                         file.unlink(missing_ok=True)
                 yield lock
             return

@@ -75,6 +75,11 @@ LIGHT = tuple(
     "id row text prediction probability label target output delta status passes error_type error data".split()
 )
 """The columns that have one short value, by which rows are sorted and filtered."""
+INDEXED = (
+    *LIGHT,
+    *"target_position method baseline baseline_output relative_delta adds_up several".split(),
+)
+"""The columns of an index: all that have one short value."""
 _LARGE = ("heads", "attentions", "error")
 
 

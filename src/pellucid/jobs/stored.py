@@ -13,8 +13,11 @@ import pyarrow.dataset as ds
 from ..errors import InputError, MissingExtra, RunError, expected, nearest
 from ..outcome import Outcome
 from .folder import Folder
+from .index import index_of
+from .matching import PLACE, Places, matching, rows_at, scanned
 from .planning import Plan
 from .schema import LIGHT, NAMES, SCHEMA, check_version, outcome_of
+from .sql import places_by_sql
 
 pc: Any = pyarrow.compute
 
@@ -34,7 +37,8 @@ class Page:
 class Run:
     """The answers of a run. Iterating gives an Outcome for each row, by the number of the row.
 
-    filter: an expression of `pyarrow.compute`, which the files are filtered by. plan: of a dry run.
+    filter: an expression of `pyarrow.compute`, which the files are filtered by. places: the rows that a condition in
+    SQL leaves; None where there is none. plan: of a dry run.
 
     Examples:
         >>> import pellucid, tempfile
@@ -46,6 +50,7 @@ class Run:
 
     folder: Folder
     filter: Any = None
+    places: Places | None = field(default=None, compare=False)
     plan: Plan | None = field(default=None, compare=False)
 
     @property
@@ -87,13 +92,17 @@ class Run:
             )
             found = part if found is None else found & part
         if isinstance(filter, str):
-            filter = pc.field("row").isin(_rows_by_sql(self, filter))
+            key = "row" if self.manifest["data"]["columns"]["id"] is None else "id"  # a number may be there twice
+            places = places_by_sql(self.folder, self.dataset, key, filter, found, self.places)
+            return replace(self, filter=found, places=places)
         if filter is not None:
             found = filter if found is None else found & filter
         return replace(self, filter=found)
 
     def __len__(self) -> int:
-        return self.dataset.count_rows(filter=self.filter)
+        if self.filter is not None or self.places is not None:
+            return len(self._matching())
+        return index_of(self.folder).rows(self.folder)
 
     @property
     def failures(self) -> int:
@@ -107,21 +116,33 @@ class Run:
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Each row as plain values, by column."""
-        for batch in self.dataset.to_batches(columns=list(columns or NAMES), filter=self.filter, batch_size=1024):
+        for batch in self._batches(list(columns or NAMES)):
             yield from batch.to_pylist()
 
     def __getitem__(self, row: int) -> Outcome:
         """The Outcome of the row of that number in the data. Raises IndexError."""
-        found = next(self.where(row=row).rows(), None)
-        if found is None:
+        places = self.where(row=row)._matching()
+        if not len(places):
             raise IndexError(f"There is no row {row} in {self.path!r}.")
-        return outcome_of(found)
+        return outcome_of(rows_at(self.folder, places.slice(0, 1), NAMES)[0])
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows as a pyarrow table."""
         for name in columns or ():
             _check_column(name)
-        return self.dataset.to_table(columns=list(columns or NAMES), filter=self.filter)
+        names = list(columns or NAMES)
+        if self.places is None:
+            return self.dataset.to_table(columns=names, filter=self.filter)
+        return pa.concat_tables(self._batches(names), promote_options="default")
+
+    def _batches(self, columns: list[str]) -> Iterator[Any]:
+        if self.places is None:
+            yield from self.dataset.to_batches(columns=columns, filter=self.filter, batch_size=1024)
+        else:
+            yield from (t.select(columns) for t in scanned(self.folder, columns, self.filter, self.places))
+
+    def _matching(self, columns: Sequence[str] = ()) -> pa.Table:
+        return matching(self.folder, columns, self.filter, self.places)
 
     def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows as a pandas frame, a row for each Outcome. columns: those wanted; all where None."""
@@ -151,23 +172,12 @@ class Run:
         chosen = self.where(filter) if filter is not None else self
         if search:
             chosen = chosen.where(pc.match_substring(pc.field("text"), search, ignore_case=True))
-        keys = chosen.table(list(dict.fromkeys(["row", name])))
+        keys = chosen._matching(["row", name])
         order = [(name, "ascending" if ascending else "descending"), *([("row", "ascending")] if name != "row" else [])]
-        picked = (
-            pc.select_k_unstable(keys, min(len(keys), offset + limit), order) if len(keys) else pa.array([], pa.int64())
-        )
-        numbers = keys["row"].take(picked)[offset:].to_pylist()
-        found = (
-            {
-                r["row"]: r
-                for r in replace(self, filter=pc.field("row").isin(numbers)).rows(
-                    list(dict.fromkeys(["row", *columns]))
-                )
-            }
-            if numbers
-            else {}
-        )
-        return Page(tuple(found[n] for n in numbers), len(keys))
+        most = min(len(keys), offset + limit)
+        few = most <= len(keys) // 16  # a heap is faster than sorting all
+        picked = pc.select_k_unstable(keys, most, order) if few and most else pc.sort_indices(keys, order)
+        return Page(tuple(rows_at(self.folder, keys.select(PLACE).take(picked[offset:most]), columns)), len(keys))
 
     def summary(self, **options: Any) -> Any:
         """What drives each class, where the model is wrong, and how far the answers can be trusted: see
@@ -191,17 +201,3 @@ def _check_column(name: str) -> None:
     if name not in NAMES:
         near = nearest(name, NAMES)
         raise InputError(f"Found the column {name!r}; {expected(near)} one of {', '.join(NAMES)}.")
-
-
-def _rows_by_sql(run: Run, condition: str) -> list[int]:
-    """The numbers of the rows for which an SQL condition holds."""
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtra("A filter in SQL needs DuckDB: pip install duckdb") from error
-    with duckdb.connect() as connection:
-        connection.register("answers", run.dataset.scanner(filter=run.filter))
-        try:
-            return [row for (row,) in connection.sql(f"select row from answers where {condition}").fetchall()]
-        except duckdb.Error as error:
-            raise InputError(f"Found the filter {condition!r}, which DuckDB cannot read: {error}") from error
