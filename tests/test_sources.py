@@ -116,6 +116,14 @@ def test_a_conversation_is_read_by_its_turns() -> None:
     assert [t.id for t in f.tokens[:-2]] == m.tokenizer(written, add_special_tokens=False)["input_ids"]
 
 
+def test_sources_in_pairs_are_one_input(m: Model) -> None:
+    pairs = list(DOCUMENTS.items())
+    for item in ({**INPUT, "documents": pairs}, {"parts": [*pairs, ("question", "was it good")], "continuation": ANSWER}):
+        assert [s.name for s in explained(m, item)[0].sources()][:3] == ["first", "second", "question"]
+    two = pellucid.explain(m, {**INPUT, "documents": [pairs, pairs[:1]], "question": ["was it", "so"]}, target="total")
+    assert [len(e.text) for e in two] == [4, 3]  # type: ignore[arg-type,union-attr]
+
+
 @pytest.mark.parametrize(
     ("item", "told"),
     [
