@@ -138,7 +138,9 @@ def pellucid_filler(model: pellucid.Model) -> int:
     return model.tokenizer(" the", add_special_tokens=False)["input_ids"][0]
 
 
-def one(model: pellucid.Model, item: dict[str, Any], right: int, ablations: int, held: int, seed: int) -> dict[str, Any]:
+def one(
+    model: pellucid.Model, item: dict[str, Any], right: int, ablations: int, held: int, seed: int
+) -> dict[str, Any]:
     """What each way says of one question. ablations: so many, and `held` that no way sees; 0 for the first two ways
     alone."""
     draw, rows = random.Random(seed), {}
@@ -182,9 +184,11 @@ def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ("with 32 ablations", [r for r in rows if "ContextCite 32" in r["ways"]]),
         ("with 256 ablations", [r for r in rows if "ContextCite 256" in r["ways"]]),
     ):
-        names = {name for r in some for name in r["ways"]} if title != "all" else {
-            name for r in some for name in r["ways"] if not name.startswith("ContextCite")
-        }
+        names = (
+            {name for r in some for name in r["ways"]}
+            if title != "all"
+            else {name for r in some for name in r["ways"] if not name.startswith("ContextCite")}
+        )
         of_way = {name: [r["ways"][name] for r in some if name in r["ways"]] for name in sorted(names)}
         mean = lambda each, what: round(float(np.mean([w[what] for w in each if what in w])), 3)
         found[title] = {"questions": len(some)} | {
@@ -198,7 +202,9 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--model", required=True)
     asked.add_argument("--data", default="../shared/data/xquad.en.json", type=Path)
-    asked.add_argument("--out", required=True, type=Path, help="a row for each question; a file that exists is added to")
+    asked.add_argument(
+        "--out", required=True, type=Path, help="a row for each question; a file that exists is added to"
+    )
     asked.add_argument("--questions", type=int, default=60, help="so many that the model answers rightly")
     asked.add_argument("--distractors", type=int, default=4)
     asked.add_argument("--ablated", type=int, default=20, help="so many of them with 32 ablations")

@@ -118,7 +118,10 @@ def test_a_conversation_is_read_by_its_turns() -> None:
 
 def test_sources_in_pairs_are_one_input(m: Model) -> None:
     pairs = list(DOCUMENTS.items())
-    for item in ({**INPUT, "documents": pairs}, {"parts": [*pairs, ("question", "was it good")], "continuation": ANSWER}):
+    for item in (
+        {**INPUT, "documents": pairs},
+        {"parts": [*pairs, ("question", "was it good")], "continuation": ANSWER},
+    ):
         assert [s.name for s in explained(m, item)[0].sources()][:3] == ["first", "second", "question"]
     two = pellucid.explain(m, {**INPUT, "documents": [pairs, pairs[:1]], "question": ["was it", "so"]}, target="total")
     assert [len(e.text) for e in two] == [4, 3]  # type: ignore[arg-type,union-attr]
@@ -165,9 +168,11 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "chat.json").write_text('[{"role": "user", "content": "was it good"}]')
     monkeypatch.setattr("pellucid.cli.explain_command.load_model", lambda *_, **__: m)
     run = lambda *arguments: CliRunner().invoke(app, list(arguments))
-    asked = run("explain", "was it good", "--continuation", ANSWER, "--by", "source", "--verify", "--sources", *files)
+    asked = run(
+        "explain", "was it good", "--continuation", ANSWER, "--by", "source", "--verify", "--hops", "--sources", *files
+    )
     assert asked.exit_code == 0, asked.output
-    assert "1. so good ." in asked.output and "second.txt" in asked.output
+    assert "1. so good ." in asked.output and "second.txt" in asked.output and "through hops" in asked.output
     made = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--json")
     document = json.loads(made.output)
     direct = explained(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})

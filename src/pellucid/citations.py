@@ -16,6 +16,7 @@ from ._explain import explain
 from .console import show
 from .errors import InputError, quoted
 from .explanation import Explanation, Explanations
+from .hops import Hops, trace_hops
 from .number_text import plain, signed
 from .plain_data import Json, as_plain
 from .status import Status
@@ -85,6 +86,10 @@ class Citations:
         """Plain Python values, which JSON holds; without the explanations, which have a `to_dict` of their own."""
         plain = {name: value for name, value in vars(self).items() if name != "explanations"}
         return {"schema_version": 1, **cast("dict[str, Json]", as_plain(plain))}
+
+    def hops(self, sentence: int = -1) -> Hops:
+        """What a sentence owes to the prompt through the sentences before it; as `trace_hops`."""
+        return trace_hops(self.explanations, sentence)
 
     def show(self) -> None:
         """Prints each sentence with its strongest sources."""
