@@ -14,6 +14,7 @@ from generative import CAUSAL, cases, causal_tokenizer, net
 from pellucid import Explanation, Model
 from pellucid.engine import layer_calls
 from pellucid.methods import stretches
+from pellucid.models import problems
 
 PAIR = ("the film was", " not so good")
 SPANS: list[Any] = ["total", {"span": (0, 4)}, {"span": (4, 12)}]
@@ -60,6 +61,31 @@ def test_layer_by_layer_is_the_whole_graph(
     assert walked == [network.config.num_hidden_layers]
     assert far(whole, found) < 1e-5
     assert all(e.relative_delta < 1e-3 for e in found)
+
+
+def test_checks_of_a_long_text_are_made_on_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = " ".join(["the film was great and the plot was bad"] * 70)
+    items: list[Any] = [(prompt, " so good ."), {"documents": [prompt, "a dull plot ."], "question": "was it good"}]
+    for item in items:
+        scores, widths = [], []
+        for most in (512, 10_000):
+            tokenizer = causal_tokenizer()
+            tokenizer.model_max_length = 1024
+            m = Model(net("Llama", "sdpa", max_position_embeddings=1024), tokenizer)
+            monkeypatch.setattr(problems, "_LONG", most)
+            seen: list[int] = []
+            m.model.register_forward_pre_hook(
+                lambda _, args, given, seen=seen: seen.append(
+                    (given["input_ids"] if given.get("inputs_embeds") is None else given["inputs_embeds"]).shape[1]
+                ),
+                with_kwargs=True,
+            )
+            (e,) = pellucid.explain(m, [item], target="total", max_new_tokens=3)
+            e = e if isinstance(e, Explanation) else e[0]
+            scores.append(e.scores)
+            widths.append(sum(width > 512 for width in seen))
+        assert widths[1] - widths[0] >= 8
+        assert np.abs(scores[0] - scores[1]).max() == 0
 
 
 def test_padded_batches_and_one_segment(walked: list[int], without_room: Callable[[bool], None]) -> None:

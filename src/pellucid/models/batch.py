@@ -13,7 +13,7 @@ from ..types import Groups
 from . import baselines
 from .baselines import Spec
 from .pipeline import Pipeline
-from .text.collating import Owns, Sequences, ids_of
+from .text.collating import Owns, Padded, Sequences, ids_of
 from .text.encoding import Encoding
 from .text.groups import grouped
 
@@ -42,6 +42,17 @@ class Batch:
 def first_row(batch: Batch, n: int = 1) -> Sequences:
     """The sequences of the first row, n times."""
     return picked(batch.sequences, torch.zeros(n, dtype=torch.long, device=batch.own.device), len(batch.own))
+
+
+def part_of_batch(batch: Batch, columns: Tensor) -> Batch:
+    """The first row of a batch of one sequence, with some of its columns only."""
+    (sequence,) = batch.sequences
+    cut = lambda t: t[:1, columns]
+    roles = None if sequence.roles is None else cut(sequence.roles)
+    inputs = {name: cut(value) for name, value in sequence.inputs.items()}
+    own, special, kept, groups = map(cut, (batch.own, batch.special, batch.kept, batch.groups))
+    ids, ids0 = (None if t is None else cut(t) for t in (batch.ids, batch.ids0))
+    return Batch((Padded(inputs, roles),), (own,), own, special, kept, groups, ids, ids0, batch.deletes)
 
 
 def batch_of(pipeline: Pipeline, encodings: Sequence[Encoding], baseline: Spec, groups: Groups) -> Batch:
