@@ -11,8 +11,8 @@ import torch
 
 import pellucid
 from generative import CAUSAL, cases, causal_tokenizer, net
-from pellucid import Explanation, Model
-from pellucid.engine import layer_calls
+from pellucid import Explanation, Model, errors
+from pellucid.engine import layer_calls, memory
 from pellucid.methods import stretches
 from pellucid.models import problems
 
@@ -100,6 +100,21 @@ def test_padded_batches_and_one_segment(walked: list[int], without_room: Callabl
         assert isinstance(a, Explanation)
         assert isinstance(b, Explanation)
         assert np.abs(a.scores - b.scores).max() < 1e-5 * np.abs(a.scores).max()
+
+
+def test_what_cannot_fit_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least what three points keep: of each layer, of each token a vector."""
+    m = Model(net("Llama", "sdpa"), causal_tokenizer("left"))
+    whole = pellucid.explain(m, PAIR, target="total")
+    assert isinstance(whole, Explanation)
+    n = len(whole.tokens)
+    least = 3 * m.model.config.num_hidden_layers * n * m.model.config.hidden_size * 4
+    monkeypatch.setattr(memory, "free_memory", lambda: least)
+    together = pellucid.explain(m, [PAIR, PAIR], target="total")  # two rows do not fit: one at a time
+    assert all(far([whole], [e]) < 1e-5 for e in together)
+    monkeypatch.setattr(memory, "free_memory", lambda: least - 1)
+    with pytest.raises(errors.OutOfMemory, match=f"for {n} tokens.*Fewer than {n - 1} tokens would fit.*occlusion"):
+        pellucid.explain(m, PAIR, target="total")
 
 
 class ReadsBehindTheBack(torch.nn.Module):
