@@ -100,3 +100,10 @@ def test_other_explanations_are_refused(answer: Explanations, change: Any) -> No
         pellucid.trace_hops(change(answer))
     with pytest.raises(errors.InputError, match="one of 3 sentences"):
         pellucid.trace_hops(answer, 3)
+
+
+def test_a_baseline_that_keeps_the_answer_has_no_hops(m: Model) -> None:
+    cited = pellucid.cite(m, ITEM, verify=False)
+    assert isinstance(cited, pellucid.Citations)
+    with pytest.raises(errors.InputError, match="baseline='filler'"):
+        cited.hops()

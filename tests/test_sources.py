@@ -62,6 +62,22 @@ def test_sentences_of_an_answer_from_named_documents(m: Model) -> None:
     assert Explanations.from_json(es.to_json())[1].sources() == es[1].sources()
 
 
+def test_the_answer_stays_where_only_the_prompt_is_replaced(m: Model) -> None:
+    cited = pellucid.cite(m, INPUT, verify=False)
+    assert isinstance(cited, pellucid.Citations) and m.filler is not None
+    assert cited.baseline.endswith(", answer kept")
+    e = cited.explanations[1]
+    blank = [t.id if t.special or t.segment == 3 else m.filler.id for t in e.tokens]
+    assert e.baseline_output == pytest.approx(log_probabilities(m, blank)[-5:].sum().item(), abs=1e-4)
+    scores = {s.name: s.score for s in cited.sentences[1].sources}
+    assert scores["continuation"] == 0
+    assert sum(scores[name] for name in ("first", "second", "question")) == pytest.approx(e.change, rel=1e-4)
+    again = explained(m, INPUT, baseline=cited.baseline)
+    assert np.array_equal(again[1].scores, e.scores)
+    with pytest.raises(errors.UnknownBaseline, match="answer kept"):
+        pellucid.explain(pellucid.load(), "a film", baseline="filler, answer kept")
+
+
 def test_a_source_that_is_taken_away_costs_what_the_model_says(m: Model) -> None:
     cited = pellucid.cite(m, INPUT)
     assert isinstance(cited, pellucid.Citations) and cited.text == ANSWER

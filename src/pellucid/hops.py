@@ -124,6 +124,11 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
     columns = _columns(answer[0], starts)
     prompt = sum(not own for _, own, _ in columns)
     m = np.array([[float(e.scores[list(tokens)].sum()) for _, _, tokens in columns] for e in answer])
+    if not m[:, prompt:].any():
+        raise InputError(
+            f"Found the baseline {answer[0].baseline!r}, which keeps the words of the answer, so that no sentence has a "
+            "part in another; expected one that replaces them: baseline='filler'."
+        )
     explained = sentence % n
     arrived, left, kept, passes = _composed(answer, m, prompt, explained)
     rows = tuple(

@@ -164,7 +164,9 @@ def explain(
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
             if sources or by or hops:
                 asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
-                more = {"baseline": list(map(argument, baseline or ["mask"])), "output": output, "truncate": truncate}
+                more: dict[str, Any] = {"output": output, "truncate": truncate}
+                if baseline or hops:  # the hops go through the words of the answer
+                    more["baseline"] = list(map(argument, baseline or ["mask"]))
                 cited = _cited(loaded, inputs, by or "source", verify, asked, options | more)
             answers = (
                 []
