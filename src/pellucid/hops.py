@@ -126,8 +126,8 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
     m = np.array([[float(e.scores[list(tokens)].sum()) for _, _, tokens in columns] for e in answer])
     if not m[:, prompt:].any():
         raise InputError(
-            f"Found the baseline {answer[0].baseline!r}, which keeps the words of the answer, so that no sentence has a "
-            "part in another; expected one that replaces them: baseline='filler'."
+            f"Found the baseline {answer[0].baseline!r}, which keeps the words of the answer, so that no sentence has "
+            "a part in another; expected one that replaces them: baseline='filler'."
         )
     explained = sentence % n
     arrived, left, kept, passes = _composed(answer, m, prompt, explained)
