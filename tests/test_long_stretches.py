@@ -108,7 +108,8 @@ def test_what_cannot_fit_is_refused_before_the_work(monkeypatch: pytest.MonkeyPa
     whole = pellucid.explain(m, PAIR, target="total")
     assert isinstance(whole, Explanation)
     n = len(whole.tokens)
-    least = 3 * m.model.config.num_hidden_layers * n * m.model.config.hidden_size * 4
+    config: Any = m.model.config
+    least = 3 * config.num_hidden_layers * n * config.hidden_size * 4
     monkeypatch.setattr(memory, "free_memory", lambda: least)
     together = pellucid.explain(m, [PAIR, PAIR], target="total")  # two rows do not fit: one at a time
     assert all(far([whole], [e]) < 1e-5 for e in together)
