@@ -27,6 +27,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "methods metrics explanation",
         "engine render view_building",
         "attribution request view",
+        "hops",
         "forms notebook numerics problem passages plain_data sentences tables",
         "choices console conversations interruption randomness tokens",
         "errors number_text public_names status token_text types viewer",

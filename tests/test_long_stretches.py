@@ -11,9 +11,10 @@ import torch
 
 import pellucid
 from generative import CAUSAL, cases, causal_tokenizer, net
-from pellucid import Explanation, Model
-from pellucid.engine import layer_calls
+from pellucid import Explanation, Model, errors
+from pellucid.engine import layer_calls, memory
 from pellucid.methods import stretches
+from pellucid.models import problems
 
 PAIR = ("the film was", " not so good")
 SPANS: list[Any] = ["total", {"span": (0, 4)}, {"span": (4, 12)}]
@@ -62,6 +63,31 @@ def test_layer_by_layer_is_the_whole_graph(
     assert all(e.relative_delta < 1e-3 for e in found)
 
 
+def test_checks_of_a_long_text_are_made_on_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = " ".join(["the film was great and the plot was bad"] * 70)
+    items: list[Any] = [(prompt, " so good ."), {"documents": [prompt, "a dull plot ."], "question": "was it good"}]
+    for item in items:
+        scores, widths = [], []
+        for most in (512, 10_000):
+            tokenizer = causal_tokenizer()
+            tokenizer.model_max_length = 1024
+            m = Model(net("Llama", "sdpa", max_position_embeddings=1024), tokenizer)
+            monkeypatch.setattr(problems, "_LONG", most)
+            seen: list[int] = []
+            m.model.register_forward_pre_hook(
+                lambda _, args, given, seen=seen: seen.append(
+                    (given["input_ids"] if given.get("inputs_embeds") is None else given["inputs_embeds"]).shape[1]
+                ),
+                with_kwargs=True,
+            )
+            (e,) = pellucid.explain(m, [item], target="total", max_new_tokens=3)
+            e = e if isinstance(e, Explanation) else e[0]
+            scores.append(e.scores)
+            widths.append(sum(width > 512 for width in seen))
+        assert widths[1] - widths[0] >= 8
+        assert np.abs(scores[0] - scores[1]).max() == 0
+
+
 def test_padded_batches_and_one_segment(walked: list[int], without_room: Callable[[bool], None]) -> None:
     m = Model(net("Llama", "sdpa"), causal_tokenizer("left"))
     long = ("the movie was very very dull and bad , but the plot", " is great .")
@@ -74,6 +100,22 @@ def test_padded_batches_and_one_segment(walked: list[int], without_room: Callabl
         assert isinstance(a, Explanation)
         assert isinstance(b, Explanation)
         assert np.abs(a.scores - b.scores).max() < 1e-5 * np.abs(a.scores).max()
+
+
+def test_what_cannot_fit_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least what three points keep: of each layer, of each token a vector."""
+    m = Model(net("Llama", "sdpa"), causal_tokenizer("left"))
+    whole = pellucid.explain(m, PAIR, target="total")
+    assert isinstance(whole, Explanation)
+    n = len(whole.tokens)
+    config: Any = m.model.config
+    least = 3 * config.num_hidden_layers * n * config.hidden_size * 4
+    monkeypatch.setattr(memory, "free_memory", lambda: least)
+    together = pellucid.explain(m, [PAIR, PAIR], target="total")  # two rows do not fit: one at a time
+    assert all(far([whole], [e]) < 1e-5 for e in together)
+    monkeypatch.setattr(memory, "free_memory", lambda: least - 1)
+    with pytest.raises(errors.OutOfMemory, match=f"for {n} tokens.*Fewer than {n - 1} tokens would fit.*occlusion"):
+        pellucid.explain(m, PAIR, target="total")
 
 
 class ReadsBehindTheBack(torch.nn.Module):

@@ -17,6 +17,7 @@ NAMES = [
     "Explanations",
     "Failure",
     "Flip",
+    "Hops",
     "Model",
     "PellucidError",
     "Problem",
@@ -38,6 +39,7 @@ NAMES = [
     "open",
     "reduce",
     "run",
+    "trace_hops",
 ]
 
 

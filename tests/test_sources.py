@@ -62,6 +62,22 @@ def test_sentences_of_an_answer_from_named_documents(m: Model) -> None:
     assert Explanations.from_json(es.to_json())[1].sources() == es[1].sources()
 
 
+def test_the_answer_stays_where_only_the_prompt_is_replaced(m: Model) -> None:
+    cited = pellucid.cite(m, INPUT, verify=False)
+    assert isinstance(cited, pellucid.Citations) and m.filler is not None
+    assert cited.baseline.endswith(", answer kept")
+    e = cited.explanations[1]
+    blank = [t.id if t.special or t.segment == 3 else m.filler.id for t in e.tokens]
+    assert e.baseline_output == pytest.approx(log_probabilities(m, blank)[-5:].sum().item(), abs=1e-4)
+    scores = {s.name: s.score for s in cited.sentences[1].sources}
+    assert scores["continuation"] == 0
+    assert sum(scores[name] for name in ("first", "second", "question")) == pytest.approx(e.change, rel=1e-4)
+    again = explained(m, INPUT, baseline=cited.baseline)
+    assert np.array_equal(again[1].scores, e.scores)
+    with pytest.raises(errors.UnknownBaseline, match="answer kept"):
+        pellucid.explain(pellucid.load(), "a film", baseline="filler, answer kept")
+
+
 def test_a_source_that_is_taken_away_costs_what_the_model_says(m: Model) -> None:
     cited = pellucid.cite(m, INPUT)
     assert isinstance(cited, pellucid.Citations) and cited.text == ANSWER
@@ -116,6 +132,17 @@ def test_a_conversation_is_read_by_its_turns() -> None:
     assert [t.id for t in f.tokens[:-2]] == m.tokenizer(written, add_special_tokens=False)["input_ids"]
 
 
+def test_sources_in_pairs_are_one_input(m: Model) -> None:
+    pairs = list(DOCUMENTS.items())
+    for item in (
+        {**INPUT, "documents": pairs},
+        {"parts": [*pairs, ("question", "was it good")], "continuation": ANSWER},
+    ):
+        assert [s.name for s in explained(m, item)[0].sources()][:3] == ["first", "second", "question"]
+    two = pellucid.explain(m, {**INPUT, "documents": [pairs, pairs[:1]], "question": ["was it", "so"]}, target="total")
+    assert [len(e.text) for e in two] == [4, 3]  # type: ignore[arg-type,union-attr]
+
+
 @pytest.mark.parametrize(
     ("item", "told"),
     [
@@ -157,9 +184,11 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "chat.json").write_text('[{"role": "user", "content": "was it good"}]')
     monkeypatch.setattr("pellucid.cli.explain_command.load_model", lambda *_, **__: m)
     run = lambda *arguments: CliRunner().invoke(app, list(arguments))
-    asked = run("explain", "was it good", "--continuation", ANSWER, "--by", "source", "--verify", "--sources", *files)
+    asked = run(
+        "explain", "was it good", "--continuation", ANSWER, "--by", "source", "--verify", "--hops", "--sources", *files
+    )
     assert asked.exit_code == 0, asked.output
-    assert "1. so good ." in asked.output and "second.txt" in asked.output
+    assert "1. so good ." in asked.output and "second.txt" in asked.output and "through hops" in asked.output
     made = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--json")
     document = json.loads(made.output)
     direct = explained(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .errors import PellucidError
     from .evaluation import Evaluation, evaluate
     from .explanation import Explanation, Explanations, Target, Token, Word
+    from .hops import Hops, trace_hops
     from .jobs import mapper, open, run
     from .methods import METHODS
     from .models import Model, load
@@ -42,6 +43,7 @@ _HOME = {
     "Explanations": "explanation",
     "Failure": "outcome",
     "Flip": "edits",
+    "Hops": "hops",
     "METHODS": "methods",
     "Model": "models",
     "PellucidError": "errors",
@@ -64,6 +66,7 @@ _HOME = {
     "open": "jobs",
     "reduce": "edits",
     "run": "jobs",
+    "trace_hops": "hops",
 }
 """The module of each public name; "" for a name that is a module itself."""
 
@@ -76,6 +79,7 @@ __all__ = [
     "Explanations",
     "Failure",
     "Flip",
+    "Hops",
     "Model",
     "PellucidError",
     "Problem",
@@ -97,6 +101,7 @@ __all__ = [
     "open",
     "reduce",
     "run",
+    "trace_hops",
 ]
 
 

@@ -16,6 +16,7 @@ from ._explain import explain
 from .console import show
 from .errors import InputError, quoted
 from .explanation import Explanation, Explanations
+from .hops import Hops, trace_hops
 from .number_text import plain, signed
 from .plain_data import Json, as_plain
 from .status import Status
@@ -86,6 +87,10 @@ class Citations:
         plain = {name: value for name, value in vars(self).items() if name != "explanations"}
         return {"schema_version": 1, **cast("dict[str, Json]", as_plain(plain))}
 
+    def hops(self, sentence: int = -1) -> Hops:
+        """What a sentence owes to the prompt through the sentences before it; as `trace_hops`."""
+        return trace_hops(self.explanations, sentence)
+
     def show(self) -> None:
         """Prints each sentence with its strongest sources."""
         show(self.__rich__())
@@ -131,6 +136,9 @@ def cite(
     model: a model that generates text. inputs: an input with named texts, or a list of them: `{"documents": […],
         "question": …}`, `{"messages": […]}` or `{"parts": {…}}` (`types.Input`). Where it has a "continuation", that is
         the answer; else the model generates it.
+    baseline: where none is given, the filler in the place of the prompt's words alone, so that the sources receive all
+        of the change (docs/language-models.md). With "filler" the answer's own words have a part in it too, which
+        `hops` needs.
     by: "source" for whole texts, "sentence" for each sentence of each text.
     method: any method that adds up, as `explain`. options: as `explain`, such as `baseline` or `max_new_tokens`.
     verify: whether each source is taken away and the model runs again, which costs a pass for each source.
@@ -147,6 +155,8 @@ def cite(
                 f"Found {quoted(item, 80)} as input {number}; expected sources with names, such as {{'documents': […], "
                 "'question': …}, {'messages': […]} or {'parts': {…}}."
             )
+    if model.filler is not None:
+        options.setdefault("baseline", "filler, answer kept")
     answers = [cast(Explanations, a) for a in explain(model, listed, method=[method], target="sentences", **options)]
     tested: list[Sequence[Explanation | None]] = [[None] * len(a) for a in answers]
     if verify:

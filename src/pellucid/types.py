@@ -57,7 +57,8 @@ Baseline: TypeAlias = Union[str, "Tensor"]
 tokens as the input, or a tensor, either token ids (tokens,) or embeddings (tokens, hidden). Special tokens stay as they
 are.
 
-`"filler"` is an ordinary short token of the tokenizer, " the" where it has one (`models.text.filler`).
+`"filler"` is an ordinary short token of the tokenizer, " the" where it has one (`models.text.filler`). `"filler, answer
+kept"`, for a model that generates text, replaces the words of the prompt alone, and the continuation stays.
 
 `"mask"` needs a mask token. Where the tokenizer has none, `"mask"` means the filler for a decoder (GPT-2, Llama, …),
 and DeepLIFT then cuts the path into two segments unless `segments=` says otherwise. For another model it means the

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from .hops import Hops
 from .passages import Passage
 from .plain_data import Json, as_plain
 from .tokens import Meta, Target
@@ -252,7 +253,8 @@ class View:
     one explanation, in that order. same_input: whether all are of one input. notes: each note once. generations: for
     each method and baseline, those of the explanations that are of generated tokens. both: where the explanations are
     of an answer's start and its end, what adds both up. names: of each explanation, its target and what else tells it
-    from the others. answer: where the predicted answer of a question stands, (segment, start, end) in characters.
+    from the others. answer: where the predicted answer of a question stands, (segment, start, end) in characters. hops:
+    where the explanations are of the sentences of one answer, several of them, which of them came from which.
 
     Examples:
         >>> View((), (), (), (), False, (), ()).to_json()[:21]
@@ -269,6 +271,7 @@ class View:
     both: ExplanationView | None = None
     names: tuple[str, ...] = ()
     answer: tuple[int, int, int] | None = None
+    hops: Hops | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values that JSON holds; a number that is not finite is None."""

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from .hops import Hops, are_sentences, trace_hops
 from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
 from .passages import passages
 from .plain_data import as_plain
@@ -90,6 +91,7 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
             for v, own in zip(each, ([row.get(n, "") for n in differing] for row in told), strict=True)
         ),
         _answer(explanations, each),
+        _hops(explanations),
     )
 
 
@@ -425,6 +427,11 @@ def _both(explanations: Sequence[Explained], each: Sequence[ExplanationView]) ->
         **dict.fromkeys(("error", "elements", "heads", "attentions", "parts", "measures")),
     )
     return _explanation(whole, ())
+
+
+def _hops(explanations: Sequence[Explained]) -> Hops | None:
+    """The hops of an answer of several sentences; None for other explanations."""
+    return trace_hops(explanations) if len(explanations) > 1 and are_sentences(explanations) else None
 
 
 def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:

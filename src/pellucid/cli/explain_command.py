@@ -58,6 +58,13 @@ def explain(
     verify: Annotated[
         bool, typer.Option("--verify", help="Take each source away and run the model again, to show what is lost.")
     ] = False,
+    hops: Annotated[
+        bool,
+        typer.Option(
+            "--hops",
+            help="With sources or a conversation: what the last sentence owes to them through those before it.",
+        ),
+    ] = False,
     true: Annotated[
         list[str] | None,
         typer.Option(
@@ -155,9 +162,11 @@ def explain(
         cited: list[Citations] = []
         labels = _true_labels(list(map(argument, true or [])), inputs, loaded)
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
-            if sources or by:
+            if sources or by or hops:
                 asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
-                more = {"baseline": list(map(argument, baseline or ["mask"])), "output": output, "truncate": truncate}
+                more: dict[str, Any] = {"output": output, "truncate": truncate}
+                if baseline or hops:  # the hops go through the words of the answer
+                    more["baseline"] = list(map(argument, baseline or ["mask"]))
                 cited = _cited(loaded, inputs, by or "source", verify, asked, options | more)
             answers = (
                 []
@@ -174,6 +183,8 @@ def explain(
     elif not documents and not files:
         for shown in cited or [found if len(found) > 1 else found[0]]:
             show(shown)
+        for answer in cited if hops else []:
+            show(answer.hops())
 
 
 def _cited(

@@ -62,9 +62,34 @@ def graph_size(problem: Problem) -> int:
     return 2 * 24 * max(1, len(problem.layers)) * x.numel() * x.element_size()
 
 
+def check_room(problem: Problem, points: int) -> None:
+    """Raises OutOfMemory, before the work, where not even what goes from layer to layer fits into the memory that is
+    free; for several rows torch.OutOfMemoryError, so that fewer are tried.
+
+    points: of the path, at each of which a pass keeps what each of its layers gives, like x. The least that a walk
+    layer by layer needs, so that nothing is refused that would fit.
+    """
+    x = problem.x[0]
+    least, free = points * len(problem.layers) * x.numel() * x.element_size(), _free(x.device)
+    if least <= free:
+        return
+    told = f"{least / 1e9:.1f} GB or more for {x.shape[1]} tokens; {x.device} has {free / 1e9:.1f} GB that are free"
+    if problem.rows > 1:
+        raise torch.OutOfMemoryError(told)
+    raise OutOfMemory(
+        f"DeepLIFT needs {told}, and expected room for them. Fewer than {x.shape[1] * free // least} tokens would fit: "
+        "use a shorter text, a smaller dtype or another device, or method='occlusion', which keeps no graph."
+    )
+
+
 def most_for_a_graph(device: torch.device) -> int:
     """How many bytes the graphs of a model may take as a whole: a quarter of those that are free."""
-    return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()) // 4
+    return _free(device) // 4
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that are free on a device."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 
 
 def free_memory() -> int:

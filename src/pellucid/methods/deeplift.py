@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..attribution import Attributions, contributed, solved
 from ..engine.experts import Routes, experts_of
-from ..engine.memory import batch_size
+from ..engine.memory import batch_size, check_room
 from ..engine.rows import near
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
@@ -48,7 +48,10 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     """
     if not isinstance(segments, int) or segments < 1:
         raise InputError(f"deeplift got segments={segments!r}; expected a whole number of at least 1.")
-    found = _in_stretches(problem, segments) if stretches.is_large(problem) else None
+    large = stretches.is_large(problem)
+    if large:
+        check_room(problem, segments + 1)
+    found = _in_stretches(problem, segments) if large else None
     found = found or (_together(problem) if segments == 1 else None)
     outputs, kinds, y, y0, totals = found or _routed(problem, segments)
     n = len(problem.x)

@@ -6,12 +6,13 @@ A baseline has the input's positions and its special tokens; everything else in 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UnknownBaseline, quoted
-from .text.filler import Filler, token_id
+from .text.filler import ANSWER_KEPT, Filler, token_id
 from .text.tokenizer import Tokenizer, special_id
 
 Spec = str | Filler | Tensor
@@ -34,6 +35,9 @@ def meant(spec: Spec, tokenizer: Tokenizer, filler: Callable[[], Filler | None],
     missing = isinstance(spec, str) and spec == "mask" and special_id(tokenizer, "mask") is None
     if isinstance(spec, str) and (spec.startswith("filler") or (missing and decodes)):
         found = filler()
+        if found is not None and spec.endswith(ANSWER_KEPT):
+            found = replace(found, keeps_answer=True)
+            spec = spec.removesuffix(ANSWER_KEPT) if spec == f"filler{ANSWER_KEPT}" else spec
         if found is not None and spec in ("mask", "filler", str(found)):
             return found
         if spec == "filler":

@@ -27,8 +27,8 @@ from ..problem import Problem, Select, picked
 from ..randomness import Draws, joined
 from . import baselines, lookups
 from .baselines import Spec
-from .batch import Batch, batch_of
-from .net import Outputs
+from .batch import Batch, batch_of, part_of_batch
+from .net import CHANGES, Outputs
 from .own_answer import (
     agrees,
     all_rows_agree,
@@ -66,14 +66,19 @@ def problem_of(
         bool(batch.own.all()),
         str(baseline.dtype) if isinstance(baseline, Tensor) else baselines.name_of(baseline),
     )
+    part = _part(pipeline, batch, baseline) or batch
     if batch.ids is not None and "rows" not in pipeline.findings:
-        pipeline.findings["rows"] = how_rows_go(pipeline, batch)
-        pipeline.findings["ids"] = how_ids_are_used(pipeline, batch)
+        pipeline.findings["rows"] = how_rows_go(pipeline, part)
+        pipeline.findings["ids"] = how_ids_are_used(pipeline, part)
     on_ids = removes and not detail and batch.ids is not None and (batch.deletes or batch.ids0 is not None)
     if on_ids and (pipeline.task.resumed is None or pipeline.findings.get(kind) == "followed"):
         return _on_ids(pipeline, batch, goals)
     with torch.no_grad(), within_vocabulary(pipeline, batch):
         if "followed" not in (pipeline.findings.get(kind), pipeline.findings.get("all")):
+            if part is not batch and kind not in pipeline.findings and tells_apart(part):
+                short = _in_place(pipeline, part, baseline if part.ids0 is None else part.ids0, goals)
+                if short is not None and agrees(pipeline, part, short):
+                    pipeline.findings[kind] = "in place"
             found = _in_place(pipeline, batch, baseline, goals)
             checked = found is not None and (kind in pipeline.findings or agrees(pipeline, batch, found))
             if found is not None and checked and all_rows_agree(pipeline, batch, found):
@@ -87,6 +92,28 @@ def problem_of(
         check_own_answer(pipeline, batch, found)
         pipeline.findings[kind] = "followed"
         return found
+
+
+_LONG = 512
+"""Checks of a text with more tokens are made on a part of it, where its task can say which part stands for all."""
+
+
+def _part(pipeline: Pipeline, batch: Batch, baseline: Spec) -> Batch | None:
+    """The part of a long text that what is checked once for a model is checked on; None where all of it is needed: for
+    a network of the user's own, one that changes itself, and for embeddings as the baseline.
+
+    The checks are eleven passes. Once for a model, they were made on whichever text came first; on a long one they
+    would cost more than its explanation.
+    """
+    if isinstance(baseline, Tensor) and batch.ids0 is None:
+        return None
+    (sequence, *more), part_of = batch.sequences, pipeline.task.part
+    flat = all(value.shape == batch.own.shape for value in sequence.inputs.values())
+    if part_of is None or more or not flat or sequence.roles is None or CHANGES in pipeline.findings:
+        return None
+    if batch.own.shape[1] <= _LONG or not pipeline.runner.is_known:
+        return None
+    return part_of_batch(batch, part_of(sequence.roles[:1]))
 
 
 def distance(pipeline: Pipeline, encoding: Encoding, baseline: Spec) -> float:

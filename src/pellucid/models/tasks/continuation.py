@@ -61,6 +61,16 @@ def packed(
     return given, roles.gather(1, order) * own, None if x is None else at_columns(x, order)
 
 
+_PART = {PADDING: 16, CONTEXT: 192, FIRST: 64}
+"""So many tokens of each role are a part of a text that stands for all of it."""
+
+
+def part_of_text(roles: Tensor) -> Tensor:
+    """The columns (n,) of some padding, some context and the beginning of the continuation of roles (1, tokens)."""
+    each = [(roles[0].clamp(max=FIRST) == role).nonzero()[:most, 0] for role, most in _PART.items()]
+    return torch.cat(each).sort().values
+
+
 def roles_of(sequence: Padded) -> Tensor:
     """The roles (rows, tokens) of a sequence whose task gives every token one."""
     assert sequence.roles is not None

@@ -32,6 +32,7 @@ from .continuation import (
     at_columns,
     continuing_roles,
     packed,
+    part_of_text,
     read_from,
     roles_of,
 )
@@ -329,4 +330,5 @@ TEXT_GENERATION = Task(
     resumed=resumed,
     notes=_notes,
     any_side=True,
+    part=part_of_text,
 )

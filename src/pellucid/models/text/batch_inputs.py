@@ -34,7 +34,10 @@ def several(given: Value, form: Form, collated: bool = False) -> list[Value] | N
     if not isinstance(given, Mapping):
         return None
     columns, _ = form.layout(given)
-    depth = {part: _depth(given[name]) - (part in form.listed or part == "input_ids") for part, name in columns.items()}
+    depth = {
+        part: _depth(given[name], named=part in form.listed) - (part in form.listed or part == "input_ids")
+        for part, name in columns.items()
+    }
     main = [part for part in columns if part not in form.optional] or list(columns)
     if not main or min(depth[p] for p in main) < 1 or ("input_ids" in main and are_ids(given["input_ids"])):
         return None
@@ -123,8 +126,11 @@ def _uncollated(batch: Value, k: int) -> Value:
     return tuple(parts) if len(parts) == 2 else parts
 
 
-def _depth(value: Value) -> int:
-    """How deep a value is nested: 0 for no list, 1 for a list, 2 for a list of lists."""
+def _depth(value: Value, named: bool = False) -> int:
+    """How deep a value is nested: 0 for no list, 1 for a list, 2 for a list of lists. named: whether a pair, (name,
+    text), is one text."""
+    if named and isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):
+        return 0
     if isinstance(value, (Tensor, np.ndarray)):
         return value.ndim
-    return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and len(value) else 0
+    return 1 + _depth(value[0], named) if isinstance(value, (list, tuple)) and len(value) else 0

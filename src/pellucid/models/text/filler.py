@@ -23,20 +23,26 @@ _LOOKED_AT = 20_000
 _LONGEST = 4
 
 
+ANSWER_KEPT = ", answer kept"
+"""What the name of a filler ends with that keeps the answer."""
+
+
 @dataclass(frozen=True)
 class Filler:
     """The token that a baseline puts in the place of every other.
 
     text: what the token stands for, its space included. id: in the vocabulary. segments: into how many parts DeepLIFT
-    cuts the path from this baseline to the input where the user does not say.
+    cuts the path from this baseline to the input where the user does not say. keeps_answer: whether the tokens of a
+    continuation stay as they are, so that only the prompt changes.
     """
 
     text: str
     id: int
     segments: int = 1
+    keeps_answer: bool = False
 
     def __str__(self) -> str:
-        return f"filler {self.text!r}"
+        return f"filler {self.text!r}" + (ANSWER_KEPT if self.keeps_answer else "")
 
 
 def filler_of(tokenizer: Tokenizer) -> Filler | None:
