@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,14 +55,15 @@ class _Failed:
     """The errors of the inputs of a chunk, by an input's number in it.
 
     first: the number of the chunk's first input among all inputs. alone: whether there is one input, whose error is
-    raised as it is. returned: whether errors are returned. succeeded: whether an input went through what is tried now.
+    raised as it is. returned: whether errors are returned. failing: how many inputs failed in what is tried now; −∞ once
+    one went through.
     """
 
     first: int
     alone: bool
     returned: bool
     errors: dict[int, Exception] = field(default_factory=dict)
-    succeeded: bool = False
+    failing: float = 0
 
     def apart(self, run: Callable[[Sequence[int]], Sequence[T]], numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
         """`run` of all these inputs at once; where that fails, of each half, until each input that fails is alone."""
@@ -72,15 +74,16 @@ class _Failed:
                 raise
             if len(numbers) == 1:
                 self.errors[numbers[0]] = numbered(error, self.first + numbers[0])
+                self.failing += 1
         else:
-            self.succeeded = True
+            self.failing = -math.inf
             yield from zip(numbers, done, strict=True)
             return
         if len(numbers) > 1:  # here, not where the error was caught: its frames hold what the batch took in memory
             half = len(numbers) // 2
             yield from self.apart(run, numbers[:half])
             yield from self.apart(run, numbers[half:])
-        elif not self.succeeded and len(self.errors) == HOPELESS and (first := self.first_error()) is not None:
+        elif self.failing == HOPELESS and (first := self.first_error()) is not None:
             raise first from None
 
     def first_error(self) -> Exception | None:
@@ -153,7 +156,7 @@ class Run:
             copies = len(self.request.baselines)
             lengths, kinds = [len(e) for e in encodings.values()], [e.kind for e in encodings.values()]
             self.meter.add(len(failed.errors), 0, 0, tokens)
-            failed.succeeded = False
+            failed.failing = 0
             for group in batches(lengths, copies, kinds=kinds):
                 batch = [numbers[i] for i in group]
                 answers = dict(failed.apart(lambda some: self._explained([encodings[i] for i in some]), batch))
@@ -181,8 +184,8 @@ class Run:
         return [(each, passes) for each in found]
 
     def _targets(self, batch: Sequence[Encoding], request: Request) -> tuple[list[list[Goals]], int]:
-        """For each target the Explanations of each input, and how many rows went through the model. Targets for which
-        the same encodings go in share the passes."""
+        """For each target the Explanations of each input, and how often one row of the batch went through the model, at
+        most. Targets for which the same encodings go in share the passes."""
         given: list[tuple[list[Encoding], list[int]]] = []
         for t, target in enumerate(request.targets):
             aimed = [self.model.does.aimed(encoding, target) for encoding in batch]
@@ -194,11 +197,12 @@ class Run:
         found: list[list[Goals]] = [[] for _ in request.targets]
         passes = 0
         for aimed, numbers in given:
-            part = replace(request, targets=tuple(request.targets[t] for t in numbers))
+            part, spent = replace(request, targets=tuple(request.targets[t] for t in numbers)), 0
             for answers in explained(self.model, aimed, part, self.windows):
-                passes += max((e.passes for goals in answers for e in goals), default=0)
+                spent = max((spent, *(e.passes for goals in answers for e in goals)))
                 for t, goals in zip(numbers, answers, strict=True):
                     found[t].append(goals)
+            passes += spent
         return found, passes
 
     def _outcome(self, each: list[Explanation]) -> Outcome:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
@@ -218,8 +219,8 @@ class Problem:
         """The first row (inputs,) of each input; None where each row has an input of its own."""
         if self.source is None:
             return None
-        own = self.source.tolist()
-        return torch.tensor([own.index(i) for i in range(max(own) + 1)], device=self.source.device)
+        firsts = np.unique(self.source.cpu().numpy(), return_index=True)[1]
+        return torch.from_numpy(firsts).to(self.source.device)
 
     def fixed(self, *selects: Select) -> Problem:
         """The same Problem with its targets already chosen."""
