@@ -55,8 +55,8 @@ class _Failed:
     """The errors of the inputs of a chunk, by an input's number in it.
 
     first: the number of the chunk's first input among all inputs. alone: whether there is one input, whose error is
-    raised as it is. returned: whether errors are returned. failing: how many inputs failed in what is tried now; −∞ once
-    one went through.
+    raised as it is. returned: whether errors are returned. failing: how many inputs failed in what is tried now; −∞
+    once one went through.
     """
 
     first: int
@@ -172,8 +172,8 @@ class Run:
         return self.model.encode(items, asked.truncate, asked.max_new_tokens, any_length=self.windows is not None)
 
     def _explained(self, batch: Sequence[Encoding]) -> list[tuple[list[Explanation], int]]:
-        """For each input of a batch its Explanations, target by target, method by method, and how often one row of the
-        batch went through the model."""
+        """For each input of a batch its Explanations, target by target, method by method, and how many rows went
+        through the model for all of the batch."""
         answers = [self._targets(batch, request) for request in self.requests]
         found: list[list[Explanation]] = [[] for _ in batch]
         for of_methods in zip(*(of_targets for of_targets, _ in answers), strict=True):
@@ -184,8 +184,8 @@ class Run:
         return [(each, passes) for each in found]
 
     def _targets(self, batch: Sequence[Encoding], request: Request) -> tuple[list[list[Goals]], int]:
-        """For each target the Explanations of each input, and how often one row of the batch went through the model, at
-        most. Targets for which the same encodings go in share the passes."""
+        """For each target the Explanations of each input, and how many rows went through the model for all inputs.
+        Targets for which the same encodings go in share the passes."""
         given: list[tuple[list[Encoding], list[int]]] = []
         for t, target in enumerate(request.targets):
             aimed = [self.model.does.aimed(encoding, target) for encoding in batch]
@@ -197,12 +197,11 @@ class Run:
         found: list[list[Goals]] = [[] for _ in request.targets]
         passes = 0
         for aimed, numbers in given:
-            part, spent = replace(request, targets=tuple(request.targets[t] for t in numbers)), 0
+            part = replace(request, targets=tuple(request.targets[t] for t in numbers))
             for answers in explained(self.model, aimed, part, self.windows):
-                spent = max((spent, *(e.passes for goals in answers for e in goals)))
+                passes += max((e.passes for goals in answers for e in goals), default=0)
                 for t, goals in zip(numbers, answers, strict=True):
                     found[t].append(goals)
-            passes += spent
         return found, passes
 
     def _outcome(self, each: list[Explanation]) -> Outcome:

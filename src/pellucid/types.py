@@ -81,8 +81,8 @@ one group."""
 class Progress:
     """How far a call of `explain` has come; its `progress` function receives one of these after each batch.
 
-    done: inputs that are explained or failed. total: inputs in all, None for a stream. passes: how often a row of each
-    batch went through the model, summed over the batches.
+    done: inputs that are explained or failed. total: inputs in all, None for a stream. passes: how many rows went
+    through the model, for all inputs that are done.
     seconds: time since the call began. left: about how many seconds are left, None where that is unknown.
     """
 
