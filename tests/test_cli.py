@@ -242,8 +242,8 @@ def test_groups_and_probabilities(here: Run) -> None:
     (found,) = json.loads(done.stdout)["explanations"]
     assert found["output"] == pytest.approx(found["probability"], abs=1e-6)
     assert (found["meta"]["groups"], found["meta"]["output"], found["passes"]) == ("word", "probability", 32)
-    refused = here("explain", "It's great!", "--groups", "word")
-    assert refused.returncode == 2 and "removes groups" in refused.stderr
+    sums = json.loads(here("explain", "It's great!", "--groups", "sentence", "--json").stdout)["explanations"][0]
+    assert (sums["meta"]["groups"], sums["method"]) == ("sentence", "deeplift")  # of exact scores groups are sums
 
 
 @pytest.mark.parametrize(

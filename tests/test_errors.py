@@ -52,7 +52,6 @@ from test_no_mutation import state
         (errors.InputError, "at least 2, which", {"method": "gradient_shap", "n_samples": 1}),
         (errors.InputError, "a whole number", {"method": "expected_gradients", "n_samples": 0.5}),
         (errors.InputError, "0 or more", {"method": "gradient_shap", "noise": -1}),
-        (errors.InputError, "method that removes groups", {"method": "deep_shap", "groups": "word"}),
         (errors.InputError, "something in the place", {"method": "deep_shap", "baseline": ["mask", "delete"]}),
         (errors.InputError, "does not look inside", {"method": "deep_shap", "detail": ("layers",)}),
         (errors.InputError, "at least 1", {"segments": 0}),

@@ -345,7 +345,6 @@ def test_the_average_over_baselines_keeps_an_error(bundled: Model) -> None:
         ("'token', 'word', 'sentence'", {"groups": "paragraph"}),
         ("'token', 'word', 'sentence'", {"groups": 3}),
         ("one list of groups for 2 inputs", {"groups": [[1, 2, 3]], "inputs": ["a good film", "a dull film"]}),
-        ("a method that removes groups: occlusion", {"method": "deeplift", "groups": "word"}),
         ("needs something in the place", {"method": "deeplift", "baseline": "delete"}),
         ("needs something in the place", {"method": ["deeplift", "shapley"], "baseline": ["mask", "delete"]}),
         ("no name", {"baseline": "no such token here"}),

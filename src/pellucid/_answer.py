@@ -27,6 +27,7 @@ from .models.inside import layers
 from .models.padding import by_length
 from .models.tasks import Goal
 from .models.text.encoding import Encoding
+from .models.text.groups import grouped
 from .notes import as_probable
 from .problem import Outputs, Problem, Select
 from .randomness import RandomDraws
@@ -200,6 +201,7 @@ def _answered(
     parts = _in_parts(asked, given) if "parts" in detail else [[{}] * len(rows)] * len(goals)
     meta = {**_meta(asked), "seconds": (time.perf_counter() - start) / len(rows)}
     own = cast(Tensor, solved.tokens).cpu()
+    told = [_groups_told(asked, encoding) for encoding in batch]
     found = [{b: [[] for _ in aims.each] for j, b in rows if j == i} for i in range(len(batch))]
     names = {b: name_of(request.baselines[b]) if several else ", ".join(map(name_of, given)) for _, b in rows}
     of_goals = zip(answers, goals, inside, parts, probable, of_target, strict=True)
@@ -234,10 +236,14 @@ def _answered(
                         *solved.notes,
                         *answer.notes,
                         *goal.notes,
+                        *_shared_evenly(asked),
                         *model.notes(batch[i], request.baselines[b]),
                         *([as_probable(aim.name, names[b])] if even[row] else []),
                     ),
-                    meta=meta | ({"step": goal.steps[i]} if goal.steps else {}) | _parts_told(in_parts[row], names[b]),
+                    meta=meta
+                    | told[i]
+                    | ({"step": goal.steps[i]} if goal.steps else {})
+                    | _parts_told(in_parts[row], names[b]),
                     parts=in_parts[row].get("scores"),
                     **more[row],
                 )
@@ -350,7 +356,24 @@ def _meta(asked: _Asked) -> dict[str, Any]:
         "versions": _versions(),
         "output": request.output,
     }
-    if asked.method.groups:
-        groups = request.groups
-        meta["groups"] = "function" if callable(groups) else groups or "token"
     return meta
+
+
+def _groups_told(asked: _Asked, encoding: Encoding) -> dict[str, Any]:
+    """What `Explanation.meta` says of the groups: their name, or the tokens of each where they have none."""
+    groups = asked.request.groups
+    if groups is None or isinstance(groups, str):
+        return {"groups": groups or "token"} if groups or asked.method.groups else {}
+    of: dict[int, list[int]] = {}
+    for i, group in enumerate(grouped(groups, encoding)):
+        if group >= 0:
+            of.setdefault(group, []).append(i)
+    return {"groups": list(of.values())}
+
+
+def _shared_evenly(asked: _Asked) -> list[str]:
+    """The note on groups that were removed whole, whose tokens have no scores of their own."""
+    groups = asked.request.groups
+    whole = asked.method.groups and groups is not None and groups not in ("token", "word")
+    name = groups if isinstance(groups, str) else "group"
+    return [f"Each {name} was removed as one, and shares its score evenly among its tokens."] if whole else []

@@ -218,7 +218,7 @@ def for_each_method(model: Model, request: Request) -> tuple[Request, ...]:
     methods = [(name, *find_method(name, dict(request.options), shared=shared)) for name in request.methods]
     baselines = tuple(map(model.baseline, request.baselines))
     rows = [(name, row) for name, row, _ in methods]
-    _check_removal(rows, baselines, request.groups)
+    _check_removal(rows, baselines)
     _check_inside(rows, request.detail)
     return tuple(
         replace(
@@ -268,12 +268,10 @@ def _strings(item: object) -> Iterator[str]:
             yield from _strings(part)
 
 
-def _check_removal(methods: Sequence[tuple[str, Method]], baselines: Sequence[object], groups: object) -> None:
-    """Raises InputError where groups or baseline="delete" are asked of a method that removes nothing."""
+def _check_removal(methods: Sequence[tuple[str, Method]], baselines: Sequence[object]) -> None:
+    """Raises InputError where baseline="delete" is asked of a method that removes nothing."""
     remove = ", ".join(name for name, row in METHODS.items() if row.groups)
     without = [name for name, row in methods if not row.groups]
-    if groups is not None and len(without) == len(methods):
-        raise InputError(f"Found groups with method={without[0]!r}; expected a method that removes groups: {remove}.")
     if without and any(isinstance(b, str) and b == "delete" for b in baselines):
         raise InputError(
             f"Found baseline='delete' with method={without[0]!r}, which needs something in the place of each token; "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from .errors import InputError, quoted
+from .grouping import groups_of, stretches
 from .notebook import Displayed, Printed, Sheet
 from .passages import roles
 from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
@@ -184,6 +185,23 @@ class Explanation(Displayed, Printed):
         """
         return self._merged([None if t.word is None else (t.segment, t.word) for t in self.tokens])
 
+    def groups(self) -> list[Word]:
+        """What `groups=` asked to be taken together: words unless it said sentences, sources, or groups of its own.
+
+        Each has the sum of its tokens' scores, and a special token is an item of its own, so the scores of the list add
+        up exactly as the tokens' do. The text of a group that stands in several places has … between them. The order is
+        that of the first tokens.
+
+        Examples:
+            >>> s = pellucid.explain(model, "It's great! The end is slow.", method="occlusion", groups="sentence")
+            >>> [w.text for w in s.groups() if not w.special]
+            ["It's great!", 'The end is slow.']
+        """
+        asked = self.meta.get("groups")
+        if asked in (None, "token", "word"):
+            return self.words()
+        return [self.unit(group) for group in groups_of(asked, self.tokens, self.text)]
+
     def sentences(self) -> list[Word]:
         """Sentences, each with the sum of its tokens' scores. Order kept.
 
@@ -250,13 +268,14 @@ class Explanation(Displayed, Printed):
         return [Source(*told[s], float(self.scores[own].sum()), s, tuple(own)) for s, own in owned.items()]
 
     def top(self, k: int = 5) -> list[Word]:
-        """The k words with the largest scores in size, largest first; special tokens left out.
+        """The k words with the largest scores in size, largest first; special tokens left out. Where `groups=` asked
+        for sentences or others, these instead.
 
         Examples:
             >>> [w.text for w in e.top(3)]
             ['great', 'It', 's']
         """
-        return sorted((w for w in self.words() if not w.special), key=lambda w: -abs(w.score))[: max(0, k)]
+        return sorted((w for w in self.groups() if not w.special), key=lambda w: -abs(w.score))[: max(0, k)]
 
     def segment_text(self, segment: int) -> str:
         """The original text that tokens of this segment have their spans in.
@@ -285,10 +304,19 @@ class Explanation(Displayed, Printed):
                 groups[-1].append(i)
             else:
                 groups.append([i])
-        return [self._word(tuple(group)) for group in groups]
+        return [self.unit(tuple(group)) for group in groups]
 
-    def _word(self, group: tuple[int, ...]) -> Word:
+    def unit(self, group: tuple[int, ...]) -> Word:
+        """The tokens of these indices as one: their text, and the sum of their scores.
+
+        Examples:
+            >>> e.unit((4, 5)).text, e.unit((1, 4)).text
+            ('great!', 'It … great')
+        """
         pieces = [self.tokens[i] for i in group]
+        if len(parts := stretches(group)) > 1:
+            told = " … ".join(self.unit(part).text for part in parts)
+            return Word(told, float(self.scores[list(group)].sum()), None, False, pieces[0].segment, group)
         spans = [p.span for p in pieces if p.span is not None]
         span = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else None
         first = pieces[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from .grouping import stretches
 from .tokens import Array, Explained, Word
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -57,11 +58,12 @@ class Passage:
     sentences: tuple[Run, ...]
 
 
-def passages(e: Explained) -> tuple[Passage, ...]:
-    """The texts of an explanation: one, two for a pair, or as many as the input had."""
+def passages(e: Explained, units: Sequence[Word] = ()) -> tuple[Passage, ...]:
+    """The texts of an explanation: one, two for a pair, or as many as the input had. units: what `words` are the runs
+    of, instead of `e.groups()`."""
     texts = (e.text,) if isinstance(e.text, str) else e.text
     pieces = [Word(e.shown(i), float(e.scores[i]), t.span, t.special, t.segment, (i,)) for i, t in enumerate(e.tokens)]
-    levels = (pieces, e.words(), e.sentences())
+    levels = (pieces, [part for w in units or e.groups() for part in _stretches(w, e)], e.sentences())
     found: list[Passage] = []
     for i, (role, text) in enumerate(zip(roles(e), texts, strict=True)):
         every = len(texts) == 1
@@ -69,6 +71,13 @@ def passages(e: Explained) -> tuple[Passage, ...]:
         cut = [tuple(_cut(text, [u for u in units if every or u.segment == i], unread, e.error)) for units in levels]
         found.append(Passage(role, i, text, *cut))
     return tuple(found)
+
+
+def _stretches(unit: Word, e: Explained) -> list[Word]:
+    """A unit as it stands in the text: one stretch of it, or several, each with the scores of its own tokens."""
+    if len(parts := stretches(unit.tokens)) == 1:
+        return [unit]
+    return [e.unit(tokens) for tokens in parts]
 
 
 def roles(e: Explained) -> list[str]:

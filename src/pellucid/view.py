@@ -43,7 +43,8 @@ class Sum:
     """`baseline + contributions + residual = output`, written so that the written numbers add up.
 
     terms: those four. verdict: one sentence on whether the sum holds. complete: whether the contributions are the
-    change in the output, up to the tolerances that methods stop at. promised: whether the method promises that.
+    change in the output, up to the tolerances that methods stop at. promised: whether the method promises that. relative_written: the relative delta, where
+    the method promises a sum.
     """
 
     terms: tuple[Term, ...]
@@ -51,6 +52,7 @@ class Sum:
     complete: bool
     promised: bool
     relative_delta: float
+    relative_written: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ class ExplanationView:
     row by row as the tokens are. probabilities: of every class, by its label; empty where unknown. attention: heads,
     attentions and measures in a form for pages. heads, attentions: None unless they were asked for. remark: a sentence
     where a special token carries more than any word; empty elsewhere. reading: how the colours and the sum are read.
+    unit: what one of `words` is: a word, or a sentence, a source or a group where `groups=` asked for these.
     """
 
     headline: str
@@ -217,6 +220,7 @@ class ExplanationView:
     meta: Meta
     remark: str = ""
     reading: str = ""
+    unit: str = "word"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from .grouping import UNITS
 from .hops import Hops, are_sentences, trace_hops
 from .number_text import decimals, percent, places_that_add_up, plain, plus_minus, signed
 from .passages import passages
@@ -71,18 +72,20 @@ GENERATE = ("text-generation", "text2text-generation")
 
 def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -> View:
     """The View of one or several explanations. include: which of `LARGE` are put in."""
-    each = tuple(_explanation(e, include) for e in explanations)
+    first = explanations[0] if explanations else None
+    same = first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations)
+    coarsest = min(explanations, key=lambda e: len(e.groups())) if same else None
+    each = tuple(_explanation(e, include, coarsest) for e in explanations)
     told = [{f.name: f.value for f in how(v)} for v in each]
     names = list(dict.fromkeys(name for row in told for name in row))
     common = [n for n in names if len({row.get(n, "") for row in told}) == 1]
     differing = tuple(n for n in names if n not in common)
-    first = explanations[0] if explanations else None
     return View(
         each,
         tuple(Fact(n, told[0].get(n, "")) for n in common),
         differing,
         tuple(tuple(row.get(n, "") for n in differing) for row in told),
-        first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations),
+        same,
         _shared_notes(explanations),
         _generations(explanations),
         _both(explanations, each),
@@ -115,12 +118,16 @@ def answer_rows(number: int, explanations: Sequence[Explained]) -> list[AnswerRo
 # ----------------------------------------------------------------------------------------------------- one explanation
 
 
-def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
-    words, sentences, name = e.words(), e.sentences(), model_name(e.meta)
+def _explanation(e: Explained, include: Sequence[str], coarsest: Explained | None = None) -> ExplanationView:
+    """coarsest: the explanation of the same input whose groups are the rows, so that a table of several has one kind of
+    row."""
+    rows = coarsest or e
+    words, sentences, name = [e.unit(w.tokens) for w in rows.groups()], e.sentences(), model_name(e.meta)
     peak, place = _peak(words, [w.score for w in words]), _place(e)
     places = decimals(peak)
     items = _items(words, e, e.scores, places)
     facts = [Fact("target", e.target.name + place), Fact("method", e.method), Fact("baseline", e.baseline)]
+    facts += [Fact("groups", groups)] if (groups := _groups(e)) not in ("", "token") else []
     pieces = _pieces(e, words, sentences)
     own = [t for t in pieces if not t.special] or pieces
     return ExplanationView(
@@ -143,7 +150,7 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         passes=e.passes,
         status=Standing(str(e.status), e.status.message, e.status.obtained, e.status.promises, e.status.holds),
         notes=tuple(e.notes),
-        passages=passages(e),
+        passages=passages(e, words),
         tokens=pieces,
         words=items,
         sentences=_items(sentences, e, e.scores, places),
@@ -156,6 +163,7 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
             "sentences": _peak(sentences, [s.score for s in sentences]),
         },
         places=places,
+        unit=UNITS.get(_groups(rows) or "token", "group"),
         sum=_sum(e),
         layers=_layers(e, words),
         parts=_parts(e),
@@ -169,6 +177,12 @@ def _explanation(e: Explained, include: Sequence[str]) -> ExplanationView:
         remark=_remark(items),
         reading=READING.format(baseline=e.baseline),
     )
+
+
+def _groups(e: Explained) -> str:
+    """What was asked to be taken together, in a word; empty for nothing."""
+    asked = e.meta.get("groups", "")
+    return asked if isinstance(asked, str) else "of its own"
 
 
 def _remark(items: Sequence[Item]) -> str:
@@ -206,7 +220,7 @@ def _place(e: Explained) -> str:
 def _proof(e: Explained) -> tuple[Fact, ...]:
     told = f"{e.status.message} The scores come from {e.status.obtained}."
     found = [
-        Fact("relative delta", f"{e.relative_delta:.2g}", MEANINGS["relative delta"]),
+        Fact("relative delta", _relative(e), MEANINGS["relative delta"]),
         Fact("passes", str(e.passes), MEANINGS["passes"]),
         Fact("status", str(e.status), told),
     ]
@@ -273,7 +287,12 @@ def _sum(e: Explained) -> Sum:
         Term("residual", left, signed(left, places)),
         Term("output", out, plain(out, places)),
     )
-    return Sum(terms, _verdict(e), e.adds_up and _holds(e), e.adds_up, e.relative_delta)
+    return Sum(terms, _verdict(e), e.adds_up and _holds(e), e.adds_up, e.relative_delta, _relative(e))
+
+
+def _relative(e: Explained) -> str:
+    """The relative delta as it is written: it says nothing of a method that promises no sum."""
+    return f"{e.relative_delta:.2g}" if e.adds_up else "no sum promised"
 
 
 def _holds(e: Explained) -> bool:

@@ -96,7 +96,11 @@ def explain(
     ] = None,
     groups: Annotated[
         str | None,
-        typer.Option(help="What is removed together: token, word or sentence. (default: token)", show_default=False),
+        typer.Option(
+            help="What is one row: word, sentence or source. Scores add up to it; a method that removes words "
+            "removes it as one. (default: token, shown as words)",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         str | None,

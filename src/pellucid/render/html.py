@@ -172,7 +172,7 @@ def _contents(view: View, linked: int) -> str:
             *map(_esc, own),
             _words(ranked(v, 1)),
             v.output_written,
-            f"{v.sum.relative_delta:.2g}",
+            v.sum.relative_written,
         )
         for i, (v, own, text) in enumerate(zip(view.explanations, view.own, texts[:MOST_ROWS], strict=False), 1)
     ]
@@ -270,7 +270,7 @@ def _ranking(v: ExplanationView) -> str:
     low, _, unit = reach(words)
     rows = "".join(_bar(w, low, unit) for w in words)
     kind = "bars" if all(t.error is None for t in v.tokens) else "bars estimated"
-    return f'<p class="eyebrow">Strongest words</p>\n<ol class="{kind}">{rows}</ol>\n' if words else ""
+    return f'<p class="eyebrow">Strongest {v.unit}s</p>\n<ol class="{kind}">{rows}</ol>\n' if words else ""
 
 
 def _bar(word: Item, low: float, unit: float) -> str:
@@ -291,7 +291,7 @@ def _bar(word: Item, low: float, unit: float) -> str:
 def _layers(v: ExplanationView) -> str:
     """What counted most at the output of each layer."""
     rows = [(str(layer.number), _words(layer.strongest), layer.written) for layer in v.layers]
-    table = _table(("layer", "strongest words", "residual"), rows, numbers=(2,))
+    table = _table(("layer", f"strongest {v.unit}s", "residual"), rows, numbers=(2,))
     return f'<p class="eyebrow">Layer by layer</p>\n{table}\n' if rows else ""
 
 

@@ -102,7 +102,7 @@ def _lines(view: View, screen: Screen) -> list[RenderableType]:
         explained = Text(label(place)).append("" if known else f"  {visible(v.target.name)}", DIM)
         words = _words(strongest(v), v.peak, screen)
         told = (*([chances[i]] if chance else []), *map(visible, own), v.output_written)
-        table.add_row(str(i + 1), explained, *told, words, f"{v.sum.relative_delta:.2g}")
+        table.add_row(str(i + 1), explained, *told, words, v.sum.relative_written)
     facts = [_facts(view.common)] if view.common else []
     texts = _texts(view.explanations[0], screen, plain=True)
     return [*texts, Text(""), table, Text(""), *facts, *_notes(view.notes)]
@@ -128,7 +128,7 @@ def _word(word: Item, peak: float, screen: Screen) -> Text:
 
 def _layers(v: ExplanationView, screen: Screen) -> RenderableType:
     """What counted most at the output of each layer, which is complete by itself."""
-    table = _grid(("layer", "strongest words", "residual"), right=("layer", "residual"))
+    table = _grid(("layer", f"strongest {v.unit}s", "residual"), right=("layer", "residual"))
     for layer in v.layers:
         table.add_row(str(layer.number), _words(layer.strongest, _strongest_score(layer), screen), layer.written)
     return table
@@ -184,7 +184,7 @@ def _top(v: ExplanationView, screen: Screen) -> RenderableType:
     words = ranked(v, TOP)
     low, _, unit = reach(words)
     table = Table.grid(padding=(0, 2))
-    table.add_column(max_width=24, overflow="ellipsis", no_wrap=True)
+    table.add_column(max_width=24 if v.unit == "word" else screen.width // 2, overflow="ellipsis", no_wrap=True)
     table.add_column(max_width=BAR)
     table.add_column(justify="right", no_wrap=True, min_width=max((len(w.written) for w in words), default=1))
     errors = [w.error_written for w in words]

@@ -75,7 +75,7 @@ function valid(given) {
   const kind = (x) => (Array.isArray(x) ? (x.flat(9).every(Number.isFinite) ? "numbers" : "") : typeof x);
   const fits = ([name, value]) => name in START && (kind(value) === kind(START[name]) || (name === "target" && value === "both"));
   const found = Object.fromEntries(Object.entries(given ?? {}).filter(fits));
-  return LEVELS.some(([level]) => level === found.level) ? found : { ...found, level: START.level };
+  return LEVELS.includes(found.level) ? found : { ...found, level: START.level };
 }
 
 /** The state within what the view has. */
@@ -85,7 +85,7 @@ function settled(view, state) {
   return { ...state, target, pinned: state.pinned.filter((t) => t < tokens) };
 }
 
-/** What can be looked into, one at a time: at first the first, unless one would have to add something to it. */
+/** What can be looked into, one at a time. */
 function panelOf(scene) {
   const { view, v, state, set } = scene;
   const panels = [

@@ -14,14 +14,14 @@ function sumOf({ v, state, links }) {
     { name: "residual", change: left.value },
     { name: "output", whole: out.value, written: out.written },
   ].filter(Boolean);
-  return section("The sum", inWords(v, named, units.length), waterfall(steps, v, links), equation(v), verdictOf(v), factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value])));
+  return section("The sum", inWords(v, named, others.length + special.length), waterfall(steps, v, links), equation(v), verdictOf(v), factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value])));
 }
 
-function inWords(v, named, count) {
-  const [base, , , out] = v.sum.terms, told = named.slice(0, 3), rest = count - told.length;
+function inWords(v, named, others) {
+  const [base, , , out] = v.sum.terms, told = named.slice(0, 3);
   const list = told.map((u, i) => [i ? ", " : ": ", strong(bdi(u.label)), ` ${signed(u.score, v.places)}`]);
   const start = `With the ${v.baseline} baseline in place of the words the output is ${base.written}. The words that are there move it to ${out.written}`;
-  return par("lead", start, list, list.length && rest ? `, and ${rest} more.` : ".");
+  return par("lead", start, list, list.length && (named.length > 3 || others) ? ", and the rest as below." : ".");
 }
 
 function waterfall(steps, v, links) {

@@ -1,4 +1,4 @@
-// The text in colours: what is written, as it is written; a unit's colour is its score, and pointing at it tells more.
+// The text in colours, as it is written; pointing at a unit tells more.
 
 function textOf({ view, v, state, links }) {
   if (v.grid) return null;
@@ -41,12 +41,12 @@ function legend(peak, digits) {
   return h("div", { class: "legend", role: "img", named: `Colour scale: ${ends.join(", ")}` }, div("swatches", steps), div("ends", ends.map((end) => span("", end))));
 }
 
-function toolsOf({ state, set }) {
+function toolsOf({ v, state, set }) {
   const told = state.from.length ? "Now choose the last token of the span." : "Choose a span's first token, then its last, or draw over the text; choose a span to remove it.";
   const hint = state.level === "spans" ? h("p", { class: "muted hint", role: "status" }, told) : null;
   const special = toggle("Special tokens", state.special, (special) => set({ special }));
   const threshold = slider("Threshold", "Threshold, in percent of the strongest", state.threshold, (threshold) => set({ threshold }));
-  return div("tools", choice("Unit", LEVELS, state.level, (level) => set({ level, from: [], pinned: [] })), special, threshold, hint);
+  return div("tools", choice("Unit", levelsOf(v), state.level, (level) => set({ level, from: [], pinned: [] })), special, threshold, hint);
 }
 
 /** The state after a token was chosen for a span: its first, its last, or a span to remove. */

@@ -1,8 +1,12 @@
-// Units: the text cut into tokens, words, sentences or spans drawn by hand; a unit's score is the sum of its tokens'.
+// Units: tokens, words, sentences or spans drawn by hand; a unit's score is the sum of its tokens'.
 
-const LEVELS = [["tokens", "Tokens"], ["words", "Words"], ["sentences", "Sentences"], ["spans", "Spans"]];
+const LEVELS = ["tokens", "words", "sentences", "spans"];
 
-/** The runs of a passage at the chosen level: stretches of text, the gaps between them, tokens without text. */
+/** "words" are the groups that were asked for. */
+const nameOf = (v, level) => (level === "words" ? `${v.unit ?? "word"}s` : level);
+const levelsOf = (v) => LEVELS.filter((level) => level !== `${v.unit}s` || level === "words").map((level) => [level, nameOf(v, level).replace(/^./, (c) => c.toUpperCase())]);
+
+/** The runs of a passage at the chosen level: units, and the gaps between them. */
 function runsOf(passage, state) {
   if (state.level !== "spans") return passage[state.level];
   const spans = state.spans.filter(([segment]) => segment === passage.segment);
@@ -32,7 +36,7 @@ function isLater({ task, target: { position } }, run) {
 
 const ranked = (units) => [...units].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
 
-/** What full colour means: the largest |score| of a unit that is not special, of this explanation or of all. */
+/** What full colour means: the largest |score| of an ordinary unit. */
 function peakOf(view, v, state) {
   const own = (e) => {
     const units = unitsOf(e, state), ordinary = units.filter((u) => !u.special);

@@ -10,7 +10,7 @@ function wordsOf({ v, state, links }) {
     const more = { class: "link", order: i };
     return links.add(barRow(u.label, u.score < 0 ? "negative" : "positive", [place(0), place(u.score)], u.score, written, more, axis), u.tokens);
   });
-  return section(`Strongest ${state.level}`, h("ol", { class: "bars" }, rows));
+  return section(`Strongest ${nameOf(v, state.level)}`, h("ol", { class: "bars" }, rows));
 }
 
 function tokensOf({ v }) {
