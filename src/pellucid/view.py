@@ -43,8 +43,8 @@ class Sum:
     """`baseline + contributions + residual = output`, written so that the written numbers add up.
 
     terms: those four. verdict: one sentence on whether the sum holds. complete: whether the contributions are the
-    change in the output, up to the tolerances that methods stop at. promised: whether the method promises that. relative_written: the relative delta, where
-    the method promises a sum.
+    change in the output, up to the tolerances that methods stop at. promised: whether the method promises that.
+    relative_written: the relative delta, where the method promises a sum.
     """
 
     terms: tuple[Term, ...]

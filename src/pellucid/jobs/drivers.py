@@ -69,6 +69,17 @@ def ordinary(means: np.ndarray, errors: np.ndarray, counts: np.ndarray) -> Ordin
 def drivers_of(gathered: Gathered, target: str, support: int, top: int) -> tuple[Driver, ...]:
     """The words that push most to a class and from it, ranked by how far the nearer end of Student's interval is from
     what ordinary words do."""
+    return _ranked(gathered, target, support, top, True)
+
+
+def nearest_to(gathered: Gathered, target: str, support: int, top: int = 5) -> tuple[Driver, ...]:
+    """As `drivers_of`, for a class that has no drivers: the words that are nearest to being one. What they do may be
+    chance."""
+    return _ranked(gathered, target, max(3, support // 3), top, False)
+
+
+def _ranked(gathered: Gathered, target: str, support: int, top: int, certain: bool) -> tuple[Driver, ...]:
+    """certain: whether only words are taken that are apart from ordinary ones at the false discovery rate."""
     arrays = gathered.arrays(target, max(2, support))
     if not arrays:
         return ()
@@ -82,7 +93,7 @@ def drivers_of(gathered: Gathered, target: str, support: int, top: int) -> tuple
     p = p_values(apart, errors, np.array([_skewness(arrays[n]) for n in names]), counts, usual.margin)
     found = discovered(p)
     bound = np.abs(apart) - usual.margin - (1.96 + 2.4 / (counts - 1)) * errors
-    ranked = [i for i in np.argsort(-bound, kind="stable").tolist() if found[i]]
+    ranked = [i for i in np.argsort(-bound, kind="stable").tolist() if found[i] or not certain]
     towards, against = means > max(0.0, usual.typical), means < min(0.0, usual.typical)
     chosen = [i for i in ranked if towards[i]][:top] + [i for i in ranked if against[i]][:top]
     return tuple(_driver(gathered, target, names[i], arrays[names[i]], float(p[i])) for i in chosen)

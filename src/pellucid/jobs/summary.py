@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import MissingExtra
 from .agreement import Agreeing, Agreement
-from .drivers import Driver, drivers_of, first
+from .drivers import Driver, drivers_of, first, nearest_to
 from .shortcuts import Removal, hanging, tested, tested_places
 from .words import Answered, Gathered, Piece, Unit, grouping, pieces_of
 
@@ -26,8 +26,7 @@ READ = tuple(
     "row text texts starts ends special words segments scores target output baseline_output relative_delta prediction "
     "probability label status notes error_type data method others".split()
 )
-CANCELS = 10.0
-"""Scores cancel where their sizes add up to more than this many times the change that they explain."""
+_NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,11 @@ class Summary:
     """What a run's answers say together. The frames of it: `.drivers_frame()`, `.mistakes_frame()`.
 
     drivers: by class, the words that push most towards it and those that push most against it, strongest first.
-    confusion: (label, prediction) → rows. wrong_words: by prediction, the words with the largest sum of scores in texts
-    that were wrongly predicted so. hangs: kind → (rows, some of their numbers): texts where half of the size of all
-    scores is on one word, on special tokens, on punctuation, or on the last word. removals: what became of predictions
+    uncertain: of a class without drivers, the words nearest to being one. confusion: (label, prediction) → rows.
+    wrong_words: by prediction, the words that pushed most towards it, by the sum of their scores over the texts that
+    were wrongly predicted so, with the number of these texts that have the word. hangs: kind → (rows, some of their
+    numbers): texts where half of the size of all scores is on one word, on special tokens, on punctuation, or on the
+    last word. removals: what became of predictions
     when a word was removed, tested on the model; places: the same for the places of `hangs`. agreement: of each two
     methods that explained the same rows. slices: by the value of what was asked for.
     """
@@ -69,11 +70,17 @@ class Summary:
     notes: Mapping[str, int]
     failures: Mapping[str, int]
     cancelling: int
+    uncertain: Mapping[str, tuple[Driver, ...]] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     removals: tuple[Removal, ...] = ()
     places: tuple[Removal, ...] = ()
     agreement: Mapping[tuple[str, str], Agreement] = field(default_factory=dict)
     examples: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> int:
+        """How many predictions are not the label."""
+        return sum(n for (label, prediction), n in self.confusion.items() if label != prediction)
 
     def drivers_frame(self) -> pd.DataFrame:
         """A row for each driver."""
@@ -131,12 +138,13 @@ def summarize(
         if pieces is not None:
             gathered.add(row["target"], row["label"], row["row"], named(pieces))
     drivers = {c: drivers_of(gathered, c, support, top) for c in sorted(gathered.values)}
-    words = {c: first(d, removed) for c, d in drivers.items()}
+    uncertain = {c: nearest_to(gathered, c, support) for c, d in drivers.items() if not d}
+    words = {c: first(d or uncertain[c], removed) for c, d in drivers.items()}
     removals = ((), ()) if model is None else (tested(run, model, words), tested_places(run, model))
-    wanted = {r for each in drivers.values() for d in each for r in d.rows[:3]}
+    wanted = {r for each in (*drivers.values(), *uncertain.values()) for d in each for r in d.rows[:3]}
     wanted |= {r for _, some in seen.hangs.values() for r in some}
     examples = {row["row"]: row["text"] for row in run.rows(["row", "text"]) if row["row"] in wanted}
-    return seen.summary(run, drivers, support, removals, examples)
+    return seen.summary(run, drivers, uncertain, support, removals, examples)
 
 
 class _Seen:
@@ -150,6 +158,7 @@ class _Seen:
         self.confusion: Counter[tuple[str, str]] = Counter()
         self.statuses: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
+        self.kinds: dict[str, str] = {}  # of notes that differ in their numbers, the first
         self.failures: Counter[str] = Counter()
         self.deltas: list[float] = []
         self.mistakes: list[Mistake] = []
@@ -171,10 +180,10 @@ class _Seen:
             return None
         pieces = pieces_of(row)
         self.statuses[row["status"]] += 1
-        self.notes.update(re.sub(r"\d[\d,.]*\d|\d", "n", note) for note in row["notes"] or ())  # by kind
+        for kind, note in {_NUMBER.sub("", note): note for note in row["notes"] or ()}.items():
+            self.notes[self.kinds.setdefault(kind, note)] += 1
         self.deltas.append(row["relative_delta"])
-        size = sum(abs(s) for s in row["scores"])
-        self.cancelling += size > CANCELS * abs(row["output"] - row["baseline_output"])
+        self.cancelling += any("scores cancel" in note for note in row["notes"] or ())
         for kind in hanging(row, pieces):
             n, some = self.hangs.get(kind, (0, ()))
             self.hangs[kind] = (n + 1, (*some, row["row"])[:5])
@@ -187,9 +196,12 @@ class _Seen:
 
     def _wrong(self, row: Mapping[str, Any], pieces: list[Piece]) -> None:
         toward = 1 if row["target"] == row["prediction"] else -1
-        strongest = nlargest(3, ((p.text.casefold(), toward * p.score) for p in pieces), key=lambda w: w[1])
-        for word, score in strongest:
+        sums: dict[str, float] = {}  # a text counts once, however often it has a word
+        for p in pieces:
+            sums[p.text.casefold()] = sums.get(p.text.casefold(), 0.0) + toward * p.score
+        for word, score in sums.items():
             self.pushed.setdefault(row["prediction"], {}).setdefault(word, []).append(score)
+        strongest = nlargest(3, ((w, score) for w, score in sums.items() if score > 0), key=lambda w: w[1])
         known = (row["row"], row["text"][:400], row["label"], row["prediction"], row["probability"] or 0.0)
         self.mistakes.append(Mistake(*known, tuple(strongest)))
         if len(self.mistakes) > 10 * self.SHOWN:
@@ -206,6 +218,7 @@ class _Seen:
         self,
         run: Answered,
         drivers: Mapping[str, tuple[Driver, ...]],
+        uncertain: Mapping[str, tuple[Driver, ...]],
         support: int,
         removals: tuple[tuple[Removal, ...], tuple[Removal, ...]],
         examples: Mapping[int, str],
@@ -214,7 +227,9 @@ class _Seen:
         right = sum(n for (label, prediction), n in self.confusion.items() if label == prediction)
         deltas = np.array(self.deltas or [math.nan])
         pushed = {
-            c: tuple(sorted(((w, sum(v), len(v)) for w, v in words.items()), key=lambda x: -x[1])[: self.SHOWN])
+            c: tuple(
+                nlargest(self.SHOWN, ((w, sum(v), len(v)) for w, v in words.items() if sum(v) > 0), lambda x: x[1])
+            )
             for c, words in sorted(self.pushed.items())
         }
         return Summary(
@@ -222,6 +237,7 @@ class _Seen:
             model=run.manifest["model"]["name"],
             rows=self.rows,
             drivers=drivers,
+            uncertain=uncertain,
             support=support,
             accuracy=right / judged if judged else math.nan,
             confusion=dict(sorted(self.confusion.items())),

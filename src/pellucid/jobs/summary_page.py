@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, TypeAlias
 
-from .summary_text import agreed
+from ..number_text import signed
+from .summary_text import agreed, not_certain, told_notes, untested
 
 Driver: TypeAlias = Any
 Summary: TypeAlias = Any
@@ -22,10 +23,12 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse
 td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-weight:400}
 th{color:var(--soft);font-size:.85rem}.r{text-align:right;white-space:nowrap}summary{white-space:nowrap}
 svg{width:15rem;height:1.2rem;display:block}.note{color:var(--soft);font-size:.9rem}
-details{font-size:.9rem}summary{cursor:pointer}.wide{overflow-x:auto}
+details{font-size:.9rem}summary{cursor:pointer}.wide{overflow-x:auto}.uncertain{opacity:.65}
 mark{background:color-mix(in srgb,var(--for) 30%,transparent);
 color:inherit}
 """
+HEADS = ("word", "", "mean", "size", "documents", "others", "z")
+"""The columns of drivers."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -36,7 +39,7 @@ def page(s: Summary) -> str:
     parts = [f"<h1>{escape(title)}</h1><p>{s.rows:,} rows{accuracy}</p>"]
     for name, drivers in s.drivers.items():
         parts.append(_drivers(s, name, drivers))
-    if s.drivers:
+    if any(s.drivers.values()):
         parts.append(
             "<p class=note>A word opens its examples. The large dot is the mean of its score over the documents that "
             f"have it (at least {s.support}), the line the mean's 95 % interval by a bootstrap over documents, and a "
@@ -78,11 +81,14 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], escaped: bool = F
 
 def _drivers(s: Summary, name: str, drivers: Sequence[Driver]) -> str:
     if not drivers:
-        return f"<h2>{escape(name)}</h2><p>No word stands out.</p>"
-    heads = ["word", "", "mean", "size", "documents", "others", "z"]
+        if not (words := s.uncertain.get(name)):
+            return f"<h2>{escape(name)}</h2><p>No word stands out.</p>"
+        rows = [_driver(s, d, span_of(words)) for d in sorted(words, key=lambda d: -d.mean)]
+        told = escape(not_certain(s))
+        return f"<h2>{escape(name)}</h2><p>{told}</p><div class=uncertain>{table(HEADS, rows, escaped=True)}</div>"
     across = span_of(drivers)
     rows = [_driver(s, d, across) for d in sorted(drivers, key=lambda d: -d.mean)]
-    return f"<h2>What drives {escape(name)}</h2>{table(heads, rows, escaped=True)}"
+    return f"<h2>What drives {escape(name)}</h2>{table(HEADS, rows, escaped=True)}"
 
 
 def span_of(drivers: Sequence[Driver]) -> tuple[float, float]:
@@ -98,7 +104,7 @@ def dots(d: Driver, across: tuple[float, float]) -> str:
     low, high = across
     at = lambda v: 6 + 228 * max(0.0, min(1.0, (v - low) / ((high - low) or 1.0)))
     colour = "var(--for)" if d.mean > 0 else "var(--against)"
-    said = escape(f"{d.word}: {d.mean:+.3f}, from {d.low:+.3f} to {d.high:+.3f}")
+    said = escape(f"{d.word}: {signed(d.mean, 3)}, from {signed(d.low, 3)} to {signed(d.high, 3)}")
     each = "".join(f'<circle cx="{at(v):.1f}" cy={5 + 8 * (k % 2)} r=1.6 />' for k, v in enumerate(d.scores))
     return (
         f'<svg viewBox="0 0 240 18" role=img aria-label="{said}"><line x1="{at(0):.1f}" x2="{at(0):.1f}" y1=0 y2=18 '
@@ -113,7 +119,7 @@ def _driver(s: Summary, d: Driver, across: tuple[float, float]) -> list[str]:
     """The cells of a driver."""
     examples = "".join(f"<p>{_marked(s.examples[r], d.word)}</p>" for r in d.rows[:3] if r in s.examples)
     word = f"<details><summary>{escape(d.word)}</summary>{examples}</details>"
-    number = lambda v: "–" if math.isnan(v) else f"{v:+.2f}"
+    number = lambda v: "–" if math.isnan(v) else signed(v, 2)
     numbers = [number(d.mean), f"{d.size:.2f}", f"{d.documents:,}", number(d.others), number(d.z)]
     return [word, dots(d, across), *numbers]
 
@@ -139,13 +145,16 @@ def _wrong(s: Summary) -> list[str]:
         rows = [[label, *(f"{s.confusion.get((label, p), 0):,}" for p in names)] for label in labels]
         parts += ["<h2>Where it is wrong</h2>", table(["label \\ prediction", *names], rows)]
     for name, words in s.wrong_words.items():
-        rows = [[w, f"{total:+.2f}", str(n)] for w, total, n in words[:10]]
+        rows = [[w, signed(total, 2), str(n)] for w, total, n in words[:10]]
         parts += [f"<h2>Words in texts wrongly called {escape(name)}</h2>", table(["word", "sum", "texts"], rows)]
     if s.mistakes:
         told = [
             [str(m.row), m.label, f"{m.prediction} {m.probability:.2f}", strongest(m.words), m.text] for m in s.mistakes
         ]
-        parts += ["<h2>The most confident mistakes</h2>", table(["row", "label", "prediction", "words", "text"], told)]
+        parts += [
+            f"<h2>The most confident of {s.wrong:,} mistakes</h2>",
+            table(["row", "label", "prediction", "words", "text"], told),
+        ]
     if s.slices:
         rows = [
             [k, f"{v['rows']:,.0f}", f"{v['accuracy']:.3f}", f"{v['probability']:.3f}", f"{v['failures']:,.0f}"]
@@ -167,12 +176,13 @@ def _places(s: Summary) -> list[str]:
         example = next((s.examples[row] for row in some if row in s.examples), "")
         rows.append([kind, f"{n:,}", *found, example[:200]])
     heads = ["half of the scores on", "texts", "changed without it", "changed without another word", "a text"]
-    return ["<h2>Texts that hang on one place</h2>", table(heads, rows)]
+    told = [f"<p class=note>{escape(dash)}</p>"] if (dash := untested(s)) else []
+    return ["<h2>Texts that hang on one place</h2>", table(heads, rows), *told]
 
 
 def strongest(words: Sequence[tuple[str, float]]) -> str:
     """Words with their numbers."""
-    return ", ".join(f"{w} {v:+.2f}" for w, v in words)
+    return ", ".join(f"{w} {signed(v, 2)}" for w, v in words)
 
 
 def _trust(s: Summary) -> list[str]:
@@ -181,5 +191,5 @@ def _trust(s: Summary) -> list[str]:
     rows += [[f"failure {name}", f"{n:,}"] for name, n in s.failures.items()]
     rows += [["scores cancel", f"{s.cancelling:,}"]]
     rows += [[f"agreement of {a} and {b}", agreed(x)] for (a, b), x in s.agreement.items()]
-    rows += [[note, f"{n:,}"] for note, n in s.notes.items()]
+    rows += [[note, f"{n:,}"] for note, n in told_notes(s).items()]
     return ["<h2>How far it can be trusted</h2>", table(["", "rows"], rows)]

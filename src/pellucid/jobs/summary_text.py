@@ -10,6 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..number_text import signed
+
+SHOWN = 5
+"""Mistakes that the terminal shows."""
 Driver: TypeAlias = Any
 Summary: TypeAlias = Any
 """As `summary` has them, which draws itself by this file."""
@@ -26,19 +30,28 @@ def draw(s: Summary) -> RenderableType:
             mine = [d for d in drivers if sign * d.mean > 0]
             if mine:
                 parts += [Text(""), _drivers(mine, said)]
-    if s.drivers:
+    for name, words in s.uncertain.items():
+        if words:
+            parts += [Text(""), Text.assemble((f"{name}: {not_certain(s)}", "dim"))]
+            parts.append(Text("  " + ", ".join(f"{d.word} {signed(d.mean, 2)}" for d in words), "dim"))
+    if any(s.drivers.values()):
         parts.append(Text(_legend(s.support), "dim"))
     if s.removals:
         parts += [Text(""), _removals(s)]
     if s.hangs:
-        parts += [Text(""), _places(s)]
+        parts += [Text(""), _places(s), *([Text(untested(s), "dim")] if untested(s) else [])]
     if s.confusion:
         parts += [Text(""), _confusion(s)]
     if s.mistakes:
-        parts += [Text(""), _mistakes(s)]
+        parts += [Text(""), _mistakes(s), *_more(s)]
     if s.slices:
         parts += [Text(""), _slices(s)]
     return Group(*parts, Text(""), *_trust(s))
+
+
+def not_certain(s: Summary) -> str:
+    """What is said of the words of a class that has no drivers."""
+    return f"no word stands out for certain with {s.rows:,} rows; the nearest to it, which may be chance:"
 
 
 def _legend(support: int) -> str:
@@ -60,10 +73,10 @@ def table(title: str, *columns: str) -> Table:
 def _drivers(drivers: Sequence[Driver], title: str) -> Table:
     shown = table(title, "word", "mean", "95 %", "size", "docs", "others", "z")
     for d in drivers:
-        other = "–" if math.isnan(d.others) else f"{d.others:+.2f}"
-        z = "–" if math.isnan(d.z) else f"{d.z:+.1f}"
-        inside = f"{d.low:+.2f} … {d.high:+.2f}"
-        shown.add_row(Text(d.word), f"{d.mean:+.2f}", inside, f"{d.size:.2f}", f"{d.documents:,}", other, z)
+        other = "–" if math.isnan(d.others) else signed(d.others, 2)
+        z = "–" if math.isnan(d.z) else signed(d.z, 1)
+        inside = f"{signed(d.low, 2)} … {signed(d.high, 2)}"
+        shown.add_row(Text(d.word), signed(d.mean, 2), inside, f"{d.size:.2f}", f"{d.documents:,}", other, z)
     return shown
 
 
@@ -82,6 +95,14 @@ def _places(s: Summary) -> Table:
         tested = ("–", "–") if r is None else (f"{r.flips} of {r.texts}", f"{r.control} of {r.texts}")
         shown.add_row(kind, f"{n:,}", *tested)
     return shown
+
+
+def untested(s: Summary) -> str:
+    """What a dash says in the table of places; empty where there is none."""
+    missing = [kind for kind in s.hangs if kind not in {r.word for r in s.places}]
+    if not s.places and missing:
+        return "–: not tested. --remove takes the place out of such texts and asks the model again."
+    return f"–: not tested, because {' and '.join(missing)} cannot be taken out." if missing else ""
 
 
 def agreed(a: Any) -> str:
@@ -107,11 +128,19 @@ def mistakes_table(title: str, *columns: str) -> Table:
 
 def _mistakes(s: Summary) -> Table:
     shown = mistakes_table("the most confident mistakes", "row", "label", "prediction", "text")
-    for m in s.mistakes[:5]:
-        strongest = ", ".join(f"{w} {v:+.2f}" for w, v in m.words)
+    for m in s.mistakes[:SHOWN]:
+        strongest = ", ".join(f"{w} {signed(v, 2)}" for w, v in m.words)
         text = Text(m.text[:200]).append(f"  {strongest}", "dim")
         shown.add_row(str(m.row), Text(m.label), Text(f"{m.prediction} {m.probability:.2f}"), text)
     return shown
+
+
+def _more(s: Summary) -> list[Text]:
+    """How many mistakes there are beyond those shown, and how to see them."""
+    if s.wrong <= SHOWN:
+        return []
+    told = f"{SHOWN} of {s.wrong:,} mistakes. --html FILE shows {min(len(s.mistakes), s.wrong)} of them, "
+    return [Text(f'{told}pellucid app DIR all, and pellucid.open(DIR).where("label <> prediction").', "dim")]
 
 
 def _slices(s: Summary) -> Table:
@@ -129,7 +158,16 @@ def _trust(s: Summary) -> list[Text]:
         Text(f"relative residual   {quantiles}"),
         Text(f"status              {counted(s.statuses)}"),
         Text(f"failures            {counted(s.failures)}"),
-        Text(f"scores cancel       in {s.cancelling:,} rows"),
+        Text(f"scores cancel       in {_rows(s.cancelling)}"),
     ]
     found += [Text(f"{a}, {b}: {agreed(x)}") for (a, b), x in s.agreement.items()]
-    return found + [Text(f"{n:,} rows: {note}", "dim") for note, n in s.notes.items()]
+    return found + [Text(f"{_rows(n)}: {note}", "dim") for note, n in told_notes(s).items()]
+
+
+def _rows(n: int) -> str:
+    return f"{n:,} row{'s' * (n != 1)}"
+
+
+def told_notes(s: Summary) -> dict[str, int]:
+    """The notes, each kind by its first; without the cancelling of scores, which is counted apart."""
+    return {note: n for note, n in s.notes.items() if "scores cancel" not in note}
