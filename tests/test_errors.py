@@ -332,3 +332,26 @@ def test_a_quote_that_is_cut_says_so(bundled: Model) -> None:
 def test_no_message_cuts_what_it_quotes_by_a_format() -> None:
     root = Path(pellucid.__file__).parent
     assert [p.name for p in root.rglob("*.py") if re.search(r"(![rs]|\w|\)):\.\d+\}", p.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    "package, what, extra",
+    [
+        ("pyarrow", "import pellucid.jobs", "pellucid[jobs]"),
+        (
+            "matplotlib",
+            "from pathlib import Path; from pellucid.render.files import checked; checked(Path('a.png'))",
+            "pellucid[plots]",
+        ),
+    ],
+)
+def test_a_missing_package_is_said_with_the_line_that_installs_it(package: str, what: str, extra: str) -> None:
+    """In a process of its own, where the package cannot be imported."""
+    import subprocess
+    import sys
+
+    caught = "except pellucid.errors.MissingExtra as e: print(e)"
+    code = f"import sys; sys.modules[{package!r}] = None\nimport pellucid.errors\ntry: exec({what!r})\n{caught}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"pip install '{extra}'" in done.stdout, done.stderr
+    assert package != "matplotlib" or done.stdout.startswith("Saving .png")

@@ -233,8 +233,8 @@ def test_the_command_prints_what_the_function_finds(
     assert means == pytest.approx({r.name: r.total.mean for r in found.rows}, abs=1e-6)
     code, printed, _ = run("--column", "0", "--limit", "3", "--json", str(document))
     assert code == 0 and not printed and json.loads(document.read_text())["texts"] == 3
-    code, _, error = run("--column", "text")
-    assert code == 2 and "no column 'text'" in error
+    code, _, error = run("--column", "sentence")
+    assert code == 2 and "no column 'sentence'" in error
 
 
 def test_no_method_is_better_than_the_best_order(model: pellucid.Model) -> None:

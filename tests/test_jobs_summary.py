@@ -163,14 +163,14 @@ def test_words_are_merged_as_an_explanation_merges_them(bundled: pellucid.Model,
 
 
 def test_counts_are_of_texts_and_words_behind_a_mistake_push_to_it(bundled: pellucid.Model, tmp_path: Path) -> None:
-    texts = ["good , good , but dull and dull", "dull , dull , not good , not good", "a good film"]
+    texts = 3 * ["good , good , but dull and dull", "dull , dull , not good , not good", "a good film"]
     predicted = [pellucid.explain(bundled, t).prediction for t in texts]
     wrong = [{"positive": "negative", "negative": "positive"}[str(p)] for p in predicted]
     rows = [{"text": t, "label": label} for t, label in zip(texts, wrong, strict=True)]
     run = pellucid.run(bundled, rows, tmp_path / "run")
     s = run.summary(support=1)
-    assert s.wrong == 3 == len(s.mistakes)
-    each = [e for (e,) in run]
+    assert s.wrong == 9 == len(s.mistakes)
+    each = list(run)
     for prediction, words in s.wrong_words.items():
         mine = [e for e in each if e.prediction == prediction]
         for word, total, count in words:
@@ -178,6 +178,6 @@ def test_counts_are_of_texts_and_words_behind_a_mistake_push_to_it(bundled: pell
             assert count == sum(bool(found) for found in scores)
             assert total == pytest.approx(sum(map(sum, scores)), abs=1e-5) and total > 0
     assert all(score > 0 for m in s.mistakes for _, score in m.words)
-    assert not any(s.drivers.values()) and any(s.uncertain.values())
+    assert all(bool(s.drivers[c]) != bool(s.uncertain.get(c)) for c in s.drivers) and any(s.uncertain.values())
     page = s.to_html()
-    assert "which may be chance" in page and "A word opens its examples" not in page
+    assert "which may be chance" in page and "of 9 mistakes" in page

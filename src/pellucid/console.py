@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -131,6 +132,35 @@ def waiting(what: str, quiet: bool = False) -> Iterator[None]:
     finally:
         sys.stderr.write("\r\x1b[2K")
         sys.stderr.flush()
+
+
+_LINE_EVERY = 30.0
+"""Seconds between two lines of progress where standard error is no terminal."""
+
+
+@contextmanager
+def moving_line(quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A function that shows what is being done: on a terminal one line that changes and is gone afterwards, elsewhere
+    a line every half minute."""
+    if quiet or sys.stderr is None:
+        yield lambda line: None
+        return
+    if not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def now_and_then(line: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _LINE_EVERY:
+                last = time.monotonic()
+                print(line, file=sys.stderr, flush=True)
+
+        yield now_and_then
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status("") as status:
+        yield lambda line: status.update(escape(line))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import argument, failures_in, print_json, show, waiting
+from ..console import argument, failures_in, moving_line, print_json, show
 from ..render.files import checked, replace_file
 from .loading import ModelName, TaskName, load_model
 
@@ -96,15 +96,17 @@ def evaluate(
     """Measure which method is most faithful to a model on your data, how sure that is, and at what cost."""
     documents = [checked(path)[1] for path in json_file or []]
     pages = [checked(html)[1]] if html else []
+    if out is not None:
+        from .. import jobs as jobs  # needs pyarrow, and says so before the work
     with failures_in(as_json, lambda kind, said: {"rows": [], "error": {"type": kind, "message": said}}):
         from ..evaluation.data import inputs_of
 
         # before the model: a wrong name is told at once
-        items = str(data) if data.is_dir() else inputs_of(data, _column(column), limit)
+        items = str(data) if data.is_dir() else inputs_of(data, _column(column), limit, _said)
         loaded = load_model(model, task, device, quiet=as_json)
         from ..evaluation import evaluate as run
 
-        with waiting("measuring the texts …", quiet=as_json):
+        with moving_line(quiet=as_json) as tell:
             found = run(
                 loaded,
                 items,
@@ -118,6 +120,7 @@ def evaluate(
                 limit=limit,
                 out=out,
                 keep=keep,
+                progress=tell,
             )
     for path in pages:
         replace_file(path, found.to_html().encode("utf-8"))
@@ -129,6 +132,10 @@ def evaluate(
         print_json(found.to_dict())
     elif not documents:
         show(found)
+
+
+def _said(note: str) -> None:
+    typer.echo(note, err=True)
 
 
 def _listed(given: str, sign: str = ",") -> list[str]:

@@ -66,8 +66,9 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Explain a data set into Parquet files; the same command again goes on where it ended. Exits 1 if a row failed."""
+    from ..jobs import run as explain_all  # before the model: a missing package is told at once
+
     loaded = load_model(model, task, device, quiet=quiet)
-    from ..jobs import run as explain_all
 
     shown = _Progress(quiet)
     parts = {"window": window, "stride": stride, "output": output, "groups": groups}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -61,9 +61,11 @@ class Answered:
         return found.scores if isinstance(found, Explanation) else cast("Float[np.ndarray, ' tokens']", found)
 
 
-def explained(model: Model, items: Sequence[Any], method: str, baseline: Any, how: Asking) -> Answered:
+def explained(
+    model: Model, items: Sequence[Any], method: str, baseline: Any, how: Asking, heard: Callable[[int], None]
+) -> Answered:
     """Explains all inputs by one method. With `how.out` the answers are kept there, and those that are there already
-    are not asked for again."""
+    are not asked for again. heard: told how many inputs are done."""
     several = isinstance(baseline, (list, tuple))
     asked: dict[str, Any] = {
         "method": method,
@@ -80,11 +82,15 @@ def explained(model: Model, items: Sequence[Any], method: str, baseline: Any, ho
             r"[^\w.+-]+", "_", f"{method} {'+'.join(map(str, baseline)) if several else baseline}"
         )
         begun = folder.exists()
-        found, cost = measured(lambda: run(model, list(items), folder, **asked), model.device)
+        found, cost = measured(
+            lambda: run(model, list(items), folder, **asked, progress=lambda p: heard(p.done)), model.device
+        )
         each = None if begun else replace(cost, seconds=cost.seconds / len(items))
         return Answered(method, baseline, list(found), each)
     explain(model, list(items[:1]), **{**asked, "method": CONTROL}, errors="return")  # not cold, when timed
-    answers, cost = measured(lambda: explain(model, list(items), **asked, errors="return"), model.device)
+    answers, cost = measured(
+        lambda: explain(model, list(items), **asked, errors="return", progress=lambda p: heard(p.done)), model.device
+    )
     return Answered(method, baseline, list(answers), replace(cost, seconds=cost.seconds / len(items)))
 
 

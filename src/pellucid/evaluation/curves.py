@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,13 +53,19 @@ class Removal:
 
 
 def measured(
-    model: Model, encodings: Sequence[Encoding], scores: Sequence[Sequence[Scores]], how: Removal
+    model: Model,
+    encodings: Sequence[Encoding],
+    scores: Sequence[Sequence[Scores]],
+    how: Removal,
+    heard: Callable[[int], None] = lambda done: None,
 ) -> list[Measured]:
     """The metrics of each method, and with a beam last those of the best order that the search finds.
 
-    scores: for each method those of all tokens of each text. The model is borrowed. Raises as `plays`.
+    scores: for each method those of all tokens of each text. heard: told how many texts are done. The model is
+    borrowed. Raises as `plays`.
     """
     found = [Measured() for _ in range(len(scores) + (how.beam > 0))]
+    done = 0
     for play in plays(model, encodings, how.operator, how.target, how.groups):
         game = play.games[OUTPUTS[0]]
         own = [{row: group_scores(game, row, each[i]) for row, i in enumerate(play.numbers)} for each in scores]
@@ -78,6 +84,7 @@ def measured(
                         of_kept[row][:, t],
                     )
                     _put(one, how.operator, output, i, len(encodings), evidence)
+        heard(done := done + len(play.numbers))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +13,15 @@ from ..sources.addresses import FORMATS, format_of
 from ..sources.formats import of_files
 
 
-def inputs_of(data: object, column: str | int | None, limit: int | None) -> list[Any]:
-    """The first `limit` inputs of a list, another iterable or a file, as `evaluate` takes them. Raises InputError."""
+def inputs_of(
+    data: object, column: str | int | None, limit: int | None, tell: Callable[[str], None] = lambda line: None
+) -> list[Any]:
+    """The first `limit` inputs of a list, another iterable or a file, as `evaluate` takes them. tell: called with what
+    is to be known of the file, such as that its first line is no header. Raises InputError."""
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InputError(f"Found limit={quoted(limit)}; expected a whole number above 0, or None for all inputs.")
     if isinstance(data, (str, Path)):
-        rows: Iterable[Any] = _rows(str(data), column)
+        rows: Iterable[Any] = _rows(str(data), column, tell)
     elif isinstance(data, Iterable):
         rows = (_cell(row, column, i) for i, row in enumerate(data)) if column is not None else data
     else:
@@ -29,13 +32,15 @@ def inputs_of(data: object, column: str | int | None, limit: int | None) -> list
     return found
 
 
-def _rows(path: str, column: str | int | None) -> Iterator[Any]:
+def _rows(path: str, column: str | int | None, tell: Callable[[str], None]) -> Iterator[Any]:
     if format_of(path) is None:
         raise InputError(
             f"Found {path!r}; expected the name of a file that ends in {', '.join(FORMATS)}. A single text is a list "
             "of one: [text]."
         )
-    source = of_files([path], header=not isinstance(column, int))
+    source = of_files([path], header=False if isinstance(column, int) else None)
+    for note in source.notes:
+        tell(note)
     for i, row in enumerate(source.rows()):
         if isinstance(row, Unreadable):
             raise InputError(f"Row {i} of {path!r} cannot be read. {row.reason}")

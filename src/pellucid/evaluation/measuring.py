@@ -12,6 +12,7 @@ import torch
 
 from ..choices import Choice
 from ..choices import keep as keep_choice
+from ..console import time_left
 from ..errors import InputError, quoted
 from ..metrics.bootstrap import draws
 from ..models import Model
@@ -103,14 +104,14 @@ def evaluate(
     tell = progress or (lambda line: None)
     ways = operators_of(model, operators)
     answers = _brought(data, limit)
-    items = [_text(o) for o in answers[0].outcomes] if answers else inputs_of(data, column, limit)
+    items = [_text(o) for o in answers[0].outcomes] if answers else inputs_of(data, column, limit, tell)
     target = explained_target(model, target)
     asking = Asking(target, truncate, seed, None if out is None else Path(out))
     answers += given(scores or {}, len(items))
     asked = _asked(methods if methods is not None else () if answers else ("deeplift",), baselines)
     for k, (m, b) in enumerate(asked):
-        tell(f"explaining {len(items)} texts by {m} ({k + 1} of {len(asked)}) …")
-        answers.append(explained(model, items, m, b, asking))
+        heard = _heard(tell, f"explaining by {m} ({k + 1} of {len(asked)})", len(items))
+        answers.append(explained(model, items, m, b, asking, heard))
     if rationales is not None and len(rationales) != len(items):
         raise InputError(f"Found {len(rationales)} rationales; expected one list of spans for each of {len(items)}.")
     failed = failures(answers)
@@ -120,9 +121,9 @@ def evaluate(
         each = [[a.scores(i) for i in there] for a in answers]
         found: list[Measured] = [Measured() for _ in range(len(answers) + (beam > 0))]
         for way in ways:
-            tell(f"removing words by {way!r} …")
+            heard = _heard(tell, f"removing words by {way!r} ({ways.index(way) + 1} of {len(ways)})", len(encodings))
             removal = Removal(way, target, groups, beam, seed)
-            for one, more in zip(found, measured(model, list(encodings.values()), each, removal), strict=True):
+            for one, more in zip(found, measured(model, list(encodings.values()), each, removal, heard), strict=True):
                 one.metrics.update(more.metrics)
                 one.curves.update(more.curves)
         alone = _forward_backward_seconds(model, list(encodings.values()), target)
@@ -134,6 +135,18 @@ def evaluate(
     if keep:
         _keep(model, result, answers)
     return result
+
+
+def _heard(tell: Tell, what: str, total: int) -> Callable[[int], None]:
+    """A function of how many texts are done, which tells so, and how long the rest of them takes at that rate."""
+    start = time.monotonic()
+    tell(f"{what}: {total} texts …")
+
+    def heard(done: int) -> None:
+        left = (time.monotonic() - start) / done * (total - done) if done else None
+        tell(f"{what}: {done} of {total} texts · {time_left(left)}")
+
+    return heard
 
 
 def _keep(model: Model, result: Evaluation, answers: Sequence[Answered]) -> None:

@@ -23,7 +23,7 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse
 td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-weight:400}
 th{color:var(--soft);font-size:.85rem}.r{text-align:right;white-space:nowrap}summary{white-space:nowrap}
 svg{width:15rem;height:1.2rem;display:block}.note{color:var(--soft);font-size:.9rem}
-details{font-size:.9rem}summary{cursor:pointer}.wide{overflow-x:auto}.uncertain{opacity:.65}
+details{font-size:.9rem}summary{cursor:pointer}.wide{overflow-x:auto}.uncertain{opacity:65%}
 mark{background:color-mix(in srgb,var(--for) 30%,transparent);
 color:inherit}
 """

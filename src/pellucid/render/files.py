@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from ..errors import InputError
+from ..errors import InputError, MissingExtra
 from ..view import View
 
 
@@ -36,11 +36,17 @@ def save(explanations: Saved, path: Path) -> Path:
 
 
 def checked(path: Path) -> tuple[Callable[[Saved], bytes], Path]:
-    """What writes a file of this name, and where, links followed. Raises InputError."""
+    """What writes a file of this name, and where, links followed. Raises InputError, and MissingExtra for a picture."""
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         found = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise InputError(f"Found {found} in {str(path)!r}; expected one of {', '.join(WRITERS)}.")
+    if path.suffix.lower() in PICTURES:
+        try:
+            import matplotlib as matplotlib
+        except ImportError as error:
+            told = f"Saving {path.suffix.lower()} needs matplotlib: pip install 'pellucid[plots]'."
+            raise MissingExtra(told) from error
     target = path.resolve()
     if not target.parent.is_dir():
         raise InputError(f"Found no directory {str(path.parent)!r}; expected one that exists. Create it first.")
@@ -85,6 +91,10 @@ WRITERS: dict[str, Callable[[Saved], bytes]] = {
     ".png": _image("png", {}),
     ".pdf": _pages,
 }
+
+
+PICTURES = (".svg", ".png", ".pdf")
+"""What matplotlib draws."""
 
 
 def replace_file(path: Path, content: bytes) -> None:
