@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from itertools import islice
 from typing import Any, overload
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from ._outcomes import Meter, Run, Tell, check_unicode
 from .answers import Answers
 from .choices import Choice, kept
-from .errors import InputError, UnknownMethod, quoted
+from .errors import InputError, UnknownMethod, nearest, quoted
 from .explanation import Explanation, Explanations
 from .methods import METHODS
 from .models import Model
@@ -102,6 +103,7 @@ def explain(
             f"Found a {type(model).__name__} as the model; expected pellucid.load('name-or-path') or "
             "pellucid.Model(model, tokenizer)."
         )
+    _check_spelling(options)
     if method == AUTO:
         chosen = _chosen(model, baseline)
         how = {"target": target, "detail": detail, "groups": groups, "output": output, "at": at, "truncate": truncate}
@@ -264,6 +266,17 @@ def _check_kinds(truncate: object, max_new_tokens: object, at: object, details: 
             raise InputError(f"Found {name}={quoted(value)}; expected {expected}.")
     if several and not details & {"layers", "heads"}:
         raise InputError(f"Found at={quoted(at)}, the modules that detail='layers' reads, without it; expected both.")
+
+
+def _check_spelling(options: Mapping[str, object]) -> None:
+    """Raises UnknownMethod for an argument that is none, and nearly one of `explain`'s."""
+    known = {option for row in METHODS.values() for option in row.options}
+    if "options" in options or not (unknown := [name for name in options if name not in known]):
+        return
+    own = signature(explain).parameters
+    for name in unknown:
+        if meant := nearest(name, [p for p in own if p not in ("model", "inputs", "options")]):
+            raise UnknownMethod(f"Found {name}={quoted(options[name])}; did you mean {meant}=…?")
 
 
 def _check_one_input_groups(request: Request, inputs: int | None) -> None:

@@ -238,6 +238,10 @@ def _finished(model: Model, e: Explanation, encoding: Encoding) -> Explanation:
     label = label if not isinstance(label, tuple) else label[at] if at is not None else None
     if label is not None or encoding.unread or encoding.notes:
         e = replace(e, label=label, unread=(*encoding.unread, *e.unread), notes=(*encoding.notes, *e.notes))
+    names = tuple(model.labels) if model.does.name == "text-classification" else ()
+    if isinstance(label, str) and len(names) > 1 and label not in names and not set(label.split(", ")) <= set(names):
+        told = f"The row's label {label!r} is none of the model's: {', '.join(names)}."
+        e = replace(e, notes=(told, *e.notes))
     return noted(e, model.unknown, encoding.cut)
 
 

@@ -8,17 +8,20 @@ measure the same for the k strongest sources).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ._explain import explain
-from .console import show
 from .errors import InputError, quoted
 from .explanation import Explanation, Explanations
 from .hops import Hops, trace_hops
+from .notebook import Printed
 from .number_text import plain, signed
 from .plain_data import Json, as_plain
+from .render.files import checked, replace_file
 from .status import Status
 
 if TYPE_CHECKING:
@@ -72,8 +75,8 @@ class Citation:
         return sorted(own, key=lambda s: -s.score)[: max(0, k)]
 
 
-@dataclass(frozen=True)
-class Citations:
+@dataclass(frozen=True, repr=False)
+class Citations(Printed):
     """What each sentence of an answer came from. text: the answer. method, baseline: as an Explanation has them."""
 
     text: str
@@ -91,9 +94,17 @@ class Citations:
         """What a sentence owes to the prompt through the sentences before it; as `trace_hops`."""
         return trace_hops(self.explanations, sentence)
 
-    def show(self) -> None:
-        """Prints each sentence with its strongest sources."""
-        show(self.__rich__())
+    def save(self, path: str | Path) -> Path:
+        """Writes .json, as `to_dict` has it; or the explanations of the sentences, as `Explanations.save`: .html, .csv,
+        .svg, .png or .pdf. Returns the path."""
+        if Path(path).suffix.lower() != ".json":
+            return self.explanations.save(path)
+        replace_file(checked(Path(path))[1], json.dumps(self.to_dict(), ensure_ascii=False, indent=1).encode("utf-8"))
+        return Path(path)
+
+    def __repr__(self) -> str:
+        first = "; ".join(f"{c.sentence!r}: {', '.join(s.name for s in c.top(1))}" for c in self.sentences[:3])
+        return f"Citations({len(self.sentences)} sentences by {self.method}; {first})"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -105,21 +116,51 @@ class Citations:
             table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
             for name in ("source", "score", "share", "drop without it"):
                 table.add_column(name, justify="left" if name == "source" else "right")
-            for s in citation.top():
-                drop = "" if s.drop is None else signed(s.drop, 2)
-                table.add_row(
-                    Text(s.name, overflow="ellipsis", no_wrap=True), signed(s.score, 2), f"{s.share:.0%}", drop
-                )
             change = citation.output - citation.baseline_output
+            for name, score, drop, cited in _rows(citation):
+                share = f"{score / change:.0%}" if change else ""
+                cells = (signed(score, 2), share, "" if drop is None else signed(drop, 2))
+                table.add_row(Text(name, "" if cited else "dim", overflow="ellipsis", no_wrap=True), *cells)
             told = f"log-probability {plain(citation.output, 2)} · change {signed(change, 2)} · {citation.status}"
             lines += [Text(f"{number}. {citation.sentence}", style="bold"), table, Text(told, style="dim")]
+            lines += [Text(_meaning(citation))]
             lines += [Text(note, style="dim") for note in citation.notes] + [Text("")]
         return Group(*lines[:-1])
 
 
+def _rows(citation: Citation) -> list[tuple[str, float, float | None, bool]]:
+    """Name, score, drop, and whether it is a source: the strongest sources, then all the rest of the change, so that
+    the rows add up to the last one."""
+    shown = citation.top()
+    others = [s.score for s in citation.sources if s.cited and s not in shown]
+    rest = [("the answer itself" if s.name == ANSWER else s.name, s.score) for s in citation.sources if not s.cited]
+    rest = [(f"{len(others)} other sources", sum(others)), *rest, ("residual", citation.delta)]
+    change = citation.output - citation.baseline_output
+    found = [(s.name, s.score, s.drop, True) for s in shown]
+    found += [(name, score, None, False) for name, score in rest if abs(score) >= 0.005]
+    return [*found, ("change in the log-probability", change, None, False)]
+
+
+def _meaning(citation: Citation) -> str:
+    """The source of the sentence in words, and what the columns say."""
+    own = [s for s in citation.sources if s.cited]
+    if not own:
+        return ""
+    tested = [s for s in own if s.drop is not None]
+    best = max(tested, key=lambda s: s.drop or 0.0) if tested else max(own, key=lambda s: s.score)
+    if tested:
+        why = f"without it the log-probability of the sentence falls by {plain(best.drop or 0.0, 2)} (drop, measured)"
+        if (best.drop or 0.0) <= 0:
+            return "Without any one source the sentence is as probable as with it: it rests on no source alone."
+    else:
+        why = f"its score is the largest, {signed(best.score, 2)} (--verify, or verify=True, takes it away to test it)"
+    return f"The sentence rests most on {best.name}: {why}. share: of the change from the baseline to the prompt."
+
+
 def cite(
     model: Model,
-    inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str,
+    documents: Sequence[str] | None = None,
     *,
     by: str = "source",
     method: str = "deeplift",
@@ -133,9 +174,9 @@ def cite(
         >>> found.sentences[0].top(1)[0].name  # doctest: +SKIP
         'document 3'
 
-    model: a model that generates text. inputs: an input with named texts, or a list of them: `{"documents": […],
-        "question": …}`, `{"messages": […]}` or `{"parts": {…}}` (`types.Input`). Where it has a "continuation", that is
-        the answer; else the model generates it.
+    model: a model that generates text. inputs: a question, with `documents`; or an input with named texts, or a list of
+        them: `{"documents": […], "question": …}`, `{"messages": […]}` or `{"parts": {…}}` (`types.Input`). Where it has
+        a "continuation", that is the answer; else the model generates it.
     baseline: where none is given, the filler in the place of the prompt's words alone, so that the sources receive all
         of the change (docs/language-models.md). With "filler" the answer's own words have a part in it too, which
         `hops` needs.
@@ -148,6 +189,13 @@ def cite(
     """
     if by not in BY:
         raise InputError(f"Found by={by!r}; expected one of {', '.join(map(repr, BY))}.")
+    if isinstance(inputs, str) and documents is not None and not isinstance(documents, str):
+        inputs = {"documents": list(documents), "question": inputs}
+    elif isinstance(inputs, str) or documents is not None:
+        raise InputError(
+            f"Found {quoted(inputs, 80)} with documents={quoted(documents, 80)}; expected sources with names, such "
+            "as a question and a list of texts: pellucid.cite(model, question, [text, …])."
+        )
     listed = [inputs] if isinstance(inputs, Mapping) else list(inputs)
     for number, item in enumerate(listed):
         if not isinstance(item, Mapping) or "prompt" in item:

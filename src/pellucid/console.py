@@ -49,6 +49,13 @@ def as_text(what: RenderableType, width: int = WIDE) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
+def fitting() -> int:
+    """The columns of what `print` gets: the terminal's, or `WIDE` where there is none."""
+    import shutil
+
+    return max(LEAST, min(WIDE, shutil.get_terminal_size((WIDE, 24)).columns))
+
+
 def print_json(document: object) -> None:
     """Prints one JSON document, escaped where the encoding of standard output is not UTF-8."""
     out = _out()

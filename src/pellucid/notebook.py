@@ -17,7 +17,7 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .console import as_text, show
+from .console import as_text, fitting, show
 from .viewer import source
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Printed(ABC):
         show(self.__rich__())
 
     def __str__(self) -> str:
-        return as_text(self.__rich__())
+        return as_text(self.__rich__(), fitting())
 
 
 def framed(page: str, title: str) -> str:

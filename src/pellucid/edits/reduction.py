@@ -41,7 +41,8 @@ class Reduction(Displayed, Printed):
     is the same before and after. probability, reduced_probability: of that label, by the model itself. passes: how
     many rows went through the model, those of the scores included. found: whether any word could be removed. minimal:
     whether every smaller set of words was tried, so that none keeps the prediction. pieces: each text in pieces, the
-    words that are kept and those that are gone marked so.
+    words that are kept and those that are gone marked so. against: the kept words whose scores in the whole text argue
+    against the prediction.
     """
 
     text: Text
@@ -55,6 +56,7 @@ class Reduction(Displayed, Printed):
     found: bool
     minimal: bool
     pieces: tuple[tuple[Piece, ...], ...] = ()
+    against: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Json]:
         """Plain Python values, which JSON holds."""
@@ -69,7 +71,15 @@ class Reduction(Displayed, Printed):
         sure = "Fewer words are not enough." if self.minimal else "Fewer words were not found to be enough."
         words = f"{count} of {of} words {'is' if count == 1 else 'are'} enough for the model to say {self.prediction}"
         told = f"{words} ({percent(self.reduced_probability)}; {percent(self.probability)} with all)."
-        return told if count == 1 else f"{told} {sure}"
+        told = told if count == 1 else f"{told} {sure}"
+        told += " The other words are deleted, so the model reads another, shorter text."
+        if not self.against:
+            return told
+        names = " and ".join(map(repr, self.against))
+        return (
+            f"{told} In the scores of the whole text {names} argue{'s' * (len(self.against) == 1)} against "
+            f"{self.prediction}: alone, without the words around it, a word can say something else."
+        )
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text as Line
@@ -193,5 +203,6 @@ def _reduction(
         passes=passes,
         found=len(kept) < len(places),
         minimal=minimal,
+        against=tuple(places[k].text for k in sorted(kept) if places[k].score < 0) if len(kept) < len(places) else (),
         pieces=marked(text, {"kept": spans(kept), "gone": spans(set(range(len(places))) - set(kept))}, {}),
     )

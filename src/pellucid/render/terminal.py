@@ -10,6 +10,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from ..number_text import signed
 from ..passages import Run
 from ..view import AnswersView, ExplanationView, Fact, Item, Layer, SharedNote, View
 from .aligned import aligned, column_names, fits
@@ -193,6 +194,9 @@ def _top(v: ExplanationView, screen: Screen) -> RenderableType:
     for word, error in zip(words, errors, strict=True):
         bar = Bar(word.score * unit, low, BAR, screen.positive, screen.negative)
         table.add_row(Text(name(word)), bar, word.written, *([error] if error else []))
+    if others := len(v.words) - len(words):
+        rest = signed(v.sum.terms[1].value - sum(w.score for w in words), v.places)
+        table.add_row(Text(f"and {others} others" if others > 1 else "and 1 other", DIM), "", Text(rest, DIM))
     return table
 
 
