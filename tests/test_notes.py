@@ -173,9 +173,10 @@ def test_a_baseline_as_probable_as_the_input(bert: Model, how: dict[str, Any]) -
                 p, p0 = (bert.model(i).logits.softmax(-1)[0, e.target.index].item() for i in (ids, other))
             if p0 >= p:
                 expected.append(
-                    f"The model gives {e.target.name!r} as high a probability on the baseline ({name}) as on the input."
+                    f"The model gives {e.target.name!r} as high a probability on the baseline ({name}) as on the input"
                 )
-        assert [note for note in e.notes if "probability" in note] == expected
+        found = [note for note in e.notes if "probability" in note]
+        assert [note.split(", so")[0] for note in found] == expected and all("contrast" in note for note in found)
         said.append(bool(expected))
     assert any(said) and ("but" in e.baseline or not all(said))
 

@@ -93,7 +93,10 @@ def noted(e: Explanation, unknown: int | None, cut: int) -> Explanation:
 
 def as_probable(target: str, baseline: str) -> str:
     """The note for a baseline on which the explained class is at least as probable as on the input."""
-    return f"The model gives {target!r} as high a probability on the baseline ({baseline}) as on the input."
+    return (
+        f"The model gives {target!r} as high a probability on the baseline ({baseline}) as on the input, so the scores "
+        "say what lowers it. Another baseline, or a contrast as the target, such as 'a - b' of two labels, says more."
+    )
 
 
 def _are(n: int) -> str:

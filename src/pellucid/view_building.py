@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -40,6 +41,8 @@ FLOAT_PRECISION = 1e-5
 COARSE = 0.05
 """A relative delta that a method which promises a sum should not leave."""
 STRONGEST = 4
+OPPOSED = 0.1
+"""Signs are opposite where both scores are at least this part of their method's largest."""
 LARGE = ("heads", "attentions")
 """What is in a View only where it is asked for: arrays of layers × heads × tokens × tokens."""
 MOST_CELLS = 120_000
@@ -86,7 +89,7 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
         differing,
         tuple(tuple(row.get(n, "") for n in differing) for row in told),
         same,
-        _shared_notes(explanations),
+        (*_shared_notes(explanations), *_opposed(each if same else ())),
         _generations(explanations),
         _both(explanations, each),
         tuple(
@@ -459,6 +462,20 @@ def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:
         for note in dict.fromkeys(e.notes):
             of.setdefault(note, []).append(number)
     return tuple(SharedNote(note, () if len(n) == len(explanations) else tuple(n)) for note, n in of.items())
+
+
+def _opposed(each: Sequence[ExplanationView]) -> list[SharedNote]:
+    """Says so where methods give one of the strongest words of a target opposite signs."""
+    with_signs = [v for v in each if v.sum.promised or any(w.score < 0 for w in v.words)]
+    for a, b in combinations(with_signs, 2):
+        if a.method == b.method or a.target != b.target:
+            continue
+        for i in {*a.strongest, *b.strongest}:
+            x, y = a.words[i].score / (a.peak or 1), b.words[i].score / (b.peak or 1)
+            if x * y < 0 and min(abs(x), abs(y)) >= OPPOSED:
+                told = f"{a.method} and {b.method} differ on the sign of {a.words[i].text!r}; "
+                return [SharedNote(f"{told}`pellucid evaluate` measures which method to believe on your own data.", ())]
+    return []
 
 
 def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:

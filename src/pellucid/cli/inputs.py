@@ -52,7 +52,7 @@ def _texts(texts: list[str], file: Path | None) -> list[str]:
             texts = texts + lines_of(file.read_bytes(), repr(str(file)))
         except OSError as error:
             raise InputError(
-                f"Could not read {str(file)!r}: {error}. Expected a UTF-8 file with one text per line."
+                f"Could not read {str(file)!r}: {error.strerror or error}. Expected a UTF-8 file with one text per line."
             ) from error
     lines = lines_of(_standard_input(), "standard input") if "-" in texts and sys.stdin is not None else []
     found = [t for text in texts for t in (lines if text == "-" else [argument(text)])]
@@ -68,7 +68,9 @@ def _documents(files: Sequence[Path]) -> list[tuple[str, str]]:
         try:
             found.append((file.name, _decoded(file.read_bytes(), repr(str(file))).strip()))
         except OSError as error:
-            raise InputError(f"Could not read --sources {str(file)!r}: {error}. Expected files of text.") from error
+            raise InputError(
+                f"Could not read --sources {str(file)!r}: {error.strerror or error}. Expected files of text."
+            ) from error
     return found
 
 
@@ -86,7 +88,7 @@ def _messages(chat: str) -> list[dict[str, str]]:
         return messages_of(_decoded(Path(chat).read_bytes(), repr(chat)))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"Could not read --chat {quoted(chat)}: {error}. Expected a file of messages, as JSON or as lines "
+            f"Could not read --chat {quoted(chat)}: {getattr(error, 'strerror', None) or error}. Expected a file of messages, as JSON or as lines "
             "'user: …', or the messages themselves."
         ) from error
 

@@ -20,7 +20,11 @@ _STYLE = """
 --line:light-dark(#dde3ea,#313b47);--page:light-dark(#fff,#14191f)}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:72rem;margin:2rem auto;
 padding:0 1rem}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}.said{font-size:1.05rem;font-weight:600}
-.note{color:var(--soft);font-size:.9rem}.wide{overflow-x:auto}table{border-collapse:collapse}
+.note{color:var(--soft);font-size:.9rem}.wide{overflow-x:auto;
+background:linear-gradient(90deg,var(--page) 30%,transparent),linear-gradient(90deg,transparent,var(--page) 70%) 100% 0,
+linear-gradient(90deg,#8886,transparent),linear-gradient(90deg,transparent,#8886) 100% 0;background-repeat:no-repeat;
+background-size:2.5rem 100%,2.5rem 100%,.7rem 100%,.7rem 100%;background-attachment:local,local,scroll,scroll}
+table{border-collapse:collapse}
 td,th{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;font-weight:400;white-space:nowrap;
 font-variant-numeric:tabular-nums}th{color:var(--soft);font-size:.85rem}td:first-child,th:first-child{text-align:left}
 .tied td{font-weight:600}.dim td{color:var(--soft)}.plots{display:grid;gap:1rem 2rem;

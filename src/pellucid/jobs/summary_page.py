@@ -23,7 +23,11 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse
 td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-weight:400}
 th{color:var(--soft);font-size:.85rem}.r{text-align:right;white-space:nowrap}summary{white-space:nowrap}
 svg{width:15rem;height:1.2rem;display:block}.note{color:var(--soft);font-size:.9rem}
-details{font-size:.9rem}summary{cursor:pointer}.wide{overflow-x:auto}.uncertain{opacity:65%}
+details{font-size:.9rem}summary{cursor:pointer}.wide{overflow-x:auto;
+background:linear-gradient(90deg,Canvas 30%,transparent),linear-gradient(90deg,transparent,Canvas 70%) 100% 0,
+linear-gradient(90deg,#8886,transparent),linear-gradient(90deg,transparent,#8886) 100% 0;background-repeat:no-repeat;
+background-size:2.5rem 100%,2.5rem 100%,.7rem 100%,.7rem 100%;background-attachment:local,local,scroll,scroll}
+.uncertain{opacity:65%}
 mark{background:color-mix(in srgb,var(--for) 30%,transparent);
 color:inherit}
 """

@@ -188,7 +188,7 @@ def _article(v: ExplanationView, number: int, linked: bool, again: bool) -> str:
     """again: whether an explanation of the same text stands before it; paper has the first of a text only."""
     anchor = (f' id="e{number}"' if linked else "") + (' class="again"' if again else "")
     return (
-        f"<article{anchor}>\n{_header(v)}{_texts(v)}{_legend(v)}{_reading(v)}"
+        f"<article{anchor}>\n{_header(v)}{_notes(v)}{_texts(v)}{_legend(v)}{_reading(v)}"
         f"{_ranking(v)}{_layers(v)}{_sum(v)}{_tokens(v)}{_about(v)}</article>\n"
     )
 
@@ -311,7 +311,7 @@ def _sum(v: ExplanationView) -> str:
     kind = "verdict" if v.sum.complete else "verdict caution"
     return (
         f'<p class="eyebrow">The sum</p>\n<p class="sum">{line}</p>\n'
-        f'<p class="{kind}">{_esc(v.sum.verdict)}</p>\n{_notes(v)}{_facts(v.proof)}\n{_parts(v)}'
+        f'<p class="{kind}">{_esc(v.sum.verdict)}</p>\n{_facts(v.proof)}\n{_parts(v)}'
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -31,6 +32,14 @@ def words(axes: Axes, v: ExplanationView, theme: Theme) -> None:
         number(axes, w.score, row, w.written, w.score < 0, theme)
     title(axes, v, theme)
     axes.set_xticks([])
+    axes.set_xlabel("\n".join(below(v)), fontsize=7.5, color=theme.muted, parse_math=False, **font())
+
+
+def below(v: ExplanationView) -> list[str]:
+    """The lines under a picture of words: the sum, what it is worth where it does not hold, and the notes."""
+    terms = " ".join(f"{sign}{t.name} {t.written}" for t, sign in zip(v.sum.terms, ("", "+ ", "+ ", "= "), strict=True))
+    told = [terms, *([] if v.sum.complete else [v.sum.verdict]), *v.notes]
+    return [line for sentence in told for line in wrap(sentence, 110)]
 
 
 def waterfall(axes: Axes, v: ExplanationView, theme: Theme) -> None:

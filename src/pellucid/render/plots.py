@@ -27,7 +27,7 @@ Drawing: TypeAlias = tuple[Callable[[Any], None], float]
 """What draws one picture on its axes, and its height in inches."""
 
 KINDS: dict[str, tuple[Callable[[Any, ExplanationView, Theme], None], Callable[[ExplanationView], float]]] = {
-    "words": (bars.words, lambda v: 1.0 + 0.3 * max(1, len(ranked(v, bars.TOP)))),
+    "words": (bars.words, lambda v: 1.1 + 0.3 * max(1, len(ranked(v, bars.TOP))) + 0.15 * len(bars.below(v))),
     "waterfall": (bars.waterfall, lambda v: 1.3 + 0.3 * (len(bars.steps(v)) + 2)),
     "layers": (maps.layers, lambda v: 2.0 + 0.25 * len(maps.layer_scores(v))),
     "distribution": (maps.distribution, lambda v: 6.5 if v.layers and v.layers[0].quantiles else 4.0),

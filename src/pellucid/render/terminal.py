@@ -53,10 +53,11 @@ def _all(view: View, screen: Screen) -> list[RenderableType]:
 
 
 def _explanation(v: ExplanationView, screen: Screen) -> RenderableType:
-    """The header, the text with its words coloured, the top words, and the sum."""
+    """The header, what a reader must know first, the text with its words coloured, the top words, and the sum."""
     blank = Text("")
     layers = [blank, _layers(v, screen)] if v.layers else []
-    return Group(_header(v), blank, *_texts(v, screen), blank, _top(v, screen), *layers, blank, *_sum(v))
+    notes = [blank, *map(_note, v.notes)] if v.notes else []
+    return Group(_header(v), *notes, blank, *_texts(v, screen), blank, _top(v, screen), *layers, blank, *_sum(v))
 
 
 def _grid(columns: Sequence[str], right: Sequence[str]) -> Table:
@@ -211,7 +212,7 @@ def _sum(v: ExplanationView) -> list[RenderableType]:
         _facts(v.proof),
         *parts,
         *caution,
-        *map(_note, filter(None, (v.remark, *v.notes))),
+        *([_note(v.remark)] if v.remark else []),
     ]
 
 

@@ -5,7 +5,8 @@ function headerOf(scene) {
   const chance = v.probability === null ? null : span("chance", v.probability_written);
   const title = h("p", { class: "title", role: "heading", "aria-level": "2" }, bdi(v.headline), chance);
   const heading = options.heading === false ? null : [par("eyebrow", v.prediction === null ? "Explained" : "Prediction"), title];
-  return h("header", {}, heading, truth(v), factsOf(v.facts.map((fact) => [fact.name, bdi(fact.value)])), classes(scene), targets(scene));
+  const notes = v.notes.length ? h("ul", { class: "notes" }, v.notes.map((note) => h("li", {}, bdi(note)))) : null;
+  return h("header", {}, heading, truth(v), factsOf(v.facts.map((fact) => [fact.name, bdi(fact.value)])), classes(scene), targets(scene), notes);
 }
 
 function truth(v) {

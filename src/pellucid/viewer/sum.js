@@ -49,6 +49,5 @@ function equation(v) {
 }
 
 function verdictOf(v) {
-  const notes = v.notes.length ? h("ul", { class: "notes" }, v.notes.map((note) => h("li", {}, bdi(note)))) : null;
-  return [par(v.sum.complete ? "verdict" : "verdict caution", v.sum.verdict), notes];
+  return par(v.sum.complete ? "verdict" : "verdict caution", v.sum.verdict);
 }
