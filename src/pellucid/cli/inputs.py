@@ -51,9 +51,8 @@ def _texts(texts: list[str], file: Path | None) -> list[str]:
         try:
             texts = texts + lines_of(file.read_bytes(), repr(str(file)))
         except OSError as error:
-            raise InputError(
-                f"Could not read {str(file)!r}: {error.strerror or error}. Expected a UTF-8 file with one text per line."
-            ) from error
+            told = f"Could not read {str(file)!r}: {error.strerror or error}."
+            raise InputError(f"{told} Expected a UTF-8 file with one text per line.") from error
     lines = lines_of(_standard_input(), "standard input") if "-" in texts and sys.stdin is not None else []
     found = [t for text in texts for t in (lines if text == "-" else [argument(text)])]
     if not found:
@@ -88,8 +87,8 @@ def _messages(chat: str) -> list[dict[str, str]]:
         return messages_of(_decoded(Path(chat).read_bytes(), repr(chat)))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"Could not read --chat {quoted(chat)}: {getattr(error, 'strerror', None) or error}. Expected a file of messages, as JSON or as lines "
-            "'user: …', or the messages themselves."
+            f"Could not read --chat {quoted(chat)}: {getattr(error, 'strerror', None) or error}. Expected a file of "
+            "messages, as JSON or as lines 'user: …', or the messages themselves."
         ) from error
 
 

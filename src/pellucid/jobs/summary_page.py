@@ -87,8 +87,9 @@ def _drivers(s: Summary, name: str, drivers: Sequence[Driver]) -> str:
     if not drivers:
         if not (words := s.uncertain.get(name)):
             return f"<h2>{escape(name)}</h2><p>No word stands out.</p>"
-        rows = [_driver(s, d, span_of(words)) for d in sorted(words, key=lambda d: -d.mean)]
-        told = escape(not_certain(s))
+        of_scores = [0.0, *(x for d in words for x in d.scores)]  # an interval of few documents may be endless
+        rows = [_driver(s, d, (min(of_scores), max(of_scores))) for d in sorted(words, key=lambda d: -d.mean)]
+        told = escape(not_certain(s)[0].upper() + not_certain(s)[1:])
         return f"<h2>{escape(name)}</h2><p>{told}</p><div class=uncertain>{table(HEADS, rows, escaped=True)}</div>"
     across = span_of(drivers)
     rows = [_driver(s, d, across) for d in sorted(drivers, key=lambda d: -d.mean)]
