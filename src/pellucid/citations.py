@@ -133,8 +133,10 @@ def _rows(citation: Citation) -> list[tuple[str, float, float | None, bool]]:
     the rows add up to the last one."""
     shown = citation.top()
     others = [s.score for s in citation.sources if s.cited and s not in shown]
-    rest = [("the answer itself" if s.name == ANSWER else s.name, s.score) for s in citation.sources if not s.cited]
-    rest = [(f"{len(others)} other sources", sum(others)), *rest, ("residual", citation.delta)]
+    own = sum(s.score for s in citation.sources if not s.cited and s.segment >= 0)
+    template = sum(s.score for s in citation.sources if not s.cited and s.segment < 0)
+    rest = [(f"{len(others)} other sources", sum(others)), ("the answer itself", own), (TEMPLATE, template)]
+    rest.append(("residual", citation.delta))
     change = citation.output - citation.baseline_output
     found = [(s.name, s.score, s.drop, True) for s in shown]
     found += [(name, score, None, False) for name, score in rest if abs(score) >= 0.005]
