@@ -153,3 +153,15 @@ def test_what_is_no_classifier_is_refused(ask: Any, model: pellucid.Model) -> No
         ask(model, "good", beam=0)
     with pytest.raises(InputError, match="empty"):
         ask(model, "")
+
+
+def test_a_kept_word_that_argues_against_the_prediction_is_said() -> None:
+    from dataclasses import replace
+
+    model = pellucid.load()
+    for text in ("not bad at all, though the plot drags", "a good film that is never dull"):
+        e, r = pellucid.explain(model, text), pellucid.reduce(model, text)
+        scores = {w.text: w.score for w in e.words()}
+        assert r.against == tuple(w for w in r.kept if scores[w] < 0)
+        assert "are deleted" in r.sentence
+    assert "argues against" in replace(r, against=r.kept[:1]).sentence

@@ -355,3 +355,14 @@ def test_a_missing_package_is_said_with_the_line_that_installs_it(package: str, 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"pip install '{extra}'" in done.stdout, done.stderr
     assert package != "matplotlib" or done.stdout.startswith("Saving .png")
+
+
+def test_an_argument_that_is_nearly_one_is_named(bundled: Model) -> None:
+    with pytest.raises(errors.UnknownMethod, match="did you mean baseline=…"):
+        pellucid.explain(bundled, "good", basline="pad")
+
+
+def test_a_label_that_the_model_does_not_have_is_a_note(bundled: Model) -> None:
+    row = {"sentence": "a good film", "label": "happy"}
+    assert "'happy' is none of the model's" in " ".join(pellucid.explain(bundled, row).notes)
+    assert not pellucid.explain(bundled, {**row, "label": "Positive"}).notes

@@ -201,3 +201,22 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert chat.exit_code == 0 and "first.txt" in chat.output
     failed = run("explain", "a", "--sources", str(tmp_path / "none.txt")).exception
     assert isinstance(failed, errors.InputError) and "none.txt" in str(failed)
+
+
+def test_rows_of_a_citation_add_up_to_the_change_and_a_sentence_names_the_source() -> None:
+    from pellucid.citations import Citation, Cited, _meaning, _rows
+    from pellucid.status import Status
+
+    sources = [Cited(f"document {k}", k, 1.0 + k, 0.1, 3.0 - k, True) for k in range(5)]
+    sources += [Cited("continuation", 5, 2.5, 0.1, None, False), Cited("template", -1, -0.5, 0.0, None, False)]
+    whole = sum(s.score for s in sources) + 0.25
+    rows = _rows(citation := Citation("So.", whole - 4.0, -4.0, tuple(sources), 0.25, Status.SAMPLED, ()))
+    *parts, (_, change, _, _) = rows
+    assert change == pytest.approx(whole) == pytest.approx(sum(score for _, score, _, _ in parts))
+    assert [name for name, *_ in rows][3:6] == ["2 other sources", "the answer itself", "template"]
+    assert "most on document 0" in _meaning(citation) and "falls by 3.00" in _meaning(citation)
+
+
+def test_a_text_alone_is_refused_with_the_call(bundled: Model) -> None:
+    with pytest.raises(errors.InputError, match=r"cite\(model, question"):
+        pellucid.cite(bundled, "When?")
