@@ -75,7 +75,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "comparison_page",
         "comparison_text summary_page",
         "agreement drivers progress shortcuts summary_text",
-        "statistics words",
+        "significance words",
         "answering sql",
         "blocks manifest matching",
         "index",

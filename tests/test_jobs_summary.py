@@ -14,7 +14,7 @@ from scipy import stats
 
 import pellucid
 from pellucid.jobs.drivers import drivers_of
-from pellucid.jobs.statistics import discovered, intervals, label_z, p_values, student_tail
+from pellucid.jobs.significance import discovered, intervals, label_z, p_values, student_tail
 from pellucid.jobs.words import Gathered, pieces_of
 
 

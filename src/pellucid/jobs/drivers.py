@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .statistics import discovered, interval, label_z, p_values
+from .significance import discovered, interval, label_z, p_values
 from .words import Gathered
 
 ORDINARY = 3.0
