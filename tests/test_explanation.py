@@ -192,7 +192,11 @@ def test_print_shows_what_the_terminal_shows(bundled: Model, capsys: pytest.Capt
     assert "residual" in str(e) and max(map(len, str(e).splitlines())) <= 100
 
 
-def test_answers_are_a_list_that_displays_as_a_table(bundled: Model, tmp_path: Path) -> None:
+def test_answers_are_a_list_that_displays_as_a_table(
+    bundled: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+
     class Failure:
         index, type, message = 1, "TextTooLong", "600 tokens"
 
