@@ -62,8 +62,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "engine": [
         "coalitions entering problem_of relevance surrogate_samples",
-        "experts integer_inputs passes removal rows",
-        "borrowing hooks layer_calls layer_hooks path_sums relu_gradients targets token_sums",
+        "experts integer_inputs passes removal targets",
+        "borrowing hooks layer_calls layer_hooks path_sums relu_gradients rows token_sums",
         "memory",
     ],
     "jobs": [

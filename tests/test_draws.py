@@ -75,7 +75,7 @@ def test_a_function_that_does_not_draw_has_no_note_and_no_pass_more() -> None:
 
     assert pellucid.attribute(f, torch.randn(3, 6)).notes == () and calls == [3, 3, 1, 1]
     calls.clear()
-    assert pellucid.attribute(f, torch.randn(3, 6), method="occlusion").notes == () and len(calls) == 6
+    assert pellucid.attribute(f, torch.randn(3, 6), method="occlusion").notes == () and len(calls) == 7
 
 
 class Noisy(nn.Module):

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, BertPreTrainedModel
 import pellucid
 from families import model, tokenizer
 from pellucid import Model, attribute
-from pellucid.errors import GraphMismatch, InputError, UnsupportedModel, UnsupportedOperation
+from pellucid.errors import GraphMismatch, InputError, UnknownTarget, UnsupportedModel, UnsupportedOperation
 
 FIRST, SECOND = "a dull film", "a good film"
 
@@ -262,3 +262,64 @@ def test_an_error_in_another_number_of_rows_takes_no_answer_away() -> None:
 def test_values_that_cancel_are_said() -> None:
     a = attribute(lambda x: 1e4 * x[:, 0] - 1e4 * x[:, 1], torch.tensor([[1.0, 0.9999]]))
     assert "values cancel in 1 of 1 rows" in a.notes[0]
+
+
+# --------------------------------------------------------------------------------------------- what a user asks for
+
+COUNTER = iter(range(1_000_000))
+TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a forgotten dim": lambda y: y[:, 1] - y[:, 1].mean(),
+    "a softmax over rows": lambda y: y.softmax(0)[:, 1],
+    "a number for each row": lambda y: y[:, 1] * torch.arange(1, len(y) + 1),
+    "random": lambda y: y[:, 1] + torch.rand(len(y)),
+    "a counter": lambda y: y[:, 1] + next(COUNTER),
+}
+
+
+@pytest.mark.parametrize("method", ["deeplift", "shapley", "occlusion"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_that_mixes_rows_or_varies_is_refused(name: str, method: str) -> None:
+    m = Model(model("Bert").float(), tokenizer())
+    with pytest.raises(UnknownTarget, match="one scalar per row, the same each time"):
+        pellucid.explain(m, [FIRST, SECOND], method, target=TARGETS[name])
+    with pytest.raises(UnknownTarget, match="one scalar per row, the same each time"):
+        attribute(lambda x: x * 2, torch.randn(3, 2), method=method, target=TARGETS[name])
+
+
+@pytest.mark.parametrize("method", ["shapley", "kernel_shap", "occlusion"])
+def test_a_function_that_depends_on_the_number_of_rows_is_refused(method: str) -> None:
+    with pytest.raises(InputError, match="that this row has alone"):
+        attribute(lambda x: x.sum(1) * (2.0 if len(x) > 3 else 1.0), torch.randn(3, 4), method=method)
+
+
+@pytest.mark.parametrize("method", ["deeplift", "shapley", "partition_shap", "occlusion"])
+def test_the_baseline_at_a_layer_is_the_models_own(method: str) -> None:
+    m = Model(model("Bert").float(), tokenizer())
+    own = pellucid.explain(m, FIRST, target=1).baseline_output
+    e = pellucid.explain(m, FIRST, method, at="bert.encoder.layer.1", target=1)
+    assert e.baseline_output == pytest.approx(own, abs=1e-6)
+    with pytest.raises(InputError, match="baseline='delete'"):
+        pellucid.explain(m, FIRST, "occlusion", at="bert.encoder.layer.1", baseline="delete")
+
+
+@pytest.mark.parametrize("baseline", ["mask", "zero", "mean"])
+def test_ids_that_are_read_by_hand_are_found_against_every_baseline(baseline: str) -> None:
+    m = Model(Net(lambda net, i: net.e(i).mean(1) * (1 + (i == word("good")).sum(1, keepdim=True))), tokenizer())
+    with pytest.raises(UnsupportedModel, match="on the same ids"):
+        pellucid.explain(m, SECOND, baseline=baseline, target=1)
+
+
+def test_errors_about_ids_are_ours_with_every_method() -> None:
+    table, ids = torch.randn(10, 4), torch.tensor([[1, 2, 3]])
+    with pytest.raises(UnsupportedOperation, match="runs by itself"):
+        attribute(torch.vmap(lambda row: table[row].tanh().sum()), ids)
+    for method in ("deeplift", "occlusion", "shapley", "lime"):
+        with pytest.raises(InputError, match="its baseline from 99 to 99"):
+            attribute(lambda i: table[i].sum((1, 2)), ids, torch.full_like(ids, 99), method=method)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "shapley"])
+def test_truth_values_and_class_numbers_are_numbers(method: str) -> None:
+    x = torch.tensor([[3.0, 1.0, 2.0]])
+    assert attribute(lambda x: x.sum(1) > 2, x, method=method).output.tolist() == [1.0]
+    assert attribute(lambda x: x.argmin(1), x, method=method).output.tolist() == [1.0]

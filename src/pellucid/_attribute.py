@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from .attribution import Attribution, doubted
+from .engine.integer_inputs import within_tables
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
 from .engine.rows import mixed, not_rowwise
 from .engine.targets import OutputTarget
 from .errors import InputError
 from .methods import METHODS, Method, Options
 from .methods import method as find_method
+from .methods.remarks import differentiated
 from .problem import Arguments, Function, Problem, Tensors, by_row
 from .randomness import VARIES
 
@@ -74,10 +76,12 @@ def attribute(
     xs = x if isinstance(x, tuple) else (x,)
     if row.groups or all(isinstance(t, Tensor) and t.is_floating_point() for t in xs):
         problem = problem_of(f, xs, x0, target, args, groups, sample=row.distribution)
-        answer = _solved(row, problem, given)
+        with within_tables(problem):
+            answer = _solved(row, problem, given)
     else:
-        found = followed_problem_of(f, xs, x0, target, args, sample=row.distribution)
-        answer = found.given_back(_solved(row, found.problem, given))
+        with differentiated(problem_of(f, xs, x0, target, args, sample=row.distribution)):
+            found = followed_problem_of(f, xs, x0, target, args, sample=row.distribution)
+        answer = found.given_back(_solved(row, found.problem, given, followed=True))
     answer = _noted(answer)
     return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])
 
@@ -103,13 +107,15 @@ def _noted(answer: Attribution) -> Attribution:
     return replace(answer, notes=(*answer.notes, note))
 
 
-def _solved(row: Method, problem: Problem, options: Options) -> Attribution:
+def _solved(row: Method, problem: Problem, options: Options, followed: bool = False) -> Attribution:
     """The answer to a Problem of one target. Of a function that mixes the rows of a batch, a single row is asked again,
     alone. Raises InputError where it mixes several rows."""
     (answer,) = row.solve(problem, **options)
     several = problem.rows > 1 if (first := problem.firsts()) is None else len(first) > 1
     if not (several or problem.found.packed):
         return answer
+    if followed:  # what f returned there was not for its ids alone
+        problem.found.among = None
     off = mixed(problem, answer)
     if problem.found.varies:
         return doubted(answer, VARIES)

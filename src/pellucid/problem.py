@@ -60,7 +60,8 @@ class Found:
     mixes_halves: the graph of a batch that holds x and x0 does not keep the two apart, so they go one by one. packed:
     it ran on another number of rows than the user gave. loses: a pass of it that takes a gradient made a value without
     one of a value that has one. cuts: notes on its paths that carry no gradient; None where nobody has looked.
-    varies: it gave two answers to one input.
+    varies: it gave two answers to one input. among: what it returned for one row among other numbers of rows than the
+    user gave, and a call that returns it for this row alone.
     """
 
     mixes_halves: bool = False
@@ -68,6 +69,7 @@ class Found:
     loses: bool = False
     cuts: tuple[str, ...] | None = None
     varies: bool = False
+    among: tuple[Outputs, Callable[[], Outputs]] | None = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +271,8 @@ def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Ten
             "The function's output for the target is a complex number; expected a real one, which a change can be "
             "divided among. Choose a part of it: target=lambda out: out.real[:, 0], or .abs()."
         )
+    if not scalars.is_floating_point():  # truth values, or the number of a class
+        scalars = scalars.double()
     if math.isfinite(scalars.detach().sum().item()):  # a sum is, only where all are
         return scalars
     unfit = ~torch.isfinite(scalars.detach())

@@ -118,7 +118,7 @@ def followed(problem: Problem, rows_first: Callable[[Function], Function]) -> Fo
     x = tuple(t[rows] for t in problem.x)
     device = problem.x[0].device
     f = lambda *given: kept(lambda: problem.f(*given), device)[0]  # every pass with the same random draws
-    with torch.no_grad(), Steady(), _within_tables(problem):
+    with torch.no_grad(), Steady(), within_tables(problem):
         mode, outputs = _run(f, x, problem.args_of(rows), rows_first)
         plan, selects = mode.found(), problem.selects(outputs)
         _check_any(problem.x, plan)
@@ -172,13 +172,15 @@ def followed(problem: Problem, rows_first: Callable[[Function], Function]) -> Fo
 
 
 @contextmanager
-def _within_tables(problem: Problem) -> Iterator[None]:
+def within_tables(problem: Problem) -> Iterator[None]:
     """Raises InputError where an id of the input or of the baseline is beyond the table that it is looked up in."""
     try:
         yield
     except IndexError as error:
         ends = zip(problem.x, problem.x0, strict=True)
         ids = [(i, t, t0) for i, (t, t0) in enumerate(ends) if not t.is_floating_point()]
+        if not ids:
+            raise
         told = ", ".join(
             f"input {i} from {int(t.min())} to {int(t.max())} and its baseline from {int(t0.min())} to {int(t0.max())}"
             for i, t, t0 in ids

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..attribution import Attribution
 from ..errors import OF_A_FUNCTION, InputError, PellucidError, shortened
-from ..problem import Found, Function, Outputs, Problem, Tensors
+from ..problem import Found, Function, Outputs, Problem, Tensors, detached, picked
 from .memory import out_of_memory
 
 WITHIN = 1e-4
@@ -51,6 +51,11 @@ class AnyCount:
         followed = isinstance(out, Tensor) and (out.requires_grad or not torch.is_grad_enabled())
         if followed and out.ndim and out.shape[0] == self.rows:
             raise self._tied(n, f"it returned the shape {tuple(out.shape)}")
+        if n > 1:
+            with torch.no_grad(), torch._C.DisableTorchFunction():
+                row = torch.tensor([n // 2], device=x[0].device)
+                one = detached(picked(x, row, n))
+                self.found.among = detached(picked(out, row, n)), lambda: self.f(*one)
         return out
 
     def _tied(self, n: int, found: str) -> InputError:
@@ -111,9 +116,30 @@ def mixed(problem: Problem, answer: Attribution) -> float:
                 furthest = max(furthest, off)
             else:
                 problem.found.varies = True
+        return max(furthest, _among(problem.found))
     except InputError:  # f takes no such number of rows
-        pass
-    return furthest
+        return furthest
+
+
+def _among(found: Found) -> float:
+    """How far what f returned for a row among others is from what it returns for the row alone; 0 for rounding."""
+    if found.among is None:
+        return 0.0
+    there, again = found.among
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alone = again()
+    if not isinstance(there, Tensor) or not isinstance(alone, Tensor) or alone.numel() != there.numel():
+        return 0.0
+    a, b = alone.detach().double().view(-1), there.double().view(-1)
+    off = float((a - b).nan_to_num().abs().max()) / (float(a.nan_to_num().abs().max()) or 1.0)
+    if off <= (WITHIN_HALF if alone.dtype in (torch.float16, torch.bfloat16) else WITHIN):
+        return 0.0
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        same = torch.equal(again().detach().double().view(-1).nan_to_num(), a.nan_to_num())
+    found.varies = found.varies or not same
+    return off if same else 0.0
 
 
 def _between(problem: Problem) -> Tensors:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..errors import OF_A_FUNCTION, PellucidError, UnknownTarget, shortened
-from ..problem import Outputs, Select
+from ..problem import Outputs, Select, detached, picked
 from .memory import out_of_memory
+from .rows import near
 
 Index: TypeAlias = int | tuple[int, ...]
 OutputTarget: TypeAlias = (
@@ -54,9 +55,12 @@ def select_of(target: OutputTarget, outputs: Outputs, rows: int) -> Select:
 
 
 def returned_by(target: Callable[[Outputs], Tensor], outputs: Outputs) -> Tensor:
-    """What a user's target function returns for outputs. Raises UnknownTarget where the function raises."""
+    """What a user's target function returns for outputs. Raises UnknownTarget where the function raises, or gives a row
+    among others another scalar than the row alone."""
     try:
-        return target(outputs)
+        y = target(outputs)
+        _check_rowwise(target, outputs, y)
+        return y
     except OF_A_FUNCTION as error:
         if isinstance(error, PellucidError) or (isinstance(error, RuntimeError) and out_of_memory(error)):
             raise
@@ -65,6 +69,27 @@ def returned_by(target: Callable[[Outputs], Tensor], outputs: Outputs) -> Tensor
             f"{_named(outputs)} of shape {shapes_of(outputs)}; expected a function of these that returns one scalar "
             "per row."
         ) from error
+
+
+def _check_rowwise(target: Callable[[Outputs], Tensor], outputs: Outputs, y: Tensor) -> None:
+    """Raises UnknownTarget where the first or the last scalar is another than that of this row alone, asked again."""
+    if not isinstance(y, Tensor) or y.ndim != 1:
+        return
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        for row in {0, len(y) - 1}:
+            one = picked(detached(outputs), torch.tensor([row], device=y.device), len(y))
+            try:
+                alone = target(one)
+            except OF_A_FUNCTION:  # it holds a number for each row
+                return
+            if not isinstance(alone, Tensor) or alone.shape != (1,):
+                return
+            if not near(alone.double(), y[row : row + 1].detach().double()):
+                raise UnknownTarget(
+                    f"The target function gives a row {alone.item():.6g} alone and {y[row].item():.6g} among {len(y)}; "
+                    "expected one scalar per row, the same each time, that depends on this row only. A mean or a "
+                    "softmax needs dim=-1; draws at random and counters have no place in it."
+                )
 
 
 def shapes_of(outputs: Outputs) -> Any:

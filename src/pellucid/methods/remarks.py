@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import wraps
 
@@ -55,13 +56,19 @@ def noting(solve: Callable[..., Attributions], by_gradients: bool) -> Callable[.
 def _answered(
     solve: Callable[..., Attributions], problem: Problem, options: Mapping[str, object], by_gradients: bool
 ) -> Attributions:
-    """A method's answers. Raises UnsupportedOperation where f runs by itself, but not while its operations are recorded
-    or differentiated, and what f raises where it does not run."""
-    try:
+    with differentiated(problem) if by_gradients else nullcontext():
         return solve(problem, **options)
+
+
+@contextmanager
+def differentiated(problem: Problem) -> Iterator[None]:
+    """Inside, f is recorded and differentiated. Raises UnsupportedOperation where f runs by itself, but not so, and
+    what f raises where it does not run."""
+    try:
+        yield
     except OF_A_FUNCTION as error:
         memory = isinstance(error, RuntimeError) and out_of_memory(error)
-        if isinstance(error, PellucidError) or memory or not by_gradients or not _runs(problem):
+        if isinstance(error, PellucidError) or memory or not _runs(problem):
             raise
         found = f"{type(error).__name__}: {shortened(str(error).strip(), 200)}"
         raise UnsupportedOperation(

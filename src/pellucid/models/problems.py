@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,10 @@ def problem_of(
             return _on_ids(pipeline, batch, goals)
         found = _followed(pipeline, batch, baseline, goals)
         check_own_answer(pipeline, batch, found)
+        if batch.ids0 is None and batch.ids is not None:  # a token stands in for a baseline without ids
+            other = torch.where(batch.kept, batch.ids, other_ids(pipeline, batch.ids)[0])
+            stand_in = replace(batch, ids0=other)
+            check_own_answer(pipeline, stand_in, _followed(pipeline, stand_in, baseline, goals))
         pipeline.findings[kind] = "followed"
         return found
 

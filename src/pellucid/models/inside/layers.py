@@ -258,6 +258,16 @@ def _at_module(model: Explained, problem: Problem, batch: Batch, module: nn.Modu
             "(hidden,), an activation for each token. Name a module that has them, or leave 'at' out."
         )
 
+    if batch.deletes:
+        raise InputError(
+            f"Found at={name!r} with baseline='delete'; expected a baseline that replaces tokens, whose activations at "
+            "this module are put in: 'mask', 'pad', a token or a text."
+        )
+    # a special token's activation differs where it has seen others: it is replaced too, as a group of its own
+    moved = batch.own & (batch.groups < 0) & (h != h0).any(-1)
+    last = batch.groups.amax(1, keepdim=True).clamp_min(-1)
+    groups = torch.where(moved, last + moved.cumsum(1), batch.groups)
+
     def f(h: Tensor, *sequences: Padded) -> Outputs:
         with hooks.replaced(module, h):
             return model.alone(*sequences)
@@ -269,7 +279,7 @@ def _at_module(model: Explained, problem: Problem, batch: Batch, module: nn.Modu
         x0=(h0,),
         args=batch.sequences,
         mask=batch.own,
-        groups=(batch.groups,),
+        groups=(groups,),
         without=None,
         resumed=None,
         token_of=None,
