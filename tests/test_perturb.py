@@ -276,9 +276,7 @@ def test_a_row_asks_for_what_it_says() -> None:
         rows.clear()
         a = attribute(f, X, X0, method=method, target=0)
         packed = max(rows) > 3
-        alone = (
-            2 + packed + (packed and not METHODS[method].distribution)
-        )  # two at x, a packed one, one at x0
+        alone = 2 + packed + (packed and not METHODS[method].distribution)  # two at x, a packed one, one at x0
         assert a.row_passes is not None and sum(a.row_passes) + alone == sum(rows), method
         assert a.passes == max(a.row_passes)
 
