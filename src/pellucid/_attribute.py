@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .attribution import Attribution, doubted
+from .attribution import Attribution, doubted, sizes
 from .engine.integer_inputs import within_tables
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
 from .engine.rows import mixed, not_rowwise
@@ -16,7 +16,7 @@ from .errors import InputError
 from .methods import METHODS, Method, Options
 from .methods import method as find_method
 from .methods.remarks import differentiated
-from .problem import Arguments, Function, Problem, Tensors, by_row
+from .problem import Arguments, Function, Problem, Tensors
 from .randomness import VARIES
 
 
@@ -95,8 +95,7 @@ def _noted(answer: Attribution) -> Attribution:
     """The answer with a note where its values nearly cancel."""
     if not answer.status.promises:
         return answer
-    size = torch.stack([by_row(v.double().abs()).sum(1) for v in answer.values]).sum(0)
-    times = size / (answer.output - answer.baseline_output).abs()
+    times = sizes(answer) / (answer.output - answer.baseline_output).abs()
     rows = int((times > _CANCELLING).sum())
     if not rows:
         return answer

@@ -139,13 +139,21 @@ def solved(
     return with_status(answer, [status] * len(delta))
 
 
+def several(values: Tensor | Tensors) -> Tensors:
+    return values if isinstance(values, tuple) else (values,)
+
+
+def sizes(answer: Attribution) -> Float[Tensor, " rows"]:
+    """Σ|values| of each row, in float64."""
+    return torch.stack([by_row(v).double().abs().sum(1) for v in several(answer.values)]).sum(0)
+
+
 def with_status(answer: Attribution, claimed: Sequence[Status]) -> Attribution:
     """The same answer with the claimed status of each row; "exact" stays only where the row's residual confirms it."""
     statuses = list(claimed)
     if Status.EXACT in statuses:
         y, y0 = answer.output.double(), answer.baseline_output.double()
-        values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
-        size = torch.stack([by_row(v).double().abs().sum(1) for v in values]).sum(0)
+        values, size = several(answer.values), sizes(answer)
         ends = torch.maximum(y.abs(), y0.abs())
         largest = torch.maximum(ends, size)
         size = torch.minimum(size, ends.clamp_min(1.0))

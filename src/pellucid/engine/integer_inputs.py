@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..attribution import Attribution
+from ..attribution import Attribution, several
 from ..errors import WITHOUT_GRADIENT, GraphMismatch, InputError
 from ..numerics.deeplift.recording.training_calls import Steady
 from ..numerics.lookups.calls import Enough, Lookups, Plan
@@ -52,7 +52,7 @@ class Followed:
         An id gets the sum of the values of its look-ups; where values are sizes (`reduction="norm"`), the size of them
         all.
         """
-        values = self._merged(_several(answer.values), answer.reduction)
+        values = self._merged(several(answer.values), answer.reduction)
         self._check(answer, values)
         error = answer.error
         if isinstance(error, Tensor) and error.ndim == 2 and len(self.problem.x) > 1:  # the numbers of all inputs
@@ -60,7 +60,7 @@ class Followed:
             merged = self._merged(tuple(p.view(-1, *t.shape[1:]) for p, t in parts), "sum")
             error = torch.cat([flat(t) for t in merged], 1)
         elif error is not None:
-            first, *rest = self._merged(_several(error), "sum")
+            first, *rest = self._merged(several(error), "sum")
             error = (first, *rest) if rest else first
         delta = answer.output.double() - answer.baseline_output.double() - _total(values)
         return replace(answer, values=values, delta=delta, error=error, passes=answer.passes + 2)
@@ -256,10 +256,6 @@ def _check_any(x: Tensors, plan: Plan) -> None:
         "expected a float tensor, or integers that it looks up (an embedding, weight[ids], one_hot(ids).float())."
         f"{how} Use a method that needs no gradient, such as method='shapley'."
     )
-
-
-def _several(values: Tensor | Tensors) -> Tensors:
-    return values if isinstance(values, tuple) else (values,)
 
 
 def _total(values: Sequence[Tensor]) -> Tensor:

@@ -66,12 +66,17 @@ class AnyCount:
         )
 
 
+def _within(dtype: torch.dtype) -> float:
+    return WITHIN_HALF if dtype in (torch.float16, torch.bfloat16) else WITHIN
+
+
 def near(a: Tensor, b: Tensor) -> bool:
     """Whether outputs differ by no more than rounding, relative to the largest of them."""
     if torch.equal(a, b):
         return True
-    within = WITHIN if torch.finfo(a.dtype).eps < 1e-4 else WITHIN_HALF
-    return torch.dist(a, b, torch.inf).item() <= within * (torch.linalg.vector_norm(b, torch.inf).item() or 1.0)
+    return torch.dist(a, b, torch.inf).item() <= _within(a.dtype) * (
+        torch.linalg.vector_norm(b, torch.inf).item() or 1.0
+    )
 
 
 def mixed(problem: Problem, answer: Attribution) -> float:
@@ -110,7 +115,7 @@ def mixed(problem: Problem, answer: Attribution) -> float:
             own = values(x, row)
             off = float((own - found.double()).abs().max()) / (float(own.abs().max()) or 1.0)
             off = off if off == off else 1.0
-            if off <= (WITHIN if torch.finfo(found.dtype).eps < 1e-4 else WITHIN_HALF):
+            if off <= _within(found.dtype):
                 continue
             if torch.equal(own.nan_to_num(), values(x, row).nan_to_num()):
                 furthest = max(furthest, off)
@@ -133,7 +138,7 @@ def _among(found: Found) -> float:
         return 0.0
     a, b = alone.detach().double().view(-1), there.double().view(-1)
     off = float((a - b).nan_to_num().abs().max()) / (float(a.nan_to_num().abs().max()) or 1.0)
-    if off <= (WITHIN_HALF if alone.dtype in (torch.float16, torch.bfloat16) else WITHIN):
+    if off <= _within(alone.dtype):
         return 0.0
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -11,13 +11,13 @@ from functools import wraps
 import torch
 from torch import Tensor
 
-from ..attribution import Attribution, Attributions, doubted
+from ..attribution import Attribution, Attributions, doubted, sizes
 from ..engine.memory import out_of_memory
 from ..engine.passes import value_at_x, value_at_x0
 from ..errors import OF_A_FUNCTION, WITHOUT_GRADIENT, PellucidError, UnsupportedOperation, shortened
 from ..numerics.deeplift.recording.cut_paths import cuts
 from ..numerics.deeplift.recording.recorder import forward_pass
-from ..problem import Outputs, Problem, Tensors, by_row
+from ..problem import Outputs, Problem, Tensors
 from ..randomness import NOTE, VARIES
 from ..status import Status
 from .deeplift import deeplift
@@ -129,9 +129,7 @@ def _partly(x: Tensor, x0: Tensor, kind: Tensor, shift: int) -> Tensor:
 def _misses(answer: Attribution) -> bool:
     """Whether an exact answer leaves more over than rounding of what was added up."""
     y, y0 = answer.output.double(), answer.baseline_output.double()
-    values = answer.values if isinstance(answer.values, tuple) else (answer.values,)
-    size = torch.stack([by_row(v.double()).abs().sum(1) for v in values]).sum(0)
-    largest = torch.stack([y.abs(), y0.abs(), size]).amax(0)
+    largest = torch.stack([y.abs(), y0.abs(), sizes(answer)]).amax(0)
     rounding = 256 * torch.finfo(answer.output.dtype).eps * largest
     return bool((answer.delta.abs() > torch.maximum(rounding, 1e-3 * (y - y0).abs())).any())
 
