@@ -20,11 +20,13 @@ from rich.console import Console
 import pellucid.render
 from pellucid import number_text
 from pellucid.errors import InputError
-from pellucid.explanation import Explanation, Explanations, Target, Token
+from pellucid.explanation import Explanation
+from pellucid.explanations import Explanations
 from pellucid.passages import passages
 from pellucid.render import colour, facts, files, html, terminal
 from pellucid.render.html import style
 from pellucid.tables import COLUMNS
+from pellucid.tokens import Target, Token
 from pellucid.view import ExplanationView
 
 HOSTILE = [
@@ -522,7 +524,7 @@ def test_a_failed_write_leaves_the_older_file(film: Explanation, tmp_path: Path,
 
 def test_nothing_to_save(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one"):
-        files.save(Explanations(()), tmp_path / "e.json")
+        Explanations(()).save(tmp_path / "e.json")
 
 
 # -------------------------------------------------------------------------------------------------------------- plots

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import pellucid
 from pellucid import Explanation, Explanations, Model
 from pellucid.errors import InputError, UnknownBaseline, UnknownTarget, UnsupportedModel
-from pellucid.explanation import Token
 from pellucid.models.tasks.token_classification import entities
+from pellucid.tokens import Token
 from scripts_of_the_world import SENTENCES, TOKENIZERS, Slow, network, word_pieces
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

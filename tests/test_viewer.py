@@ -17,7 +17,7 @@ import pytest
 import pellucid
 from browser import Tab, browser
 from pellucid import Explanation, Target, Token
-from pellucid.explanation import Explanations
+from pellucid.explanations import Explanations
 from pellucid.render import colour
 from pellucid.render.html import page
 from pellucid.render.packed import embedded

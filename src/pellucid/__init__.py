@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .edits import Flip, Reduction, flip, reduce
     from .errors import PellucidError
     from .evaluation import Evaluation, evaluate
-    from .explanation import Explanation, Explanations, Target, Token, Word
+    from .explanation import Explanation
+    from .explanations import Explanations
     from .hops import Hops, trace_hops
     from .jobs import mapper, open, run
     from .methods import METHODS
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .outcome import Failure
     from .problem import Problem
     from .request import Request
+    from .tokens import Target, Token, Word
 
 __version__ = "0.1.0"
 
@@ -40,7 +42,7 @@ _HOME = {
     "Citations": "citations",
     "Evaluation": "evaluation",
     "Explanation": "explanation",
-    "Explanations": "explanation",
+    "Explanations": "explanations",
     "Failure": "outcome",
     "Flip": "edits",
     "Hops": "hops",
@@ -50,9 +52,9 @@ _HOME = {
     "Problem": "problem",
     "Reduction": "edits",
     "Request": "request",
-    "Target": "explanation",
-    "Token": "explanation",
-    "Word": "explanation",
+    "Target": "tokens",
+    "Token": "tokens",
+    "Word": "tokens",
     "attribute": "_attribute",
     "captum": "",
     "cite": "citations",

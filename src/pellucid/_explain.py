@@ -16,7 +16,8 @@ from ._outcomes import Meter, Run, Tell, check_unicode
 from .answers import Answers
 from .choices import Choice, kept
 from .errors import InputError, UnknownMethod, nearest, quoted
-from .explanation import Explanation, Explanations
+from .explanation import Explanation
+from .explanations import Explanations
 from .methods import METHODS
 from .models import Model
 from .models.inside import layers

@@ -7,7 +7,7 @@ from typing import Any
 from ._explain import explain
 from .answers import explanations_of
 from .errors import InputError, MissingExtra, PellucidError
-from .explanation import Explanations
+from .explanations import Explanations
 from .forms import form_of, input_of
 from .models import Model
 from .public_names import model_name

@@ -12,7 +12,8 @@ from typing import TypeVar
 from ._answer import Goals
 from ._long_documents import explained
 from .errors import InputError, PellucidError
-from .explanation import Explanation, Explanations
+from .explanation import Explanation
+from .explanations import Explanations
 from .methods import METHODS, Method
 from .methods import method as find_method
 from .models import Model

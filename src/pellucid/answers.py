@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, SupportsIndex, overload
 
-from .explanation import Explanation, Explanations, sheet_of
+from .explanation import Explanation
+from .explanations import Explanations
 from .notebook import Displayed, Printed, Sheet, card
 from .outcome import Outcome
 from .tables import with_failures
 from .view import AnswerRow, AnswersView
 from .view_building import answer_rows
+from .viewed import sheet_of
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]

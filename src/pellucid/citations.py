@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._explain import explain
 from .errors import InputError, quoted
-from .explanation import Explanation, Explanations
+from .explanation import Explanation
+from .explanations import Explanations
 from .hops import Hops, trace_hops
 from .notebook import Printed
 from .number_text import plain, signed

@@ -1,44 +1,33 @@
-"""An `Explanation`: tokens, scores, and the residual that proves the scores add up. Nothing here loads torch.
-
-`Explanations` are several of one input; `Answers` are those of a list of inputs.
-"""
+"""An `Explanation`: tokens, scores, and the residual that proves the scores add up. Nothing here loads torch."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, quoted
-from .grouping import groups_of, stretches
-from .notebook import Displayed, Printed, Sheet
-from .passages import roles
+from . import units
+from .errors import InputError
 from .plain_data import are_equal, as_plain, as_tuple, frozen_array, read_json
-from .sentences import sentence_of_each
 from .status import Status
 from .token_text import shown
 from .tokens import Array, Meta, Source, Target, Token, Word
 from .view import View
 from .view_building import build_view
+from .viewed import Viewed
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
-    from matplotlib.figure import Figure
-    from rich.console import RenderableType
 
 SCHEMA_VERSION = 1
 
-__all__ = ["SCHEMA_VERSION", "Array", "Explanation", "Explanations", "Source", "Target", "Token", "Word"]
-
 
 @dataclass(frozen=True, eq=False)
-class Explanation(Displayed, Printed):
+class Explanation(Viewed):
     """Which tokens made the model's output what it is.
 
     `scores` (tokens,) are in the unit of `output` (a logit unless the target says otherwise), never normalised:
@@ -183,7 +172,7 @@ class Explanation(Displayed, Printed):
             >>> [(w.text, round(w.score, 2)) for w in e.words() if not w.special]
             [('It', 0.28), ("'", 0.08), ('s', 0.26), ('great', 1.98), ('!', 0.09)]
         """
-        return self._merged([None if t.word is None else (t.segment, t.word) for t in self.tokens])
+        return units.words(self)
 
     def groups(self) -> list[Word]:
         """What `groups=` asked to be taken together: words unless it said sentences, sources, or groups of its own.
@@ -197,10 +186,7 @@ class Explanation(Displayed, Printed):
             >>> [w.text for w in s.groups() if not w.special]
             ["It's great!", 'The end is slow.']
         """
-        asked = self.meta.get("groups")
-        if asked in (None, "token", "word"):
-            return self.words()
-        return [self.unit(group) for group in groups_of(asked, self.tokens, self.text)]
+        return units.groups(self)
 
     def sentences(self) -> list[Word]:
         """Sentences, each with the sum of its tokens' scores. Order kept.
@@ -213,7 +199,7 @@ class Explanation(Displayed, Printed):
             >>> [s.text for s in two.sentences() if not s.special]
             ["It's great!", 'The end is slow.']
         """
-        return self._merged(sentence_of_each(self.tokens, self.text))
+        return units.sentences(self)
 
     def spans(self, spans: Sequence[tuple[int, int] | tuple[int, int, int]]) -> list[Word]:
         """For each span of characters, (start, end) or (segment, start, end), the sum of the scores of its tokens.
@@ -230,24 +216,7 @@ class Explanation(Displayed, Printed):
             >>> [(s.text, s.score, s.tokens) for s in e.spans([(0, 4), (4, 9)])]
             [('good', 1.5, (0,)), (' film', 0.25, (1,))]
         """
-        wanted = [self._checked_span(span) for span in spans]
-        order = sorted(wanted)
-        for (s, a, b), (t, c, d) in pairwise(order):
-            if s == t and c < b:
-                raise InputError(f"Found spans that overlap, ({a}, {b}) and ({c}, {d}); expected disjoint spans.")
-        groups: list[list[int]] = [[] for _ in wanted]
-        for i, token in enumerate(self.tokens):
-            if token.special or token.span is None:
-                continue
-            start, end = token.span
-            segment = 0 if isinstance(self.text, str) else token.segment
-            shared = [min(b, end) - max(a, start) if s == segment else 0 for s, a, b in wanted]
-            if max(shared, default=0) > 0:
-                groups[shared.index(max(shared))].append(i)
-        return [
-            Word(self.segment_text(s)[a:b], float(self.scores[group].sum()), (a, b), False, s, tuple(group))
-            for (s, a, b), group in zip(wanted, groups, strict=True)
-        ]
+        return units.spans(self, spans)
 
     def sources(self) -> list[Source]:
         """Each text of the input, such as a document or a message, with the sum of its tokens' scores, in order; and
@@ -260,12 +229,7 @@ class Explanation(Displayed, Printed):
             >>> bool(abs(sum(s.score for s in pair.sources()) - pair.scores.sum()) < 1e-9)
             True
         """
-        texts = (self.text,) if isinstance(self.text, str) else self.text
-        owned: dict[int, list[int]] = {segment: [] for segment in range(len(texts))}
-        for i, t in enumerate(self.tokens):
-            owned.setdefault(-1 if t.special else t.segment if len(texts) > 1 else 0, []).append(i)
-        told = dict(enumerate(zip(roles(self), texts, strict=True))) | {-1: ("template", "")}
-        return [Source(*told[s], float(self.scores[own].sum()), s, tuple(own)) for s, own in owned.items()]
+        return units.sources(self)
 
     def top(self, k: int = 5) -> list[Word]:
         """The k words with the largest scores in size, largest first; special tokens left out. Where `groups=` asked
@@ -296,16 +260,6 @@ class Explanation(Displayed, Printed):
         token = self.tokens[i]
         return shown(token.text, self.segment_text(token.segment)[slice(*token.span)] if token.span else "")
 
-    def _merged(self, keys: Sequence[tuple[int, int] | None]) -> list[Word]:
-        """Neighbouring tokens of one key merged by summing; a token without a key stays alone."""
-        groups: list[list[int]] = []
-        for i, key in enumerate(keys):
-            if groups and key is not None and keys[groups[-1][-1]] == key:
-                groups[-1].append(i)
-            else:
-                groups.append([i])
-        return [self.unit(tuple(group)) for group in groups]
-
     def unit(self, group: tuple[int, ...]) -> Word:
         """The tokens of these indices as one: their text, and the sum of their scores.
 
@@ -313,29 +267,7 @@ class Explanation(Displayed, Printed):
             >>> e.unit((4, 5)).text, e.unit((1, 4)).text
             ('great!', 'It … great')
         """
-        pieces = [self.tokens[i] for i in group]
-        if len(parts := stretches(group)) > 1:
-            told = " … ".join(self.unit(part).text for part in parts)
-            return Word(told, float(self.scores[list(group)].sum()), None, False, pieces[0].segment, group)
-        spans = [p.span for p in pieces if p.span is not None]
-        span = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else None
-        first = pieces[0]
-        text = self.segment_text(first.segment)[slice(*span)] if span else first.text
-        score = float(self.scores[list(group)].sum())
-        return Word(text or shown(first.text), score, span, first.special, first.segment, group)
-
-    def _checked_span(self, span: Sequence[int]) -> tuple[int, int, int]:
-        """(segment, start, end). Raises InputError."""
-        texts = (self.text,) if isinstance(self.text, str) else self.text
-        alone = len(span) == 2 and len(texts) == 1
-        segment, start, end = span if len(span) == 3 else (0, *span) if alone else (-1, -1, -1)
-        if not 0 <= segment < len(texts) or not 0 <= start < end <= len(texts[segment]):
-            sizes = " and ".join(str(len(text)) for text in texts)
-            raise InputError(
-                f"Found the span {quoted(tuple(span))}; expected (start, end) or (segment, start, end), with start "
-                f"before end, in characters of a text ({sizes} long)."
-            )
-        return segment, start, end
+        return units.unit(self, group)
 
     # ------------------------------------------------------------------------------------------------ as data
 
@@ -396,6 +328,16 @@ class Explanation(Displayed, Printed):
         """
         return cls.from_dict(read_json(text))
 
+    def document(self, indent: int | None = None) -> str:
+        """The JSON that is saved: as `to_json`."""
+        return self.to_json(indent)
+
+    def to_csv(self) -> str:
+        """One CSV document, one row per token; the columns are those of `to_frame`, and the notes."""
+        from .tables import to_csv
+
+        return to_csv([self])
+
     def to_frame(self) -> pd.DataFrame:
         """A pandas frame, one row per token: token, id, start, end, special, word, segment, score; then what is
         the same for all: text, target, method, model, prediction, probability, label. Its `attrs` hold the notes.
@@ -419,32 +361,6 @@ class Explanation(Displayed, Printed):
         """
         return build_view([self], include)
 
-    def to_html(self) -> str:
-        """One page that stands alone: it asks no network for anything, and every string from outside is escaped.
-
-        Examples:
-            >>> e.to_html()[:15]
-            '<!DOCTYPE html>'
-        """
-        from .render.html import page
-
-        return page(self.view())
-
-    def plot(self, kind: str = "words", dark: bool = False) -> Figure:
-        """A matplotlib Figure, on light or dark paper. Needs [plots].
-
-        kind: "words" (a bar per word), "waterfall" or "force" (the sum, as steps or as a strip), "layers" (layers ×
-            tokens), "distribution" (the scores at each layer as boxes, and their entropy), "heads" (layers × heads),
-            "attention" (query × key for each head), "norms" (layers × tokens), "parts" (of the embedding), "image"
-            (patches). Of Explanations also "compare" (beside each other) and "generation" (generated × read).
-        Raises InputError where the explanation lacks what a kind shows, and names the detail to ask for.
-
-        Examples:
-            >>> type(e.plot("waterfall")).__name__
-            'Picture'
-        """
-        return Explanations((self,)).plot(kind, dark)
-
     def save(self, path: str | Path) -> Path:
         """Writes .json, .html, .csv, .svg, .png or .pdf by suffix: the whole file, or nothing.
 
@@ -454,15 +370,9 @@ class Explanation(Displayed, Printed):
             >>> e.save(f"{folder}/great.json").name
             'great.json'
         """
-        return Explanations((self,)).save(path)
+        from .render.files import save
 
-    def __rich__(self) -> RenderableType:
-        from .render.terminal import draw
-
-        return draw(self.view())
-
-    def _sheet(self) -> Sheet:
-        return sheet_of(self.view())
+        return save(self, Path(path))
 
     def __repr__(self) -> str:
         best = ", ".join(f"{w.text!r}: {w.score:+.3g}" for w in self.top(3))
@@ -470,123 +380,3 @@ class Explanation(Displayed, Printed):
             f"Explanation({self.target.name!r} {self.baseline_output:.4g} → {self.output:.4g} by {self.method}; "
             f"{best}; delta {self.delta:.1e})"
         )
-
-
-@dataclass(frozen=True, repr=False)
-class Explanations(Displayed, Printed, Sequence[Explanation]):
-    """Explanations of one input, for several targets or methods. A frozen sequence that renders together.
-
-    Examples:
-        >>> both = pellucid.explain(model, "It's great!", target=["positive", "negative"])
-        >>> [e.target.name for e in both], both.matrix().shape
-        (['positive', 'negative'], (2, 7))
-        >>> Explanations.from_json(both.to_json()) == both
-        True
-        >>> both.to_frame().groupby("target", sort=False).score.sum().round(2).to_dict()
-        {'positive': 2.69, 'negative': -2.7}
-    """
-
-    items: tuple[Explanation, ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @overload
-    def __getitem__(self, i: int) -> Explanation: ...
-    @overload
-    def __getitem__(self, i: slice) -> Explanations: ...
-    def __getitem__(self, i: int | slice) -> Explanation | Explanations:
-        return Explanations(self.items[i]) if isinstance(i, slice) else self.items[i]
-
-    def __iter__(self) -> Iterator[Explanation]:
-        return iter(self.items)
-
-    def matrix(self) -> Array:
-        """The scores, explanations × tokens. Raises InputError unless all have as many tokens."""
-        if len({len(e.tokens) for e in self.items}) != 1:
-            raise InputError(
-                f"Found explanations of {[len(e.tokens) for e in self.items]} tokens; expected some, of one input."
-            )
-        return np.stack([e.scores for e in self.items])
-
-    def to_dict(self) -> dict[str, object]:
-        """`{"schema_version": …, "explanations": [ … ]}`, the document that the command line writes."""
-        return {"schema_version": SCHEMA_VERSION, "explanations": [e.to_dict() for e in self.items]}
-
-    def to_json(self, indent: int | None = None) -> str:
-        """One JSON document."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
-
-    @classmethod
-    def from_dict(cls, data: Meta) -> Explanations:
-        """What `to_dict` described; a document of one Explanation is read too. Raises InputError."""
-        if "explanations" not in data:
-            return cls((Explanation.from_dict(data),))
-        if data.get("error"):
-            raise InputError(f"Found the report of an error, {data['error']}; expected explanations.")
-        each = data["explanations"]
-        if not isinstance(each, list) or not all(isinstance(e, Mapping) for e in cast("list[object]", each)):
-            raise InputError("This is not a document of Pellucid explanations. Expected what to_dict() writes.")
-        return cls(tuple(map(Explanation.from_dict, cast("list[Meta]", each))))
-
-    @classmethod
-    def from_json(cls, text: str) -> Explanations:
-        """What `to_json`, `save` and the command line's --json write."""
-        return cls.from_dict(read_json(text))
-
-    def document(self, indent: int | None = None) -> str:
-        """The JSON that is saved: as `Explanation.to_json` for one explanation, and as `to_json` for several."""
-        return self.items[0].to_json(indent) if len(self.items) == 1 else self.to_json(indent)
-
-    def to_csv(self) -> str:
-        """One CSV document, one row per token; the columns are those of `to_frame`, and the notes."""
-        from .tables import to_csv
-
-        return to_csv(self.items)
-
-    def to_frame(self) -> pd.DataFrame:
-        """As `Explanation.to_frame`, of all of them; the first column, `explanation`, is their number, from 0."""
-        from .tables import to_frame
-
-        return to_frame(self.items, numbered=True)
-
-    def view(self, include: Sequence[str] = ()) -> View:
-        """As `Explanation.view`, of all of them, with what differs between them and what is common."""
-        return build_view(self.items, include)
-
-    def plot(self, kind: str = "words", dark: bool = False) -> Figure:
-        """As `Explanation.plot`, one under the other in one Figure."""
-        from .render.plots import INCLUDED, plot
-
-        return plot(self.view(INCLUDED.get(kind, ())), kind, dark)
-
-    def to_html(self) -> str:
-        """As `Explanation.to_html`, all of them on one page."""
-        from .render.html import page
-
-        return page(self.view())
-
-    def save(self, path: str | Path) -> Path:
-        """As `Explanation.save`, all of them in one file."""
-        from .render.files import save
-
-        return save(self, Path(path))
-
-    def __rich__(self) -> RenderableType:
-        from .render.terminal import draw
-
-        return draw(self.view())
-
-    def _sheet(self) -> Sheet:
-        return sheet_of(self.view())
-
-    def __repr__(self) -> str:
-        return f"Explanations([{', '.join(map(repr, self.items))}])"
-
-
-def sheet_of(view: View) -> Sheet:
-    """What a notebook shows of a View."""
-    from .render.html import page
-    from .render.packed import embedded
-
-    return Sheet(partial(page, view), partial(embedded, view))

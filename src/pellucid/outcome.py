@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from .explanation import Explanation, Explanations
+from .explanation import Explanation
+from .explanations import Explanations
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from .. import edits
 from .._explain import explain
 from ..answers import explanations_of
 from ..errors import InputError, quoted
-from ..explanation import Explanations
+from ..explanations import Explanations
 from ..forms import form_of, input_of
 from ..methods import METHODS
 from ..models import Model

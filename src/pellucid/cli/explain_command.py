@@ -18,7 +18,8 @@ from .loading import ModelName, TaskName, load_model
 if TYPE_CHECKING:
     from ..answers import Answers
     from ..citations import Citations
-    from ..explanation import Explanation, Explanations
+    from ..explanation import Explanation
+    from ..explanations import Explanations
     from ..models import Model
     from ..types import Progress
 
@@ -161,7 +162,7 @@ def explain(
     details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = load_model(model, task, device, quiet=as_json)
-        from ..explanation import Explanations
+        from ..explanations import Explanations
 
         cited: list[Citations] = []
         labels = _true_labels(list(map(argument, true or [])), inputs, loaded)

@@ -13,7 +13,7 @@ import torch
 
 from .._outcomes import Meter
 from .._outcomes import Run as Outcomes
-from ..explanation import Explanations
+from ..explanations import Explanations
 from ..models import Model
 from ..outcome import Failure, Outcome
 from ..request import Request

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..engine.memory import free_memory
-from ..explanation import Explanations
+from ..explanations import Explanations
 from ..models import Model
 from ..outcome import Failure
 from .answering import Answering

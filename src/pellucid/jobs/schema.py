@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError
-from ..explanation import Explanation, Explanations, Target, Token
+from ..explanation import Explanation
+from ..explanations import Explanations
 from ..outcome import Failure, Outcome
 from ..plain_data import as_plain
+from ..tokens import Target, Token
 
 SCHEMA_VERSION = 1
 

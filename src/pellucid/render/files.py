@@ -16,7 +16,6 @@ from ..view import View
 class Saved(Protocol):
     """Explanations that are saved: their own data as JSON and rows of tokens, and the View that is drawn of them."""
 
-    def __len__(self) -> int: ...
     def document(self, indent: int | None = None) -> str: ...
     def to_csv(self) -> str: ...
     def view(self, include: Sequence[str] = ()) -> View: ...
@@ -29,8 +28,6 @@ def save(explanations: Saved, path: Path) -> Path:
     """Writes .json, .html, .csv, .svg, .png or .pdf; returns the path. An old file stays till the new one is whole."""
     path = Path(path)
     write, target = checked(path)
-    if not len(explanations):
-        raise InputError("Found no explanations; expected at least one to save.")
     replace_file(target, write(explanations))
     return path
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...explanation import Token
 from ...token_text import readable, shown
+from ...tokens import Token
 from ..text.collating import Inputs, Padded
 from ..text.encoding import Encoding
 

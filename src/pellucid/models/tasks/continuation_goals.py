@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, quoted
-from ...explanation import Target
 from ...sentences import sentence_ends
 from ...token_text import shown
+from ...tokens import Target
 from ..text.decoding import written_as
 from ..text.filler import token_id
 from ..text.tokenizer import Tokenizer

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel, quoted, shortened
-from ...explanation import Target
 from ...problem import Select
 from ...token_text import shown
+from ...tokens import Target
 from ..net import Net
 from ..text.collating import Padded
 from ..text.decoding import written_as

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...engine import borrowing
 from ...errors import InputError, UnknownBaseline
-from ...explanation import Token
+from ...tokens import Token
 from ..net import Net
 from ..text.decoding import spelled, written_as
 from ..text.tokenizer import Tokenizer, special_id

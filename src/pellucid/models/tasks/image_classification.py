@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ...engine import borrowing, hooks
 from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel, quoted, shortened
-from ...explanation import Token
+from ...tokens import Token
 from ..baselines import Spec
 from ..modality import Embedder, Modality
 from ..net import Net

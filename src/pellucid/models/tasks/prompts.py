@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ...errors import InputError, quoted
-from ...explanation import Token
+from ...tokens import Token
 from ..text.inputs import Ids
 from ..text.reader import Reader
 from ..text.token_spans import tokens_of

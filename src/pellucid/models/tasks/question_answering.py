@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel, quoted
-from ...explanation import Target, Token
 from ...problem import Select
 from ...token_text import shown
+from ...tokens import Target, Token
 from ...types import Target as TargetSpec
 from ..net import Outputs
 from ..text.collating import Inputs

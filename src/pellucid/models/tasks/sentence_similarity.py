@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel, quoted, shortened
-from ...explanation import Target
+from ...tokens import Target
 from ..net import Net
 from ..text.collating import Inputs, Padded
 from ..text.encoding import Encoding, joined

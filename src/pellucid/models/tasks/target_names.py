@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ...errors import UnknownTarget, expected, nearest, quoted
-from ...explanation import Token
+from ...tokens import Token
 
 Specification: TypeAlias = Mapping[str, Any]
 """A target that the user gave as a mapping, such as {"word": "Paris", "occurrence": 1}."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ...engine.targets import returned_by, shapes_of
 from ...errors import InputError, NonFiniteOutput, UnknownTarget, UnsupportedModel
-from ...explanation import Target
 from ...problem import Select
+from ...tokens import Target
 from ...types import Target as TargetSpec
 from ..baselines import Spec
 from ..modality import TEXT, Modality

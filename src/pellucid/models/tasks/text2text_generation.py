@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...engine import hooks
 from ...errors import InputError, TextTooLong, UnknownBaseline, UnsupportedModel, quoted
-from ...explanation import Token
+from ...tokens import Token
 from ..net import Net
 from ..text.collating import Padded, Sequences
 from ..text.decoding import written_as

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, UnsupportedModel
-from ...explanation import Target
 from ...problem import Select
+from ...tokens import Target
 from ...types import Target as TargetSpec
 from ..net import Outputs
 from ..text.collating import Inputs

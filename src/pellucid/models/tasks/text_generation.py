@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError, TextTooLong, UnsupportedModel, quoted
-from ...explanation import Token
+from ...tokens import Token
 from .. import key_value_cache
 from ..baselines import Spec
 from ..net import CHANGES, Net

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ...errors import UnknownTarget, expected, nearest, quoted
-from ...explanation import Target, Token
 from ...problem import Select
+from ...tokens import Target, Token
 from ...types import Target as TargetSpec
 from ..text.encoding import Encoding
 from ..text.inputs import TEXT_OR_PAIR, Given

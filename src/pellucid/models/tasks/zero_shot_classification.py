@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, UnknownTarget, UnsupportedModel, expected, quoted
-from ...explanation import Target
+from ...tokens import Target
 from ...types import Target as TargetSpec
 from ..batching import groups
 from ..net import Net

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from ...explanation import Token
+from ...tokens import Token
 from .tokenizer import Tokenizer, special_ids
 
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from ...explanation import Token
+from ...tokens import Token
 
 Values: TypeAlias = Any
 """What an input says of each token: a list with a number for each, or with several numbers for each (a box); for an

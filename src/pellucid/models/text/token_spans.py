@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 
-from ...explanation import Token
+from ...tokens import Token
 from .tokenizer import Columns, Tokenizer, special_ids
 
 _NEXT_WORD = re.compile(r"\w+|[^\w\s]")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...errors import InputError, TextTooLong, quoted
-from ...explanation import Token
+from ...tokens import Token
 from .decoding import decoded, special_among, spelled_out, stretches
 from .encoding import Encoding, SequenceInputs, left_out
 from .inputs import TEXT_OR_PAIR, Ids, Value
