@@ -86,7 +86,7 @@ def log_probability(model: pellucid.Model, e: pellucid.Explanation, units: Seque
     def run(left: Subset) -> float:
         if left not in known:
             gone = [i for k, unit in enumerate(units) if k not in left for i in unit]
-            own = torch.tensor(np.delete(ids, gone))[None]
+            own = torch.tensor(np.delete(ids, gone), device=model.device)[None]
             with torch.no_grad():
                 logits = model.model(own, logits_to_keep=rest + 1).logits[0, :-1]  # pyright: ignore
             known[left] = float(logits.log_softmax(-1).gather(1, own[0, -rest:, None]).sum())
@@ -210,11 +210,12 @@ def main() -> None:
     asked.add_argument("--ablated", type=int, default=20, help="so many of them with 32 ablations")
     asked.add_argument("--most", type=int, default=4, help="so many of these with 256 ablations")
     asked.add_argument("--held", type=int, default=24, help="so many ablations that no way sees, for the LDS")
+    asked.add_argument("--device", help='as `pellucid.load` takes it: "cuda"')
     asked.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked.add_argument("--seed", type=int, default=0)
     how = asked.parse_args()
     torch.set_num_threads(how.threads)
-    model = pellucid.load(how.model, task="text-generation")
+    model = pellucid.load(how.model, task="text-generation", device=how.device)
     model.tokenizer.chat_template = None
     asked_of = questions(how.data, how.distractors, how.seed)
     rows = [json.loads(line) for line in how.out.read_text().splitlines()] if how.out.exists() else []
