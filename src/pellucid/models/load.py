@@ -13,6 +13,7 @@ import torch
 
 from ..engine.memory import out_of_memory
 from ..errors import MissingExtra, ModelNotFound, PellucidError, UnsupportedModel, shortened
+from .checkpoints import checkpoint_at, with_adapter
 from .devices import device_named
 from .model import Model
 from .tasks import TASKS, Task, task_named, task_of
@@ -31,7 +32,9 @@ def load(
 ) -> Model:
     """A checkpoint, ready to be explained; without a name the bundled sentiment classifier, which needs no network.
 
-    name: a directory, or a name on the hub. Weights are read from safetensors only.
+    name: a directory, a name on the hub, a .gguf file (its weights are dequantised), or the directory of an adapter
+        such as LoRA (its weights are added to those of the model that it names). Weights are read from safetensors and
+        GGUF only.
     task: a name in TASKS; found from the checkpoint's architecture when None.
     dtype: float32 when None, whatever the checkpoint is stored in, so that scores add up to float32 precision;
         "auto" keeps the checkpoint's own.
@@ -51,24 +54,27 @@ def load(
     place = None if device is None else device_named(device)
     named = None if task is None else task_named(task)
     source = str(files("pellucid") / "assets" / "sentiment") if name is None else os.path.expanduser(os.fspath(name))
-    if not Path(source).is_dir() and _is_path(source):
+    at = checkpoint_at(source)
+    if not Path(at.reader).is_dir() and _is_path(at.reader):
         raise ModelNotFound(f"There is no directory {source!r}; expected one with config.json and model.safetensors.")
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with _quiet(), _explained(source):
-        config = transformers.AutoConfig.from_pretrained(source, **common)
-        found = named or task_of(getattr(config, "architectures", None))
+        config = transformers.AutoConfig.from_pretrained(at.weights, **at.how, **common)
+        known = None if at.task is None else task_named(at.task)
+        found = named or known or task_of(getattr(config, "architectures", None))
         if found is None:
             raise UnsupportedModel(
                 f"{source!r} holds {', '.join(config.architectures or ['no named architecture'])}; "
                 f"the tasks known here are {', '.join(TASKS)}. Name the one its head was trained for: task='…'."
             )
-        how = {"dtype": dtype or torch.float32, "use_safetensors": True, **common}
+        how = {"dtype": dtype or torch.float32, "use_safetensors": True, **at.how, **common}
         told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit is an error of ours
-        model, report = getattr(transformers, found.auto).from_pretrained(source, **how, **told)
+        model, report = getattr(transformers, found.auto).from_pretrained(at.weights, **how, **told)
         _check_fits(source, model, report["mismatched_keys"], found)
-        tokenizer = getattr(transformers, found.modality.reader).from_pretrained(source, **common)
-    if name is None:
-        model.config._name_or_path = "pellucid-sentiment (bundled)"
+        if at.adapter is not None:
+            model = with_adapter(model, at.adapter)
+        tokenizer = getattr(transformers, found.modality.reader).from_pretrained(at.reader, **at.how, **common)
+    model.config._name_or_path = "pellucid-sentiment (bundled)" if name is None else source
     net = model if place is None else model.to(place)
     lacking = tuple(report["missing_keys"])
     return Model(net, tokenizer, found.name, autocast=autocast, compile=compile, untrained=lacking)

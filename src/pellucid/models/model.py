@@ -111,7 +111,7 @@ class Model(Displayed):
         labels = f"{len(names)} labels" if len(names) > _SHOWN or unnamed else f"labels {'/'.join(names)}"
         limit = "any length" if most is None else f"{most} tokens"
         dtype = str(next((p.dtype for p in self.model.parameters()), "no weights")).removeprefix("torch.")
-        some = [("labels", labels)] if names else []
+        some = [("labels", labels)] if names and self.does.of_labels else []
         place = [("device", str(self.device)), ("dtype", dtype)]
         return [("task", self.does.name), *some, ("reads at most", limit), *place]
 

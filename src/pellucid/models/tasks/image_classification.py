@@ -235,4 +235,5 @@ IMAGE_CLASSIFICATION = Task(
     read_images,
     cut_into_patches,
     modality=IMAGE,
+    of_labels=True,
 )

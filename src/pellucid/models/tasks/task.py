@@ -137,6 +137,7 @@ class Task:
     decodes: whether what a decoder reads is a sequence of its own, beside the encoder's.
     any_side: whether rows of different length may be padded on the left too, because `run` finds each token by its role
         and reads nothing from a fixed column.
+    of_labels: whether what is explained is one of the labels that the model's configuration names.
     part: `roles (1, tokens) -> columns`: those that the checks of a long text are made on, once for a model, instead of
         on all of it. None where all are needed.
     """
@@ -159,6 +160,7 @@ class Task:
     notes: Callable[[HasTokenizer, Encoding, Spec], tuple[str, ...]] = lambda reader, encoding, baseline: ()
     decodes: bool = False
     any_side: bool = False
+    of_labels: bool = False
     part: Callable[[Tensor], Tensor] | None = None
 
 

@@ -125,4 +125,5 @@ TEXT_CLASSIFICATION = Task(
     label_goals,
     without=closing_up(run_classes),
     windows="mean",
+    of_labels=True,
 )

@@ -265,4 +265,5 @@ TOKEN_CLASSIFICATION = Task(
     one_sequence(at_positions),
     token_goals,
     TAGGED,
+    of_labels=True,
 )
