@@ -18,7 +18,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "app _gradio",
         "evaluation",
         "jobs",
-        "check citations edits",
+        "_forecast check citations edits",
         "_explain _attribute extend",
         "_outcomes answers sources",
         "_long_documents",

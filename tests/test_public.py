@@ -33,6 +33,7 @@ NAMES = [
     "explain",
     "extend",
     "flip",
+    "forecast",
     "gradio",
     "load",
     "mapper",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import captum, extend
     from ._attribute import attribute
     from ._explain import explain
+    from ._forecast import forecast
     from ._gradio import gradio
     from .attribution import Attribution
     from .citations import Citations, cite
@@ -62,6 +63,7 @@ _HOME = {
     "explain": "_explain",
     "extend": "",
     "flip": "edits",
+    "forecast": "_forecast",
     "gradio": "_gradio",
     "load": "models",
     "mapper": "jobs",
@@ -97,6 +99,7 @@ __all__ = [
     "explain",
     "extend",
     "flip",
+    "forecast",
     "gradio",
     "load",
     "mapper",

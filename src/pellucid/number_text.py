@@ -79,3 +79,19 @@ def _add_up(terms: Sequence[float], total: float, places: int) -> bool:
 def _size(x: float, places: int) -> str:
     written = f"{abs(x):.{places}f}"
     return written if float(written) and abs(x) < 1e9 else f"{abs(x):.0e}" if abs(x) < 1 else f"{abs(x):.6g}"
+
+
+def spoken(seconds: float) -> str:
+    """A time as people say it.
+
+    Examples:
+        >>> spoken(4.2), spoken(200), spoken(5400)
+        ('4 s', '3 min', '1.5 h')
+    """
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 3600
+        else f"{seconds / 3600:.1f} h"
+    )

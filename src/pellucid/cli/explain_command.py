@@ -139,6 +139,9 @@ def explain(
         int | None, typer.Option(help="Tokens from one window to the next. (default: half)", show_default=False)
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say about how long DeepLIFT takes for each text, and its memory; stop.")
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -162,6 +165,8 @@ def explain(
     details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = load_model(model, task, device, quiet=as_json)
+        if dry_run:
+            return _forecast(loaded, inputs, target, baseline, options)
         from ..explanations import Explanations
 
         cited: list[Citations] = []
@@ -190,6 +195,17 @@ def explain(
             show(shown)
         for answer in cited if hops else []:
             show(answer.hops())
+
+
+def _forecast(
+    loaded: Model, inputs: list[Input], target: list[str] | None, baseline: list[str] | None, options: dict[str, Any]
+) -> None:
+    """Prints what each input will take, one a line."""
+    from .._forecast import forecast
+
+    of = list(map(argument, target)) if target else None
+    for given in inputs:
+        typer.echo(forecast(loaded, given, of, list(map(argument, baseline or ["mask"])), **options))
 
 
 def _cited(

@@ -70,7 +70,7 @@ def check_room(problem: Problem, points: int) -> None:
     layer by layer needs, so that nothing is refused that would fit.
     """
     x = problem.x[0]
-    least, free = points * len(problem.layers) * x.numel() * x.element_size(), _free(x.device)
+    least, free = points * len(problem.layers) * x.numel() * x.element_size(), free_on(x.device)
     if least <= free:
         return
     told = f"{least / 1e9:.1f} GB or more for {x.shape[1]} tokens; {x.device} has {free / 1e9:.1f} GB that are free"
@@ -84,10 +84,10 @@ def check_room(problem: Problem, points: int) -> None:
 
 def most_for_a_graph(device: torch.device) -> int:
     """How many bytes the graphs of a model may take as a whole: a quarter of those that are free."""
-    return _free(device) // 4
+    return free_on(device) // 4
 
 
-def _free(device: torch.device) -> int:
+def free_on(device: torch.device) -> int:
     """Bytes that are free on a device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 

@@ -11,6 +11,7 @@ import torch
 from ..engine.memory import free_memory
 from ..explanations import Explanations
 from ..models import Model
+from ..number_text import spoken
 from ..outcome import Failure
 from .answering import Answering
 from .blocks import Block
@@ -114,19 +115,3 @@ def _spread(block: Block, most: int) -> Block:
     step = max(1, len(block.items) // most)
     some = lambda values: tuple(values[::step][:most])
     return Block(block.number, some(block.ids), some(block.rows), some(block.items), some(block.beside))
-
-
-def spoken(seconds: float) -> str:
-    """A time as people say it.
-
-    Examples:
-        >>> spoken(4.2), spoken(200), spoken(5400)
-        ('4 s', '3 min', '1.5 h')
-    """
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 100
-        else f"{seconds / 60:.0f} min"
-        if seconds < 3600
-        else f"{seconds / 3600:.1f} h"
-    )

@@ -1,0 +1,143 @@
+"""What an explanation by DeepLIFT will take, said before it is made: tokens, time and memory.
+
+Time: a forward pass on n tokens has 2·W·n + 4·L·h·n² operations, with W weights in L layers of width h: products with
+the weights, and of queries with keys and of probabilities with values. A short probe times one forward pass, and
+
+    seconds = units · (probe's seconds) · operations(n) / operations(probe)
+
+where the forward passes at the points of the path are 1 unit each, 2 where each layer is run again, and a walk through
+a segment for one target is `WALK` units (docs/language-models.md).
+
+Memory: that of the graphs as a whole, or layer by layer of what goes from layer to layer and of one layer's graphs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._explain import request_of
+from ._outcomes import for_each_method
+from .engine.memory import free_on, graph_size
+from .errors import InputError
+from .methods.stretches import is_large
+from .models import Model
+from .models.batch import Batch, batch_of, part_of_batch
+from .models.tasks.continuation import FIRST
+from .number_text import spoken
+from .problem import Problem
+from .types import Baseline, Target
+
+WALK = 1.5
+"""What a walk costs in forward passes on the same tokens, as measured (docs/language-models.md)."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an explanation will take.
+
+    tokens: of the input. targets: numbers to be explained, which share the forward passes. passes: forward passes.
+    seconds, memory: about how long it takes, and how many bytes beside the model's weights. free: bytes that are free
+    on the device. by_layer: whether the graphs are made and walked layer by layer, since they do not fit as a whole.
+    """
+
+    tokens: int
+    targets: int
+    passes: int
+    seconds: float
+    memory: int
+    free: int
+    by_layer: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory that is free is enough."""
+        return self.memory <= self.free
+
+    def __str__(self) -> str:
+        targets = "1 target" if self.targets == 1 else f"{self.targets:,} targets"
+        how = " layer by layer" if self.by_layer else ""
+        remedy = "" if self.fits else ": ask for spans of the answer (target=), a shorter text, or a smaller dtype"
+        return (
+            f"{self.tokens:,} tokens, {targets}: about {spoken(self.seconds)}, {self.memory / 1e9:.1f} GB{how} of "
+            f"{self.free / 1e9:.1f} GB that are free{remedy}"
+        )
+
+
+def forecast(
+    model: Model,
+    given: object,
+    target: Target | Sequence[Target] = None,
+    baseline: Baseline | list[Baseline] = "mask",
+    *,
+    max_new_tokens: int = 20,
+    **options: object,
+) -> Forecast:
+    """How long `explain(model, given, …)` will take, and how much memory, from one forward pass on some of its tokens.
+
+    model, given, target, baseline, max_new_tokens, options: as `explain`, for one input and the method "deeplift". An
+    answer that is not given is generated. Raises what `explain` raises for the same input.
+
+    Examples:
+        >>> f = pellucid.forecast(model, "It's great!")
+        >>> f.tokens, f.targets, f.passes, f.fits
+        (7, 1, 2, True)
+    """
+    if isinstance(given, list):
+        raise InputError("Found a list of inputs; expected one. `pellucid run --dry-run` says what a data set takes.")
+    how = {"detail": (), "at": None, "groups": None, "output": None, "truncate": False, "window": None, "stride": None}
+    asked = request_of("deeplift", target, baseline, options=options, max_new_tokens=max_new_tokens, **how)
+    (request,) = for_each_method(model, asked)
+    with model.borrowed(), torch.no_grad():
+        (encoding,) = model.encode([given], False, max_new_tokens)
+        problem = model.problem([encoding], request.baselines[0], None)
+        batch = batch_of(model.pipeline, [encoding], request.baselines[0], None)
+        seconds, probed = _probe(model, batch)
+    points, n, baselines = int(str(request.options.get("segments", 1))) + 1, len(encoding), len(request.baselines)
+    targets = len(request.targets) if request.targets != (None,) else max(1, _answer_tokens(encoding.roles))
+    large = is_large(problem)
+    units = baselines * (points * (1 + large) + WALK * (points - 1) * targets)
+    ratio = _operations(problem, n) / _operations(problem, probed)
+    memory = _by_layer(problem, points) if large else graph_size(problem)
+    passes = points + (baselines - 1) * (points - 1)
+    return Forecast(n, targets, passes, units * seconds * ratio, memory, free_on(model.device), large)
+
+
+def _answer_tokens(roles: Sequence[Sequence[int]]) -> int:
+    """How many tokens of a continuation there are, each a target of its own."""
+    return sum(role >= FIRST for of_sequence in roles for role in of_sequence)
+
+
+def _probe(model: Model, batch: Batch) -> tuple[float, int]:
+    """The seconds of one forward pass on an input, or on a part of a long one, and its tokens."""
+    part = model.does.part
+    roles = batch.sequences[0].roles
+    some = batch if part is None or roles is None else part_of_batch(batch, part(roles[:1]))
+    times: list[float] = []
+    for _ in range(2):
+        start = time.perf_counter()
+        _settled(model.alone(*some.sequences))
+        times.append(time.perf_counter() - start)
+    return min(times), some.own.shape[1]
+
+
+def _settled(outputs: object) -> None:
+    """Waits for a device that works beside Python."""
+    if isinstance(outputs, Tensor) and outputs.is_cuda:
+        torch.cuda.synchronize(outputs.device)
+
+
+def _operations(problem: Problem, n: int) -> float:
+    """Of a forward pass on n tokens; n alone where the layers are not known."""
+    weights = sum(p.numel() for layer in problem.layers for p in layer.parameters() if p.ndim > 1)
+    return 2.0 * weights * n + 4.0 * len(problem.layers) * problem.x[0].shape[-1] * n * n if weights else float(n)
+
+
+def _by_layer(problem: Problem, points: int) -> int:
+    """Bytes of what goes from layer to layer at each point, and of one layer's graphs."""
+    x = problem.x[0]
+    return points * len(problem.layers) * x.numel() * x.element_size() + graph_size(problem) // len(problem.layers)
