@@ -1,8 +1,8 @@
 """Decompositions of a forward pass into what comes from each token, with attention probabilities as constants.
 
-DecompX (Modarressi et al. 2023, 2306.02873), for classifiers of BERT's build: every vector is kept as a sum of one vector
-for each token, through attention, norms (their size a constant), activations (the factor f(z)/z) and the classifier.
-A bias b is shared among the parts z_k in proportion to |b·z_k|. The parts of a logit add up to it.
+DecompX (Modarressi et al. 2023, 2306.02873), for classifiers of BERT's build: every vector is kept as a sum of one
+vector for each token, through attention, norms (their size a constant), activations (the factor f(z)/z) and the
+classifier. A bias b is shared among the parts z_k in proportion to |b·z_k|. The parts of a logit add up to it.
 
 ALTI (Ferrando et al. 2022, 2203.04212), for the same models: the share of token j in the attention output y_i is
 max(0, ‖y_i‖₁ − ‖y_i − T_i(x_j)‖₁), normalised, and multiplied through the layers. ALTI-Logit (Ferrando et al. 2023,
