@@ -1,0 +1,125 @@
+"""What an explanation tells of the inside of a model, as a person is shown it: layers, parts, attention, patches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
+
+import numpy as np
+
+from .number_text import decimals, plain, signed
+from .tokens import Array, Explained, Word
+from .view import AttentionView, Layer, Parts
+from .view_items import items_of, peak_of, ranking
+
+STRONGEST = 4
+"""So many words of a text, or of a layer, are named as its strongest."""
+MOST_CELLS = 120_000
+"""How many numbers of attention a page of one explanation holds, all its measures together."""
+ATTENTION = {
+    "contribution": "What each attention probability contributed to this answer; a part of the whole.",
+    "probability": "How much each query attends to each key.",
+    "norm_f": "The length of the vector that a key offers, ‖f(x)‖ (Kobayashi et al. 2020).",
+    "norm_af": "The length of the vector that attention moves, ‖αf(x)‖ (Kobayashi et al. 2020).",
+    "norm_sum_af": "The length of the heads' moved vectors together, ‖Σαf(x)‖ (Kobayashi et al. 2020).",
+    "rollout": "Attention rolled out over the layers up to this one (Abnar & Zuidema 2020).",
+    "attention_x_gradient": "Attention times its gradient (Barkan et al. 2021).",
+}
+"""What the numbers of each kind of attention are."""
+Nested: TypeAlias = "list[list[list[int]]]"
+
+
+def layer_views(e: Explained, words: Sequence[Word]) -> tuple[Layer, ...]:
+    if e.layers is None or e.layer_deltas is None:
+        return ()
+    found: list[Layer] = []
+    for number, (scores, delta) in enumerate(zip(e.layers, e.layer_deltas, strict=True), 1):
+        sums = [float(scores[list(w.tokens)].sum()) for w in words]
+        peak = peak_of(words, sums)
+        items = items_of(words, e, scores, decimals(peak))
+        best = tuple(items[i] for i in ranking(items, special=True) if items[i].score)[:STRONGEST]
+        own = tuple(map(float, scores))
+        written = signed(float(delta), decimals(peak))
+        found.append(Layer(number, own, float(delta), written, peak, best, _entropy(scores), *_elements(e, number - 1)))
+    return tuple(found)
+
+
+def _entropy(scores: Array) -> float:
+    """−Σ p log₂ p of p = |score| / Σ |score|."""
+    sizes = np.abs(scores[scores != 0])
+    p = sizes / sizes.sum()
+    return abs(float((p * np.log2(p)).sum()))
+
+
+def _elements(e: Explained, layer: int) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]:
+    """The quantiles and the entropy of a layer's elements, of each token."""
+    if not e.elements:
+        return (), ()
+    quantiles, entropy = (e.elements[name][layer] for name in ("quantiles", "entropy"))
+    return tuple(tuple(map(float, five)) for five in quantiles), tuple(map(float, entropy))
+
+
+def parts_view(e: Explained) -> Parts | None:
+    if not e.parts:
+        return None
+    scores = {name: tuple(map(float, values)) for name, values in e.parts.items()}
+    sums = {name: float(values.sum()) for name, values in e.parts.items()}
+    told = e.meta.get("parts")
+    if not told:
+        return Parts(scores, sums, None, None, None, None, "")
+    base, out = float(told["baseline_output"]), float(told["output"])
+    places = decimals(max([abs(out), abs(base), *map(abs, sums.values())]))
+    terms = " ".join(f"{signed(value, places)} {name}" for name, value in sums.items())
+    sentence = (
+        f"{plain(base, places)} baseline {terms} = {plain(out, places)} output; "
+        f"their own baseline is {told['baseline']}"
+    )
+    return Parts(scores, sums, str(told["baseline"]), out, base, float(told["delta"]), sentence)
+
+
+def attention_views(e: Explained) -> tuple[AttentionView, ...]:
+    """Heads, attentions and measures, each with as many keys a query as fit into a page together."""
+    given = {"contribution": e.heads, "probability": e.attentions, **(e.measures or {})}
+    found = {name: values if values.ndim == 4 else values[:, None] for name, values in _square(given)}
+    cells = sum(values.shape[0] * values.shape[1] * values.shape[2] for values in found.values())
+    most = max(1, MOST_CELLS // cells) if cells else 0
+    return tuple(_reduced(name, values, min(most, values.shape[3])) for name, values in found.items())
+
+
+def _square(given: Mapping[str, Array | None]) -> list[tuple[str, Array]]:
+    """Those that have a number for each query and key, of each layer or of each of its heads."""
+    there = [(name, values) for name, values in given.items() if values is not None and values.size]
+    return [(name, values) for name, values in there if values.ndim in (3, 4) and values.shape[-1] == values.shape[-2]]
+
+
+def _reduced(name: str, values: Array, kept: int) -> AttentionView:
+    """values (layers, heads, queries, keys) with the kept strongest keys of each query, in steps of 1/127."""
+    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    peak = float(np.abs(finite).max())
+    steps = np.rint(finite / (peak or 1.0) * 127).astype(int)
+    order = np.argsort(-np.abs(finite), axis=-1, kind="stable")[..., :kept]
+    own = np.take_along_axis(steps, order, -1)
+    keys, of = cast("list[Nested]", order.tolist()), cast("list[Nested]", own.tolist())
+    each = tuple(
+        tuple(
+            tuple(
+                tuple(x for k, n in zip(ks, ns, strict=True) if n for x in (k, n)) for ks, ns in zip(a, b, strict=True)
+            )
+            for a, b in zip(layer, steps_of, strict=True)
+        )
+        for layer, steps_of in zip(keys, of, strict=True)
+    )
+    sizes = np.abs(finite).sum(axis=(2, 3))
+    strongest = tuple(map(int, sizes.argmax(axis=1)))
+    return AttentionView(name, ATTENTION.get(name, name), peak, kept, each, int(sizes.max(axis=1).argmax()), strongest)
+
+
+def grid_of(e: Explained) -> tuple[int, int] | None:
+    """Rows and columns of an image's patches, whose tokens are named "row,column"."""
+    found = [re.fullmatch(r"(\d+),(\d+)", t.text) for t in e.tokens]
+    patches = [(int(m[1]), int(m[2])) for m in found if m]
+    if not patches or len(patches) < len(found):
+        return None
+    rows, columns = 1 + max(r for r, _ in patches), 1 + max(c for _, c in patches)
+    return (rows, columns) if rows * columns == len(patches) else None

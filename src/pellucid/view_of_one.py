@@ -1,0 +1,201 @@
+"""The View of one explanation: its words and their ranking, the sum, its proof, and what it tells of the inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .grouping import UNITS
+from .number_text import decimals, percent, places_that_add_up, plain, signed
+from .passages import passages
+from .plain_data import as_plain
+from .public_names import model_name
+from .status import Status
+from .tokens import Array, Explained, Word
+from .view import ExplanationView, Fact, Item, Json, Piece, Standing, Sum, Term
+from .view_inside import STRONGEST, attention_views, grid_of, layer_views, parts_view
+from .view_items import items_of, peak_of, ranking
+
+FLOAT_PRECISION = 1e-5
+"""A relative delta that float32 alone leaves."""
+COARSE = 0.05
+"""A relative delta that a method which promises a sum should not leave."""
+LARGE = ("heads", "attentions")
+"""What is in a View only where it is asked for: arrays of layers × heads × tokens × tokens."""
+MEANINGS = {
+    "relative delta": "The residual over the change in the output. About 1e-7 is what rounding leaves.",
+    "passes": "How many times the model was run on a row, forward or forward and backward.",
+    "estimated error": "How far the scores are from those of an endless sample or path, as the method estimates it.",
+}
+"""What the numbers of a proof say."""
+READING = (
+    "The output is compared with what the model says when the text is replaced by the {baseline} baseline. "
+    "Each score says by how much one unit of the text moves the output, up (blue) or down (orange). "
+    "Baseline, scores and residual together are the output, so a small residual proves that nothing was left out."
+)
+"""How the colours and the sum are read."""
+
+
+def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained | None = None) -> ExplanationView:
+    """The View of an explanation. include: which of `LARGE` are put in. coarsest: the explanation of the same input whose
+    groups are the rows, so that a table of several has one kind of row."""
+    rows = coarsest or e
+    words, sentences, name = [e.unit(w.tokens) for w in rows.groups()], e.sentences(), model_name(e.meta)
+    peak, place = peak_of(words, [w.score for w in words]), _place(e)
+    places = decimals(peak)
+    items = items_of(words, e, e.scores, places)
+    facts = [Fact("target", e.target.name + place), Fact("method", e.method), Fact("baseline", e.baseline)]
+    facts += [Fact("groups", groups)] if (groups := _groups(e)) not in ("", "token") else []
+    pieces = _pieces(e, words, sentences)
+    own = [t for t in pieces if not t.special] or pieces
+    return ExplanationView(
+        headline=e.prediction if e.prediction is not None else e.target.name,
+        prediction=e.prediction,
+        probability=e.probability,
+        probability_written="" if e.probability is None else percent(e.probability),
+        label=None if e.label is None else e.label if isinstance(e.label, str) else " ".join(x or "–" for x in e.label),
+        target=e.target,
+        place=place.removeprefix(" at "),
+        method=e.method,
+        baseline=e.baseline,
+        model=name,
+        task=str(e.meta.get("task") or ""),
+        output=e.output,
+        output_written=plain(e.output, decimals(e.output)),
+        chance_written=_chance(e),
+        facts=(*facts, *([Fact("model", name)] if name else [])),
+        proof=_proof(e),
+        passes=e.passes,
+        status=Standing(str(e.status), e.status.message, e.status.obtained, e.status.promises, e.status.holds),
+        notes=tuple(e.notes),
+        passages=passages(e, words),
+        tokens=pieces,
+        words=items,
+        sentences=items_of(sentences, e, e.scores, places),
+        ranking=ranking(items),
+        strongest=tuple(i for i in ranking(items) if items[i].score)[:STRONGEST],
+        peak=peak,
+        peaks={
+            "tokens": max((abs(t.score) for t in own), default=0.0),
+            "words": peak,
+            "sentences": peak_of(sentences, [s.score for s in sentences]),
+        },
+        places=places,
+        unit=UNITS.get(_groups(rows) or "token", "group"),
+        sum=_sum(e),
+        layers=layer_views(e, words),
+        parts=parts_view(e),
+        measures={name: as_plain(values, finite=True) for name, values in (e.measures or {}).items()},
+        grid=grid_of(e),
+        probabilities=dict(e.probabilities or {}),
+        attention=attention_views(e),
+        heads=_asked(e.heads, "heads" in include),
+        attentions=_asked(e.attentions, "attentions" in include),
+        meta={**e.meta, "model": name} if "model" in e.meta else dict(e.meta),
+        remark=_remark(items),
+        reading=READING.format(baseline=e.baseline),
+    )
+
+
+def _groups(e: Explained) -> str:
+    """What was asked to be taken together, in a word; empty for nothing."""
+    asked = e.meta.get("groups", "")
+    return asked if isinstance(asked, str) else "of its own"
+
+
+def _remark(items: Sequence[Item]) -> str:
+    """Says so where a special token carries more than any word."""
+    special, own = (max((i for i in items if i.special is kind), key=_size, default=None) for kind in (True, False))
+    if special is None or own is None or not _size(special) > _size(own):
+        return ""
+    told = f"{special.written}, before {own.text} with {own.written}"
+    return f"The special token {special.text} carries the most: {told}."
+
+
+def _size(item: Item) -> float:
+    return abs(item.score)
+
+
+def _chance(e: Explained) -> str:
+    """The probability of a target whose output is its logarithm."""
+    logarithm = e.meta.get("output") == "log-probability" and e.output <= 0
+    return percent(float(np.exp(e.output))) if logarithm else ""
+
+
+def _asked(values: Array | None, asked: bool) -> Json:
+    return as_plain(values, finite=True) if asked else None
+
+
+def _place(e: Explained) -> str:
+    """Where the target was read from: ` at film (token 3)`; empty where it was read from no token."""
+    at = e.target.position
+    if at is None:
+        return ""
+    token = e.shown(at) if at < len(e.tokens) else ""
+    return f" at token {at}" if token in ("", e.target.name) else f" at {token} (token {at})"
+
+
+def _proof(e: Explained) -> tuple[Fact, ...]:
+    told = f"{e.status.message} The scores come from {e.status.obtained}."
+    found = [
+        Fact("relative delta", _relative(e), MEANINGS["relative delta"]),
+        Fact("passes", str(e.passes), MEANINGS["passes"]),
+        Fact("status", str(e.status), told),
+    ]
+    if e.error is not None:
+        size, whole = float(np.linalg.norm(e.error)), float(np.linalg.norm(e.scores))
+        written = f"{100 * size / whole:.2g}% of the scores" if whole else f"{size:.2g}"
+        found.append(Fact("estimated error", written, MEANINGS["estimated error"]))
+    return tuple(found)
+
+
+def _pieces(e: Explained, words: Sequence[Word], sentences: Sequence[Word]) -> tuple[Piece, ...]:
+    word_of, sentence_of = ({i: k for k, unit in enumerate(units) for i in unit.tokens} for units in (words, sentences))
+    return tuple(
+        Piece(
+            text=e.shown(i),
+            written=t.text,
+            id=t.id,
+            span=t.span,
+            special=t.special,
+            segment=t.segment,
+            word=word_of[i],
+            sentence=sentence_of[i],
+            score=float(e.scores[i]),
+            error=None if e.error is None else float(e.error[i]),
+        )
+        for i, t in enumerate(e.tokens)
+    )
+
+
+def _sum(e: Explained) -> Sum:
+    base, rest, left, out = e.baseline_output, float(e.scores.sum()), e.delta, e.output
+    places = places_that_add_up((base, rest, left), out)
+    terms = (
+        Term("baseline", base, plain(base, places)),
+        Term("contributions", rest, signed(rest, places)),
+        Term("residual", left, signed(left, places)),
+        Term("output", out, plain(out, places)),
+    )
+    return Sum(terms, _verdict(e), e.adds_up and _holds(e), e.adds_up, e.relative_delta, _relative(e))
+
+
+def _relative(e: Explained) -> str:
+    """The relative delta as it is written: it says nothing of a method that promises no sum."""
+    return f"{e.relative_delta:.2g}" if e.adds_up else "no sum promised"
+
+
+def _holds(e: Explained) -> bool:
+    """Whether the residual is small, and the status does not say that the sum fails by more than rounding."""
+    return e.relative_delta < COARSE and (e.status.holds is not False or e.status is Status.ROUNDED)
+
+
+def _verdict(e: Explained) -> str:
+    if not e.adds_up:
+        return f"{e.method} does not promise that its scores add up: the residual is what they leave unexplained."
+    if not _holds(e):
+        of = "the change in the output" if e.change else "their own size"
+        return f"The contributions do not add up yet: the residual is {percent(e.relative_delta)} of {of}."
+    close = "to floating-point precision" if e.relative_delta < FLOAT_PRECISION else "up to the residual"
+    return f"The contributions add up to the change in the output, {close}."
