@@ -38,8 +38,8 @@ READING = (
 
 
 def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained | None = None) -> ExplanationView:
-    """The View of an explanation. include: which of `LARGE` are put in. coarsest: the explanation of the same input whose
-    groups are the rows, so that a table of several has one kind of row."""
+    """The View of an explanation. include: which of `LARGE` are put in. coarsest: the explanation of the same input
+    whose groups are the rows, so that a table of several has one kind of row."""
     rows = coarsest or e
     words, sentences, name = [e.unit(w.tokens) for w in rows.groups()], e.sentences(), model_name(e.meta)
     peak, place = peak_of(words, [w.score for w in words]), _place(e)
