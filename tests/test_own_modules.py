@@ -246,3 +246,15 @@ def test_a_model_of_sound_is_refused_and_what_the_error_advises_works() -> None:
     with torch.no_grad():
         torch.testing.assert_close(a.output, net(x).logits[:, 0])
     assert (a.delta.abs() <= 1e-4 * (a.output - a.baseline_output).abs()).all()
+
+
+@pytest.mark.parametrize("most", [1, 2, 8, 40])
+@pytest.mark.parametrize("method", ["deeplift", "occlusion"])
+def test_a_network_that_depends_on_the_number_of_rows_answers_each_text_alone(most: int, method: str) -> None:
+    net = Own(lambda net, x, mask: x * mask.unsqueeze(2) * (1.0 + 0.5 * (len(x) > most)))
+    m = Model(net, tokenizer())
+    found = pellucid.explain(m, TEXTS * 16, method=method, target=1)
+    for text, e in zip(TEXTS * 16, found, strict=True):
+        given = m.tokenizer(text, return_tensors="pt")
+        assert e.output == pytest.approx(net(given["input_ids"], given["attention_mask"])[0, 1].item(), rel=1e-6)
+        assert e.relative_delta < 1e-6

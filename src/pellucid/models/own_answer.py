@@ -34,6 +34,9 @@ WITHIN = {torch.float64: 1e-8, torch.float32: 3e-4}
 half precision WITHIN_HALF. Where an answer may differ from the model's own, it is so much less that a change in the
 output is right to OF_CHANGE."""
 WITHIN_HALF = 0.05
+_CROWD, _ELEMENTS = 64, 1 << 19
+"""Rows that a network of the user's own is asked for at once, to see whether their number matters; and how many
+elements their embeddings have at most together."""
 OF_CHANGE = 1e-4
 """How far f may be from the model's own answer, relative to how far the answers at two ends are apart; rounding of
 ULPS times the precision is always allowed."""
@@ -41,7 +44,8 @@ ULPS = 8
 
 
 def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
-    """How the rows of a batch go through the model: "apart", or "mixed" where one row changes the answer to another.
+    """How the rows of a batch go through the model: "apart", or "mixed" where one row changes the answer to another, in
+    a pair of rows or, for a network of the user's own, in a crowd of them.
 
     Raises UnsupportedModel where the same ids have two answers, and torch's generator has nothing to do with it.
     """
@@ -61,7 +65,17 @@ def how_rows_go(pipeline: Pipeline, batch: Batch) -> str:
         )
     if CHANGES in pipeline.findings:
         pipeline.findings[CHANGES] = _how_changes_matter(pipeline, on(ids), first)
-    return "apart" if drew or not furthest_apart(joined([first, second]), pair).beyond(pipeline) else "mixed"
+    if drew:
+        return "apart"
+    if furthest_apart(joined([first, second]), pair).beyond(pipeline):
+        return "mixed"
+    if pipeline.runner.is_known:
+        return "apart"
+    more = max(0, min(_CROWD, _ELEMENTS // (ids.shape[1] * pipeline.runner.width)) - 2)
+    with uncompiled(pipeline):
+        crowd, _ = run(torch.cat([ids, other, *[ids] * more]))
+    alone = joined([first, second, *[first] * more])
+    return "mixed" if furthest_apart(alone, crowd).beyond(pipeline) else "apart"
 
 
 CHANGED = (
