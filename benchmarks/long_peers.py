@@ -1,12 +1,12 @@
-"""What Captum and inseq need for the same prompts as `long.py`, for so many tokens of the answer.
+"""What Captum, inseq and FlashTrace need for the same prompts as `long.py`, for so many tokens of the answer.
 
     python benchmarks/long_peers.py --model DIR --text FILE --peer captum-ig --tokens 100 --answer 2
 
-Both explain each token of an answer with passes of its own, so seconds are told for one token of the answer as well.
+Captum and inseq explain each token of an answer with passes of its own, so seconds are told for one token as well.
 Peers: captum-ig (LLMGradientAttribution over LayerIntegratedGradients, 50 steps), captum-ablation (LLMAttribution over
 FeatureAblation, token by token, all tokens of the answer at once), inseq-ig (integrated gradients, 50 steps),
-inseq-saliency. Points of a path go through the model one by one, since 50 graphs of a long prompt fit nowhere. Prints
-one JSON document, with processor seconds of this process.
+inseq-saliency, flashtrace (unsigned shares, of the whole answer at once). Points of a path go through the model one by
+one, since 50 graphs of a long prompt fit nowhere. Prints one JSON document, with processor seconds of this process.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 import transformers
+
+PEERS = ("captum-ig", "captum-ablation", "inseq-ig", "inseq-saliency", "flashtrace")
 
 
 def captum_of(net: Any, tokenizer: Any, prompt: str, answer: str, gradient: bool) -> Callable[[], Any]:
@@ -51,11 +53,20 @@ def inseq_of(net: Any, name: str, prompt: str, answer: str, method: str) -> Call
     return lambda: model.attribute(prompt, prompt + answer, show_progress=False, clean_special_chars=False, **more)
 
 
+def flashtrace_of(net: Any, tokenizer: Any, prompt: str, answer: str, tokens: int) -> Callable[[], Any]:
+    """FlashTrace's attribution of the whole answer, without hops, ready to run."""
+    from flashtrace import FlashTrace
+
+    net.set_attn_implementation("eager")
+    tracer = FlashTrace(net, tokenizer, chunk_tokens=128, sink_chunk_tokens=32)
+    return lambda: tracer.trace(prompt=prompt, target=answer, output_span=(0, tokens - 1), hops=0)
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--model", required=True)
     asked.add_argument("--text", required=True, type=Path)
-    asked.add_argument("--peer", required=True, choices=["captum-ig", "captum-ablation", "inseq-ig", "inseq-saliency"])
+    asked.add_argument("--peer", required=True, choices=PEERS)
     asked.add_argument("--tokens", type=int, default=100)
     asked.add_argument("--answer", type=int, default=1, help="tokens of the answer")
     asked.add_argument("--threads", type=int, default=1)
@@ -65,8 +76,10 @@ def main() -> None:
     net = transformers.AutoModelForCausalLM.from_pretrained(how.model).eval()
     ids = tokenizer(how.text.read_text("utf-8"))["input_ids"][: how.tokens]
     prompt, answer = tokenizer.decode(ids[: -how.answer]), tokenizer.decode(ids[-how.answer :])
-    peer, kind = how.peer.split("-")
-    if peer == "captum":
+    peer, _, kind = how.peer.partition("-")
+    if peer == "flashtrace":
+        run = flashtrace_of(net, tokenizer, prompt, answer, how.answer)
+    elif peer == "captum":
         run = captum_of(net, tokenizer, prompt, answer, kind == "ig")
     else:
         run = inseq_of(net, how.model, prompt, answer, "integrated_gradients" if kind == "ig" else kind)
