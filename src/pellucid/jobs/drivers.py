@@ -1,7 +1,7 @@
 """The words that drive each class: those whose scores are apart from what an ordinary word's are.
 
 A document's score of a word is the mean over the places that the word has in it: what the word does each time that it
-is said. Its sum over the places would measure how often it is said, and in long texts function words come first by that.
+is said. The sum over the places would tell how often it is said, and function words come first by that in long texts.
 
 Most words that are said have a small effect, function words above all. What such words do is measured: the typical mean
 is the median over all words of the documents, and the spread of ordinary words' means, without what chance adds to it,
