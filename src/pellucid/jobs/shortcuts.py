@@ -25,8 +25,8 @@ class Rows(Protocol):
 @dataclass(frozen=True)
 class Removal:
     """What became of the predictions of a class without a word. texts: in so many it was removed. flips: so many
-    predictions changed. control: of the same texts, so many changed without another word, drawn at random, or without as
-    many others where the word has several places. rows: some whose prediction changed."""
+    predictions changed. control: of the same texts, so many changed without another word, or as many others as the word
+    has places, drawn at random. rows: some whose prediction changed."""
 
     word: str
     target: str
