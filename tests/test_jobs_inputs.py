@@ -105,6 +105,17 @@ def test_the_faster_number_of_workers_is_chosen(
     assert planning.chosen_workers(timed, block, None, said.append)[0] == 1
 
 
+def test_the_command_asks_what_python_asks(bundled: pellucid.Model, tmp_path: Path) -> None:
+    """Either goes on in the other's folder, and an answer is an Explanation."""
+    (tmp_path / "data.csv").write_text("text\ngood film\n", "utf-8")
+    out = str(tmp_path / "out")
+    for more in ([], ["--method", "deeplift", "--baseline", "mask"]):
+        said = CliRunner().invoke(app, ["run", str(tmp_path / "data.csv"), "--out", out, *more])
+        assert said.exit_code == 0, said.output
+    (answer,) = pellucid.run(bundled, tmp_path / "data.csv", out)
+    assert isinstance(answer, pellucid.Explanation)
+
+
 def test_groups_of_words_count_as_one(tmp_path: Path) -> None:
     """On the command line; the mean is of the words' own scores, over the places of each text."""
     run = pellucid.run(tiny(), [*TEXTS, *(["good great good film"] * 3)], tmp_path / "out")
