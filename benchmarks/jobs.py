@@ -2,9 +2,10 @@
 
     python benchmarks/jobs.py DATA MODEL [--rows 4096] [--turns 3] [--workers 2]
 
-In one process, in turns. Prints a line of JSON: rows a second of each, medians of the turns, and the ratios. A run with
-one worker has the threads of this process; with several each has its share of them, and loads the model first, which is
-measured apart (`start`, seconds) by a run of as many rows as there are workers.
+In one process, in turns. Prints a line of JSON: rows a second of each, medians of the turns, and the ratios;
+`run_of_list_processor` is the ratio of processor times, which others on the machine disturb less. A run with one worker
+has the threads of this process; with several each has its share of them, and loads the model first, which is measured
+apart (`start`, seconds) by a run of as many rows as there are workers.
 """
 
 from __future__ import annotations
@@ -21,27 +22,32 @@ import pellucid
 from pellucid.sources import source_of
 
 
-def seconds(model: pellucid.Model, rows: list[dict[str, Any]], workers: int | None) -> float:
-    """Of `explain` where workers is None, and else of a run."""
-    began = time.perf_counter()
+def seconds(model: pellucid.Model, rows: list[dict[str, Any]], workers: int | None) -> tuple[float, float]:
+    """Of `explain` where workers is None, and else of a run; and the processor's seconds in this process."""
+    began, worked = time.perf_counter(), time.process_time()
     if workers is None:
         pellucid.explain(model, rows)
     else:
         with tempfile.TemporaryDirectory() as out:
             pellucid.run(model, rows, out, workers=workers, shard_rows=min(1024, -(-len(rows) // workers)))
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - worked
 
 
 def measured(model: pellucid.Model, rows: list[dict[str, Any]], turns: int, workers: int) -> dict[str, Any]:
     seconds(model, rows[:64], 1)  # loads kernels and libraries
     found: dict[int | None, list[float]] = {None: [], 1: [], workers: []}
+    worked: dict[int | None, list[float]] = {how: [] for how in found}
     for _ in range(turns):
-        for how, taken in found.items():
-            taken.append(seconds(model, rows, how))
-    start = seconds(model, rows[:workers], workers) if workers > 1 else 0.0
+        for how in found:
+            wall, processor = seconds(model, rows, how)
+            found[how].append(wall)
+            worked[how].append(processor)
+    start = seconds(model, rows[:workers], workers)[0] if workers > 1 else 0.0
+    processor = [listed / run for listed, run in zip(worked[None], worked[1], strict=True)]
     ratios = [listed / run for listed, run in zip(found[None], found[1], strict=True)]
     told: dict[str, Any] = {"rows": len(rows), "list": len(rows) / median(found[None])}
     told |= {"run": len(rows) / median(found[1]), "run_of_list": median(ratios)}
+    told["run_of_list_processor"] = median(processor)
     if workers > 1:
         best = max(told["list"], told["run"])
         several = len(rows) / median(found[workers])

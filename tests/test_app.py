@@ -217,8 +217,14 @@ def test_a_run_is_looked_through(server: Server) -> None:
     (failed,) = server.post("rows", {"run": "run", "only": "failed"}).json()["rows"]
     assert failed["error_type"] == "InputError"
     e = pellucid.explain(pellucid.load(), "a bad film")
-    told = server.post("explain", {"run": "run", "row": 1}).json()["view"]
-    assert scores_of(told) == [pytest.approx(e.scores.tolist(), abs=1e-5)]
+    (place,) = (r["place"] for r in page["rows"] if r["text"] == "a bad film")
+    for opened in ({"row": 1}, {"place": place}):
+        told = server.post("explain", {"run": "run"} | opened).json()["view"]
+        assert scores_of(told) == [pytest.approx(e.scores.tolist(), abs=1e-5)]
+    shard = place[0]
+    for wrong in ([f"../shards/{shard}", 0], [shard, 99], [shard, -1], [shard, True], shard, [], {}):
+        assert server.post("explain", {"run": "run", "place": wrong}).status_code == 400
+    assert server.post("explain", {"run": "run", "row": 99}).status_code == 400
     assert (
         "could not" in server.post("explain", {"run": "run", "row": 3}).text
         or "empty" in server.post("explain", {"run": "run", "row": 3}).text

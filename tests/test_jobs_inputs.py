@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -98,28 +99,39 @@ def test_the_faster_number_of_workers_is_chosen(
     block = Block(0, tuple(map(str, some)), some, some, (None,) * 32)
     timed: Any = Timed({1: one, 4: four})
     said: list[str] = []
-    assert planning.chosen_workers(timed, block, None, said.append) == chosen
+    assert planning.chosen_workers(timed, block, None, said.append)[0] == chosen
     assert said[0].startswith(f"{chosen} worker") and "rows/s with one thread" in said[0]
     monkeypatch.setattr(planning, "free_memory", lambda: 10**9)  # room for one process
-    assert planning.chosen_workers(timed, block, None, said.append) == 1
+    assert planning.chosen_workers(timed, block, None, said.append)[0] == 1
+
+
+def test_the_command_asks_what_python_asks(bundled: pellucid.Model, tmp_path: Path) -> None:
+    """Either goes on in the other's folder, and an answer is an Explanation."""
+    (tmp_path / "data.csv").write_text("text\ngood film\n", "utf-8")
+    out = str(tmp_path / "out")
+    for more in ([], ["--method", "deeplift", "--baseline", "mask"]):
+        said = CliRunner().invoke(app, ["run", str(tmp_path / "data.csv"), "--out", out, *more])
+        assert said.exit_code == 0, said.output
+    (answer,) = pellucid.run(bundled, tmp_path / "data.csv", out)
+    assert isinstance(answer, pellucid.Explanation)
 
 
 def test_groups_of_words_count_as_one(tmp_path: Path) -> None:
-    """On the command line; the mean is of the words' own scores, added up in each text."""
-    run = pellucid.run(tiny(), TEXTS, tmp_path / "out")
+    """On the command line; the mean is of the words' own scores, over the places of each text."""
+    run = pellucid.run(tiny(), [*TEXTS, *(["good great good film"] * 3)], tmp_path / "out")
     groups = {"Praise": ["good", "GREAT"], "Other": ["dull"]}
     (tmp_path / "groups.json").write_text(json.dumps(groups))
     found = run.summary(unit=groups, support=1)
     for name, words in groups.items():
         wanted = {word.lower() for word in words}
         for target in found.drivers:
-            sums = [
-                sum(s for t, s in zip(e.tokens, e.scores, strict=True) if t.text in wanted)
+            means = [
+                np.mean([s for t, s in zip(e.tokens, e.scores, strict=True) if t.text in wanted])
                 for e in run
                 if e.target.name == target and wanted & set(e.text.split())
             ]
             each = [d for d in found.drivers[target] if d.word == name]
-            assert all(d.documents == len(sums) and d.mean == pytest.approx(sum(sums) / len(sums)) for d in each)
+            assert all(d.documents == len(means) and d.mean == pytest.approx(np.mean(means)) for d in each)
     command = ["summary", str(tmp_path / "out"), "--support", "1", "--groups", str(tmp_path / "groups.json")]
     said = CliRunner().invoke(app, command)
     listed = {d.word for each in found.drivers.values() for d in each}

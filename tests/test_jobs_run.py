@@ -237,6 +237,12 @@ def test_ids_and_added_rows(bundled: pellucid.Model, tmp_path: Path) -> None:
     pellucid.run(bundled, rows[1:4], tmp_path / "out", id="key")
     run = pellucid.run(bundled, rows, tmp_path / "out", id="key")
     assert sorted(r["id"] for r in run.rows()) == [f"k{k}" for k in range(6)]
+    page = run.page(sort="id")  # some numbers of rows are there twice; a place is there once
+    opened = [run.at(*place) for place in page.places]
+    assert [e.text for e in opened] == [r["text"] for r in page.rows] == [f"film number {k}" for k in range(6)]
+    assert len({r["row"] for r in page.rows}) < 6
+    with pytest.raises(IndexError, match="no row 6"):
+        run.at(page.places[0][0], 6)
     with pytest.raises(errors.RunError, match="'k1' twice"):
         pellucid.run(bundled, [rows[1], rows[1]], tmp_path / "twice", id="key")
     with pytest.raises(errors.InputError, match="columns are 'text', 'key'"):

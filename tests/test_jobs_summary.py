@@ -85,6 +85,19 @@ def test_a_frequent_word_with_little_effect_is_no_driver() -> None:
     assert [d.word for d in drivers_of(found, "c", 10, 15)] == ["awful"]
 
 
+def test_a_word_that_a_document_says_often_is_no_driver_by_that() -> None:
+    """A long text says "the" a dozen times: its scores add up to more than a driver's, and each of them is ordinary."""
+    rng, found = np.random.default_rng(0), Gathered()
+    little = {f"w{i}": rng.normal(0, 0.01) for i in range(60)}
+    for row in range(300):
+        words = [*rng.choice(list(little), 20, replace=False), *(["the"] * 12), *(["awful"] if row % 10 == 0 else [])]
+        effects = little | {"the": 0.01, "awful": 0.1}
+        found.add("c", None, row, [(w, effects[w] + rng.normal(0, 0.02)) for w in words])
+    assert [d.word for d in drivers_of(found, "c", 10, 15)] == ["awful"]
+    found.add("d", None, 0, [("twice", 0.5), ("other", 2.0), ("twice", 1.5)])
+    assert found.values["d"] == {"twice": [1.0], "other": [2.0]}
+
+
 def test_a_planted_shortcut_is_found_first() -> None:
     """A bag of words is trained on texts where one word stands in one class alone: it is first in 95 % of runs."""
     first = 0

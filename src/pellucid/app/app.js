@@ -206,7 +206,7 @@ async function begin() {
     drawHistory(history(), again);
     form.querySelector("[data-part]")?.focus();
   }
-  const open = async (run, row) => (await answer(`${run}, row ${row}`, { run, row })) && role("answer").scrollIntoView();
+  const open = async (run, row) => (await answer(`${run}, row ${row.row}`, { run, place: row.place })) && role("answer").scrollIntoView();
   await drawRuns(told.runs, open, say);
 }
 

@@ -15,6 +15,7 @@ from ..explanations import Explanations
 from ..forms import form_of, input_of
 from ..methods import METHODS
 from ..models import Model
+from ..outcome import Outcome
 from ..public_names import model_name
 from ..render.packed import packed
 from ..request import Request
@@ -109,15 +110,16 @@ def _edited(known: Known, body: Body) -> tuple[Model, Any]:
 
 
 def _found(known: Known, body: Body) -> Explanations:
-    """The explanations that a body asks for: of `document`, what `save("x.json")` wrote; of `run` and `row`, a row of a
-    run; or of `input` and `request`, the fields of a Request, by `model` or each of `models`. Raises InputError."""
+    """The explanations that a body asks for: of `document`, what `save("x.json")` wrote; of a row of `run`, by the
+    `place` that `rows` told of it or by `row`, its number; or of `input` and `request`, the fields of a Request, by
+    `model` or each of `models`. Raises InputError."""
     if "document" in body and body["document"] is not True:
         return _document(body["document"])
     if "run" in body:
-        outcome = _run(known, body)[_whole(body, "row", 0)]
+        outcome = _outcome(_run(known, body), body)
         found = Explanations(tuple(explanations_of(outcome)))
         if not found:
-            raise InputError(f"Row {body.get('row')} was not explained: {outcome}")
+            raise InputError(f"This row was not explained: {outcome}")
         return found
     names = body.get("models") or [body.get("model")]
     if not isinstance(names, list):
@@ -126,6 +128,16 @@ def _found(known: Known, body: Body) -> Explanations:
     each = [_model(known, name) for name in names]
     answers = [explain(m, input_of(m.does.name, body.get("input")), **asked) for m in each]
     return Explanations(tuple(e for answer in answers for e in explanations_of(answer)))
+
+
+def _outcome(run: Run, body: Body) -> Outcome:
+    place = body.get("place")
+    if place is not None and not (isinstance(place, list) and list(map(type, place)) == [str, int]):
+        raise InputError(f"Found place={quoted(place)}; expected the name of a shard and a whole number.")
+    try:
+        return run[_whole(body, "row", 0)] if place is None else run.at(*place)
+    except IndexError as error:
+        raise InputError(f"{error} Expected a row of the list.") from error
 
 
 def _document(document: object) -> Explanations:
@@ -168,7 +180,8 @@ def rows(known: Known, body: Body) -> dict[str, Any]:
     page = _kept(run, only).page(
         sort, search=search, offset=_whole(body, "offset", 0), limit=_whole(body, "limit", 50), columns=_COLUMNS
     )
-    return {"rows": list(page.rows), "total": page.total}
+    rows = [row | {"place": place} for row, place in zip(page.rows, page.places, strict=True)]
+    return {"rows": rows, "total": page.total}
 
 
 def _kept(run: Run, only: str) -> Run:

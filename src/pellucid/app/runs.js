@@ -22,7 +22,7 @@ export async function drawRuns(runs, open, say) {
     try {
       const found = await call("api/rows", body, "rows");
       total = found.total;
-      role("run-rows").replaceChildren(...found.rows.map((row) => line(row, () => open(body.run, row.row))));
+      role("run-rows").replaceChildren(...found.rows.map((row) => line(row, () => open(body.run, row))));
       role("run-count").textContent = total ? `${offset + 1}–${Math.min(offset + LIMIT, total)} of ${total}` : "no rows";
       role("run-before").disabled = offset === 0;
       role("run-after").disabled = offset + LIMIT >= total;

@@ -95,7 +95,7 @@ def run(
             dry_run=dry_run,
             progress=shown.moved,
             tell=shown.said,
-            method=(method or ["deeplift"]) if method is None or len(method) > 1 else method[0],
+            method="deeplift" if not method else method if len(method) > 1 else method[0],
             target=None if not target else argument(target[0]) if len(target) == 1 else list(map(argument, target)),
             baseline=list(map(argument, baseline or ["mask"])),
             detail=("layers",) if layers else (),

@@ -24,7 +24,7 @@ from .columns import Columns, columns_of
 from .folder import Folder
 from .index import PART_ROWS, extend
 from .manifest import continued, manifest, now
-from .planning import chosen_workers, probe
+from .planning import chosen_workers, measured, plan_of
 from .progress import RunProgress, Tally
 from .stored import Run
 
@@ -162,7 +162,8 @@ class _Work:
         """A Run with a plan; nothing is written."""
         done = Done.of(self.folder, self.columns.id is None)
         block = next(self.blocks(size or SHARD_ROWS, done), None)
-        plan = probe(Answering.of(self.model, self.job(None)), block, self.total, done.rows, workers or 1)
+        seen = None if block is None else measured(Answering.of(self.model, self.job(None)), block)
+        plan = plan_of(seen, self.total, done.rows, workers or 1)
         say(str(plan))
         return replace(Run(self.folder), plan=plan)
 
@@ -173,12 +174,13 @@ class _Work:
         done = Done.of(self.folder, self.columns.id is None)
         blocks = self.blocks(told["shard_rows"], done)
         first = next(blocks, None)
-        workers = asked.workers or 1
+        workers, seen = asked.workers or 1, None
         if first is not None and self._is_long(first, told["shard_rows"], done):
             if asked.workers is None and not asked.ray:
-                workers = chosen_workers(answering, first, told["threads"], say)
+                workers, seen = chosen_workers(answering, first, told["threads"], say)
             told["threads"] = told["threads"] or max(1, torch.get_num_threads() // workers)
-            say(str(probe(answering.with_threads(told["threads"]), first, self.total, done.rows, workers)))
+            seen = seen or measured(answering.with_threads(told["threads"]), first)
+            say(str(plan_of(seen, self.total, done.rows, workers)))
         told["threads"] = told["threads"] or max(1, torch.get_num_threads() // workers)
         self.folder.write_manifest(told)
         tally = Tally(done.rows, done.failures, self.total, asked.progress)

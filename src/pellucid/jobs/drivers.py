@@ -1,5 +1,8 @@
 """The words that drive each class: those whose scores are apart from what an ordinary word's are.
 
+A document's score of a word is the mean over the places that the word has in it: what the word does each time that it
+is said. The sum over the places would tell how often it is said, and function words come first by that in long texts.
+
 Most words that are said have a small effect, function words above all. What such words do is measured: the typical mean
 is the median over all words of the documents, and the spread of ordinary words' means, without what chance adds to it,
 is robust, √((1.4826·median|mean − typical|)² − median se²). A driver's mean is farther than three such deviations from
@@ -26,7 +29,7 @@ ORDINARY = 3.0
 class Driver:
     """What a word does in the texts that were explained for one class.
 
-    mean: of its score over documents, in the unit of the output; a document's score of a word is the sum over the
+    mean: of its score over documents, in the unit of the output; a document's score of a word is the mean over the
     places that the word has in it. low, high: the 95 % interval of the mean over documents. size: the mean of |score|.
     documents: how many have the word; share: of the documents of the class. others: its mean in the documents of the
     other classes, NaN where none has it. z: of the class among the labels of the texts with the word, NaN without

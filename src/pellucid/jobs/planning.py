@@ -12,7 +12,7 @@ from ..engine.memory import free_memory
 from ..explanations import Explanations
 from ..models import Model
 from ..number_text import spoken
-from ..outcome import Failure
+from ..outcome import Failure, Outcome
 from .answering import Answering
 from .blocks import Block
 from .progress import peak_memory
@@ -60,44 +60,57 @@ class Plan:
         )
 
 
-def probe(answering: Answering, block: Block | None, rows: int | None, done: int, processes: int = 1) -> Plan:
-    """A Plan from a probe of a block; nothing is written. processes: how many will work at once."""
-    left = None if rows is None else max(0, rows - done)
-    if block is None:
-        return Plan(rows, done, 0, 0.0, 0.0, 0.0, peak_memory())
-    part = _spread(block, PROBED)
+@dataclass(frozen=True)
+class Measured:
+    """Some rows of a block, answered to see what a row costs. seconds: of one row."""
+
+    answering: Answering
+    part: Block
+    found: list[Outcome]
+    seconds: float
+
+
+def measured(answering: Answering, block: Block, rows: int = PROBED) -> Measured:
+    """So many rows, spread over a block, are answered; nothing is written."""
+    part = _spread(block, rows)
     answering.answered(_spread(block, 1))  # loads kernels
     began = time.perf_counter()
     found = answering.answered(part)
-    seconds = (time.perf_counter() - began) / len(found)
+    return Measured(answering, part, found, (time.perf_counter() - began) / len(part.items))
+
+
+def plan_of(seen: Measured | None, rows: int | None, done: int, processes: int = 1) -> Plan:
+    """A Plan from what was measured; None where no row is left. processes: how many will work at once."""
+    left = None if rows is None else max(0, rows - done)
+    if seen is None:
+        return Plan(rows, done, 0, 0.0, 0.0, 0.0, peak_memory())
+    found, part = seen.found, seen.part
     each = [e for o in found if not isinstance(o, Failure) for e in (o if isinstance(o, Explanations) else (o,))[:1]]
     half = _spread(part, max(1, len(found) // 2))
     some = [found[part.rows.index(row)] for row in half.rows]
     more = len(found) - len(some)  # what a file has once is in both, and what grows with its rows is the difference
-    size = (len(answering.encoded(part, found)) - len(answering.encoded(half, some))) / more if more else 0.0
+    encoded = seen.answering.encoded
+    size = (len(encoded(part, found)) - len(encoded(half, some))) / more if more else 0.0
     tokens = sum(len(e.tokens) for e in each) / len(found)
-    return Plan(rows, done, left, seconds / processes, tokens, size, peak_memory())
+    return Plan(rows, done, left, seen.seconds / processes, tokens, size, peak_memory())
 
 
-def chosen_workers(answering: Answering, block: Block, threads: int | None, say: Callable[[str], None]) -> int:
+def chosen_workers(
+    answering: Answering, block: Block, threads: int | None, say: Callable[[str], None]
+) -> tuple[int, Measured | None]:
     """How many processes answer fastest on this machine, by a measurement: one that has all threads, or one for each
-    thread. threads: of a process in a run that goes on, whose choice stays; None in one that begins."""
+    thread; and what was measured for them, None where there is no choice. threads: of a process in a run that goes on,
+    whose choice stays; None in one that begins."""
     most, every = _most_workers(answering.outcomes.model), torch.get_num_threads()
     if threads is not None or most < 2:
-        return max(1, min(most, every // (threads or 1)))
-    part, rates = _spread(block, PROBED // 2), dict[int, float]()
-    for count in (1, every):
-        some = answering.with_threads(count)
-        some.answered(_spread(block, 2))  # loads kernels
-        began = time.perf_counter()
-        some.answered(part)
-        rates[count] = len(part.items) / (time.perf_counter() - began)
-    chosen = most if rates[1] * most > 1.1 * rates[every] else 1
+        return max(1, min(most, every // (threads or 1))), None
+    one, all_ = (measured(answering.with_threads(count), block, PROBED // 2) for count in (1, every))
+    chosen = most if most * all_.seconds > 1.1 * one.seconds else 1
     say(
-        f"{chosen} worker{'s' if chosen > 1 else ''} (measured: {rates[1]:.1f} rows/s with one thread, "
-        f"{rates[every]:.1f} with {every}; --workers chooses otherwise)"
+        f"{chosen} worker{'s' if chosen > 1 else ''} (measured: {1 / one.seconds:.1f} rows/s with one thread, "
+        f"{1 / all_.seconds:.1f} with {every}; --workers chooses otherwise)"
     )
-    return chosen
+    return chosen, one if chosen > 1 else all_
 
 
 def _most_workers(model: Model) -> int:

@@ -25,8 +25,8 @@ class Rows(Protocol):
 @dataclass(frozen=True)
 class Removal:
     """What became of the predictions of a class without a word. texts: in so many it was removed. flips: so many
-    predictions changed. control: of the same texts, so many changed without another word, drawn at random. rows: some
-    whose prediction changed."""
+    predictions changed. control: of the same texts, so many changed without another word, or as many others as the word
+    has places, drawn at random. rows: some whose prediction changed."""
 
     word: str
     target: str
@@ -108,7 +108,7 @@ def _removal(model: Any, word: str, target: str, texts: Sequence[_Text]) -> Remo
     for t in texts:
         spans = {p.span for p in t.mine}
         rest = [p for p in t.pieces if p.span not in spans and any(c.isalnum() for c in p.text)] or t.mine
-        other.append(_without(t.text, [drawn.choice(rest)]))
+        other.append(_without(t.text, drawn.sample(rest, min(len(t.mine), len(rest)))))
     now, control = _predicted(model, [_without(t.text, t.mine) for t in texts]), _predicted(model, other)
     flipped = [t.row for t, label in zip(texts, now, strict=True) if label != t.prediction]
     changed = sum(label != t.prediction for t, label in zip(texts, control, strict=True))

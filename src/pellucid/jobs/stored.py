@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Page:
-    """Some rows of a run. rows: each as plain values, by column. total: how many rows the filter and search leave."""
+    """Some rows of a run. rows: each as plain values, by column. total: how many rows the filter and search leave.
+    places: of each row the shard that it is in and its number there, by which `Run.at` opens it."""
 
     rows: tuple[dict[str, Any], ...]
     total: int
+    places: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,15 @@ class Run:
             raise IndexError(f"There is no row {row} in {self.path!r}.")
         return outcome_of(rows_at(self.folder, places.slice(0, 1), NAMES)[0])
 
+    def at(self, shard: str, number: int) -> Outcome:
+        """The Outcome at a place of `Page.places`: that row and no other, also where a run with a column of ids was
+        continued on other data, so that a number of a row is there twice. Raises IndexError."""
+        if 0 <= number < 2**31 and shard in self.folder.stamps("shards", ".parquet"):
+            place = pa.table({"shard": [shard], "at": [number]})
+            with suppress(IndexError):
+                return outcome_of(rows_at(self.folder, place, NAMES)[0])
+        raise IndexError(f"There is no row {number} in the shard {shard!r} of {self.path!r}.")
+
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows as a pyarrow table."""
         for name in columns or ():
@@ -177,7 +189,9 @@ class Run:
         most = min(len(keys), offset + limit)
         few = most <= len(keys) // 16  # a heap is faster than sorting all
         picked = pc.select_k_unstable(keys, most, order) if few and most else pc.sort_indices(keys, order)
-        return Page(tuple(rows_at(self.folder, keys.select(PLACE).take(picked[offset:most]), columns)), len(keys))
+        shown = keys.select(PLACE).take(picked[offset:most])
+        places = zip(shown["shard"].to_pylist(), shown["at"].to_pylist(), strict=True)
+        return Page(tuple(rows_at(self.folder, shown, columns)), len(keys), tuple(places))
 
     def summary(self, **options: Any) -> Any:
         """What drives each class, where the model is wrong, and how far the answers can be trusted: see

@@ -78,7 +78,7 @@ def grouping(unit: Unit) -> Callable[[Sequence[Piece]], list[tuple[str, float]]]
 
 @dataclass
 class Gathered:
-    """For each class and word a value for each document that has it: the sum of the word's scores in it."""
+    """For each class and word a value for each document that has it: the mean of the word's scores in it."""
 
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     rows: dict[str, dict[str, list[int]]] = field(default_factory=dict)
@@ -91,20 +91,20 @@ class Gathered:
 
     def add(self, target: str, label: str | None, row: int, named: Iterable[tuple[str, float]]) -> None:
         """Takes down one document."""
-        sums: dict[str, float] = {}
+        each: dict[str, list[float]] = {}
         for name, score in named:
-            sums[name] = sums.get(name, 0.0) + score
+            each.setdefault(name, []).append(score)
         values, rows = self.values.setdefault(target, {}), self.rows.setdefault(target, {})
         self.documents[target] = self.documents.get(target, 0) + 1
-        for name, score in sums.items():
-            values.setdefault(name, []).append(score)
+        for name, scores in each.items():
+            values.setdefault(name, []).append(sum(scores) / len(scores))
             places = rows.setdefault(name, [])
             if len(places) < self.EXAMPLES:
                 places.append(row)
         if label is not None:
             self.labels[label] = self.labels.get(label, 0) + 1
             counts = self.with_label.setdefault(label, {})
-            for name in sums:
+            for name in each:
                 counts[name] = counts.get(name, 0) + 1
                 self.texts[name] = self.texts.get(name, 0) + 1
 
