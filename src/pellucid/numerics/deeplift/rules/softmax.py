@@ -110,7 +110,7 @@ def attention(n: Node, n0: Node) -> Step:
     causal = bool(n._saved_is_causal)
     mask = None if mask is None or causal else mask.expand(*q_avg.shape[:-2], *shape)
     lse = _saved_normalisers(n, n0, q)
-    blocks = list(_blocks(at_once(_BLOCK, q_avg.device), *q_avg.shape[:2], *shape))
+    blocks = list(_blocks(at_once(_BLOCK, q_avg.device), (*q_avg.shape[:2], *shape), causal))
     only = None
     if len(blocks) == 1:  # for all targets; longer texts have no room for it
         only = _means(q, k, _added(mask, causal, blocks[0][1], shape[1], q_avg), lse)
@@ -179,12 +179,18 @@ def _products(
     return gz @ k_avg, gz.mT @ q_avg, p.mT @ g
 
 
-def _blocks(
-    size: int, rows: int, heads: int, queries: int, keys: int
-) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+def _blocks(size: int, shape: tuple[int, ...], causal: bool) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Cuts attention into blocks of about `size` logits each, whole heads where they fit. Each block is given as its
-    slices (rows, heads) and its slices (rows, heads, queries)."""
+    slices (rows, heads) and its slices (rows, heads, queries).
+
+    shape: rows, heads, queries, keys. causal: a block stops at the last key that its queries see. Where there are
+        several blocks anyway, they are made of an eighth of the queries at most and of more heads, which saves 7 of 16
+        logits.
+    """
+    rows, heads, queries, keys = shape
     some_queries = min(queries, max(1, size // keys))
+    if causal and rows * heads * queries * keys > size:
+        some_queries = min(some_queries, -(-queries // 8))
     some_heads = min(heads, max(1, size // (some_queries * keys)))
     some_rows = min(rows, max(1, size // (some_queries * keys * some_heads)))
     for r in range(0, rows, some_rows):
