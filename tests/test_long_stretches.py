@@ -195,7 +195,8 @@ def test_grouped_heads_that_no_fused_kernel_takes_are_repeated(monkeypatch: pyte
 def test_log_probabilities_of_half_precision_are_summed_in_float32() -> None:
     network = net("Llama", "sdpa", dtype=torch.bfloat16)
     m = Model(network, causal_tokenizer())
-    (e,) = pellucid.explain(m, [PAIR], target="total")
+    found: list[Any] = list(pellucid.explain(m, [PAIR], target="total"))
+    e = found[0]
     ids = torch.tensor([[t.id for t in e.tokens]])
     rest = len(m.tokenizer(PAIR[1])["input_ids"])
     with torch.no_grad():
