@@ -84,7 +84,8 @@ def test_checks_of_a_long_text_are_made_on_a_part(monkeypatch: pytest.MonkeyPatc
                 ),
                 with_kwargs=True,
             )
-            (e,) = pellucid.explain(m, [item], target="total", max_new_tokens=3)
+            each: list[Any] = list(pellucid.explain(m, [item], target="total", max_new_tokens=3))
+            e = each[0]
             e = e if isinstance(e, Explanation) else e[0]
             scores.append(e.scores)
             widths.append(sum(width > 512 for width in seen))
