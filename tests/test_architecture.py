@@ -167,6 +167,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "composed experts extremes pairwise softmax where",
         "linear norms",
         "elementwise inverses",
+        "block_sizes",
     ],
     "numerics/lookups": [
         "calls origins",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from generative import CAUSAL, cases, causal_tokenizer, net
 from pellucid import Explanation, Model, errors
 from pellucid.engine import layer_calls, memory
 from pellucid.methods import stretches
-from pellucid.models import problems
+from pellucid.models import batching, problems
+from pellucid.numerics.attention import logits
+from pellucid.numerics.deeplift.recording import recorder
 
+deeplift = import_module("pellucid.methods.deeplift")  # `pellucid.methods.deeplift` is the function
 PAIR = ("the film was", " not so good")
 SPANS: list[Any] = ["total", {"span": (0, 4)}, {"span": (4, 12)}]
 
@@ -80,7 +84,8 @@ def test_checks_of_a_long_text_are_made_on_a_part(monkeypatch: pytest.MonkeyPatc
                 ),
                 with_kwargs=True,
             )
-            (e,) = pellucid.explain(m, [item], target="total", max_new_tokens=3)
+            each: list[Any] = list(pellucid.explain(m, [item], target="total", max_new_tokens=3))
+            e = each[0]
             e = e if isinstance(e, Explanation) else e[0]
             scores.append(e.scores)
             widths.append(sum(width > 512 for width in seen))
@@ -153,3 +158,60 @@ def test_the_layers_are_as_they_were() -> None:
     with torch.enable_grad(), pytest.raises(KeyError), layer_calls.cut_at(list(m.transformer.h), None):  # pyright: ignore
         raise KeyError
     assert [dict(layer.__dict__) for layer in m.transformer.h] == before
+
+
+def test_a_graph_that_does_not_fit_after_all_is_walked_layer_by_layer(
+    monkeypatch: pytest.MonkeyPatch, walked: list[int], without_room: Callable[[bool], None]
+) -> None:
+    network = net("Llama", "sdpa")
+    m = Model(network, causal_tokenizer())
+    without_room(False)
+    whole = pellucid.explain(m, PAIR, target=SPANS)
+    ran_out = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
+    monkeypatch.setattr(deeplift, "_one_by_one", lambda *args: (_ for _ in ()).throw(ran_out))
+    assert far(whole, pellucid.explain(m, PAIR, target=SPANS)) < 1e-5
+    assert walked == [network.config.num_hidden_layers]
+    monkeypatch.setattr(stretches, "contributions", lambda points: (_ for _ in ()).throw(stretches.NotInStretches()))
+    with pytest.raises(errors.OutOfMemory):
+        pellucid.explain(m, PAIR, target=SPANS)
+
+
+def test_grouped_heads_that_no_fused_kernel_takes_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    m = Model(net("Llama", "sdpa"), causal_tokenizer())
+    grouped = pellucid.explain(m, PAIR, target=SPANS)
+    seen: list[bool] = []
+    inner = logits.fusable
+
+    def spied(*args: Any, **kwargs: Any) -> Any:
+        found = inner(*args, **kwargs)
+        seen.append(bool(kwargs.get("enable_gqa")) and not found[1]["enable_gqa"])
+        return found
+
+    monkeypatch.setattr(logits, "_lacks_grouped_kernel", lambda query: True)
+    monkeypatch.setattr(recorder, "fusable", spied)
+    assert far(grouped, pellucid.explain(m, PAIR, target=SPANS)) < 1e-5
+    assert any(seen)
+
+
+def test_log_probabilities_of_half_precision_are_summed_in_float32() -> None:
+    network = net("Llama", "sdpa", dtype=torch.bfloat16)
+    m = Model(network, causal_tokenizer())
+    found: list[Any] = list(pellucid.explain(m, [PAIR], target="total"))
+    e = found[0]
+    ids = torch.tensor([[t.id for t in e.tokens]])
+    rest = len(m.tokenizer(PAIR[1])["input_ids"])
+    with torch.no_grad():
+        raw = network(input_ids=ids).logits[0, -rest - 1 : -1]
+    of = lambda t: raw.to(t).log_softmax(-1).gather(1, ids[0, -rest:, None]).sum().item()
+    own, rounded = of(torch.float32), of(torch.bfloat16)
+    assert e.output == pytest.approx(own, rel=1e-5)
+    assert rounded != pytest.approx(own, rel=1e-5)
+
+
+def test_a_gpu_takes_as_many_positions_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(batching, "most_for_a_graph", lambda device: 20 * 10**9)
+    assert batching.positions(gpu, layers=6, width=384) == 1 << 14
+    assert batching.positions(gpu, layers=24, width=1024) == 20 * 10**9 // (48 * 24 * 4 * 1024)
+    assert batching.positions(gpu, layers=32, width=4096) == batching.TOKENS
+    assert batching.positions(torch.device("cpu"), layers=6, width=384) == batching.TOKENS

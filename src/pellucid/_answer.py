@@ -117,7 +117,8 @@ def _parts(asked: _Asked) -> list[list[int]]:
         return [list(every)]
     alone = [b for b in every if isinstance(baselines[b], str) and baselines[b] == "delete"]
     joined = [b for b in every if b not in alone]
-    size = together(len(asked.batch) * max(len(e) for e in asked.batch), max(1, len(joined)))
+    positions = len(asked.batch) * max(len(e) for e in asked.batch)
+    size = together(positions, max(1, len(joined)), asked.model.runner.at_once)
     return [[b] for b in alone] + [joined[i : i + size] for i in range(0, len(joined), size)]
 
 
@@ -207,12 +208,13 @@ def _answered(
     of_goals = zip(answers, goals, inside, parts, probable, of_target, strict=True)
     for answer, goal, more, in_parts, even, t in of_goals:
         scores, error = _token_scores(answer, solved), _token_errors(answer, solved)
+        outputs, baseline_outputs = answer.output.tolist(), answer.baseline_output.tolist()
         for row, (i, b) in enumerate(rows):
             aim, mine = goal.targets[i], scores[row][own[row]].numpy()
             if aim is None:
                 continue
             status = answer.row_status[row] if answer.row_status else answer.status
-            output, baseline_output = answer.output[row].item(), answer.baseline_output[row].item()
+            output, baseline_output = outputs[row], baseline_outputs[row]
             found[i][b][t].append(
                 Explanation(
                     text=batch[i].text,

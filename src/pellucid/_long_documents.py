@@ -66,7 +66,7 @@ def _in_windows(model: Model, document: Encoding, request: Request, windows: Win
 def _mean(model: Model, document: Encoding, request: Request, windows: Sequence[Window]) -> Answers:
     parts = [w.part for w in windows]
     alike = [p.widths for p in parts] if model.must_not_pad(parts) else []
-    groups = batches([len(p) for p in parts], len(request.baselines), kinds=alike)
+    groups = batches([len(p) for p in parts], len(request.baselines), model.runner.at_once, alike)
     with torch.no_grad():
         outputs = [model.alone(*model.collate([parts[i] for i in group])[0]) for group in groups]
     whole = torch.cat(outputs).mean(0, keepdim=True)

@@ -158,7 +158,7 @@ class Run:
             lengths, kinds = [len(e) for e in encodings.values()], [e.kind for e in encodings.values()]
             self.meter.add(len(failed.errors), 0, 0, tokens)
             failed.failing = 0
-            for group in batches(lengths, copies, kinds=kinds):
+            for group in batches(lengths, copies, self.model.runner.at_once, kinds):
                 batch = [numbers[i] for i in group]
                 answers = dict(failed.apart(lambda some: self._explained([encodings[i] for i in some]), batch))
                 found |= {i: each for i, (each, _) in answers.items()}

@@ -105,11 +105,16 @@ def driven(model: Model, searches: Sequence[Search[Found]]) -> list[Found]:
     return [found[i] for i in range(len(searches))]
 
 
+def _batches(model: Model, encodings: Sequence[Encoding]) -> list[list[int]]:
+    """Texts of similar length together, by number."""
+    return groups([len(e) for e in encodings], tokens=model.runner.at_once, kinds=[e.kind for e in encodings])
+
+
 def decide(model: Model, texts: Sequence[Text]) -> list[Decision]:
     """The model's decision for each text, in order; texts of similar length share a batch."""
     encodings = model.encode(texts) if texts else []
     found: dict[int, Decision] = {}
-    for batch in groups([len(e) for e in encodings], kinds=[e.kind for e in encodings]):
+    for batch in _batches(model, encodings):
         with torch.no_grad():
             logits, predictions = _run(model, [encodings[i] for i in batch])
         for row, i in enumerate(batch):
@@ -122,7 +127,7 @@ def slopes(model: Model, texts: Sequence[tuple[Text, int]]) -> list[Slope]:
     """For each text and the index of a class, the gradient of the lead of that class."""
     encodings = model.encode([t for t, _ in texts]) if texts else []
     found: dict[int, Slope] = {}
-    for batch in groups([len(e) for e in encodings], kinds=[e.kind for e in encodings]):
+    for batch in _batches(model, encodings):
         mine = [encodings[i] for i in batch]
         sequences, owns = model.collate(mine)
         x = model.pipeline.embedded(sequences[0]).detach().requires_grad_()

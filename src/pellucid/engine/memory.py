@@ -53,13 +53,18 @@ def batch_size(problem: Problem) -> int:
 
 
 def graph_size(problem: Problem) -> int:
-    """About how many bytes the graphs of two forward passes take, for all rows together.
+    """About how many bytes the graphs of two forward passes take, for all rows together."""
+    x = problem.x[0]
+    return graphs_of(x.numel() * x.element_size(), len(problem.layers))
+
+
+def graphs_of(size: int, layers: int) -> int:
+    """About how many bytes the graphs of two forward passes take, of an input of so many bytes.
 
     An estimate from shapes: a layer keeps some 24 times what it is given, which is its norms, queries, keys and values,
-    and what is between its projections. It only chooses between two ways to the same scores.
+    and what is between its projections. It only chooses between ways to the same scores.
     """
-    x = problem.x[0]
-    return 2 * 24 * max(1, len(problem.layers)) * x.numel() * x.element_size()
+    return 2 * 24 * max(1, layers) * size
 
 
 def check_room(problem: Problem, points: int) -> None:

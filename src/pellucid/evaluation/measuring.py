@@ -208,7 +208,7 @@ def _forward_backward_seconds(model: Model, encodings: Sequence[Encoding], targe
     """Seconds of one forward and backward pass of a text, in the batches that `explain` makes; the least of three
     rounds. The model is borrowed."""
     problems = []
-    for batch in batches([len(e) for e in encodings], kinds=[e.kind for e in encodings]):
+    for batch in batches([len(e) for e in encodings], tokens=model.runner.at_once, kinds=[e.kind for e in encodings]):
         aimed = [model.does.aimed(encodings[i], target) for i in batch]
         problems.append(model.problem(aimed, "zero", target))
     rounds = []

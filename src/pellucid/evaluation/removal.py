@@ -133,7 +133,7 @@ def plays(
     """
     found: list[Play] = []
     instead = _instead(OPERATORS[operator].baseline, encodings)
-    for batch in batches([len(e) for e in encodings], kinds=[e.kind for e in encodings]):
+    for batch in batches([len(e) for e in encodings], tokens=model.runner.at_once, kinds=[e.kind for e in encodings]):
         mine = [encodings[i] for i in batch]
         pieces = by_length(mine) if model.must_not_pad(mine) else [list(range(len(mine)))]
         for piece in pieces:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..attribution import Attributions, contributed, solved
 from ..engine.experts import Routes, experts_of
-from ..engine.memory import batch_size, check_room
+from ..engine.memory import batch_size, check_room, out_of_memory
 from ..engine.rows import near
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
@@ -52,8 +52,7 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     if large:
         check_room(problem, segments + 1)
     found = _in_stretches(problem, segments) if large else None
-    found = found or (_together(problem) if segments == 1 else None)
-    outputs, kinds, y, y0, totals = found or _routed(problem, segments)
+    outputs, kinds, y, y0, totals = found or _whole(problem, segments, large)
     n = len(problem.x)
     return tuple(
         solved(
@@ -67,6 +66,20 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
         )
         for t, total in enumerate(totals)
     )
+
+
+def _whole(problem: Problem, segments: int, tried: bool) -> _Walked:
+    """As `_one_by_one`, by the whole graphs; layer by layer where they take more memory than there is after all. (Of
+    several rows fewer are tried first.) tried: whether that has been tried."""
+    try:
+        return (_together(problem) if segments == 1 else None) or _routed(problem, segments)
+    except RuntimeError as error:
+        if tried or problem.rows > 1 or not stretches.can_cut(problem) or not out_of_memory(error):
+            raise
+        ran_out = error.with_traceback(None)  # its frames hold the graphs
+    if (found := _in_stretches(problem, segments)) is None:
+        raise ran_out
+    return found
 
 
 def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors]:

@@ -46,10 +46,14 @@ class CutPass:
     calls: list[LayerCall] = field(default_factory=list)
 
 
+def can_cut(problem: Problem) -> bool:
+    """Whether the passes may be cut at layers: nothing inside them is watched, and no row goes alone."""
+    return problem.watch is None and bool(problem.layers) and not problem.draws.apart
+
+
 def is_large(problem: Problem) -> bool:
     """Whether the graphs of both passes as a whole would take too much of the memory that is free."""
-    fits = problem.watch is not None or not problem.layers or problem.draws.apart
-    return not fits and graph_size(problem) > most_for_a_graph(problem.x[0].device)
+    return can_cut(problem) and graph_size(problem) > most_for_a_graph(problem.x[0].device)
 
 
 def cut_pass(

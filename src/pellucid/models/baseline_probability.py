@@ -6,7 +6,7 @@ the model returned at the baseline is kept when a method asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import torch
 
 from ..attribution import Attribution
 from ..problem import Problem, by_row, detached, mapped, picked
+from ..randomness import joined
 from ..types import Target
 from .net import Outputs
 from .tasks import Goal
@@ -45,10 +46,11 @@ def heard(problem: Problem) -> tuple[Problem, dict[int, Outputs]]:
         if len(kept) == problem.rows or given[0].shape[1:] != problem.x0[0].shape[1:]:
             return outputs
         with torch._C.DisableTorchFunction():  # what is compared here is no part of f
-            for point, row in _alike(_tensors(given), own, len(given[0]), problem.rows).nonzero().tolist():
-                if row not in kept and _equal(given, point, (*problem.x0, *problem.args), row):
-                    one = torch.tensor([point], device=given[0].device)
-                    kept[row] = detached(picked(outputs, one, len(given[0])))
+            here = _baselines_among(_tensors(given), own, len(given[0]), problem.rows, kept)
+            if here:
+                points = torch.tensor(list(here.values()), device=given[0].device)
+                mine = detached(picked(outputs, points, len(given[0])))
+                kept.update({row: picked(mine, slice(i, i + 1), len(here)) for i, row in enumerate(here)})
         return outputs
 
     return replace(problem, f=f), kept
@@ -64,10 +66,34 @@ def _alike(given: list[torch.Tensor], own: list[torch.Tensor], points: int, rows
     return same
 
 
-def _equal(given: Outputs, point: int, own: Outputs, row: int) -> bool:
-    """Whether what `f` was given for a point is what it gets for a row."""
-    pairs = zip(_tensors(given), _tensors(own), strict=False)
-    return all(torch.equal(a[point], b[row]) for a, b in pairs if a.ndim and b.ndim)
+def _baselines_among(
+    given: list[torch.Tensor], own: list[torch.Tensor], points: int, rows: int, known: Container[int]
+) -> dict[int, int]:
+    """The first point at which `f` was given what it gets at a row's baseline, for each row where there is one.
+
+    All rows are compared at once, each with its next candidate: on a GPU a comparison costs what a layer costs.
+    known: rows that are not looked for.
+    """
+    candidates: dict[int, list[int]] = {}
+    for point, row in _alike(given, own, points, rows).nonzero().tolist():
+        if row not in known:
+            candidates.setdefault(row, []).append(point)
+    found: dict[int, int] = {}
+    while candidates:
+        pairs = [(each.pop(0), row) for row, each in candidates.items()]
+        equal = _equal(given, own, *torch.tensor(pairs, device=given[0].device).T)
+        found |= {row: point for (point, row), same in zip(pairs, equal, strict=True) if same}
+        candidates = {row: each for row, each in candidates.items() if each and row not in found}
+    return found
+
+
+def _equal(given: list[torch.Tensor], own: list[torch.Tensor], at: torch.Tensor, rows: torch.Tensor) -> list[bool]:
+    """Whether what `f` was given for a point is what it gets for a row, for each point of `at` and each of `rows`."""
+    pairs = [(a.detach(), b) for a, b in zip(given, own, strict=False) if a.ndim and b.ndim]
+    same = torch.ones(len(at), dtype=torch.bool, device=at.device)
+    for a, b in pairs:
+        same &= (by_row(a[at]) == by_row(b[rows])).all(1) if a.shape[1:] == b.shape[1:] else False
+    return same.tolist()
 
 
 def _tensors(tree: Outputs) -> list[torch.Tensor]:
@@ -105,12 +131,19 @@ def as_probable(
         at_x, at_x0 = answer.output, answer.baseline_output
         if output == "logit":
             at_x = chances[k].select(answers[0].outputs, inputs.unique())[inputs]
-            each = [chances[k].select(kept[row], inputs[row : row + 1]) for row in range(problem.rows)]
-            at_x0 = torch.cat(each)  # one by one: what a task reads may be as wide as its batch needs
+            at_x0 = _selected(chances[k], [kept[row] for row in range(problem.rows)], inputs)
         higher = (at_x0 >= at_x).tolist()
         shown = [is_shown(goal, i, target) for i in inputs.tolist()]
         found.append([a and b for a, b in zip(higher, shown, strict=True)])
     return found
+
+
+def _selected(goal: Goal, each: Sequence[Outputs], inputs: torch.Tensor) -> torch.Tensor:
+    """A goal's number for each of some outputs of one row, about these inputs: at once where they have one shape; what
+    a task reads may be as wide as its batch needs."""
+    if len({tuple(t.shape for t in _tensors(one)) for one in each}) == 1:
+        return goal.select(joined(each), inputs)
+    return torch.cat([goal.select(one, inputs[row : row + 1]) for row, one in enumerate(each)])
 
 
 def is_shown(goal: Goal, i: int, target: Target) -> bool:

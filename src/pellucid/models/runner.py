@@ -16,9 +16,10 @@ from ..errors import OF_A_FUNCTION, FailedForward, PellucidError, UnsupportedMod
 from ..interruption import check_interruption
 from ..problem import Found
 from ..randomness import rewound
+from .batching import TOKENS, positions
 from .devices import autocast
 from .net import CHANGES, Outputs
-from .structure import Arguments, first_position, is_of_transformers
+from .structure import Arguments, first_position, is_of_transformers, layer_stack
 from .text.collating import Inputs
 
 
@@ -65,6 +66,15 @@ class Runner:
         """The hidden size, as far as the embedding module tells."""
         config = getattr(self.model, "config", None)
         return getattr(self.embedding, "embedding_dim", 0) or getattr(config, "hidden_size", 64)
+
+    @property
+    def at_once(self) -> int:
+        """How many positions go through the network together."""
+        try:
+            layers = len(layer_stack(self.model))
+        except UnsupportedModel:
+            return TOKENS
+        return positions(self.device, layers, self.width)
 
     def takes(self, name: str) -> bool:
         """Whether the forward takes an argument of this name."""

@@ -27,10 +27,18 @@ from .task import Asked, Goal, finite_logits
 
 RIVALS = 5
 """How many of the most probable tokens at the place of a generated one are told."""
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """Logits in float32 at least: a sum of log-probabilities of some thousand has steps of 8 in bfloat16, which are
+    larger than what is explained."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 READ: dict[str, Callable[[Tensor], Tensor]] = {
     "logit": lambda logits: logits,
-    "probability": lambda logits: logits.softmax(-1),
-    "log-probability": lambda logits: logits.log_softmax(-1),
+    "probability": lambda logits: _precise(logits).softmax(-1),
+    "log-probability": lambda logits: _precise(logits).log_softmax(-1),
 }
 
 
@@ -274,7 +282,7 @@ def _total(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]]) 
     def total(logits: Tensor, which: Tensor) -> Tensor:
         k = min(most, logits.shape[1])
         token = ids.to(which.device)[which][:, :k].unsqueeze(2)
-        each = logits[:, :k].log_softmax(-1).gather(2, token).squeeze(2)
+        each = READ["log-probability"](logits[:, :k]).gather(2, token).squeeze(2)
         return (each * weight.to(each)[which][:, :k]).sum(1)
 
     return total

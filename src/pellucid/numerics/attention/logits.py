@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..torch_calls import Args, Kwargs, Value
+
 
 def attention_logits(
     q: Float[Tensor, "... queries size"],
@@ -28,3 +30,21 @@ def attention_logits(
     if attn_mask is not None:
         z = z.masked_fill(~attn_mask, never) if attn_mask.dtype == torch.bool else z + attn_mask.clamp(min=never)
     return z
+
+
+def fusable(query: Tensor, key: Tensor, value: Tensor, *args: Value, **kwargs: Value) -> tuple[Args, Kwargs]:
+    """The arguments of a call of `scaled_dot_product_attention` such that a fused kernel takes it.
+
+    On a GPU no fused kernel takes grouped heads (`enable_gqa`) in float32: PyTorch then makes, and keeps, the
+    probabilities of all heads, tokens × tokens. With the keys and values repeated for each head of their group the
+    answer is the same.
+    """
+    if kwargs.get("enable_gqa") and _lacks_grouped_kernel(query):
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = (t.repeat_interleave(groups, -3) for t in (key, value))
+        kwargs = {**kwargs, "enable_gqa": False}
+    return (query, key, value, *args), kwargs
+
+
+def _lacks_grouped_kernel(query: Tensor) -> bool:
+    return query.device.type == "cuda" and query.dtype == torch.float32

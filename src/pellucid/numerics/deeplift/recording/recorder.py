@@ -14,7 +14,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 
 from ....errors import UnsupportedOperation
-from ...attention.logits import attention_logits
+from ...attention.logits import attention_logits, fusable
 from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from ..metadata import CALL, IN_PLACE, INPUT, OUTPUT, OVERWRITTEN, SLICES
 from ..nodes import node_of
@@ -77,6 +77,8 @@ class Recording(TorchFunctionMode):
             args, kwargs = tuple(_undemoted(a) for a in args), {k: _undemoted(v) for k, v in kwargs.items()}
         if name in TRAINING:
             refuse(name, args, kwargs)
+        if name == "scaled_dot_product_attention":
+            args, kwargs = fusable(*args, **kwargs)
         if name in SHOWN and self.noted:
             return SHOWN[name](*args, **kwargs)
         if hides(name, args, kwargs):

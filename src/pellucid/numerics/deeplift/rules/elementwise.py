@@ -17,12 +17,13 @@ from torch import Tensor
 from ....errors import UnsupportedOperation
 from ..lockstep import Rule, Step
 from ..nodes import Node, input_of, real, result_of, wide
+from .block_sizes import at_once
 
 _GAUSS3 = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))  # on [0, 1]; exact to degree 5
 _MIDPOINT = ((0.5, 1.0),)
 _SMALL = 0.01
 _CHUNK = 1 << 17
-"""Elements worked on at a time: several operations on a part that stays in the processor's cache."""
+"""Elements worked on at a time on a CPU: several operations on a part that stays in the processor's cache."""
 
 Phi: TypeAlias = Callable[[Tensor], Tensor]
 """A function of one value, applied to every element of a tensor."""
@@ -93,13 +94,15 @@ def _quotient(x: Tensor, relative: bool, everywhere: bool) -> Quotient:
 
 
 def _is_small(x: Tensor, x0: Tensor) -> bool:
-    """Whether all of it fits into the cache as it is."""
-    return x.numel() <= _CHUNK and x.shape == x0.shape
+    """Whether all of it is one part as it is."""
+    return x.numel() <= at_once(_CHUNK, x.device) and x.shape == x0.shape
 
 
 def _parts(like: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The tensors, spread to the shape of `like`, in parts of _CHUNK elements; contiguous ones as views."""
-    return zip(*(t.expand_as(like).reshape(-1).split(_CHUNK) for t in tensors), strict=True)
+    """The tensors, spread to the shape of `like`, in parts of so many elements as are worked on at a time; contiguous
+    ones as views."""
+    size = at_once(_CHUNK, like.device)
+    return zip(*(t.expand_as(like).reshape(-1).split(size) for t in tensors), strict=True)
 
 
 def _widened(phi: Phi, a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:

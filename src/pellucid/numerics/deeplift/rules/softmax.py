@@ -16,6 +16,7 @@ from ....errors import GraphMismatch, UnsupportedOperation
 from ..lockstep import Grads, Multipliers, Step
 from ..metadata import INPUT
 from ..nodes import Node, apart, avg, dimension, input_of, is_fed, same, stacked, unreduced, wide
+from .block_sizes import at_once
 from .linear import dropout
 
 _TINY = 1e-30
@@ -82,7 +83,7 @@ def logsumexp(n: Node, n0: Node) -> Step:
 
 
 _BLOCK = 1 << 19
-"""Logits in one block of attention, queries × keys over rows and heads: few enough to stay in the processor's cache."""
+"""Logits in one block of attention on a CPU, queries × keys over rows and heads: few enough to stay in its cache."""
 _NEVER = -1e30
 """The logit of a key that a mask hides: its probability is 0, and unlike −inf it leaves no NaN in a difference."""
 
@@ -109,7 +110,7 @@ def attention(n: Node, n0: Node) -> Step:
     causal = bool(n._saved_is_causal)
     mask = None if mask is None or causal else mask.expand(*q_avg.shape[:-2], *shape)
     lse = _saved_normalisers(n, n0, q)
-    blocks = list(_blocks(q_avg.shape[0], q_avg.shape[1], *shape))
+    blocks = list(_blocks(at_once(_BLOCK, q_avg.device), (*q_avg.shape[:2], *shape), causal))
     only = None
     if len(blocks) == 1:  # for all targets; longer texts have no room for it
         only = _means(q, k, _added(mask, causal, blocks[0][1], shape[1], q_avg), lse)
@@ -178,12 +179,20 @@ def _products(
     return gz @ k_avg, gz.mT @ q_avg, p.mT @ g
 
 
-def _blocks(rows: int, heads: int, queries: int, keys: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Cuts attention into blocks of about _BLOCK logits each, whole heads where they fit. Each block is given as its
-    slices (rows, heads) and its slices (rows, heads, queries)."""
-    some_queries = min(queries, max(1, _BLOCK // keys))
-    some_heads = min(heads, max(1, _BLOCK // (some_queries * keys)))
-    some_rows = min(rows, max(1, _BLOCK // (some_queries * keys * some_heads)))
+def _blocks(size: int, shape: tuple[int, ...], causal: bool) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Cuts attention into blocks of about `size` logits each, whole heads where they fit. Each block is given as its
+    slices (rows, heads) and its slices (rows, heads, queries).
+
+    shape: rows, heads, queries, keys. causal: a block stops at the last key that its queries see. Where there are
+        several blocks anyway, they are made of an eighth of the queries at most and of more heads, which saves 7 of 16
+        logits.
+    """
+    rows, heads, queries, keys = shape
+    some_queries = min(queries, max(1, size // keys))
+    if causal and rows * heads * queries * keys > size:
+        some_queries = min(some_queries, -(-queries // 8))
+    some_heads = min(heads, max(1, size // (some_queries * keys)))
+    some_rows = min(rows, max(1, size // (some_queries * keys * some_heads)))
     for r in range(0, rows, some_rows):
         for h in range(0, heads, some_heads):
             at = slice(r, r + some_rows), slice(h, h + some_heads)
