@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..number_text import signed
 from ..passages import Run
-from ..view import AnswersView, ExplanationView, Fact, Item, Layer, SharedNote, View
+from ..view import TARGET_PROBABILITY, AnswersView, ExplanationView, Fact, Item, Layer, SharedNote, View
 from .aligned import aligned, column_names, fits
 from .colour import strength
 from .facts import NUMBERS, drawn, label, name, ranked, reach, short, strongest, visible
@@ -88,7 +88,8 @@ def _columns(view: View, screen: Screen) -> list[RenderableType]:
 def _common(view: View) -> list[RenderableType]:
     first = view.explanations[0]
     same = len({(v.target.name, v.place) for v in view.explanations}) == 1
-    return [_facts([*(first.facts[:1] if same else []), *view.common, *_label(first)])]
+    target = [fact for fact in first.facts if fact.name in ("target", TARGET_PROBABILITY)]
+    return [_facts([*(target if same else []), *view.common, *_label(first)])]
 
 
 def _lines(view: View, screen: Screen) -> list[RenderableType]:
