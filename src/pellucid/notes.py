@@ -101,8 +101,9 @@ def as_probable(target: Target, baseline: str) -> str:
             "what lowers it. Another baseline says more."
         )
     return (
-        f"The model gives {target.name!r} as high a probability on the baseline ({baseline}) as on the input, so the scores "
-        "say what lowers it. Another baseline, or a contrast as the target, such as 'a - b' of two labels, says more."
+        f"The model gives {target.name!r} as high a probability on the baseline ({baseline}) as on the input, so the "
+        "scores say what lowers it. Another baseline, or a contrast as the target, such as 'a - b' of two labels, says "
+        "more."
     )
 
 

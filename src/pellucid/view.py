@@ -291,7 +291,10 @@ class View:
 
 @dataclass(frozen=True)
 class AnswerRow:
-    """One line of a table of answers: the number of the input, what was decided, what was explained, and why."""
+    """One line of a table of answers: the number of the input, what was decided, what was explained, and why.
+
+    error: why an input failed; it has nothing else then.
+    """
 
     number: int
     text: str
@@ -301,6 +304,7 @@ class AnswerRow:
     words: tuple[Item, ...]
     peak: float
     status: str
+    error: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def fits(view: View, screen: Screen) -> bool:
 
 
 def column_names(view: View) -> list[tuple[str, ...]]:
-    """What tells each explanation from the others: its target and its probability, and all of method, baseline and model that differ."""
+    """What tells each explanation from the others: its target, how probable that is, and all of method, baseline and
+    model that differ."""
     targets = [v.facts[0].value for v in view.explanations]
     chances = [v.chance_written for v in view.explanations]
     several = len(set(targets)) > 1

@@ -142,8 +142,8 @@ def read_pairs(reader: Reader, items: Sequence[Item], truncate: bool = False) ->
         if b is None:
             raise InputError(
                 "This model has no head for a task, such as a classifier: all it can tell of texts is how similar two "
-                f"of them are. Input {i} is one text ({quoted(a, 40)}); expected two to compare: ('a', 'b'). To explain "
-                "one text, load a checkpoint with a head that was trained for its task."
+                f"of them are. Input {i} is one text ({quoted(a, 40)}); expected two to compare: ('a', 'b'). To "
+                "explain one text, load a checkpoint with a head that was trained for its task."
             )
         texts += [a, b]
     each = reader.encode(texts, truncate)
