@@ -251,7 +251,7 @@ def test_what_scrolls_sideways_shows_that_there_is_more(tab: Tab, tmp_path: Path
     place.evaluate("e => (e.scrollLeft = e.scrollWidth)")
     after = place.screenshot()
     edges = [_right_edge(picture) for picture in (before, after)]
-    assert edges[0] < edges[1] - 0.1
+    assert edges[0] < edges[1] - 0.03
 
 
 def _right_edge(png: bytes) -> float:
