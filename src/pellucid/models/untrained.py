@@ -55,7 +55,7 @@ def told(net: nn.Module, names: Sequence[str], task: str) -> str:
     found = list(dict.fromkeys(_outermost(net, name, names) for name in names))
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     body = f"{getattr(net, 'base_model_prefix', '')}."
-    lacks = "all of its weights" if all(name.startswith(body) for name in names) else "a trained head"
+    lacks = "a part of its weights" if all(name.startswith(body) for name in names) else "a trained head"
     return (
         f"This checkpoint lacks {lacks} for {task}, so its answers mean nothing: it has no weights for "
         f"{', '.join(found[:_SHOWN])}{more}, which are random. Load a checkpoint that was trained for {task}."
