@@ -195,4 +195,4 @@ def test_a_checkpoint_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
         patch.setattr("sys.argv", ["pellucid", "check", str(tmp_path / "nowhere")])
         main()
-    assert stop.value.code == 1 and "no directory" in capsys.readouterr().err
+    assert stop.value.code == 2 and "no directory" in capsys.readouterr().err

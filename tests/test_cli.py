@@ -131,7 +131,9 @@ def test_methods_lists_them(here: Run) -> None:
         (2, "Use --detail", ["explain", "a film", "-o", "detail=heads"]),
         (2, "not UTF-8", ["explain", "a \udcff film"]),
         (2, "text-classification", ["explain", "a film", "--task", "magic"]),
-        (1, "no directory", ["explain", "a film", "--model", "./no-such-model"]),
+        (2, "no directory", ["explain", "a film", "--model", "./no-such-model"]),
+        (2, "no run", ["summary", "./no-such-run"]),
+        (2, "no file", ["run", "no-such-file.csv", "--out", "x"]),
         (2, "No such option", ["explain", "a film", "--nonsense"]),
         (2, "No such command", ["explode"]),
     ],
@@ -290,7 +292,7 @@ def test_a_failure_is_a_document_too(here: Run) -> None:
     for command, name in ((["explain", "a film", "--model"], "explanations"), (["check"], "problems")):
         done = here(*command, "./no-such-model", "--json")
         document = json.loads(done.stdout)
-        assert done.returncode == 1 and "no directory" in done.stderr
+        assert done.returncode == 2 and "no directory" in done.stderr
         assert document["schema_version"] == 1
         if name == "explanations":
             assert document["explanations"] == [] and "no directory" in document["error"]["message"]

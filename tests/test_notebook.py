@@ -156,7 +156,18 @@ def test_a_live_session_gets_a_widget_and_nothing_else_does(running: Any, tmp_pa
 def test_an_attribution_shows_its_numbers() -> None:
     a = pellucid.attribute(lambda x: (x * x).sum(-1), torch.tensor([[1.0, -3.0]] * 12))
     told = a._repr_html_()
-    assert "[1] +9.000" in told and "sum +10.00" in told and "… and 2 more rows of 12" in told
+    assert "[1] +9.000" in told and "+10.00" in told and "… and 2 more rows of 12" in told
+
+
+def test_an_attribution_prints_its_numbers() -> None:
+    """Every number is the tensor's, and no tensor is printed."""
+    x = torch.tensor([[1.0, -3.0], [0.5, 2.0]])
+    a = pellucid.attribute(lambda x: (x * x).sum(-1), x)
+    shown, (first, second) = str(a), ([line.split() for line in str(a).splitlines() if line[:1] in "01" and line])
+    assert shown.startswith("values (2, 2) · status exact") and a.status.message in shown and "tensor" not in shown
+    assert first == ["0", "10.00", "0", "+10.00", "0", "[1]", "+9.000", "[0]", "+1.000"]
+    assert second == ["1", "4.250", "0", "+4.250", "0", "[1]", "+4.000", "[0]", "+0.250"]
+    assert repr(a) == "Attribution(values (2, 2); output [10.00, 4.250], delta 0.0e+00)"
 
 
 def test_a_model_says_what_it_is() -> None:

@@ -194,6 +194,27 @@ def test_at_several_masks(method: str) -> None:
         assert any("probability" in note for note in e.notes) == (p0 >= p)
 
 
+@pytest.mark.parametrize("how", [{}, {"method": "shapley"}, {"output": "probability"}])
+def test_a_contrast_as_large_on_the_baseline(bert: Model, how: dict[str, Any]) -> None:
+    """The model itself is asked on both; against the prediction a contrast is no larger than on any good baseline."""
+    texts, said = ["a good film", "the", "so very bad", "not dull but great", "was it good ? !"], []
+    for target in ("LABEL_0 - LABEL_1", "LABEL_1 - LABEL_0", "LABEL_2 - LABEL_1"):
+        a, b = (int(name[-1]) for name in target.split(" - "))
+        for text, e in zip(texts, pellucid.explain(bert, texts, target=target, baseline="film", **how), strict=True):
+            ids = bert.tokenizer(text, return_tensors="pt")["input_ids"]
+            other = ids.clone()
+            other[:, 1:-1] = bert.tokenizer.convert_tokens_to_ids("film")
+            with torch.no_grad():
+                logits = [bert.model(i).logits[0] for i in (ids, other)]
+            read = [out.softmax(-1) if "output" in how else out for out in logits]
+            x, x0 = (float(out[a] - out[b]) for out in read)
+            found = [note for note in e.notes if "contrast" in note]
+            assert bool(found) == (0 < x <= x0), (target, text)
+            assert all(f"{target!r} is as large on the baseline (film)" in note for note in found)
+            said.append(bool(found))
+    assert any(said) and not all(said)
+
+
 def test_no_class_no_probability(bert: Model) -> None:
     for target in ("LABEL_0 - LABEL_1", lambda logits: logits[:, 0], 0, 1, 2):
         for e in pellucid.explain(bert, ["a good film", "so very bad"], target=target):

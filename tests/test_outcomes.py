@@ -52,6 +52,17 @@ def test_an_input_that_fails_in_the_model_fails_alone(bundled: Model) -> None:
         pellucid.explain(bundled, texts, method="occlusion", groups=groups)
 
 
+def test_a_table_has_room_for_the_reason_of_a_failure(bundled: Model) -> None:
+    answers = pellucid.explain(bundled, ["a good film", "word " * 600], errors="return")
+    failed = answers[1]
+    assert isinstance(failed, Failure)
+    lines = str(answers).splitlines()
+    (begins,) = (i for i, line in enumerate(lines) if line.startswith("input 1  "))
+    told = " ".join(line.strip() for line in lines[begins:])
+    assert told == f"input 1  {failed.type}: {failed.message}" and len(lines[begins]) > 80
+    assert [line.split() for line in lines if line.startswith("1")] == [["1", "failed"]]
+
+
 def test_the_first_error_is_raised_when_all_others_were_tried(bundled: Model) -> None:
     done: list[int] = []
     with pytest.raises(errors.InputError, match="Input 41 is empty") as caught:

@@ -55,7 +55,9 @@ def test_a_head_that_the_checkpoint_lacks(tmp_path: Path, head: str, task: str, 
     assert {name.rsplit(".", 1)[0] for name in lacking(tmp_path, m.model)} == {
         n.replace("pooler", "pooler.dense") for n in names.split(", ")
     }
-    said = f"The checkpoint has no weights for {names}: they are random, and so is the answer."
+    said = (
+        f"This checkpoint lacks a trained head for {task}, so its answers mean nothing: it has no weights for {names},"
+    )
     for method in ("deeplift", "occlusion"):
         answer = pellucid.explain(m, [given, given], method=method)
         for one in answer:

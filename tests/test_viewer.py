@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,42 @@ def test_threshold_and_special_tokens(tab: Tab, tmp_path: Path) -> None:
     peak = e.view().explanations[0].peak
     p.get_by_label("Threshold").fill("30")
     assert p.locator(".unit.tint").count() == sum(abs(w.score) >= 0.3 * peak for w in e.words() if not w.special)
+
+
+def test_words_that_a_text_has_twice_are_told_apart(tab: Tab, tmp_path: Path) -> None:
+    """Each numbered name stands beside the score of its own place in the text."""
+    e = pellucid.explain(pellucid.load(), "good good film, a dull film")
+    p, own = opened(tab, e, tmp_path), e.words()
+    seen: list[str] = []
+    expected = {}
+    for w in own:
+        seen.append(w.text)
+        twice = sum(x.text == w.text for x in own) > 1
+        expected[w.text + (f" ({seen.count(w.text)})" if twice else "")] = w.score
+    names = p.locator(".viewer .bars:not(.waterfall) .name").all_inner_texts()
+    shown = values(p.locator(".viewer .bars:not(.waterfall)"))
+    assert dict(zip(names, shown, strict=True)) == pytest.approx(expected) and "good (2)" in names
+    assert {"good (1)", "film (2)"} <= set(p.locator(".viewer .waterfall .name").all_inner_texts())
+
+
+def test_what_scrolls_sideways_shows_that_there_is_more(tab: Tab, tmp_path: Path) -> None:
+    """At the right edge of the course over the layers the paper is darker until it is scrolled to its end."""
+    p = opened(tab, film(), tmp_path)
+    p.set_viewport_size({"width": 390, "height": 800})
+    place = p.locator("div.scroll", has=p.locator(".chart"))
+    before = place.screenshot()
+    place.evaluate("e => (e.scrollLeft = e.scrollWidth)")
+    after = place.screenshot()
+    edges = [_right_edge(picture) for picture in (before, after)]
+    assert edges[0] < edges[1] - 0.03
+
+
+def _right_edge(png: bytes) -> float:
+    """How light a picture is along its right edge, from 0 to 1: the median over its height."""
+    from matplotlib.image import imread
+
+    picture = imread(BytesIO(png))
+    return float(np.median(picture[:, -2, :3]))
 
 
 def test_start_end_and_both_of_an_answer(tab: Tab, tmp_path: Path) -> None:

@@ -240,11 +240,12 @@ def _answered(
                         *goal.notes,
                         *_shared_evenly(asked),
                         *model.notes(batch[i], request.baselines[b]),
-                        *([as_probable(aim.name, names[b])] if even[row] else []),
+                        *([as_probable(aim, names[b])] if even[row] else []),
                     ),
                     meta=meta
                     | told[i]
                     | ({"step": goal.steps[i]} if goal.steps else {})
+                    | ({"target_probability": goal.chances[i]} if goal.chances else {})
                     | _parts_told(in_parts[row], names[b]),
                     parts=in_parts[row].get("scores"),
                     **more[row],

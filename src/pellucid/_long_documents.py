@@ -23,7 +23,7 @@ from ._answer import Answers, batch_explained
 from .errors import InputError, UnknownTarget, quoted
 from .explanation import Explanation
 from .models import Model
-from .models.baseline_probability import is_shown
+from .models.baseline_probability import is_as_large, is_shown
 from .models.baselines import name_of
 from .models.batching import groups as batches
 from .models.tasks import TASKS, Goal
@@ -90,8 +90,10 @@ def _mean(model: Model, document: Encoding, request: Request, windows: Sequence[
         for b, baseline in enumerate(request.baselines):
             at_baseline = [heard.get((i, b)) for i in range(len(windows))]
             shown = not callable(asked) and is_shown(goal, 0, asked)
-            probable = shown and _is_as_probable(model, document, request, asked, goal, outputs, at_baseline)
-            note = as_probable(one.target.name, name_of(baseline))
+            probable = is_as_large(goal, 0, one.output, one.baseline_output) or (
+                shown and _is_as_probable(model, document, request, asked, goal, outputs, at_baseline)
+            )
+            note = as_probable(one.target, name_of(baseline))
             one = replace(one, notes=(*(n for n in one.notes if n != note), *([note] if probable else [])))
         merged.append([one])
     return merged

@@ -110,4 +110,4 @@ def explanations_of(answer: Outcome) -> Iterable[Explanation]:
 def _rows_of(number: int, answer: Outcome) -> list[AnswerRow]:
     if isinstance(answer, (Explanation, Explanations)):
         return answer_rows(number, list(explanations_of(answer)))
-    return [AnswerRow(number, "", "", "", "", (), 0.0, f"{answer.type}: {answer.message}")]
+    return [AnswerRow(number, "", "", "", "", (), 0.0, "failed", f"{answer.type}: {answer.message}")]

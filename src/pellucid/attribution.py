@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .errors import NonFiniteOutput
-from .notebook import Displayed, Sheet, card
+from .notebook import Displayed, Printed, Sheet, card
 from .number_text import decimals, plain, signed
 from .problem import Outputs, Seen, Tensors, by_row, detached
 from .status import Status, combined, graded
 
-_ROWS, _ELEMENTS = 10, 8
-"""So many rows a notebook shows, and so many elements of each."""
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_ROWS, _ELEMENTS, _PRINTED = 10, 8, 3
+"""So many rows are shown, and so many elements of each; so many where it is printed."""
+_HEADS = ("row", "output", "baseline", "sum", "delta", "largest values")
 
 
 @dataclass(frozen=True)
-class Attribution(Displayed):
+class Attribution(Displayed, Printed):
     """The answer to a Problem, for one of its targets.
 
     Examples:
@@ -28,6 +33,13 @@ class Attribution(Displayed):
         >>> a = pellucid.attribute(lambda x: x.prod(-1), torch.tensor([[2.0, 3.0]]), torch.tensor([[0.0, 0.0]]))
         >>> a.values, a.output, a.delta.tolist(), a.status.value
         (tensor([[3., 3.]]), tensor([6.]), [0.0], 'exact')
+        >>> print(a)
+        values (1, 2) · status exact · passes 2
+        <BLANKLINE>
+        row  output  baseline     sum  delta  largest values
+        0     6.000         0  +6.000      0  [0] +3.000   [1] +3.000
+        <BLANKLINE>
+        The scores add up to the change in the output; what is left over is rounding.
 
     values: like x: what each element contributed to `output - baseline_output`. Where the Problem has a mask they may
         be summed over the dimensions after the positions: (rows, positions).
@@ -60,24 +72,46 @@ class Attribution(Displayed):
     inside: tuple[tuple[str, Tensor], ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line; `print` shows what `show` does."""
+        return (
+            f"Attribution({self._told()[0]}; output {_written(self.output)}, delta {float(self.delta.abs().max()):.1e})"
+        )
+
+    def __rich__(self) -> RenderableType:
+        from .render.terminal import draw_attribution
+
+        rows = [(numbers, best[:_PRINTED]) for numbers, best in self._rows()]
+        return draw_attribution(self._told(), _HEADS, rows, (self.status.message, *self._rest()))
+
     def _sheet(self) -> Sheet:
-        values = self.values if isinstance(self.values, tuple) else (self.values,)
-        rows, shapes = len(self.output), " and ".join(str(tuple(v.shape)) for v in values)
-        facts = [("values", shapes), ("status", str(self.status)), ("passes", str(self.passes))]
-        ends = zip(*(t.double().tolist() for t in (self.baseline_output, self.output, self.delta)), strict=True)
-        each = [
-            (str(i), plain(y0, decimals(y0)), _strongest(values, i), f"{delta:.1e}", plain(y, decimals(y)))
-            for i, (y0, y, delta) in enumerate(ends)
-            if i < _ROWS
-        ]
-        heads = ("row", "baseline output", f"values, the {_ELEMENTS} largest of each row", "residual (delta)", "output")
-        rest = (f"… and {rows - _ROWS} more rows of {rows}",) if rows > _ROWS else ()
-        about = f"Attribution: {self.status.message}"
-        return Sheet(lambda: card("Attribution", facts, heads, each), told=(about, *self.notes, *rest))
+        each = [(*numbers, "   ".join(best)) for numbers, best in self._rows()]
+        facts = [fact.split(" ", 1) for fact in self._told()]
+        told = (f"Attribution: {self.status.message}", *self._rest())
+        return Sheet(lambda: card("Attribution", [(name, said) for name, said in facts], _HEADS, each), told=told)
+
+    def _told(self) -> tuple[str, ...]:
+        shapes = " and ".join(str(tuple(v.shape)) for v in several(self.values))
+        return f"values {shapes}", f"status {self.status}", f"passes {self.passes}"
+
+    def _rows(self) -> list[tuple[tuple[str, ...], list[str]]]:
+        """The numbers and the largest values of each of the first rows, by `_HEADS`."""
+        values = several(self.values)
+        totals = [sum(float(v[i].double().sum()) for v in values) for i in range(min(_ROWS, len(self.output)))]
+        ends = (t[: len(totals)].double().tolist() for t in (self.output, self.baseline_output, self.delta))
+        found: list[tuple[tuple[str, ...], list[str]]] = []
+        for i, (total, y, y0, delta) in enumerate(zip(totals, *ends, strict=True)):
+            told = (plain(y, decimals(y)), plain(y0, decimals(y0)), signed(total, decimals(total)), signed(delta, 3))
+            found.append(((str(i), *told), _strongest(values, i)))
+        return found
+
+    def _rest(self) -> tuple[str, ...]:
+        rows = len(self.output)
+        return (*self.notes, *([f"… and {rows - _ROWS} more rows of {rows}"] if rows > _ROWS else []))
 
 
-def _strongest(values: Tensors, row: int) -> str:
-    """The elements of a row that are largest in size: the place of each in its tensor, and its value; then the sum."""
+def _strongest(values: Tensors, row: int) -> list[str]:
+    """The elements of a row that are largest in size: the place of each in its tensor, and its value."""
     found: list[tuple[float, str]] = []
     for k, tensor in enumerate(values):
         own = tensor[row].detach().double()
@@ -87,9 +121,13 @@ def _strongest(values: Tensors, row: int) -> str:
             name = f"{k}:" if len(values) > 1 else ""
             found.append((value, f"[{name}{','.join(map(str, place))}]" if place or name else ""))
     best = sorted(found, key=lambda element: -abs(element[0]))[:_ELEMENTS]
-    total = sum(float(t[row].double().sum()) for t in values)
-    words = "   ".join(f"{place} {signed(value, decimals(value))}" for value, place in best)
-    return f"{words}   sum {signed(total, decimals(total))}"
+    return [f"{place} {signed(value, decimals(value))}".strip() for value, place in best]
+
+
+def _written(outputs: Tensor) -> str:
+    """The first numbers of a tensor in one line."""
+    first = [plain(y, decimals(y)) for y in outputs[:4].double().tolist()]
+    return f"[{', '.join(first)}{', …' if len(outputs) > 4 else ''}]"
 
 
 Attributions = tuple[Attribution, ...]

@@ -18,6 +18,7 @@ PellucidError
 │   ├── GraphMismatch         the passes on input and baseline differ in operations, masks or indices
 │   └── UnsupportedOperation  an operation that DeepLIFT has no rule for
 ├── RunError                  a run over a data set that cannot go on in its folder
+│   └── RunNotFound           no run in that folder
 └── MissingExtra              an optional dependency is not installed
 """
 
@@ -162,6 +163,10 @@ class UnsupportedOperation(GraphError, NotImplementedError):
 
 class RunError(PellucidError):
     """A run over a data set cannot go on: its folder is held, full, or of another request or model."""
+
+
+class RunNotFound(RunError, FileNotFoundError):
+    """No run was found in that folder."""
 
 
 class MissingExtra(PellucidError, ImportError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .explanation import Explanation
+from .tokens import Target
 
 CANCELLING = 20.0
 """Σ|scores| over the change in the output, from which scores are said to cancel. Of 300 sentences of SST-2, two models
@@ -91,11 +92,18 @@ def noted(e: Explanation, unknown: int | None, cut: int) -> Explanation:
     return replace(e, notes=(*found, *e.notes)) if found else e
 
 
-def as_probable(target: str, baseline: str) -> str:
-    """The note for a baseline on which the explained class is at least as probable as on the input."""
+def as_probable(target: Target, baseline: str) -> str:
+    """The note for a baseline on which the explained class is at least as probable as on the input, or a contrast of
+    two at least as large."""
+    if isinstance(target.index, tuple):
+        return (
+            f"The contrast {target.name!r} is as large on the baseline ({baseline}) as on the input, so the scores say "
+            "what lowers it. Another baseline says more."
+        )
     return (
-        f"The model gives {target!r} as high a probability on the baseline ({baseline}) as on the input, so the scores "
-        "say what lowers it. Another baseline, or a contrast as the target, such as 'a - b' of two labels, says more."
+        f"The model gives {target.name!r} as high a probability on the baseline ({baseline}) as on the input, so the "
+        "scores say what lowers it. Another baseline, or a contrast as the target, such as 'a - b' of two labels, says "
+        "more."
     )
 
 

@@ -17,6 +17,8 @@ from .plain_data import Json, as_plain
 from .tokens import Meta, Target
 
 VIEW_SCHEMA_VERSION = 1
+TARGET_PROBABILITY = "target probability"
+"""The fact that follows a target whose probability is not the prediction's."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,8 @@ class ExplanationView:
     headline: the prediction, or what was explained where there is none. label: the true label. place: the token that
     the target was read from, in words. facts: what was explained and how. proof: how far the sum can be trusted and
     what it cost. words, sentences: in the order of the text. ranking: the indices of the words that are not special,
-    strongest first; strongest: the few that count most. chance_written: the target's own probability where its output
-    is a log-probability, empty elsewhere. peak: the largest |score| of a word, which full colour means; peaks: the same
+    strongest first; strongest: the few that count most. chance_written: the target's own probability, empty where
+    it has none. peak: the largest |score| of a word, which full colour means; peaks: the same
     of tokens, words and sentences. places: the decimal places of scores. grid: rows and columns of an image's patches,
     row by row as the tokens are. probabilities: of every class, by its label; empty where unknown. attention: heads,
     attentions and measures in a form for pages. heads, attentions: None unless they were asked for. remark: a sentence
@@ -289,7 +291,10 @@ class View:
 
 @dataclass(frozen=True)
 class AnswerRow:
-    """One line of a table of answers: the number of the input, what was decided, what was explained, and why."""
+    """One line of a table of answers: the number of the input, what was decided, what was explained, and why.
+
+    error: why an input failed; it has nothing else then.
+    """
 
     number: int
     text: str
@@ -299,6 +304,7 @@ class AnswerRow:
     words: tuple[Item, ...]
     peak: float
     status: str
+    error: str = ""
 
 
 @dataclass(frozen=True)

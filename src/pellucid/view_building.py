@@ -10,7 +10,7 @@ from typing import Any, cast
 from .hops import Hops, are_sentences, trace_hops
 from .status import combined
 from .tokens import Explained, Target, Token
-from .view import AnswerRow, ExplanationView, Fact, Generation, SharedNote, View
+from .view import TARGET_PROBABILITY, AnswerRow, ExplanationView, Fact, Generation, SharedNote, View
 from .view_of_one import explanation_view
 
 OPPOSED = 0.1
@@ -47,8 +47,9 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
 
 
 def how(v: ExplanationView) -> list[Fact]:
-    """How an explanation was made and what it is worth, without the numbers that are always its own."""
-    return [*v.facts[1:], Fact("passes", str(v.passes)), Fact("status", v.status.name)]
+    """How an explanation was made and what it is worth, without its target and the numbers that are always its own."""
+    made = [fact for fact in v.facts[1:] if fact.name != TARGET_PROBABILITY]
+    return [*made, Fact("passes", str(v.passes)), Fact("status", v.status.name)]
 
 
 def answer_rows(number: int, explanations: Sequence[Explained]) -> list[AnswerRow]:
@@ -98,6 +99,7 @@ def _both(explanations: Sequence[Explained], each: Sequence[ExplanationView]) ->
         status=combined((a.status, b.status)),
         adds_up=a.adds_up and b.adds_up,
         notes=tuple(dict.fromkeys((*a.notes, *b.notes))),
+        meta={name: value for name, value in a.meta.items() if name != "target_probability"},
         **dict.fromkeys(("error", "elements", "heads", "attentions", "parts", "measures")),
     )
     return explanation_view(whole, ())

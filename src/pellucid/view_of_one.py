@@ -13,7 +13,7 @@ from .plain_data import as_plain
 from .public_names import model_name
 from .status import Status
 from .tokens import Array, Explained, Word
-from .view import ExplanationView, Fact, Item, Json, Piece, Standing, Sum, Term
+from .view import TARGET_PROBABILITY, ExplanationView, Fact, Item, Json, Piece, Standing, Sum, Term
 from .view_inside import STRONGEST, attention_views, grid_of, layer_views, parts_view
 from .view_items import items_of, peak_of, ranking
 
@@ -45,7 +45,10 @@ def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained |
     peak, place = peak_of(words, [w.score for w in words]), _place(e)
     places = decimals(peak)
     items = items_of(words, e, e.scores, places)
-    facts = [Fact("target", e.target.name + place), Fact("method", e.method), Fact("baseline", e.baseline)]
+    chance = _chance(e)
+    apart = chance and e.target.name != e.prediction  # the prediction's is in the headline
+    facts = [Fact("target", e.target.name + place), *([Fact(TARGET_PROBABILITY, chance)] if apart else [])]
+    facts += [Fact("method", e.method), Fact("baseline", e.baseline)]
     facts += [Fact("groups", groups)] if (groups := _groups(e)) not in ("", "token") else []
     pieces = _pieces(e, words, sentences)
     own = [t for t in pieces if not t.special] or pieces
@@ -63,7 +66,7 @@ def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained |
         task=str(e.meta.get("task") or ""),
         output=e.output,
         output_written=plain(e.output, decimals(e.output)),
-        chance_written=_chance(e),
+        chance_written=chance,
         facts=(*facts, *([Fact("model", name)] if name else [])),
         proof=_proof(e),
         passes=e.passes,
@@ -118,9 +121,11 @@ def _size(item: Item) -> float:
 
 
 def _chance(e: Explained) -> str:
-    """The probability of a target whose output is its logarithm."""
-    logarithm = e.meta.get("output") == "log-probability" and e.output <= 0
-    return percent(float(np.exp(e.output))) if logarithm else ""
+    """The target's own probability; empty where it has none."""
+    if e.meta.get("output") == "log-probability" and e.output <= 0:
+        return percent(float(np.exp(e.output)))
+    own = e.meta.get("target_probability", (e.probabilities or {}).get(e.target.name))
+    return "" if own is None else percent(own)
 
 
 def _asked(values: Array | None, asked: bool) -> Json:

@@ -1,6 +1,7 @@
 """The `pellucid` command: a file for each subcommand.
 
-Exit codes: 0 success, 1 an explanation failed, 2 bad arguments.
+Exit codes: 0 success, 1 an explanation failed, 2 wrong usage: an argument that cannot be used, or that names a file, a
+run or a model that is not there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ app = typer.Typer(
     cls=CommandOrText,
     help="Explains what a transformer decided, with attributions that add up. A text alone is explained: "
     'pellucid "It\'s great"',
+    epilog="Exits 0 on success, 1 where an explanation failed, and 2 for wrong usage, such as a file or a model that "
+    "is not there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -65,7 +68,7 @@ def main() -> None:
     try:
         app()
     except PellucidError as error:
-        _fail(error, 2 if isinstance(error, InputError) else 1)
+        _fail(error, 2 if isinstance(error, (InputError, FileNotFoundError)) else 1)
     except KeyboardInterrupt:
         _fail(PellucidError("interrupted"), 130)
     except BrokenPipeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import RunError
+from ..errors import RunNotFound
 from .folder import Folder
 from .stored import Run
 
@@ -12,7 +12,7 @@ from .stored import Run
 def open(out: str | os.PathLike[str]) -> Run:
     """The Run in a folder, or at an fsspec address. Nothing is read before it is asked for.
 
-    Raises RunError where no run has begun there.
+    Raises RunNotFound where no run has begun there.
 
     Examples:
         >>> import pellucid, tempfile
@@ -23,5 +23,7 @@ def open(out: str | os.PathLike[str]) -> Run:
     """
     folder = Folder(os.fspath(out))
     if folder.manifest() is None:
-        raise RunError(f"There is no run in {folder.path!r}; expected a folder that `pellucid run DATA --out` wrote.")
+        raise RunNotFound(
+            f"There is no run in {folder.path!r}; expected a folder that `pellucid run DATA --out` wrote."
+        )
     return Run(folder)

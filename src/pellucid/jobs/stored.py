@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.dataset as ds
 
-from ..errors import InputError, MissingExtra, RunError, expected, nearest
+from ..errors import InputError, MissingExtra, RunNotFound, expected, nearest
 from ..outcome import Outcome
 from .folder import Folder
 from .index import index_of
@@ -63,10 +63,10 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The request, the model, the versions and the counts. Raises RunError where no run has begun."""
+        """The request, the model, the versions and the counts. Raises RunNotFound where no run has begun."""
         found = self.folder.manifest()
         if found is None:
-            raise RunError(f"There is no run in {self.path!r}.")
+            raise RunNotFound(f"There is no run in {self.path!r}.")
         return found
 
     @property

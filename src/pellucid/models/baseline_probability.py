@@ -113,21 +113,27 @@ def as_probable(
     answers: Sequence[Attribution],
     kept: Mapping[int, Outputs],
 ) -> list[list[bool]]:
-    """For each goal and row, whether the class that the model predicts is as probable at the baseline as at the input.
+    """For each goal and row, whether the class that the model predicts is as probable at the baseline as at the input,
+    or a contrast of two as large.
 
-    Only of a class that has a probability: not of a contrast, a function, or a number.
+    Only of classes that have a probability: not of a function, or a number.
     """
-    none = [[False] * problem.rows for _ in goals]
-    classes = any(is_shown(goal, i, target) for goal in goals for i in range(len(batch)))
-    if callable(target) or problem.without is not None or not classes:
-        return none
     inputs = torch.arange(problem.rows, device=answers[0].output.device) // (problem.rows // len(batch))
+    if callable(target) or problem.without is not None:
+        return [[False] * problem.rows for _ in goals]
+    pairs = list(zip(goals, answers, strict=True))
+    contrasts = [
+        [is_as_large(goal, i, x, x0) for i, x, x0 in zip(inputs.tolist(), *ends, strict=True)]
+        for goal, ends in ((goal, (a.output.tolist(), a.baseline_output.tolist())) for goal, a in pairs)
+    ]
+    if not any(is_shown(goal, i, target) for goal in goals for i in range(len(batch))):
+        return contrasts
     if output == "logit":
         if len(kept) < problem.rows:
-            return none
+            return contrasts
         chances = model.goals(batch, target, "probability", answers[0].outputs)
     found = []
-    for k, (goal, answer) in enumerate(zip(goals, answers, strict=True)):
+    for k, (goal, answer) in enumerate(pairs):
         at_x, at_x0 = answer.output, answer.baseline_output
         if output == "logit":
             at_x = chances[k].select(answers[0].outputs, inputs.unique())[inputs]
@@ -144,6 +150,14 @@ def _selected(goal: Goal, each: Sequence[Outputs], inputs: torch.Tensor) -> torc
     if len({tuple(t.shape for t in _tensors(one)) for one in each}) == 1:
         return goal.select(joined(each), inputs)
     return torch.cat([goal.select(one, inputs[row : row + 1]) for row, one in enumerate(each)])
+
+
+def is_as_large(goal: Goal, i: int, at_x: float, at_x0: float) -> bool:
+    """Whether a row's goal is a contrast of two classes that is for the first at the input, and as much so at the
+    baseline. One that is for the second asks what speaks against the prediction, and a baseline has less of that."""
+    aim, (_, probability) = goal.targets[i], goal.predictions[i]
+    contrast = aim is not None and isinstance(aim.index, tuple) and probability is not None
+    return contrast and 0 < at_x <= at_x0
 
 
 def is_shown(goal: Goal, i: int, target: Target) -> bool:

@@ -54,9 +54,11 @@ def told(net: nn.Module, names: Sequence[str], task: str) -> str:
         return ""
     found = list(dict.fromkeys(_outermost(net, name, names) for name in names))
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    body = f"{getattr(net, 'base_model_prefix', '')}."
+    lacks = "a part of its weights" if all(name.startswith(body) for name in names) else "a trained head"
     return (
-        f"The checkpoint has no weights for {', '.join(found[:_SHOWN])}{more}: they are random, and so is the answer. "
-        f"Load a checkpoint that was trained for {task}."
+        f"This checkpoint lacks {lacks} for {task}, so its answers mean nothing: it has no weights for "
+        f"{', '.join(found[:_SHOWN])}{more}, which are random. Load a checkpoint that was trained for {task}."
     )
 
 

@@ -24,13 +24,16 @@ def fits(view: View, screen: Screen) -> bool:
 
 
 def column_names(view: View) -> list[tuple[str, ...]]:
-    """What tells each explanation from the others: its target, and all of method, baseline and model that differ."""
+    """What tells each explanation from the others: its target, how probable that is, and all of method, baseline and
+    model that differ."""
     targets = [v.facts[0].value for v in view.explanations]
+    chances = [v.chance_written for v in view.explanations]
     several = len(set(targets)) > 1
     names: list[tuple[str, ...]] = []
     for i, own in enumerate(view.own):
         told = [value for fact, value in zip(view.differing, own, strict=True) if fact not in OWN]
-        names.append(tuple([*([targets[i]] if several else []), *told]) or (str(i + 1),))
+        target = [targets[i], *([f"probability {chances[i]}"] if all(chances) else [])]
+        names.append(tuple([*(target if several else []), *told]) or (str(i + 1),))
     return names
 
 

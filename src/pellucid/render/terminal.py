@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..number_text import signed
 from ..passages import Run
-from ..view import AnswersView, ExplanationView, Fact, Item, Layer, SharedNote, View
+from ..view import TARGET_PROBABILITY, AnswersView, ExplanationView, Fact, Item, Layer, SharedNote, View
 from .aligned import aligned, column_names, fits
 from .colour import strength
 from .facts import NUMBERS, drawn, label, name, ranked, reach, short, strongest, visible
@@ -29,7 +29,7 @@ def draw(view: View) -> RenderableType:
 
 
 def draw_answers(view: AnswersView) -> RenderableType:
-    """A table of answers, a row for each, and how many more there are."""
+    """A table of answers, a row for each, why inputs failed, and how many more there are."""
     return Sketch(lambda screen: _answers(view, screen))
 
 
@@ -40,7 +40,22 @@ def _answers(view: AnswersView, screen: Screen) -> list[RenderableType]:
         told = (short(row.text), visible(row.prediction), row.probability, visible(row.target))
         table.add_row(str(row.number), *told, words, visible(row.status))
     rest = [Text(f"… and {view.rest} more of {view.total}", DIM)] if view.rest else []
-    return [table, *rest]
+    failed = [
+        Text(f"input {row.number}  ", DIM).append(visible(row.error), Style(dim=False))
+        for row in view.rows
+        if row.error
+    ]
+    return [table, *([Text(""), *failed] if failed else []), *rest]
+
+
+def draw_attribution(
+    facts: Sequence[str], heads: Sequence[str], rows: Iterable[tuple[Sequence[str], Sequence[str]]], told: Sequence[str]
+) -> RenderableType:
+    """What `attribute` found: facts, a table of rows, each of numbers and of phrases, and sentences."""
+    table = _grid(heads, right=heads[1:-1])
+    for numbers, best in rows:
+        table.add_row(*numbers, Phrases(tuple(map(Text, best)), "   "))
+    return Group(Phrases(tuple(map(Text, facts))), Text(""), table, Text(""), *map(Text, told))
 
 
 def _all(view: View, screen: Screen) -> list[RenderableType]:
@@ -88,7 +103,8 @@ def _columns(view: View, screen: Screen) -> list[RenderableType]:
 def _common(view: View) -> list[RenderableType]:
     first = view.explanations[0]
     same = len({(v.target.name, v.place) for v in view.explanations}) == 1
-    return [_facts([*(first.facts[:1] if same else []), *view.common, *_label(first)])]
+    target = [fact for fact in first.facts if fact.name in ("target", TARGET_PROBABILITY)]
+    return [_facts([*(target if same else []), *view.common, *_label(first)])]
 
 
 def _lines(view: View, screen: Screen) -> list[RenderableType]:

@@ -22,7 +22,7 @@ function comparison(first, second, state) {
   const [a, b] = [first, second].map((e) => unitsOf(e, state).filter((u) => state.special || !u.special));
   const rows = aligned(a, b), both = rows.filter(([x, y]) => x && y), places = first.places;
   const peak = largest(rows.flat().map((u) => u?.score ?? 0)), rho = rankCorrelation(both);
-  const told = `${both.length} of ${rows.length} units are in both. Rank correlation of their scores: ${rho === null ? "none, for want of differences" : rho.toFixed(3)}. One colour scale, to ${plain(peak, places)}.`;
+  const told = `${both.length} of ${rows.length} units are in both. Rank correlation of their scores: ${rho === null ? "none" : rho.toFixed(3)}. One colour scale, to ${plain(peak, places)}.`;
   const written = (unit) => (unit ? signed(unit.score, 3) : "not there");
   const chip = (text, score) => h("span", { class: "chip tint", style: tinted(strength(score, peak)), title: signed(score, places) }, bdi(text));
   const side = (unit) => (unit ? chip(unit.label, unit.score) : h("span", { class: "chip absent", title: "not there" }, "·"));
@@ -47,7 +47,7 @@ function aligned(a, b) {
   const found = [];
   let i = 0, j = 0;
   while (i < a.length || j < b.length) {
-    if (i < a.length && j < b.length && a[i].label === b[j].label) found.push([a[i++], b[j++]]);
+    if (a[i]?.label === b[j]?.label) found.push([a[i++], b[j++]]);
     else if (j >= b.length || (i < a.length && best[i + 1][j] >= best[i][j + 1])) found.push([a[i++], undefined]);
     else found.push([undefined, b[j++]]);
   }

@@ -43,7 +43,7 @@ function sumsOf(g, rows) {
 
 function madeBy(g, names, v, state) {
   if (!state.pinned.length) return par("muted", "Pin a word of the text to see which generated tokens it made.");
-  const made = g.scores.flatMap((row, r) => (state.pinned.some((c) => (row[c] ?? null) !== null) ? [[names[r], sum(state.pinned.map((c) => row[c]))]] : []));
+  const made = g.scores.flatMap((row, r) => (state.pinned.some((c) => row[c] != null) ? [[names[r], sum(state.pinned.map((c) => row[c]))]] : []));
   const peak = largest(made.map(([, score]) => score));
   const one = ([name, score]) => h("span", { class: "tint made", style: tinted(strength(score, peak)), title: signed(score, v.places) }, bdi(name), ` ${signed(score, 2)}`);
   return group("What the pinned word made", "steps", made.map(one));

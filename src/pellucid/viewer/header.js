@@ -2,7 +2,7 @@
 
 function headerOf(scene) {
   const { v, options } = scene;
-  const chance = v.probability === null ? null : span("chance", v.probability_written);
+  const chance = span("chance", v.probability_written);
   const title = h("p", { class: "title", role: "heading", "aria-level": "2" }, bdi(v.headline), chance);
   const heading = options.heading === false ? null : [par("eyebrow", v.prediction === null ? "Explained" : "Prediction"), title];
   const notes = v.notes.length ? h("ul", { class: "notes" }, v.notes.map((note) => h("li", {}, bdi(note)))) : null;

@@ -7,7 +7,7 @@ function insideOf(scene) {
 
 function layersOf({ v, state, links, theme }) {
   const units = unitsOf(v, state), rows = v.layers.map((layer) => `layer ${layer.number}`);
-  const sums = v.layers.map((layer) => units.map((u) => sum(u.tokens.map((i) => layer.scores[i]))));
+  const sums = v.layers.map((layer) => units.map((u) => sumAt(layer, u)));
   const picture = heatmap({
     name: "Layers", rows, columns: units.map((u) => u.label), value: (r, c) => sums[r][c], peak: largest(sums.flat()), theme, ends: v.layers.map((layer) => layer.written),
     tell: (r, c) => [`${rows[r]}: `, bdi(units[c].label), " ", strong(signed(sums[r][c], v.places)), ` · residual of the layer ${v.layers[r].written}`],
@@ -23,7 +23,7 @@ function courseOf({ v, state }) {
   const units = unitsOf(v, state), unit = units.find((u) => state.pinned.includes(u.tokens[0])) ?? ranked(units)[0];
   if (!unit) return null;
   const { layers } = v, few = layers.length <= 16, [{ i: token }] = ranked(unit.tokens.map((i) => ({ i, score: v.tokens[i].score })));
-  const values = layers.map((layer) => sum(unit.tokens.map((i) => layer.scores[i]))), y = scaled(values, 22, 136);
+  const values = layers.map((layer) => sumAt(layer, unit)), y = scaled(values, 22, 136);
   const boxes = layers[0].quantiles[token] ? layers.map((layer) => layer.quantiles[token]) : null;
   const x = (i) => LEFT + (i + 0.5) * ((RIGHT - LEFT) / layers.length);
   const write = (x, y, text, more) => s("text", { x, y, class: "small muted-ink", ...more }, text);
@@ -44,6 +44,7 @@ function scaled(values, top, bottom) {
   return (value) => top + ((high - value) / room) * (bottom - top);
 }
 
+const sumAt = (layer, unit) => sum(unit.tokens.map((i) => layer.scores[i]));
 const bits = (x) => x?.toFixed(1) ?? "–";
 const rule = (y) => s("line", { x1: LEFT, x2: RIGHT, y1: y, y2: y, class: "rule" });
 

@@ -23,15 +23,12 @@ class Links {
   /** Listens on the whole picture: hover and focus light, leaving goes back to what is pinned. */
   listen(root, pinned, pin) {
     const linked = (element) => element?.closest?.(".link");
-    const point = (event) => linked(event.target) && this.light(linked(event.target).pellucidTokens);
-    const leave = (event) => linked(event.target) && !linked(event.relatedTarget) && this.light(pinned());
-    for (const name of ["pointerover", "focusin"]) root.addEventListener(name, point);
-    for (const name of ["pointerout", "focusout"]) root.addEventListener(name, leave);
-    root.addEventListener("click", (event) => linked(event.target) && pin(linked(event.target)));
-    root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") pin(null);
-      const element = linked(event.target);
-      if (!element) return;
+    const on = (names, act) => names.forEach((name) => root.addEventListener(name, (event) => linked(event.target) && act(linked(event.target), event)));
+    on(["pointerover", "focusin"], (element) => this.light(element.pellucidTokens));
+    on(["pointerout", "focusout"], (_, event) => linked(event.relatedTarget) || this.light(pinned()));
+    on(["click"], pin);
+    root.addEventListener("keydown", (event) => event.key === "Escape" && pin(null));
+    on(["keydown"], (element, event) => {
       if (event.key === "Enter" || event.key === " ") {
         event.preventDefault();
         pin(element);

@@ -1,7 +1,7 @@
 // Numbers as the rest of Pellucid writes them: few digits, a true minus sign, a power of ten where all digits are 0.
 
 function signed(value, digits = 3) {
-  if (value === null || !Number.isFinite(value)) return "–";
+  if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
   const fixed = size.toFixed(Math.min(digits, 20));
@@ -14,7 +14,7 @@ function plain(value, digits = 3) {
 }
 
 function percent(share) {
-  if (share === null || !Number.isFinite(share)) return "–";
+  if (!Number.isFinite(share)) return "–";
   if (share >= 0.9995 && share < 1) return ">99.9%";
   if (share > 0 && share < 0.0005) return "<0.1%";
   return (share < 0 ? "−" : "") + `${(100 * Math.abs(share)).toFixed(1)}%`;

@@ -3,23 +3,23 @@
 const MOST = 8; // units with a step of their own
 
 function sumOf({ v, state, links }) {
-  const units = ranked(unitsOf(v, state)), own = units.filter((u) => !u.special), special = units.filter((u) => u.special);
+  const units = ranked(numbered(unitsOf(v, state))), own = units.filter((u) => !u.special), special = units.filter((u) => u.special);
   const named = own.slice(0, MOST).filter((u) => u.score), others = own.slice(named.length);
   const [base, , left, out] = v.sum.terms, total = (of) => sum(of.map((u) => u.score));
   const steps = [
     { name: `${v.baseline} baseline`, whole: base.value, written: base.written },
-    ...named.map((u) => ({ unit: u, name: u.label, change: u.score })),
+    ...named.map((u) => ({ unit: u, name: u.name, change: u.score })),
     others.length && { name: `${others.length} other ${others.length === 1 ? "one" : "ones"}`, change: total(others) },
     special.length && { name: "special tokens", change: total(special) },
     { name: "residual", change: left.value },
     { name: "output", whole: out.value, written: out.written },
   ].filter(Boolean);
-  return section("The sum", inWords(v, named, others.length + special.length), waterfall(steps, v, links), equation(v), verdictOf(v), factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value])));
+  return section("The sum", inWords(v, named, others.length + special.length), waterfall(steps, v, links), equation(v), par(v.sum.complete ? "verdict" : "verdict caution", v.sum.verdict), factsOf(v.proof.map(({ name, value, meaning }) => [name, meaning ? term(value, meaning) : value])));
 }
 
 function inWords(v, named, others) {
   const [base, , , out] = v.sum.terms, told = named.slice(0, 3);
-  const list = told.map((u, i) => [i ? ", " : ": ", strong(bdi(u.label)), ` ${signed(u.score, v.places)}`]);
+  const list = told.map((u, i) => [i ? ", " : ": ", strong(bdi(u.name)), ` ${signed(u.score, v.places)}`]);
   const start = `With the ${v.baseline} baseline in place of the words the output is ${base.written}. The words that are there move it to ${out.written}`;
   return par("lead", start, list, list.length && (named.length > 3 || others) ? ", and the rest as below." : ".");
 }
@@ -46,8 +46,4 @@ function waterfall(steps, v, links) {
 function equation(v) {
   const terms = v.sum.terms.map((t) => span("term", h("data", { value: t.value, title: t.value }, t.written), span("", t.name)));
   return par("equation", terms.map((t, i) => span("step", i ? span("sign", i < 3 ? "+" : "=") : null, t)));
-}
-
-function verdictOf(v) {
-  return par(v.sum.complete ? "verdict" : "verdict caution", v.sum.verdict);
 }

@@ -34,6 +34,12 @@ function isLater({ task, target: { position } }, run) {
   return /generation$/.test(task) && run.score === 0 && position !== null && run.tokens.every((i) => i >= position);
 }
 
+/** Units that the text has more than once are numbered: "the (2)". */
+function numbered(units) {
+  const alike = Map.groupBy(units, (u) => u.label);
+  return units.map((u) => ({ ...u, name: u.label + (alike.get(u.label)[1] ? ` (${1 + alike.get(u.label).indexOf(u)})` : "") }));
+}
+
 const ranked = (units) => [...units].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
 
 /** What full colour means: the largest |score| of an ordinary unit. */

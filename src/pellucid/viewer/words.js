@@ -1,14 +1,14 @@
 // The strongest units as bars, and every token as a table.
 
 function wordsOf({ v, state, links }) {
-  const units = ranked(unitsOf(v, state).filter((u) => state.special || !u.special)).slice(0, 10);
-  const low = Math.max(0, ...units.map((u) => -u.score)), high = Math.max(0, ...units.map((u) => u.score));
+  const units = ranked(numbered(unitsOf(v, state))).filter((u) => state.special || !u.special).slice(0, 10);
+  const low = -Math.min(0, ...units.map((u) => u.score)), high = Math.max(0, ...units.map((u) => u.score));
   const place = (score) => (low + high ? (100 * (low + score)) / (low + high) : 0);
   const rows = units.map((u, i) => {
     const written = [signed(u.score, v.places), u.error ? h("small", {}, ` ± ${plain(u.error, v.places)}`) : null];
     const axis = h("span", { class: "axis", style: { left: `${place(0)}%` } });
     const more = { class: "link", order: i };
-    return links.add(barRow(u.label, u.score < 0 ? "negative" : "positive", [place(0), place(u.score)], u.score, written, more, axis), u.tokens);
+    return links.add(barRow(u.name, u.score < 0 ? "negative" : "positive", [place(0), place(u.score)], u.score, written, more, axis), u.tokens);
   });
   return section(`Strongest ${nameOf(v, state.level)}`, h("ol", { class: "bars" }, rows));
 }

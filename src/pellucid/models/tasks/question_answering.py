@@ -120,8 +120,10 @@ def answer_goals(asked: Asked, logits: Logits) -> list[Goal]:
     for side in sides:
         places = [span[SIDES.index(side)] for span in spans]
         index = torch.tensor([s + p for s, p in zip(asked.starts, places, strict=True)], device=context.device)
-        among = None if asis else context
-        goals.append(Goal(_fixed(side, index, among), [Target(side, p, p) for p in places], predictions, notes))
+        every = torch.arange(asked.rows, device=context.device)
+        chance = (_fixed(side, index, None if probable else context)(logits, every)).tolist()
+        select = _fixed(side, index, None if asis else context)
+        goals.append(Goal(select, [Target(side, p, p) for p in places], predictions, notes, chances=chance))
     return goals
 
 

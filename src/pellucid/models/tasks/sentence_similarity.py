@@ -140,7 +140,11 @@ def read_pairs(reader: Reader, items: Sequence[Item], truncate: bool = False) ->
     for i, item in enumerate(items):
         a, b = text_and_pair(item, i)
         if b is None:
-            raise InputError(f"Input {i} is one text ({quoted(a, 40)}); expected two to compare: ('a', 'b').")
+            raise InputError(
+                "This model has no head for a task, such as a classifier: all it can tell of texts is how similar two "
+                f"of them are. Input {i} is one text ({quoted(a, 40)}); expected two to compare: ('a', 'b'). To "
+                "explain one text, load a checkpoint with a head that was trained for its task."
+            )
         texts += [a, b]
     each = reader.encode(texts, truncate)
     return [joined((texts[i], texts[i + 1]), each[i : i + 2], [(0,), (1,)]) for i in range(0, len(each), 2)]

@@ -40,7 +40,8 @@ class Goal:
     select: the number. targets: its name in each row; None where a row has no such number, and none is shown.
     predictions: what the model predicts there, and its probability where it has one. notes: what a reader must know of
     the number. classes: in each row, the probability of every class by its label; empty where the task has none. steps:
-    in each row, what `Explanation.meta["step"]` says of a generated token; empty where none was generated.
+    in each row, what `Explanation.meta["step"]` says of a generated token; empty where none was generated. chances: in
+    each row, the probability of the target where it is not that of a class: `Explanation.meta["target_probability"]`.
     """
 
     select: Select
@@ -49,6 +50,7 @@ class Goal:
     notes: tuple[str, ...] = ()
     classes: Sequence[Mapping[str, float]] = ()
     steps: Sequence[Mapping[str, object]] = ()
+    chances: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
