@@ -274,7 +274,7 @@ def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Ten
         )
     if not scalars.is_floating_point():  # truth values, or the number of a class
         scalars = scalars.double()
-    if math.isfinite(scalars.detach().sum().item()):  # a sum is, only where all are
+    if all(map(math.isfinite, scalars.detach().flatten().tolist())):
         return scalars
     unfit = ~torch.isfinite(scalars.detach())
     if unfit.any():

@@ -100,9 +100,9 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
         points = (problem.x, problem.x0) if both.measures else (problem.x,)
         with torch.no_grad():
             rest = [select(problem.f(*x, *problem.args), problem.numbers) for x in points[len(known) :]]
-            halves = both.y[0].chunk(2)
-        alone = (*known, *rest)
-        if len(halves) != 2 or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=False)):
+            alone, n, y = (*known, *rest), problem.rows, both.y[0]
+            halves = [y[k * n : (k + 1) * n] for k in range(len(alone))]
+        if len(y) != 2 * n or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=True)):
             return None
         (found,) = _walked(problem, both, both, HALVES, weighed=False)
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong

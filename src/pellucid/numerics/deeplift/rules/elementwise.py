@@ -128,7 +128,7 @@ def kinked_secant(
 ) -> Shaped[Tensor, "*shape"]:
     """Δφ/Δx of a function with kinks or steps: the quotient everywhere, φ' only where Δx = 0.
 
-    derivative: φ' as a formula; by autograd where None.
+    derivative: φ' as a formula, of numbers or of truth values, which count as 1 and 0; by autograd where None.
     """
     m = (phi(x) - phi(x0)).div_(x - x0)
     if math.isfinite(m.sum().item()):  # where Δx = 0 it is 0/0
