@@ -84,8 +84,9 @@ def test_lit_ends_its_path_one_step_short_of_the_input() -> None:
     )
     row = {"text": "a b", "target": "1"}
     found = maps.IntegratedGradients(interpolation_steps=30, normalize=False).run([row], there, None)[0]["grads"]
-    until = pellucid.attribute(f, 29 / 30 * x[None], torch.zeros(1, 2, 3), **STEPS).values.sum(-1)[0] * 30 / 29
-    close(until, found.salience, 1e-3)
+    until = pellucid.attribute(f, 29 / 30 * x[None], torch.zeros(1, 2, 3), **STEPS).values
+    assert isinstance(until, Tensor)
+    close(until.sum(-1)[0] * 30 / 29, found.salience, 1e-3)
     whole = pellucid.attribute(f, x[None], torch.zeros(1, 2, 3), **STEPS)
     assert abs(whole.delta.item()) < 1e-4
     missing = (whole.output - found.salience.sum()).item() / whole.output.item()
