@@ -47,8 +47,9 @@ def test_inseq_explains_the_probability_from_the_unknown_token(tmp_path: Any) ->
     def probability(embeddings: Tensor) -> Tensor:
         return model(inputs_embeds=embeddings).logits[:, -1].softmax(-1)[:, words["Paris"]]
 
-    here = pellucid.attribute(probability, x, x0, **STEPS)
-    close(here.values.sum(-1)[0], found.target_attributions[: ids.shape[1], 0].sum(-1), 1e-4)
+    here = pellucid.attribute(probability, x, x0, **STEPS).values
+    assert isinstance(here, Tensor)
+    close(here.sum(-1)[0], found.target_attributions[: ids.shape[1], 0].sum(-1), 1e-4)
 
 
 def test_ferret_explains_the_logit_from_padding() -> None:
