@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from browser import browser
 from pellucid import captum as ours
 from pellucid.errors import ArgumentError, CutGraph
 
@@ -99,3 +100,19 @@ def test_visualized_text_is_escaped_and_has_the_convergence_score() -> None:
     page = shown._repr_html_()
     assert "<script>" not in page and "&lt;script&gt;" in page and "<b>" not in page
     assert "0.125" in page and "0.125" in str(shown)
+
+
+def test_visualized_text_in_a_narrow_window_scrolls_alone_keeps_spaces_and_begins_where_its_script_does() -> None:
+    texts = [["two   spaces", "</td>"], ["الفيلم", "رائع"], ["word" * 50, "ok"]]
+    record = ours.visualization.VisualizationDataRecord
+    shown = ours.visualization.visualize_text(
+        [record([0.5, -0.5], 0.9, "A", "A", "A", 0.0, words, 0.0) for words in texts], legend=False
+    )
+    with browser() as running:
+        page = running.new_page(viewport={"width": 390, "height": 700})
+        page.set_content(shown.data)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        marks = page.locator("mark")
+        assert [marks.nth(i).inner_text() for i in range(2)] == texts[0]
+        first, second = (marks.nth(i).bounding_box()["x"] for i in (2, 3))
+        assert first > second, "an Arabic text begins on the right"

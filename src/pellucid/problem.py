@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -145,7 +146,7 @@ class Problem:
     def rows(self) -> int:
         return self.x[0].shape[0]
 
-    @property
+    @cached_property
     def numbers(self) -> Int[Tensor, " rows"]:
         """The number of each row."""
         with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
@@ -273,7 +274,7 @@ def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Ten
         )
     if not scalars.is_floating_point():  # truth values, or the number of a class
         scalars = scalars.double()
-    if math.isfinite(scalars.detach().sum().item()):  # a sum is, only where all are
+    if all(map(math.isfinite, scalars.detach().flatten().tolist())):
         return scalars
     unfit = ~torch.isfinite(scalars.detach())
     if unfit.any():

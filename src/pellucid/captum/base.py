@@ -168,8 +168,9 @@ def neuron_of(values: Tensors, selector: Value) -> Tensor:
             f"The layer has {count} tensors; expected one, or neuron_selector=a function of the tensors."
         )
     selector = tuple(selector) if isinstance(selector, (tuple, list)) else (selector,)
-    found = selected(values[0], selector)
-    return found.flatten(1).sum(1) if found.ndim > 1 else found
+    with torch._C.DisableTorchFunction():  # a pass that is recorded need not record that elements are taken
+        found = selected(values[0], selector)
+        return found.flatten(1).sum(1) if found.ndim > 1 else found
 
 
 @dataclass(frozen=True)

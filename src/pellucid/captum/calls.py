@@ -65,7 +65,7 @@ def baselines_of(inputs: Tensors, baselines: Value) -> tuple[Value, ...]:
     for i, (t, b) in enumerate(zip(inputs, found, strict=True)):
         if isinstance(b, Tensor):
             sizes = zip(reversed(b.shape), reversed(t.shape), strict=False)
-            fits = b.ndim <= t.ndim and all(m in (1, n) for m, n in sizes)
+            fits = b.shape == t.shape or (b.ndim <= t.ndim and all(m in (1, n) for m, n in sizes))
         else:
             fits = isinstance(b, (int, float))
         if not fits:
@@ -253,12 +253,15 @@ class Call:
         """The same as a Problem, which the methods of the core solve."""
 
         def select(out: Value, which: Tensor) -> Tensor:
-            n = which.shape[0]
-            y = selected(out, self.rows.target_of(n // self.rows.n))
-            y = in_a_row(one_per_row(y) if y.requires_grad else y, n)
-            if (found := y.numel()) not in (1, n):
-                raise ArgumentError(f"The function returns {found} values for {n} rows; expected one for each, or one.")
-            return y
+            with torch._C.DisableTorchFunction():  # a pass that is recorded need not record that elements are taken
+                n = which.shape[0]
+                y = selected(out, self.rows.target_of(n // self.rows.n))
+                y = in_a_row(one_per_row(y) if y.requires_grad else y, n)
+                if (found := y.numel()) not in (1, n):
+                    raise ArgumentError(
+                        f"The function returns {found} values for {n} rows; expected one for each, or one."
+                    )
+                return y
 
         f = lambda *given: outputs_of(self.f, given)
         return Problem(f, self.x, self.x0, lambda outputs: select, more_args(self.rows.args))

@@ -54,6 +54,9 @@ class VisualizedText:
 
 
 HEADINGS = ("True label", "Predicted label", "Attribution label", "Attribution score", "Convergence score", "Words")
+_LEFT = ' style="text-align:left"'
+_WORDS = "line-height:1.9;text-align:start;width:50%;min-width:16em;overflow-wrap:anywhere"
+"""The cell of a text begins on the side on which its script does, and breaks a word that is longer than a line."""
 
 
 def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool = True) -> VisualizedText:
@@ -76,9 +79,10 @@ def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool 
     for record, row in zip(records, cells, strict=True):
         words = " ".join(_word(t, v) for t, v in _pairs(record))
         named = "".join(f"<td>{escape(c)}</td>" for c in row)
-        rows.append(f'<tr>{named}<td style="line-height:1.9;text-align:left">{words}</td></tr>')
-    head = "".join(f'<th scope="col">{h}</th>' for h in HEADINGS)
-    page = f"<table>{_legend() if legend else ''}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        rows.append(f'<tr>{named}<td dir="auto" style="{_WORDS}">{words}</td></tr>')
+    head = "".join(f'<th scope="col"{_LEFT if h == HEADINGS[-1] else ""}>{h}</th>' for h in HEADINGS)
+    table = f"<table>{_legend() if legend else ''}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    page = f'<div style="overflow-x:auto">{table}</div>'  # a narrow window scrolls the table alone
     lines = [
         " | ".join((*row, " ".join(f"{t} ({v:+.2f})" for t, v in _pairs(r))))
         for r, row in zip(records, cells, strict=True)
@@ -122,13 +126,13 @@ def _pairs(r: VisualizationDataRecord) -> list[tuple[str, float]]:
 def _word(token: str, value: float) -> str:
     """A token on its colour."""
     colour = background(max(-1.0, min(1.0, value)) if value == value else 0.0, LIGHT)
-    style = f"background:{colour};color:{ink_on(colour)};padding:1px 2px;border-radius:2px"
+    style = f"background:{colour};color:{ink_on(colour)};padding:1px 2px;border-radius:2px;white-space:pre-wrap"
     return f'<mark title="{value:+.3g}" style="{style}">{escape(token)}</mark>'
 
 
 def _legend() -> str:
     steps = " ".join(_word(f"{v:+.1f}" if v else "0", v) for v in (-1.0, -0.5, 0.0, 0.5, 1.0))
-    return f'<caption style="text-align:left">Against the label {steps} for it</caption>'
+    return f"<caption{_LEFT}>Against the label {steps} for it</caption>"
 
 
 __all__ = ["VisualizationDataRecord", "VisualizedText", "visualize_image_attr", "visualize_image_attr_multiple"]

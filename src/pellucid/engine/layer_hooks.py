@@ -113,7 +113,7 @@ def with_layer_values(
 
 def _hooked(layer: nn.Module, change: Callable[[nn.Module, Value], Value], at_input: bool) -> Value:
     if at_input:
-        return layer.register_forward_pre_hook(lambda m, args: change(m, args))
+        return layer.register_forward_pre_hook(change)
     return layer.register_forward_hook(lambda m, args, output: change(m, output))
 
 

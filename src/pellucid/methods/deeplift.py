@@ -113,9 +113,9 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
         points = (problem.x, problem.x0) if both.measures else (problem.x,)
         with torch.no_grad():
             rest = [select(problem.f(*x, *problem.args), problem.numbers) for x in points[len(known) :]]
-        alone = (*known, *rest)
-        halves = both.y[0].detach().chunk(2)
-        if len(halves) != 2 or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=False)):
+            alone, n, y = (*known, *rest), problem.rows, both.y[0]
+            halves = [y[k * n : (k + 1) * n] for k in range(len(alone))]
+        if len(y) != 2 * n or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=True)):
             return None
         (found,) = _walked(problem, both, both, HALVES, weighed=False)
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
@@ -306,7 +306,8 @@ def _walked(
 
     for t in range(0, len(upper.y), at_once):
         y, y0 = upper.y[t : t + at_once], lower.y[t : t + at_once]
-        weights, inside = [torch.ones_like(v.detach()[: problem.rows]) for v in y], [s.value for s in upper.seen]
+        weights = [v.new_ones(min(len(v), problem.rows)) for v in y]
+        inside = [s.value for s in upper.seen]
         try:
             with keeping():
                 found = walk(y, y0, weights, upper.x, lower.x, rules, inside, reached, halves)

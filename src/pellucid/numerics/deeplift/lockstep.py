@@ -61,7 +61,8 @@ def walk(
     Raises UnsupportedOperation, GraphMismatch or CutGraph.
     """
     tensors = (*x, *inside)
-    roots, starts, seen = _edges_of(y), _edges_of(x), _edges_of(inside)
+    edges = _edges_of((*y, *tensors))
+    roots, starts, seen = edges[: len(y)], edges[len(y) : -len(inside) or None], edges[len(y) + len(x) :]
     roots0, starts0 = (roots, starts) if halves else (_edges_of(y0), _edges_of(x0))
     leaves = {start: start0 for (start, _), (start0, _) in zip(starts, starts0, strict=True)}
     order = _pairs([(root, root0) for (root, _), (root0, _) in zip(roots, roots0, strict=True)], leaves)

@@ -97,19 +97,19 @@ def real(n: Node, x: Tensor) -> Tensor:
 
 
 def _input_of(n: Node) -> Tensor:
-    for name in ("_saved_self", "_saved_input"):
-        if isinstance(saved := getattr(n, name, None), Tensor):
-            return wide(saved)
-    if len(own := getattr(n, "saved_tensors", ())) == 1:  # a custom autograd function that keeps one tensor
-        return wide(own[0])
-    if INPUT in n.metadata:
-        source, version = n.metadata[INPUT]
+    if (noted := n.metadata.get(INPUT)) is not None:
+        source, version = noted
         if source._version != version:
             raise GraphError(
                 f"The input of {n.name()} was overwritten by an in-place operation after it was used, and its rule "
                 "needs it. Replace the in-place operation (`x += y` by `x = x + y`)."
             )
         return wide(source)
+    for name in ("_saved_self", "_saved_input"):
+        if isinstance(saved := getattr(n, name, None), Tensor):
+            return wide(saved)
+    if len(own := getattr(n, "saved_tensors", ())) == 1:  # a custom autograd function that keeps one tensor
+        return wide(own[0])
     if n.name() in _INVERSE:
         result = wide(n._saved_result)
         source = _INVERSE[n.name()](result)

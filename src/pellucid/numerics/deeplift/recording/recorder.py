@@ -63,14 +63,16 @@ class Recording(TorchFunctionMode):
             ]
         )
         name, in_place, plain = _of(func)
-        if plain and name not in self.noted and "inplace" not in kwargs:
+        source = args[0] if args else kwargs.get("input")
+        if plain and not kwargs.get("inplace"):
             out = func(*args, **kwargs)
             if not self.loses and not getattr(out, "requires_grad", True):
                 self.loses = _loses(name, args)
+            if name in self.noted:
+                _note(self.noted[name], out, source)
             return out
         noted = self.noted.get(name.rstrip("_"))
         in_place = in_place or kwargs.get("inplace", False)
-        source = args[0] if args else kwargs.get("input")
         if self.double and name in _CASTS and isinstance(source, Tensor) and source.dtype == torch.float64:
             if name in ("float", "half", "bfloat16"):
                 return source
@@ -105,6 +107,8 @@ class Recording(TorchFunctionMode):
         return out
 
     def _without_parameters(self, a: Value) -> Value:
+        if type(a) in _CONSTANTS:
+            return a
         if isinstance(a, Tensor):
             kept = not (a.requires_grad and a.is_leaf) or id(a) in self.inputs
             return a if kept or is_functorch_wrapped_tensor(a) else a.detach()  # torch.func.grad's are no parameters
@@ -118,7 +122,7 @@ _SIZES = frozenset(
     | {getattr(Tensor, name) for name in ("size", "__len__", "numel", "nelement", "stride", "__iter__")}
     | {torch.numel}
 )
-READS = _SIZES | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device")}
+READS = _SIZES | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device", "requires_grad")}
 """What a model asks of a tensor all the time, and what makes none."""
 _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})

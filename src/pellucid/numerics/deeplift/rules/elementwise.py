@@ -126,12 +126,18 @@ def _patched(phi: Phi, a: Tensor, b: Tensor, out: Tensor | None, relative: bool)
     return torch.div(dy, dx.add_(s), out=out)
 
 
-def kinked_secant(phi: Phi, x: Shaped[Tensor, "*shape"], x0: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """Δφ/Δx of a function with kinks or steps: the quotient everywhere, φ' only where Δx = 0."""
+def kinked_secant(
+    phi: Phi, x: Shaped[Tensor, "*shape"], x0: Shaped[Tensor, "*shape"], derivative: Phi | None = None
+) -> Shaped[Tensor, "*shape"]:
+    """Δφ/Δx of a function with kinks or steps: the quotient everywhere, φ' only where Δx = 0.
+
+    derivative: φ' as a formula, of numbers or of truth values, which count as 1 and 0; by autograd where None.
+    """
     m = (phi(x) - phi(x0)).div_(x - x0)
     if math.isfinite(m.sum().item()):  # where Δx = 0 it is 0/0
         return m
-    return torch.where(x == x0, slope(phi, x).nan_to_num(0.0, 0.0, 0.0), m)
+    limit = slope(phi, x).nan_to_num(0.0, 0.0, 0.0) if derivative is None else derivative(x)
+    return torch.where(x == x0, limit, m)
 
 
 def still(
@@ -143,19 +149,22 @@ def still(
     return m.masked_fill((a == a0) & ~torch.isfinite(m), 0.0)
 
 
-def elementwise(phi_of: Callable[[Node], Phi], kinked: bool = False, everywhere: bool = False) -> Rule:
+def elementwise(
+    phi_of: Callable[[Node], Phi], kinked: bool = False, everywhere: bool = False, derivative: Phi | None = None
+) -> Rule:
     """The rule of a function of one value, y = φ(x):  g·Δy/Δx.
 
     phi_of: makes φ from the node, which holds its constants, such as a slope or a bound.
     kinked: φ has kinks or steps, so that near Δx = 0 its derivative is no estimate of the quotient.
     everywhere: φ is smooth on the whole line, as in `secant`.
+    derivative: φ' of a kinked φ as a formula, as in `kinked_secant`.
     """
 
     def rule(n: Node, n0: Node) -> Step:
         x, x0, phi = input_of(n), input_of(n0), phi_of(n)
         others = (None,) * (len(n.next_functions) - 1)
         if kinked:
-            m = kinked_secant(phi, x, x0)
+            m = kinked_secant(phi, x, x0, derivative)
             return lambda g: (wide(g[0]) * m, *others)
         through = through_secant(phi, x, x0, everywhere)
         return lambda g: (through(wide(g[0])), *others)
@@ -163,9 +172,9 @@ def elementwise(phi_of: Callable[[Node], Phi], kinked: bool = False, everywhere:
     return rule
 
 
-def plain(phi: Phi, kinked: bool = False, everywhere: bool = False) -> Rule:
+def plain(phi: Phi, kinked: bool = False, everywhere: bool = False, derivative: Phi | None = None) -> Rule:
     """As `elementwise`, for a φ without constants."""
-    return elementwise(lambda n: phi, kinked, everywhere)
+    return elementwise(lambda n: phi, kinked, everywhere, derivative)
 
 
 def rising_from_nothing(phi: Phi) -> Rule:

@@ -207,7 +207,7 @@ RULES: dict[str, Rule] = {
     "RsqrtBackward0": of_results(lambda s, s0: -(s * s0 / (s + s0)) * s * s0),
     "ReciprocalBackward0": of_results(lambda r, r0: -r * r0),
     # kinked functions of one value
-    "ReluBackward0": plain(torch.relu, kinked=True),
+    "ReluBackward0": plain(torch.relu, kinked=True, derivative=lambda x: x > 0),
     "AbsBackward0": magnitude,
     "ThresholdBackward0": threshold,
     "ThresholdBackward1": threshold,
