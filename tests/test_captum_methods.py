@@ -69,6 +69,24 @@ def test_the_influence_of_layers_agrees_with_captum() -> None:
     np.testing.assert_allclose(found.layers[0], expected.sum(-1)[0].numpy(), atol=1e-4)
 
 
+def test_the_influence_of_a_token_is_a_norm_since_its_elements_cancel_before_a_layer_norm() -> None:
+    model, text = pellucid.load(device="cpu"), "a fine film"
+    found = pellucid.explain(
+        model, ["a dull plot and no music", text], method="internal_influence", n_steps=8, target=1
+    )
+    ids = model.tokenizer(text, return_tensors="pt")["input_ids"]
+    ids0 = ids.clone()
+    ids0[0, 1:-1] = model.tokenizer.mask_token_id
+    net, embed = model.model, model.model.get_input_embeddings()
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    total = torch.zeros_like(embed(ids))
+    for t, w in zip((nodes + 1) / 2, weights / 2, strict=True):
+        x = (embed(ids0) + t * (embed(ids) - embed(ids0))).detach().requires_grad_()
+        total += w * torch.autograd.grad(net(inputs_embeds=x).logits[0, 1], x)[0]
+    np.testing.assert_allclose(found[1].scores, total[0].norm(dim=-1).detach().numpy(), rtol=1e-4)
+    assert float(total.sum(-1).abs().max()) < 1e-3 * float(total[0].norm(dim=-1).max())
+
+
 def test_feature_permutation_is_the_mean_over_all_rows() -> None:
     f = lambda x: x[:, 0] * x[:, 1] + x[:, 2]
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))

@@ -52,7 +52,8 @@ def test_an_input_that_fails_in_the_model_fails_alone(bundled: Model) -> None:
         pellucid.explain(bundled, texts, method="occlusion", groups=groups)
 
 
-def test_a_table_has_room_for_the_reason_of_a_failure(bundled: Model) -> None:
+def test_a_table_has_room_for_the_reason_of_a_failure(bundled: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     answers = pellucid.explain(bundled, ["a good film", "word " * 600], errors="return")
     failed = answers[1]
     assert isinstance(failed, Failure)

@@ -6,6 +6,8 @@ computed from the same passes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -53,7 +55,8 @@ def internal_influence(problem: Problem, n_steps: int = 50, rule: str = "gauss_l
     """∫₀¹ ∂f/∂x(x0 + t·(x − x0)) dt, the mean gradient on the path, without the difference (Leino et al. 2018,
     1802.03788).
 
-    A tensor h inside the model takes part with ∫₀¹ ∂f/∂h dt. n_steps, rule: as in `integrated_gradients`.
+    A token's score is the norm over the hidden dimension, as in `saliency`: before a layer norm a gradient's elements
+    add up to 0. A tensor h inside the model takes part with ∫₀¹ ∂f/∂h dt. n_steps, rule: as in `integrated_gradients`.
     """
     return _fixed(problem, n_steps, rule, "internal_influence")
 
@@ -71,20 +74,22 @@ def _fixed(problem: Problem, n_steps: int, rule: str, name: str = "integrated_gr
     table, device = QUADRATURES[rule](n), problem.x[0].device
     rows = torch.arange(problem.rows, device=device).repeat_interleave(n)
     t, w = (torch.from_numpy(column).to(device).repeat(problem.rows) for column in (table.nodes, table.weights))
+    units = problem if weighed else replace(problem, mask=None)  # every element, where a sum over them says nothing
     change = [a - b if weighed else torch.ones_like(a) for a, b in zip(problem.x, problem.x0, strict=True)]
     total, inside = torch.zeros(0), _Steps(problem.rows) if weighed else _Means(problem.rows)
     for i, found in along_path(problem, selects, rows, t):
-        scores = unit_scores(problem, found.gradients, tuple(d[rows[i]] for d in change))
+        scores = unit_scores(units, found.gradients, tuple(d[rows[i]] for d in change))
         total = total if total.numel() else scores.new_zeros(len(selects), problem.rows, scores.shape[-1])
         total.index_add_(1, rows[i], scores * w[i].view(-1, 1))
         inside.add(rows[i], w[i], found)
     return tuple(
         solved(
-            unit_values(problem, total[k]),
+            unit_values(units, total[k]),
             y[k],
             y0[k],
             passes=n + 2,
             status=Status.FIXED_STEPS,
+            reduction="sum" if weighed else "norm",
             outputs=outputs,
             inside=tuple((kind, c[k]) for kind, c in zip(inside.kinds, inside.total, strict=True)),
         )

@@ -40,7 +40,7 @@ def groups(
     are of one.
 
     Examples:
-        >>> groups([3, 9, 4], tokens=8)
+        >>> groups([3, 9, 4], tokens=128)
         [[0, 2], [1]]
         >>> groups([3, 3, 3], kinds=["a", "b", "a"])
         [[0, 2], [1]]
