@@ -29,7 +29,7 @@ def seconds(model: pellucid.Model, rows: list[dict[str, Any]], workers: int | No
         pellucid.explain(model, rows)
     else:
         with tempfile.TemporaryDirectory() as out:
-            pellucid.run(model, rows, out, workers=workers, shard_rows=min(1024, -(-len(rows) // workers)))
+            pellucid.run(model, rows, out, workers=workers, shard_rows=min(2048, -(-len(rows) // workers)))
     return time.perf_counter() - began, time.process_time() - worked
 
 

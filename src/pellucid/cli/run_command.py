@@ -60,7 +60,7 @@ def run(
     ] = None,
     ray: Annotated[str | None, typer.Option(help="The address of a Ray cluster, or 'local'.")] = None,
     gpus: Annotated[float, typer.Option(help="GPUs of each Ray actor, a fraction too.")] = 0.0,
-    shard_rows: Annotated[int | None, typer.Option(help="Rows of a file. (default: 1024)")] = None,
+    shard_rows: Annotated[int | None, typer.Option(help="Rows of a file. (default: 2048)")] = None,
     max_failures: Annotated[int | None, typer.Option(help="Stop after more failures.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,

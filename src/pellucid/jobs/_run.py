@@ -28,7 +28,7 @@ from .planning import chosen_workers, measured, plan_of
 from .progress import RunProgress, Tally
 from .stored import Run
 
-SHARD_ROWS = 1024
+SHARD_ROWS = 2048
 """Rows of a block, and so of a shard. A block is in memory at once, and lost where the process is killed."""
 _DEFAULTS: dict[str, Any] = {
     **{"method": "deeplift", "target": None, "baseline": "mask", "detail": (), "at": None, "groups": None},
@@ -74,7 +74,7 @@ def run(
     workers: processes that answer at once. None: one for a few rows; for many as many as a measurement of the first
         rows on this machine finds faster. ray: "auto", True or the address of a Ray cluster, whose `workers` actors
         answer. gpus: of one actor, a fraction too.
-    shard_rows: rows of a file (1,024, or what the folder has already). max_failures: the run stops after more of them.
+    shard_rows: rows of a file (2,048, or what the folder has already). max_failures: the run stops after more of them.
     dry_run: explain a few rows, and return a Run whose `plan` says what all would take; nothing is written.
     progress: called with a RunProgress after a batch, and after each shard. tell: called with sentences about what was
         found.
@@ -210,7 +210,7 @@ class _Work:
 
     def _is_long(self, first: Block, size: int, done: Done) -> bool:
         """Whether what is left takes so long that a probe is worth its time."""
-        return len(first.items) == size if self.total is None else self.total - done.rows >= 4 * SHARD_ROWS
+        return len(first.items) == size if self.total is None else self.total - done.rows >= 2 * SHARD_ROWS
 
     def _manifest(self, asked: Asked) -> dict[str, Any]:
         """The manifest at the start; its threads are None where they are to be chosen. Raises RunError where the folder
