@@ -65,6 +65,8 @@ def own_pass(model: pellucid.Model, pair: tuple[str, str]) -> dict[str, Any]:
 def one(how: argparse.Namespace) -> dict[str, Any]:
     """One measurement, in this process."""
     model = pellucid.load(how.model, task="text-generation")
+    config: Any = model.model.config  # beyond the length that it was trained for a model costs the same
+    config.max_position_embeddings = max(config.max_position_embeddings, how.tokens[0])
     pair = read(model, how.text, how.tokens[0], min(how.rest, how.tokens[0] // 2))
     before, start, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
     found = own_pass(model, pair) if how.own else explained(model, pair, how.spans[0])
