@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pellucid
@@ -82,6 +83,24 @@ def test_the_answer_is_that_of_python(server: Server) -> None:
     again = server.post("explain", {"document": told["document"]}).json()
     assert again == {"view": told["view"]}
     assert "document" not in server.post("explain", asked).json()
+
+
+LONG = "not a dull plot at all , but a good film with fine music " * 8
+
+
+def test_a_layer_of_attention_is_there_whole(server: Server) -> None:
+    asked = {"input": LONG, "request": {"detail": ["attentions"]}}
+    (view,) = server.post("explain", asked).json()["view"]["explanations"]
+    (measure,) = view["attention"]
+    whole = server.post("attention", {**asked, "measure": "probability", "layer": 1}).json()["cells"]
+    e = pellucid.explain(pellucid.load(), LONG, detail=["attentions"])
+    assert e.attentions is not None and measure["kept"] < len(e.tokens)
+    found = np.zeros_like(e.attentions[1])
+    for head, query, keys in ((h, q, keys) for h, each in enumerate(whole) for q, keys in enumerate(each)):
+        found[head, query, keys[::2]] = np.array(keys[1::2]) * measure["peak"] / 127
+    np.testing.assert_allclose(found, e.attentions[1], atol=measure["peak"] / 127)
+    said = server.post("attention", {**asked, "measure": "rollout", "layer": 1}).json()
+    assert "rollout" in said["error"]["message"]
 
 
 def test_edits_are_those_of_python(server: Server) -> None:
@@ -334,6 +353,21 @@ def test_edits_history_and_saving(page: Any, tmp_path: Path) -> None:
     page.wait_for_function(f"() => document.querySelector('[data-part=text]').value === {json.dumps(text)}")
     page.fill("[name=target]", "nonsense")
     page.locator("[data-role=error]", has_text="nonsense").wait_for()
+
+
+def test_the_layer_of_attention_that_is_looked_at_is_drawn_whole(page: Any) -> None:
+    page.check("[name=detail][value=attentions]")
+    page.fill("[data-part=text]", LONG)
+    drawn = viewer(page, "dull")
+    drawn.get_by_role("button", name="Attention", exact=True).click()
+    drawn.get_by_text("Values are in steps of 1/127").wait_for()
+    layer = drawn.get_by_label("Layer", exact=True)
+    other = 0 if layer.input_value() != "0" else 1
+    with page.expect_response(lambda answer: answer.url.endswith("api/attention")) as answered:
+        layer.select_option(str(other))
+    assert len(answered.value.json()["cells"]) == 12
+    drawn.get_by_label(f"probability, layer {other + 1}").wait_for()
+    drawn.get_by_text("Values are in steps of 1/127").wait_for()
 
 
 def test_a_row_of_a_run_is_opened(page: Any) -> None:

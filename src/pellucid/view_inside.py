@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -28,6 +28,7 @@ ATTENTION = {
 }
 """What the numbers of each kind of attention are."""
 Nested: TypeAlias = "list[list[list[int]]]"
+Cells: TypeAlias = tuple[tuple[tuple[int, ...], ...], ...]
 
 
 def layer_views(e: Explained, words: Sequence[Word]) -> tuple[Layer, ...]:
@@ -80,39 +81,51 @@ def parts_view(e: Explained) -> Parts | None:
 
 def attention_views(e: Explained) -> tuple[AttentionView, ...]:
     """Heads, attentions and measures, each with as many keys a query as fit into a page together."""
-    given = {"contribution": e.heads, "probability": e.attentions, **(e.measures or {})}
-    found = {name: values if values.ndim == 4 else values[:, None] for name, values in _square(given)}
+    found = _of_heads(e)
     cells = sum(values.shape[0] * values.shape[1] * values.shape[2] for values in found.values())
     most = max(1, MOST_CELLS // cells) if cells else 0
     return tuple(_reduced(name, values, min(most, values.shape[3])) for name, values in found.items())
 
 
-def _square(given: Mapping[str, Array | None]) -> list[tuple[str, Array]]:
-    """Those that have a number for each query and key, of each layer or of each of its heads."""
+def layer_of_attention(e: Explained, name: str, layer: int) -> Cells:
+    """All keys of all queries of each head of one layer, as `AttentionView.cells` has them. Raises KeyError where there
+    is no such measure, IndexError."""
+    values = _finite(_of_heads(e)[name])
+    return _cells(values[layer], float(np.abs(values).max()), values.shape[3])
+
+
+def _of_heads(e: Explained) -> dict[str, Array]:
+    """What has a number for each query and key of each head of each layer, by name; of a layer as of its one head."""
+    given = {"contribution": e.heads, "probability": e.attentions, **(e.measures or {})}
     there = [(name, values) for name, values in given.items() if values is not None and values.size]
-    return [(name, values) for name, values in there if values.ndim in (3, 4) and values.shape[-1] == values.shape[-2]]
+    square = [(n, v) for n, v in there if v.ndim in (3, 4) and v.shape[-1] == v.shape[-2]]
+    return {name: values if values.ndim == 4 else values[:, None] for name, values in square}
 
 
 def _reduced(name: str, values: Array, kept: int) -> AttentionView:
-    """values (layers, heads, queries, keys) with the kept strongest keys of each query, in steps of 1/127."""
-    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    """values (layers, heads, queries, keys) with the kept strongest keys of each query."""
+    finite = _finite(values)
     peak = float(np.abs(finite).max())
-    steps = np.rint(finite / (peak or 1.0) * 127).astype(int)
-    order = np.argsort(-np.abs(finite), axis=-1, kind="stable")[..., :kept]
-    own = np.take_along_axis(steps, order, -1)
-    keys, of = cast("list[Nested]", order.tolist()), cast("list[Nested]", own.tolist())
-    each = tuple(
-        tuple(
-            tuple(
-                tuple(x for k, n in zip(ks, ns, strict=True) if n for x in (k, n)) for ks, ns in zip(a, b, strict=True)
-            )
-            for a, b in zip(layer, steps_of, strict=True)
-        )
-        for layer, steps_of in zip(keys, of, strict=True)
-    )
+    each = tuple(_cells(layer, peak, kept) for layer in finite)
     sizes = np.abs(finite).sum(axis=(2, 3))
     strongest = tuple(map(int, sizes.argmax(axis=1)))
     return AttentionView(name, ATTENTION.get(name, name), peak, kept, each, int(sizes.max(axis=1).argmax()), strongest)
+
+
+def _finite(values: Array) -> Array:
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _cells(values: Array, peak: float, kept: int) -> Cells:
+    """values (heads, queries, keys) in steps of 1/127 of the peak: of each query key, step, key, step, …, the strongest
+    first, without those of 0 steps."""
+    steps = np.rint(values / (peak or 1.0) * 127).astype(int)
+    order = np.argsort(-np.abs(values), axis=-1, kind="stable")[..., :kept]
+    keys, of = cast("Nested", order.tolist()), cast("Nested", np.take_along_axis(steps, order, -1).tolist())
+    return tuple(
+        tuple(tuple(x for k, n in zip(ks, ns, strict=True) if n for x in (k, n)) for ks, ns in zip(a, b, strict=True))
+        for a, b in zip(keys, of, strict=True)
+    )
 
 
 def grid_of(e: Explained) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ const form = role("form");
 let asked = 0; // the number of the newest question: what answers an older one is not shown
 let shown = null; // what the picture is of: the body that asked for it, and its View
 let mounted = null;
+let layers = new Map(); // the layers of attention that were asked for whole, and those that are
 let timer = 0;
 let abort = null;
 
@@ -49,10 +50,35 @@ function draw(title, body, view) {
   const compares = body.models?.length > 1;
   const panel = compares && shown?.body.models?.length !== body.models.length ? { panel: "Compare" } : {};
   shown = { body, view };
+  layers = new Map();
   if (mounted) {
     mounted.update(view);
     if (panel.panel) mounted.restore({ ...mounted.state(), ...panel, compared: [0, view.explanations.length / 2] });
-  } else mounted = mount(box.querySelector("div"), view, { state: panel, onTarget });
+  } else mounted = mount(box.querySelector("div"), view, { state: panel, onTarget, onState });
+  onState(mounted.state());
+}
+
+/** Asks for all of the attention of the layer that is looked at, where the view has only the strongest keys. */
+async function onState({ panel, target, measure, layer }) {
+  const { body, view } = shown, attention = view.explanations[target]?.attention ?? view.explanations[0]?.attention ?? [];
+  const m = attention[Math.min(measure, attention.length - 1)];
+  if (panel !== "Attention" || typeof target !== "number" || !m || !view.explanations[target].attention) return;
+  const at = Math.min(layer < 0 ? m.layer : layer, m.cells.length - 1), key = `${target} ${m.name} ${at}`;
+  const few = (m.few ??= m.kept), size = Math.max(0, ...m.cells[at].map((head) => head.length));
+  const kept = layers.get(key) === "whole" ? size : few;
+  if (m.kept !== kept) return (m.kept = kept), mounted.update(view);
+  if (few >= size || layers.has(key)) return;
+  layers.set(key, "asked");
+  try {
+    const { cells } = await call("api/attention", { ...body, explanation: target, measure: m.name, layer: at }, "attention");
+    if (shown.view !== view) return;
+    m.cells[at] = cells;
+    layers.set(key, "whole");
+    onState(mounted.state());
+  } catch (error) {
+    layers.delete(key);
+    if (!quiet(error)) say(error);
+  }
 }
 
 function onTarget(name) {

@@ -20,6 +20,7 @@ from ..public_names import model_name
 from ..render.packed import packed
 from ..request import Request
 from ..view_building import GENERATE
+from ..view_inside import layer_of_attention
 
 if TYPE_CHECKING:
     from ..jobs.stored import Run
@@ -80,6 +81,19 @@ def explained(known: Known, body: Body) -> dict[str, Any]:
     found = _found(known, body)
     document = {"document": found.to_dict()} if body.get("document") is True else {}
     return {"view": packed(found.view()), **document}
+
+
+def attention(known: Known, body: Body) -> dict[str, Any]:
+    """All keys of one layer of a measure of attention, of which a View has the strongest. body: as `explained`, and
+    explanation (its number), measure (its name), layer."""
+    found, number = _found(known, body), _whole(body, "explanation", 0)
+    name, layer = body.get("measure"), _whole(body, "layer", 0)
+    try:
+        return {"cells": layer_of_attention(found[number], str(name), layer)}
+    except (KeyError, IndexError) as error:
+        raise InputError(
+            f"Found explanation {number}, measure={quoted(name)}, layer {layer}; expected what the view has."
+        ) from error
 
 
 def exported(known: Known, body: Body) -> dict[str, Any]:

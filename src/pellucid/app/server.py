@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ANSWERS: dict[str, Callable[[asking.Known, asking.Body], dict[str, Any]]] = {
     "explain": asking.explained,
+    "attention": asking.attention,
     "reduce": asking.reduced,
     "flip": asking.flipped,
     "export": asking.exported,
