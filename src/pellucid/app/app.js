@@ -66,7 +66,7 @@ async function onState({ panel, target, measure, layer }) {
   const at = Math.min(layer < 0 ? m.layer : layer, m.cells.length - 1), key = `${target} ${m.name} ${at}`;
   const few = (m.few ??= m.kept), size = Math.max(0, ...m.cells[at].map((head) => head.length));
   const kept = layers.get(key) === "whole" ? size : few;
-  if (m.kept !== kept) return (m.kept = kept), mounted.update(view);
+  if (m.kept !== kept) (m.kept = kept), mounted.update(view);
   if (few >= size || layers.has(key)) return;
   layers.set(key, "asked");
   try {
