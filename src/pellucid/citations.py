@@ -119,7 +119,7 @@ class Citations(Printed):
                 table.add_column(name, justify="left" if name == "source" else "right")
             change = citation.output - citation.baseline_output
             for name, score, drop, cited in _rows(citation):
-                share = f"{score / change:.0%}" if change else ""
+                share = f"{score / change:.0%}".replace("-", "−") if change else ""
                 cells = (signed(score, 2), share, "" if drop is None else signed(drop, 2))
                 table.add_row(Text(name, "" if cited else "dim", overflow="ellipsis", no_wrap=True), *cells)
             told = f"log-probability {plain(citation.output, 2)} · change {signed(change, 2)} · {citation.status}"

@@ -139,9 +139,14 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
     return Hops(names, prompt, rows, explained, rows[explained].scores, (*kept.tolist(), *left.tolist()))
 
 
-def are_sentences(answer: Sequence[Explained]) -> bool:
-    """Whether these are the explanations of all sentences of one answer, in order, by one method that adds up."""
-    return bool(_starts(answer))
+def have_hops(answer: Sequence[Explained]) -> bool:
+    """Whether these are the explanations of all sentences of one answer, in order, by one method that adds up, against
+    a baseline that replaces the words of the answer too."""
+    starts = _starts(answer)
+    if not starts:
+        return False
+    own = [i for _, is_own, tokens in _columns(answer[0], starts) if is_own for i in tokens]
+    return any(e.scores[own].any() for e in answer)
 
 
 def _composed(

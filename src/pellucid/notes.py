@@ -98,12 +98,12 @@ def as_probable(target: Target, baseline: str) -> str:
     if isinstance(target.index, tuple):
         return (
             f"The contrast {target.name!r} is as large on the baseline ({baseline}) as on the input, so the scores say "
-            "what lowers it. Another baseline says more."
+            "what lowers it. Another baseline, such as 'pad' or 'zero', may say more."
         )
     return (
         f"The model gives {target.name!r} as high a probability on the baseline ({baseline}) as on the input, so the "
-        "scores say what lowers it. Another baseline, or a contrast as the target, such as 'a - b' of two labels, says "
-        "more."
+        "scores say what lowers it. Another baseline, such as 'pad' or 'zero', may say more; of three or more labels so "
+        "may a contrast as the target, 'a - b'."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any, cast
 
-from .hops import Hops, are_sentences, trace_hops
+from .hops import Hops, have_hops, trace_hops
 from .status import combined
 from .tokens import Explained, Target, Token
 from .view import TARGET_PROBABILITY, AnswerRow, ExplanationView, Fact, Generation, SharedNote, View
@@ -107,7 +107,7 @@ def _both(explanations: Sequence[Explained], each: Sequence[ExplanationView]) ->
 
 def _hops(explanations: Sequence[Explained]) -> Hops | None:
     """The hops of an answer of several sentences; None for other explanations."""
-    return trace_hops(explanations) if len(explanations) > 1 and are_sentences(explanations) else None
+    return trace_hops(explanations) if len(explanations) > 1 and have_hops(explanations) else None
 
 
 def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:

@@ -45,7 +45,7 @@ def page(found: Evaluation) -> str:
         f"<h1>{escape(title)}</h1><p class=said>{escape(found.sentence)}</p>",
         f"<p class=note>{found.texts} texts.{escape(failed)} Total: what the target's probability loses without the "
         "first words of a ranking less what it loses with them alone, averaged over the ways to remove words; more is "
-        "better. A random ranking is near 0: a method that is not above it says nothing of the model. "
+        "better. A random ranking has a row, mostly below 0: a method that is not above it says nothing of the model. "
         "Bold: tied with the best. In brackets: 95 % intervals, by resampling the texts. Cost: seconds as a "
         "multiple of one forward and backward pass of the model.</p>",
         _overview(found, rows),

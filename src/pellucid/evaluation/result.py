@@ -138,8 +138,8 @@ def _about(found: Evaluation) -> str:
     return (
         f"{found.texts} texts of {model_name({'model': found.model})}.{failed}\n"
         "total: what the probability loses without the first words less what it loses with them alone (more is "
-        "better), averaged over the ways to remove words, which follow. A random ranking is near 0; a total below its "
-        "interval ranks worse than chance. = tied with the best. cost: seconds as a "
+        "better), averaged over the ways to remove words, which follow. A random ranking is mostly below 0: compare "
+        "with its row. = tied with the best. cost: seconds as a "
         "multiple of one forward and backward pass."
     )
 
