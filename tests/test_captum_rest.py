@@ -137,3 +137,40 @@ def test_several_outputs_of_one_row_are_summed() -> None:
     found, delta = ours.LayerIntegratedGradients(lambda x: net(x)[0], net[0]).attribute(x, **how)
     torch.testing.assert_close(found, wanted)
     assert delta.abs() < 1e-5
+
+
+def test_a_layer_of_one_tensor_in_a_tuple_a_module_used_twice_and_integers_are_as_captum_has_them() -> None:
+    peer, own = pytest.importorskip("captum.attr"), ours
+
+    class One(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.last = torch.nn.Linear(4, 4), torch.nn.Linear(4, 3)
+            self.block = Block(self.a)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.a(self.block(x)[0])))
+
+    class Block(torch.nn.Module):
+        def __init__(self, a: torch.nn.Linear) -> None:
+            super().__init__()
+            self.a = a
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (torch.tanh(self.a(x)),)
+
+    net, x, whole = One(), torch.rand(2, 4, requires_grad=True), torch.tensor([[1, 2, 0, 3], [0, 1, 1, 2]])
+    floats = lambda x: net(x.float())
+    for name, call in {
+        "LayerActivation": lambda of: of.LayerActivation(net, net.block).attribute(x),
+        "LayerConductance": lambda of: of.LayerConductance(net, net.block).attribute(x, target=1),
+        "NeuronGradient": lambda of: of.NeuronGradient(net, net.a).attribute(x, 1),
+        "NeuronIntegratedGradients": lambda of: of.NeuronIntegratedGradients(net, net.a).attribute(x, 1),
+        "integers": lambda of: of.LayerConductance(floats, net.last).attribute(whole, target=1),
+        "one row": lambda of: of.Lime(floats).attribute(x[:1], target=1, return_input_shape=False).sign() * 0,
+    }.items():
+        torch.manual_seed(1)
+        mine = call(own)
+        torch.manual_seed(1)
+        torch.testing.assert_close(mine, call(peer), msg=name)

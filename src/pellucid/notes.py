@@ -102,8 +102,8 @@ def as_probable(target: Target, baseline: str) -> str:
         )
     return (
         f"The model gives {target.name!r} as high a probability on the baseline ({baseline}) as on the input, so the "
-        "scores say what lowers it. Another baseline, such as 'pad' or 'zero', may say more; of three or more labels so "
-        "may a contrast as the target, 'a - b'."
+        "scores say what lowers it. Another baseline, such as 'pad' or 'zero', may say more; of three or more labels "
+        "so may a contrast as the target, 'a - b'."
     )
 
 

@@ -135,10 +135,13 @@ class NeuronAttribution(InternalAttribution):
     """An attribution of a neuron of a layer to the inputs."""
 
     def neuron(self, selector: Value, at_input: bool) -> Forward:
-        """The function from the inputs to the neuron's value."""
+        """The function from the inputs to the neuron's value, at the last call of its layer."""
+        calls = 0  # of the layer in a pass: not known before the first pass, which goes to its end
 
         def f(*inputs: Value) -> Tensor:
-            (found,), _ = layer_values(lambda: self.forward_func(*inputs), self.layers[:1], at_input, stop=True)
+            nonlocal calls
+            (found,), _ = layer_values(lambda: self.forward_func(*inputs), self.layers[:1], at_input, stop=calls)
+            calls = found.call
             return neuron_of(found.values, selector)
 
         return f

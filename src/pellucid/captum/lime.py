@@ -188,7 +188,7 @@ class Lime(LimeBase):
             if alone:
                 slopes = fit(x, base, ids, target, additional_forward_args)
                 if not return_input_shape:
-                    return slopes
+                    return slopes.reshape(1, -1)
                 found = [_spread(slopes, m, t[:1]) for m, t in zip(ids, x, strict=True)]
                 return as_given(found, inputs)
             warnings.warn("Each row is fitted by a model of its own, one after the other.", stacklevel=2)

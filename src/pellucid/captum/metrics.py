@@ -143,7 +143,8 @@ def sensitivity_max(
         if more.get("baselines") is not None:
             b = more["baselines"] if isinstance(more["baselines"], tuple) else (more["baselines"],)
             if isinstance(b[0], Tensor) and b[0].shape == x[0].shape:
-                many = tuple(t.repeat_interleave(n, 0) if isinstance(t, Tensor) else t for t in b)
+                whole = lambda t: isinstance(t, Tensor) and t.ndim > 0 and len(t) == rows.n  # not one for all rows
+                many = tuple(t.repeat_interleave(n, 0) if whole(t) else t for t in b)
                 more["baselines"] = many if isinstance(more["baselines"], tuple) else many[0]
         found = tupled(explanation_func(after, **more))
         change = norm([a.repeat_interleave(n, 0) - b for a, b in zip(own, found, strict=True)])

@@ -20,20 +20,23 @@ class _Reached(BaseException):
 
 @dataclass(frozen=True)
 class Activations:
-    """The tensors that a layer took in or gave out, and whether they came as a tuple."""
+    """The tensors that a layer took in or gave out. is_tuple: whether they are several. call: the number of the call of
+    the layer, from 1."""
 
     values: tuple[Tensor, ...]
     is_tuple: bool
+    call: int = 1
 
 
 def layer_values(
-    run: Callable[[], Value], layers: Sequence[nn.Module], at_input: bool, stop: bool = False, leaves: bool = False
+    run: Callable[[], Value], layers: Sequence[nn.Module], at_input: bool, stop: int = 0, leaves: bool = False
 ) -> tuple[list[Activations], Value]:
     """The activations of each layer during `run`, those of the last call where there are several, and what `run`
     returns.
 
-    at_input: what the layers take in, else what they give out. stop: end the run once all layers were called; it then
-    returns None. leaves: activations without a graph become leaves that require a gradient.
+    at_input: what the layers take in, else what they give out. stop: end the run once all layers were called, the last
+    of them so many times (0: never); it then returns None. leaves: activations without a graph become leaves that
+    require a gradient.
 
     Raises UnsupportedModel where a layer is not called.
     """
@@ -43,7 +46,8 @@ def layer_values(
     def keep(module: nn.Module, given: Value) -> Value:
         several = isinstance(given, (tuple, list))
         whole = tuple(given) if several else (given,)
-        ends = stop and wanted <= {*found, module}
+        call = found[module].call + 1 if module in found else 1
+        ends = call == stop and wanted <= {*found, module}
         own = [t.detach().clone().requires_grad_() if _follows(t, leaves) else t for t in whole]
         if not ends and not torch.is_grad_enabled():  # the model goes on with the tensor, and may change it in place
             own = [t.clone() if isinstance(t, Tensor) else t for t in own]
@@ -53,7 +57,7 @@ def layer_values(
                 f"The layer {type(module).__name__} {'takes in' if at_input else 'gives out'} a "
                 f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
             )
-        found[module] = Activations(tensors, several and (at_input is False or len(tensors) > 1))
+        found[module] = Activations(tensors, len(tensors) > 1, call)
         if ends:
             raise _Reached
         if not torch.is_grad_enabled():

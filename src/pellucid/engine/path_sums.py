@@ -61,9 +61,9 @@ def path_points(
 
 
 def _between(x: Tensor, x0: Tensor, t: Sequence[float]) -> Tensor:
-    """x0 + t·(x − x0), (points · rows, …). Integers, between which there is no path, stay at x."""
+    """x0 + t·(x − x0), (points · rows, …), in floating point for integers too."""
     if not x.is_floating_point():
-        return x.repeat(len(t), *[1] * (x.ndim - 1))
+        x, x0 = (a.to(torch.get_default_dtype()) for a in (x, x0))
     at = x.new_tensor(t).view(-1, *[1] * x.ndim)
     return (x0 + at * (x - x0)).reshape(-1, *x.shape[1:]).detach()
 

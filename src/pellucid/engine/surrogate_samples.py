@@ -69,8 +69,9 @@ def shapley_codes(n: int, device: torch.device) -> Iterator[Tensor]:
     weight[0] = 0.0
     number = Categorical(weight) if n > 1 else None
     while number is not None:
+        size = int(number.sample())  # in Captum's order, so that one seed draws the same
         drawn = torch.randn(1, n)
-        yield (drawn > torch.kthvalue(drawn, n - int(number.sample())).values).long().to(device)
+        yield (drawn > torch.kthvalue(drawn, n - size).values).long().to(device)
 
 
 def with_present(code: Tensor, x: Tensors, x0: Sequence[Tensor | float], ids: Tensors) -> Tensors:
