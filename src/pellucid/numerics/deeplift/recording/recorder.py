@@ -122,7 +122,7 @@ _SIZES = frozenset(
     | {getattr(Tensor, name) for name in ("size", "__len__", "numel", "nelement", "stride", "__iter__")}
     | {torch.numel}
 )
-READS = _SIZES | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device", "requires_grad")}
+READS = _SIZES | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device")}
 """What a model asks of a tensor all the time, and what makes none."""
 _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
 _NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
