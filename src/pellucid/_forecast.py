@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ._explain import request_of
 from ._outcomes import for_each_method
-from .engine.memory import free_on, graph_size
+from .engine.memory import between_layers, free_on, graph_size
 from .errors import InputError
 from .methods.stretches import is_large
 from .models import Model
@@ -120,15 +119,11 @@ def _probe(model: Model, batch: Batch) -> tuple[float, int]:
     times: list[float] = []
     for _ in range(2):
         start = time.perf_counter()
-        _settled(model.alone(*some.sequences))
+        model.alone(*some.sequences)
+        if model.device.type == "cuda":  # which works beside Python
+            torch.cuda.synchronize(model.device)
         times.append(time.perf_counter() - start)
     return min(times), some.own.shape[1]
-
-
-def _settled(outputs: object) -> None:
-    """Waits for a device that works beside Python."""
-    if isinstance(outputs, Tensor) and outputs.is_cuda:
-        torch.cuda.synchronize(outputs.device)
 
 
 def _operations(problem: Problem, n: int) -> float:
@@ -139,5 +134,4 @@ def _operations(problem: Problem, n: int) -> float:
 
 def _by_layer(problem: Problem, points: int) -> int:
     """Bytes of what goes from layer to layer at each point, and of one layer's graphs."""
-    x = problem.x[0]
-    return points * len(problem.layers) * x.numel() * x.element_size() + graph_size(problem) // len(problem.layers)
+    return between_layers(problem, points) + graph_size(problem) // len(problem.layers)

@@ -17,7 +17,6 @@ from .explanations import Explanations
 from .methods import METHODS, Method
 from .methods import method as find_method
 from .models import Model
-from .models.batching import groups as batches
 from .models.inside import layers
 from .models.text import windows
 from .models.text.encoding import Encoding
@@ -155,10 +154,9 @@ class Run:
             numbers = list(encodings)
             tokens = sum(map(len, encodings.values()))
             copies = len(self.request.baselines)
-            lengths, kinds = [len(e) for e in encodings.values()], [e.kind for e in encodings.values()]
             self.meter.add(len(failed.errors), 0, 0, tokens)
             failed.failing = 0
-            for group in batches(lengths, copies, self.model.runner.at_once, kinds):
+            for group in self.model.batches(list(encodings.values()), copies):
                 batch = [numbers[i] for i in group]
                 answers = dict(failed.apart(lambda some: self._explained([encodings[i] for i in some]), batch))
                 found |= {i: each for i, (each, _) in answers.items()}

@@ -178,6 +178,7 @@ def solved(
 
 
 def several(values: Tensor | Tensors) -> Tensors:
+    """The values as a tuple, of one where there is one tensor."""
     return values if isinstance(values, tuple) else (values,)
 
 

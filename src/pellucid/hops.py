@@ -121,9 +121,7 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
         )
     if not -n <= sentence < n:
         raise InputError(f"Found sentence={sentence}; expected the number of one of {n} sentences, from 0.")
-    columns = _columns(answer[0], starts)
-    prompt = sum(not own for _, own, _ in columns)
-    m = np.array([[float(e.scores[list(tokens)].sum()) for _, _, tokens in columns] for e in answer])
+    columns, prompt, m = _matrix(answer, starts)
     if not m[:, prompt:].any():
         raise InputError(
             f"Found the baseline {answer[0].baseline!r}, which keeps the words of the answer, so that no sentence has "
@@ -145,8 +143,8 @@ def have_hops(answer: Sequence[Explained]) -> bool:
     starts = _starts(answer)
     if not starts:
         return False
-    own = [i for _, is_own, tokens in _columns(answer[0], starts) if is_own for i in tokens]
-    return any(e.scores[own].any() for e in answer)
+    _, prompt, m = _matrix(answer, starts)
+    return bool(m[:, prompt:].any())
 
 
 def _composed(
@@ -185,6 +183,13 @@ def _starts(answer: Sequence[Explained]) -> list[int]:
     own = first.tokens[starts[0]].segment
     begins = not any(t.segment == own and not t.special for t in first.tokens[: starts[0]])
     return starts if alike and whole and begins and first.adds_up else []
+
+
+def _matrix(answer: Sequence[Explained], starts: Sequence[int]) -> tuple[list[Unit], int, Array]:
+    """The columns, how many of them are of the prompt, and the score of each column (rows: sentences)."""
+    columns = _columns(answer[0], starts)
+    m = np.array([[float(e.scores[list(tokens)].sum()) for _, _, tokens in columns] for e in answer])
+    return columns, sum(not own for _, own, _ in columns), m
 
 
 def _columns(e: Explained, starts: Sequence[int]) -> list[Unit]:

@@ -234,7 +234,7 @@ def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_base
         for n in sizes:
             each.append(tuple(given[i : i + n]))
             i += n
-        with with_layer_values(self.layers, each, at_input, is_tuple):
+        with with_layer_values(self.layers, each, at_input):
             return outputs_of(self.forward_func, given[i:])
 
     rows = replace(outer.rows, args=(*outer.x, *more_args(outer.rows.args)))

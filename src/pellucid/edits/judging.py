@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ..errors import InputError, UnsupportedModel
 from ..models import Model
-from ..models.batching import groups
 from ..models.tasks.text_classification import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
 from ..models.text.encoding import Encoding
 
@@ -105,16 +104,11 @@ def driven(model: Model, searches: Sequence[Search[Found]]) -> list[Found]:
     return [found[i] for i in range(len(searches))]
 
 
-def _batches(model: Model, encodings: Sequence[Encoding]) -> list[list[int]]:
-    """Texts of similar length together, by number."""
-    return groups([len(e) for e in encodings], tokens=model.runner.at_once, kinds=[e.kind for e in encodings])
-
-
 def decide(model: Model, texts: Sequence[Text]) -> list[Decision]:
     """The model's decision for each text, in order; texts of similar length share a batch."""
     encodings = model.encode(texts) if texts else []
     found: dict[int, Decision] = {}
-    for batch in _batches(model, encodings):
+    for batch in model.batches(encodings):
         with torch.no_grad():
             logits, predictions = _run(model, [encodings[i] for i in batch])
         for row, i in enumerate(batch):
@@ -127,7 +121,7 @@ def slopes(model: Model, texts: Sequence[tuple[Text, int]]) -> list[Slope]:
     """For each text and the index of a class, the gradient of the lead of that class."""
     encodings = model.encode([t for t, _ in texts]) if texts else []
     found: dict[int, Slope] = {}
-    for batch in _batches(model, encodings):
+    for batch in model.batches(encodings):
         mine = [encodings[i] for i in batch]
         sequences, owns = model.collate(mine)
         x = model.pipeline.embedded(sequences[0]).detach().requires_grad_()

@@ -20,12 +20,15 @@ class _Reached(BaseException):
 
 @dataclass(frozen=True)
 class Activations:
-    """The tensors that a layer took in or gave out. is_tuple: whether they are several. call: the number of the call of
-    the layer, from 1."""
+    """The tensors that a layer took in or gave out. call: the number of the call of the layer, from 1."""
 
     values: tuple[Tensor, ...]
-    is_tuple: bool
     call: int = 1
+
+    @property
+    def is_tuple(self) -> bool:
+        """Whether they are several; one in a tuple is that one, as Captum has it."""
+        return len(self.values) > 1
 
 
 def layer_values(
@@ -57,7 +60,7 @@ def layer_values(
                 f"The layer {type(module).__name__} {'takes in' if at_input else 'gives out'} a "
                 f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
             )
-        found[module] = Activations(tensors, len(tensors) > 1, call)
+        found[module] = Activations(tensors, call)
         if ends:
             raise _Reached
         if not torch.is_grad_enabled():
@@ -88,7 +91,7 @@ def _follows(t: Value, leaves: bool) -> bool:
 
 @contextmanager
 def with_layer_values(
-    layers: Sequence[nn.Module], values: Sequence[tuple[Tensor, ...]], at_input: bool, is_tuple: Sequence[bool]
+    layers: Sequence[nn.Module], values: Sequence[tuple[Tensor, ...]], at_input: bool
 ) -> Iterator[None]:
     """Lets each layer take in, or give out, these values inside.
 

@@ -67,6 +67,12 @@ def graphs_of(size: int, layers: int) -> int:
     return 2 * 24 * max(1, layers) * size
 
 
+def between_layers(problem: Problem, points: int) -> int:
+    """Bytes of what goes from layer to layer at so many points, for all rows together: like x, for each layer."""
+    x = problem.x[0]
+    return points * len(problem.layers) * x.numel() * x.element_size()
+
+
 def check_room(problem: Problem, points: int) -> None:
     """Raises OutOfMemory, before the work, where not even what goes from layer to layer fits into the memory that is
     free; for several rows torch.OutOfMemoryError, so that fewer are tried.
@@ -75,7 +81,7 @@ def check_room(problem: Problem, points: int) -> None:
     layer by layer needs, so that nothing is refused that would fit.
     """
     x = problem.x[0]
-    least, free = points * len(problem.layers) * x.numel() * x.element_size(), free_on(x.device)
+    least, free = between_layers(problem, points), free_on(x.device)
     if least <= free:
         return
     told = f"{least / 1e9:.1f} GB or more for {x.shape[1]} tokens; {x.device} has {free / 1e9:.1f} GB that are free"

@@ -16,7 +16,6 @@ from ..console import time_left
 from ..errors import InputError, quoted
 from ..metrics.bootstrap import draws
 from ..models import Model
-from ..models.batching import groups as batches
 from ..models.text.encoding import Encoding
 from ..models.text.groups import grouped
 from ..outcome import Failure
@@ -208,7 +207,7 @@ def _forward_backward_seconds(model: Model, encodings: Sequence[Encoding], targe
     """Seconds of one forward and backward pass of a text, in the batches that `explain` makes; the least of three
     rounds. The model is borrowed."""
     problems = []
-    for batch in batches([len(e) for e in encodings], tokens=model.runner.at_once, kinds=[e.kind for e in encodings]):
+    for batch in model.batches(encodings):
         aimed = [model.does.aimed(encodings[i], target) for i in batch]
         problems.append(model.problem(aimed, "zero", target))
     rounds = []

@@ -18,7 +18,6 @@ from ..engine.coalitions import Game, games_of
 from ..errors import InputError, UnsupportedModel, expected, nearest, quoted
 from ..models import Model
 from ..models.baselines import Spec
-from ..models.batching import groups as batches
 from ..models.padding import by_length
 from ..models.text.collating import Padded
 from ..models.text.encoding import Encoding
@@ -133,7 +132,7 @@ def plays(
     """
     found: list[Play] = []
     instead = _instead(OPERATORS[operator].baseline, encodings)
-    for batch in batches([len(e) for e in encodings], tokens=model.runner.at_once, kinds=[e.kind for e in encodings]):
+    for batch in model.batches(encodings):
         mine = [encodings[i] for i in batch]
         pieces = by_length(mine) if model.must_not_pad(mine) else [list(range(len(mine)))]
         for piece in pieces:

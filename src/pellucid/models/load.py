@@ -52,16 +52,16 @@ def load(
     import transformers
 
     place = None if device is None else device_named(device)
-    named = None if task is None else task_named(task)
     source = str(files("pellucid") / "assets" / "sentiment") if name is None else os.path.expanduser(os.fspath(name))
     at = checkpoint_at(source)
+    asked = task or at.task
+    named = None if asked is None else task_named(asked)
     if not Path(at.reader).is_dir() and _is_path(at.reader):
         raise ModelNotFound(f"There is no directory {source!r}; expected one with config.json and model.safetensors.")
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with _quiet(), _explained(source):
         config = transformers.AutoConfig.from_pretrained(at.weights, **at.how, **common)
-        known = None if at.task is None else task_named(at.task)
-        found = named or known or task_of(getattr(config, "architectures", None))
+        found = named or task_of(getattr(config, "architectures", None))
         if found is None:
             raise UnsupportedModel(
                 f"{source!r} holds {', '.join(config.architectures or ['no named architecture'])}; "

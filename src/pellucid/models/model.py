@@ -20,6 +20,7 @@ from ..types import Groups, Target
 from . import padding, problems, untrained
 from .baselines import Spec
 from .batch import batch_of
+from .batching import groups as of_similar_length
 from .devices import precision
 from .inside import layers
 from .modality import TEXT
@@ -271,6 +272,12 @@ class Model(Displayed):
     def collate(self, encodings: Sequence[Encoding]) -> tuple[Sequences, Owns]:
         """A batch as the model's inputs, and which positions are a row's own."""
         return self.pipeline.collate(encodings)
+
+    def batches(self, encodings: Sequence[Encoding], copies: int = 1) -> list[list[int]]:
+        """Inputs of similar length together, by number, as many as go through the network at once. copies: rows of an
+        input."""
+        lengths, kinds = [len(e) for e in encodings], [e.kind for e in encodings]
+        return of_similar_length(lengths, copies, self.runner.at_once, kinds)
 
     def must_not_pad(self, encodings: Sequence[Encoding]) -> bool:
         """Whether these inputs, as one batch, would be padded, and padding changes the model's answers. The model is

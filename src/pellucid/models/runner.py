@@ -70,6 +70,8 @@ class Runner:
     @property
     def at_once(self) -> int:
         """How many positions go through the network together."""
+        if self.device.type == "cpu":
+            return TOKENS
         try:
             layers = len(layer_stack(self.model))
         except UnsupportedModel:
