@@ -38,7 +38,7 @@ class Tab:
         self.page.on("console", lambda m: self.faults.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("dialog", lambda dialog: (self.faults.append("a dialog"), dialog.dismiss()))
         self.page.on("request", self._requested)
-        self.page.set_default_timeout(5000)
+        self.page.set_default_timeout(60_000)  # how long to wait before the test fails, not how fast the page must be
 
     def _requested(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:", "about:", "http://127.0.0.1", "http://localhost")):

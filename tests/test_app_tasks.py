@@ -235,7 +235,7 @@ def test_2000_hostile_strings_stay_what_they_are(page: Any, tmp_path: Path) -> N
     document = json.dumps({"schema_version": 1, "explanations": [e.to_dict() for e in each]})
     (tmp_path / "hostile.json").write_text(document, "ascii")
     page.set_input_files("[data-role=open]", str(tmp_path / "hostile.json"))
-    page.wait_for_function("() => document.querySelector('.answer h2').textContent === 'hostile.json'", timeout=30_000)
+    page.wait_for_function("() => document.querySelector('.answer h2').textContent === 'hostile.json'")
     (tmp_path / "hostile.html").write_text(f"<!doctype html><meta charset=utf-8>{each._repr_html_()}", "utf-8")
     other = page.context.new_page()
     other.goto((tmp_path / "hostile.html").as_uri())

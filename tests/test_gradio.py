@@ -17,7 +17,6 @@ def test_a_demo_shows_the_viewer_and_says_what_is_wrong() -> None:
     try:
         with browser() as running:
             tab = Tab(running)
-            tab.page.set_default_timeout(20_000)
             tab.page.goto(address)
             tab.page.get_by_label("Text", exact=True).fill("a wonderful film")
             tab.page.get_by_role("button", name="Submit").click()

@@ -528,7 +528,6 @@ def test_hostile_strings_are_shown_and_never_run(tab: Tab, tmp_path: Path) -> No
         tokens = tuple(Token(one, 1, (int(end) - len(one), int(end)), word=i) for i, (one, end) in enumerate(zip(some, ends, strict=True)))  # fmt: skip
         told = {"text": text, "tokens": tokens, "scores": np.ones(10), "target": Target(some[0]), "label": text}
         each.append(Explanation(**told, method=some[1], baseline=some[2], output=10.0, baseline_output=0.0, delta=0.0, prediction=some[3], probability=0.5, notes=tuple(some), meta={"model": text}))  # fmt: skip
-    tab.page.set_default_timeout(60000)
     p = tab.open(page(Explanations(tuple(each)).view()), tmp_path)
     p.locator(".viewer").wait_for()
     assert p.locator("script").count() == 2 and p.locator("img, iframe, b").count() == 0
