@@ -50,24 +50,25 @@ def layer_values(
         several = isinstance(given, (tuple, list))
         whole = tuple(given) if several else (given,)
         call = found[module].call + 1 if module in found else 1
-        ends = call == stop and wanted <= {*found, module}
-        own = [t.detach().clone().requires_grad_() if _follows(t, leaves) else t for t in whole]
-        if not ends and not torch.is_grad_enabled():  # the model goes on with the tensor, and may change it in place
-            own = [t.clone() if isinstance(t, Tensor) else t for t in own]
-        tensors = tuple(t for t in own if isinstance(t, Tensor))
-        if not tensors:
-            raise UnsupportedModel(
-                f"The layer {type(module).__name__} {'takes in' if at_input else 'gives out'} a "
-                f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
-            )
-        found[module] = Activations(tensors, call)
-        if ends:
-            raise _Reached
-        if not torch.is_grad_enabled():
-            return None
-        passed = [
-            t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
-        ]
+        ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
+        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
+            own = [t.detach().clone().requires_grad_() if leaves and _follows(t) else t for t in whole]
+            if not ends and not followed:  # the model goes on with the tensor, and may change it in place
+                own = [t.clone() if isinstance(t, Tensor) else t for t in own]
+            tensors = tuple([t for t in own if isinstance(t, Tensor)])
+            if not tensors:
+                raise UnsupportedModel(
+                    f"The layer {type(module).__name__} {'takes in' if at_input else 'gives out'} a "
+                    f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
+                )
+            found[module] = Activations(tensors, call)
+            if ends:
+                raise _Reached
+            if not followed:
+                return None
+            passed = [
+                t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
+            ]
         return type(given)(passed) if several and type(given) in (tuple, list) else None if several else passed[0]
 
     handles = [_hooked(layer, keep, at_input) for layer in layers]
@@ -83,10 +84,8 @@ def layer_values(
     return [found[layer] for layer in layers], output
 
 
-def _follows(t: Value, leaves: bool) -> bool:
-    return (
-        leaves and torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point() and not t.requires_grad
-    )
+def _follows(t: Value) -> bool:
+    return torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point() and not t.requires_grad
 
 
 @contextmanager

@@ -107,13 +107,14 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
     if problem.draws.apart:
         return None
     try:
+        with torch.no_grad():
+            at_x = () if known else (problem.outputs(problem.x),)
         if (passed := _paired(problem)) is None or passed[2].loses:
             return None
         _, (select,), both = passed
-        points = (problem.x, problem.x0) if both.measures else (problem.x,)
         with torch.no_grad():
-            rest = [select(problem.f(*x, *problem.args), problem.numbers) for x in points[len(known) :]]
-            alone, n, y = (*known, *rest), problem.rows, both.y[0]
+            more = (*at_x, problem.outputs(problem.x0)) if both.measures and len(known) < 2 else at_x
+            alone, n, y = (*known, *(select(out, problem.numbers) for out in more)), problem.rows, both.y[0]
             halves = [y[k * n : (k + 1) * n] for k in range(len(alone))]
         if len(y) != 2 * n or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=True)):
             return None

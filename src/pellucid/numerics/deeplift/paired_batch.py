@@ -124,6 +124,13 @@ def _summed(n: Node, g: Grads) -> Multipliers:
     return (g[0].sum_to_size(_half_of_input(n)),)
 
 
+def _selected(n: Node, g: Grads) -> Multipliers:
+    """The backward of `t[..., index]`."""
+    m = g[0].new_zeros(_half_of_input(n))
+    m.select(dimension(n._saved_dim), dimension(n._saved_index)).copy_(g[0])
+    return (m,)
+
+
 def _convolved(n: Node, g: Grads) -> Multipliers:
     """The backward of a convolution with constant weights; of what was convolved it reads the shape only."""
     how = (n._saved_stride, n._saved_padding, n._saved_dilation, n._saved_transposed, n._saved_output_padding)
@@ -201,9 +208,14 @@ def _beside(*names: str) -> Check:
     def keeps(n: Node, shape: Shape) -> bool:
         node, nr = next((node, nr) for node, nr in n.next_functions if node is not None)
         ndim = max(len(shape), len(node._input_metadata[nr].shape))
-        found = [getattr(n, name) for name in names]
-        dims = [d for each in found for d in (each if isinstance(each, tuple) else (each,))]
-        return bool(dims) and all(d is not None and dimension(d) % ndim for d in dims)
+        for name in names:
+            dims = getattr(n, name)
+            for d in dims if isinstance(dims, tuple) else (dims,):
+                if d is None or not dimension(d) % ndim:
+                    return False
+            if dims == ():  # all dimensions
+                return False
+        return True
 
     return keeps
 
@@ -235,7 +247,8 @@ _LINEAR: dict[str, Rule] = {
     **dict.fromkeys(["Neg", "Clone", "ToCopy", "Alias"], _linear(_always)),
     **dict.fromkeys(["Add", "Sub"], _linear(_rows_first)),
     **dict.fromkeys(["Unsqueeze", "Cat", "Stack"], _linear(_beside("_saved_dim"))),
-    **dict.fromkeys(["Select", "Slice", "Split", "SplitWithSizes", "Unbind"], _linear(_beside("_saved_dim"), _twice)),
+    "Select": _linear(_beside("_saved_dim"), _selected),
+    **dict.fromkeys(["Slice", "Split", "SplitWithSizes", "Unbind"], _linear(_beside("_saved_dim"), _twice)),
     "Index": _linear(_indexed, _twice),
     "Expand": _linear(_rows_first, _summed),
     "Squeeze": _linear(_always, _twice),
