@@ -174,3 +174,43 @@ def test_a_layer_of_one_tensor_in_a_tuple_a_module_used_twice_and_integers_are_a
         mine = call(own)
         torch.manual_seed(1)
         torch.testing.assert_close(mine, call(peer), msg=name)
+
+
+_MOVED = {
+    "IntegratedGradients": {},
+    "DeepLift": {},
+    "DeepLiftShap": {"baselines": torch.tensor([[0, 0, 0], [1, 1, 1]])},
+    "GradientShap": {"baselines": torch.tensor([[0, 0, 0], [1, 1, 1]])},
+}
+_AT_A_LAYER = ("LayerConductance", "InternalInfluence")
+_OF_A_NEURON = ("NeuronConductance", "NeuronIntegratedGradients", "NeuronGradient", "NeuronDeepLift")
+
+
+@pytest.mark.parametrize("name", _MOVED)
+def test_whole_numbers_are_explained_as_floats_where_the_function_takes_these(name: str) -> None:
+    torch.manual_seed(0)
+    net, x, seen = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), torch.tensor([[1, 2, 3], [4, 5, 6]]), {}
+    for kind in (torch.int64, torch.float32):
+        np.random.seed(0)
+        given = {k: v.to(kind) for k, v in _MOVED[name].items()}
+        f = lambda x: net(x.float())
+        found = getattr(ours, name)(f).attribute(x.to(kind), target=1, return_convergence_delta=True, **given)
+        seen[kind] = found
+    torch.testing.assert_close(seen[torch.int64], seen[torch.float32])
+    assert seen[torch.int64][0].abs().min() > 0
+
+
+@pytest.mark.parametrize("name", [*_MOVED, *_AT_A_LAYER, *_OF_A_NEURON, "Saliency", "GuidedBackprop", "LRP"])
+def test_ids_where_floats_are_needed_are_one_clear_error(name: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 2))
+    if name == "LRP":
+        net[0].rule = net[1].rule = ours.EpsilonRule()
+    ids, given = torch.tensor([[1, 2, 3], [4, 5, 6]]), dict(_MOVED.get(name, {}))
+    if name in _OF_A_NEURON:
+        given["neuron_selector"] = 0
+    if name not in _OF_A_NEURON or name == "NeuronConductance":
+        given["target"] = 1
+    made = (net, net[2]) if name in (*_AT_A_LAYER, *_OF_A_NEURON) else (net,)
+    with pytest.raises(ArgumentError, match=r"Input 0 is a tensor of torch.int64.*expected floats.*embedding layer"):
+        getattr(ours, name)(*made).attribute(ids, **given)

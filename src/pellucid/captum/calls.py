@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -47,12 +47,17 @@ def floats(inputs: Tensors) -> Tensors:
     """The inputs as leaves of a new graph. Raises ArgumentError where one of them has no gradient."""
     for i, t in enumerate(inputs):
         if not (t.is_floating_point() or t.is_complex()):
-            raise ArgumentError(
-                f"Input {i} is a tensor of {t.dtype}, which has no gradient; expected floats. For token ids take the "
-                "layer form of the method with the embedding layer, such as LayerIntegratedGradients(f, "
-                "model.get_input_embeddings()), or give embeddings as the input."
-            )
+            raise without_floats(i, t)
     return tuple(t.detach().requires_grad_() for t in inputs)
+
+
+def without_floats(i: int, t: Tensor) -> ArgumentError:
+    """The error of a method that needs the gradient of an input that is no float."""
+    return ArgumentError(
+        f"Input {i} is a tensor of {t.dtype}, which has no gradient; expected floats. For token ids take the "
+        "layer form of the method with the embedding layer, such as LayerIntegratedGradients(f, "
+        "model.get_input_embeddings()), or give embeddings as the input."
+    )
 
 
 def baselines_of(inputs: Tensors, baselines: Value) -> tuple[Value, ...]:
@@ -265,6 +270,23 @@ class Call:
 
         f = lambda *given: outputs_of(self.f, given)
         return Problem(f, self.x, self.x0, lambda outputs: select, more_args(self.rows.args))
+
+    def moving(self) -> Call:
+        """The same call for a method that moves the inputs from x0 to x: whole numbers become floats.
+
+        Raises ArgumentError where the function does not take floats in their place, as it does not for token ids.
+        """
+        if all(t.is_floating_point() or t.is_complex() for t in self.x):
+            return self
+        real = lambda t: t if t.is_floating_point() or t.is_complex() else t.to(torch.get_default_dtype())
+        moved = replace(self, x=tuple(map(real, self.x)), x0=tuple(map(real, self.x0)))
+        try:
+            with torch.no_grad():
+                outputs_of(moved.f, moved.x, moved.rows.args)
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            i = next(i for i, t in enumerate(self.x) if real(t) is not t)
+            raise without_floats(i, self.x[i]) from error
+        return moved
 
     def times_change(self, values: Tensors, multiply: bool = True) -> Tensors:
         """The values times x − x0; as they are where `multiply` is false."""

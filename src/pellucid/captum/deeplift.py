@@ -20,7 +20,7 @@ Custom = Callable[..., Any]
 
 def lifted(call: Call, multiply: bool, custom: Custom | None, known: Tensors = ()) -> tuple[Tensors, Tensors]:
     """The attributions of DeepLIFT, exact, and the values at x and x0, as far as they are known."""
-    m, known = multipliers(call.problem(), known)
+    m, known = multipliers(call.moving().problem(), known)
     return call.times_change(m, multiply) if custom is None else tupled(custom(m, call.x, call.x0)), known
 
 

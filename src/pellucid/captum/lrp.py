@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..engine.relevance import Passing, RelevanceRule, propagating
 from .base import GradientAttribution, LayerAttribution
-from .calls import Tensors, Value, as_given, one_or_all, one_per_row, run, sum_of_rows, tupled
+from .calls import Tensors, Value, as_given, floats, one_or_all, one_per_row, run, sum_of_rows, tupled
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class LRP(GradientAttribution):
         return_convergence_delta: bool = False,
         verbose: bool = False,
     ) -> Any:
-        leaves = tuple(t.detach().requires_grad_() for t in tupled(inputs))
+        leaves = floats(tupled(inputs))
         _, output = _run(self.model, leaves, target, additional_forward_args, verbose)
         found = _relevance(output, leaves)
         answer = as_given(found, inputs)
@@ -161,7 +161,7 @@ class LayerLRP(LayerAttribution):
         attribute_to_layer_input: bool = False,
         verbose: bool = False,
     ) -> Any:
-        leaves = tuple(t.detach().requires_grad_() for t in tupled(inputs))
+        leaves = floats(tupled(inputs))
         passing, output = _run(self.model, leaves, target, additional_forward_args, verbose)
         given = lambda m: passing.taken[m] if attribute_to_layer_input else (passing.given[m],)
         places: list[Tensors] = [*map(given, self.layers)]

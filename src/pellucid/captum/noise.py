@@ -126,6 +126,7 @@ def distribution(baselines: Value, inputs: Value) -> Tensors:
 
 def random_gradients(call: Call) -> Tensors:
     """∂f/∂x at one random place between x0 and x for each row."""
+    call = call.moving()
     t = torch.from_numpy(np.random.uniform(0.0, 1.0, call.x[0].shape[0])).to(call.x[0])
     at = tuple(_between(a, b, t).requires_grad_() for a, b in zip(call.x, call.x0, strict=True))
     with torch.enable_grad():

@@ -45,12 +45,7 @@ def table_of(method: str, n: int) -> Quadrature:
 
 def mean_gradients(call: Call, table: Quadrature, most: int | None, grad_kwargs: Value = None) -> Tensors:
     """The mean of ∂f/∂x on the path from x0 to x. Raises ArgumentError where an input has no gradient."""
-    for i, t in enumerate(call.x):
-        if not t.is_floating_point():
-            raise ArgumentError(
-                f"Input {i} is a tensor of {t.dtype}; expected floats, between which there is a path. For token ids "
-                "use LayerIntegratedGradients(f, the embedding layer), or give embeddings as the input."
-            )
+    call = call.moving()
 
     def part(points: Points) -> list[Tensor]:
         at = tuple(t.detach().requires_grad_() for t in points.at)
@@ -184,7 +179,7 @@ class LayerConductance(_LayerPath):
         attribute_to_layer_input: bool = False,
         grad_kwargs: Value = None,
     ) -> Any:
-        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
+        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args).moving()
 
         def add(points: Points, h: Tensor, g: Tensor) -> Tensor:
             return (points.by_point(g)[:-1] * points.by_point(h).diff(dim=0)).sum(0)
@@ -214,7 +209,7 @@ class InternalInfluence(_LayerPath):
         attribute_to_layer_input: bool = False,
         grad_kwargs: Value = None,
     ) -> Any:
-        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
+        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args).moving()
         table, add = table_of(method, n_steps), lambda points, h, g: points.summed(g)
         found, several = self.sums(call, table, internal_batch_size, attribute_to_layer_input, grad_kwargs, add)
         return self.as_layers([v if s else v[0] for v, s in zip(found, several, strict=True)])
@@ -236,7 +231,7 @@ class NeuronConductance(ScaledNeuronAttribution):
         attribute_to_neuron_input: bool = False,
         grad_kwargs: Value = None,
     ) -> Any:
-        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
+        call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args).moving()
 
         def part(points: Points) -> list[Tensor]:
             at, r = tuple(t.requires_grad_() for t in points.at), call.rows.repeated(points.n)
