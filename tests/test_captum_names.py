@@ -102,6 +102,17 @@ def test_visualized_text_is_escaped_and_has_the_convergence_score() -> None:
     assert "0.125" in page and "0.125" in str(shown)
 
 
+def test_the_pieces_of_a_table_of_ones_own_are_escaped_and_coloured() -> None:
+    v = ours.visualization
+    cell = v.format_word_importances(["<b>", "ok"], torch.tensor([0.5, -0.5]))
+    assert cell.startswith("<td") and "&lt;b&gt;" in cell and "<b>" not in cell and cell.count("<mark") == 2
+    assert v.format_word_importances([], None) == "<td></td>"
+    assert "&lt;i&gt;" in v.format_classname("<i>") and "&quot;" in v.format_tooltip("a", '"')
+    assert [v.format_special_tokens(t) for t in ("<s>", "ok")] == ["#s", "ok"]
+    with pytest.raises(ArgumentError, match="1 attributions for 2 words"):
+        v.format_word_importances(["a", "b"], [1.0])
+
+
 def test_visualized_text_in_a_narrow_window_scrolls_alone_keeps_spaces_and_begins_where_its_script_does() -> None:
     texts = [["two   spaces", "</td>"], ["الفيلم", "رائع"], ["word" * 50, "ok"]]
     record = ours.visualization.VisualizationDataRecord

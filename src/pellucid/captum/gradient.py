@@ -108,8 +108,11 @@ class NeuronGuidedBackprop(NeuronGradient):
 
     rule = staticmethod(guided)
 
+    def __init__(self, model: nn.Module, layer: Any, device_ids: list[int] | None = None) -> None:
+        super().__init__(model, layer, device_ids)
 
-class NeuronDeconvolution(NeuronGradient):
+
+class NeuronDeconvolution(NeuronGuidedBackprop):
     """`Deconvolution` of a neuron."""
 
     rule = staticmethod(deconvolved)

@@ -93,6 +93,32 @@ def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool 
     return found
 
 
+def format_word_importances(words: Sequence[str], importances: Any) -> str:
+    """The cell of a table (`<td>`) with each word on its colour, for a table of one's own; an empty cell where there
+    are no importances.
+
+    Raises ArgumentError where there are fewer importances than words.
+    """
+    if importances is None or not len(importances):
+        return "<td></td>"
+    return f'<td dir="auto" style="{_WORDS}">{" ".join(_word(*pair) for pair in _paired(words, importances))}</td>'
+
+
+def format_classname(classname: Any) -> str:
+    """The cell of a table with the name of a class."""
+    return f'<td style="padding-right:2em"><b>{escape(str(classname))}</b></td>'
+
+
+def format_tooltip(item: Any, text: Any) -> str:
+    """An item that shows a text where one points at it."""
+    return f'<span title="{escape(str(text))}">{escape(str(item))}</span>'
+
+
+def format_special_tokens(token: str) -> str:
+    """A token in angle brackets, as `#token`; any other as it is."""
+    return f"#{token.strip('<>')}" if token.startswith("<") and token.endswith(">") else token
+
+
 def _cell() -> int | None:
     """The number of the cell that runs, where a notebook runs."""
     module: Any = sys.modules.get("IPython")  # not there, no notebook runs
@@ -117,7 +143,11 @@ def _cells(r: VisualizationDataRecord) -> tuple[str, ...]:
 
 
 def _pairs(r: VisualizationDataRecord) -> list[tuple[str, float]]:
-    words, values = list(r.raw_input_ids), list(r.word_attributions)
+    return _paired(r.raw_input_ids, r.word_attributions)
+
+
+def _paired(words: Sequence[str], values: Any) -> list[tuple[str, float]]:
+    words, values = list(words), list(values)
     if len(words) > len(values):
         raise ArgumentError(f"Found {len(values)} attributions for {len(words)} words; expected one for each.")
     return [(str(t), float(v)) for t, v in zip(words, values, strict=False)]
@@ -136,4 +166,11 @@ def _legend() -> str:
 
 
 __all__ = ["VisualizationDataRecord", "VisualizedText", "visualize_image_attr", "visualize_image_attr_multiple"]
-__all__ += ["visualize_text", "visualize_timeseries_attr"]
+__all__ += [
+    "format_classname",
+    "format_special_tokens",
+    "format_tooltip",
+    "format_word_importances",
+    "visualize_text",
+    "visualize_timeseries_attr",
+]
