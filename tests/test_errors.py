@@ -16,6 +16,7 @@ import pellucid
 from families import model, tokenizer
 from itself import read, said
 from pellucid import Model, PellucidError, errors
+from pellucid.models.tasks import task_of
 from test_no_mutation import state
 
 
@@ -134,6 +135,13 @@ def test_a_checkpoint_of_another_task(tmp_path: Path) -> None:
         pellucid.load(tmp_path, task="magic")
     with pytest.raises(errors.InputError, match="magic"):
         Model(model("Bert"), tokenizer(), task="magic")
+
+
+def test_a_class_that_is_loaded_for_a_task_does_it_whatever_its_name() -> None:
+    named = {"BertGenerationDecoder": "text-generation", "SeamlessM4TForTextToText": "text2text-generation"}
+    named |= {"BertModel": "sentence-similarity", "XLMWithLMHeadModel": "text-generation"}
+    assert {name: task.name for name in named if (task := task_of([name]))} == named
+    assert task_of(["BertForPreTraining"]) is None
 
 
 def test_nan_weights() -> None:

@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import pellucid
 from cases import CASES
 from cases.values import B, rand
+from pellucid.status import Status
 from pellucid.numerics.deeplift.checking import limit_error, multipliers, summation_error
 from pellucid.numerics.deeplift.lockstep import LEAF, Step, walk
 from pellucid.numerics.deeplift.nodes import Node
@@ -120,6 +122,18 @@ def test_layer_norm_rule_is_the_written_formula() -> None:
     gc = gw * (s + s0) / 2 - 2 * mean_c / 6 * (s**2 * s0**2 / (s + s0)) * (gw * mean_c).sum()
     found = multipliers(lambda a: F.layer_norm(a[None], (6,), B, B)[0], (x,), (x0,), g)[0]
     torch.testing.assert_close(found, gc - gc.mean())
+
+
+def test_the_larger_of_a_logit_and_the_lowest_number_is_the_logit() -> None:
+    """As XGLM bounds its masked logits; the difference of the two is too large for the type."""
+    lowest = torch.finfo(torch.float32).min
+    masked = torch.tensor([[0.0, lowest, 0.0], [0.0, 0.0, lowest]])
+    f = lambda z: torch.softmax(torch.max(3 * z + masked, torch.tensor(lowest)), -1)
+    x, x0 = torch.tensor([[1.0, 2.0, 3.0]] * 2), torch.tensor([[0.5, -1.0, 1.0]] * 2)
+    found = pellucid.attribute(f, x, x0, target=0)
+    wanted = pellucid.attribute(lambda z: torch.softmax(3 * z + masked, -1), x, x0, target=0)
+    torch.testing.assert_close(found.values, wanted.values)
+    assert found.status is Status.EXACT
 
 
 def test_fused_attention_equals_its_parts() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import transformers
+
 from ...errors import InputError, expected, nearest
 from .fill_mask import FILL_MASK
 from .image_classification import IMAGE_CLASSIFICATION
@@ -44,7 +46,16 @@ def task_named(name: str) -> Task:
 
 
 def task_of(architectures: Sequence[str] | None) -> Task | None:
-    """The task that an architecture's name ends with; an encoder without a head compares sentences."""
+    """The task that an architecture's name ends with, or whose class in transformers loads it; an encoder without a
+    head compares sentences."""
     names = architectures or ()
     found = next((t for t in TASKS.values() for a in names if a.endswith(t.suffixes)), None)
+    heads = (t for t in TASKS.values() if t is not SENTENCE_SIMILARITY)
+    found = found or next((t for t in heads if not _loaded_by(t).isdisjoint(names)), None)
     return SENTENCE_SIMILARITY if found is None and any(embeds(a) for a in names) else found
+
+
+def _loaded_by(task: Task) -> set[str]:
+    """The names of the classes that transformers loads for a task."""
+    listed = getattr(transformers, task.auto)._model_mapping._model_mapping.values()
+    return {name for each in listed for name in (each if isinstance(each, tuple) else (each,))}

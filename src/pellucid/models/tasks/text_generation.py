@@ -311,7 +311,7 @@ def _check_causal(net: Net, reader: Reader, length: int) -> None:
         raise UnsupportedModel(
             f"{type(net.model).__name__} reads a token's logits from the tokens after it too, so it does not "
             "generate text from left to right; expected a causal model. For BERT and its kin: config.is_decoder=True "
-            "(and for a BigBird attention_type='original_full')."
+            "(and for a BigBird attention_type='original_full'). For a model that fills masks: task='fill-mask'."
         )
     net.findings[asked] = "yes"
 

@@ -22,14 +22,17 @@ def share(d: Shaped[Tensor, "*shape"], d0: Shaped[Tensor, "*shape"]) -> Shaped[T
 
     d, d0: first value − second value, at the input and at the baseline.
     """
+    d, d0 = d / 2, d0 / 2  # two of the largest numbers, as masks hold them, have a sum
     total = d.abs() + d0.abs()
-    return torch.where(total == 0, 0.5, (d.relu() + d0.relu()) / total)
+    w = torch.where(total == 0, 0.5, (d.relu() + d0.relu()) / total)
+    return torch.where(d.minimum(d0) > 0, 1.0, w)  # also where both are infinite
 
 
 def maximum(n: Node, n0: Node) -> Step:
     """max(a, b) = b + relu(a − b); min(a, b) = −max(−a, −b)."""
     sign = 1 if n.name() in ("MaximumBackward0", "FmaxBackward0") else -1
-    w = share(sign * (n._saved_self - n._saved_other), sign * (n0._saved_self - n0._saved_other))
+    half = lambda t: sign * (t._saved_self / 2 - t._saved_other / 2)
+    w = share(half(n), half(n0))
     return lambda g: (g[0] * w, g[0] * (1 - w))
 
 
