@@ -9,12 +9,12 @@ import torch.nn.functional as F
 import pellucid
 from cases import CASES
 from cases.values import B, rand
-from pellucid.status import Status
 from pellucid.numerics.deeplift.checking import limit_error, multipliers, summation_error
 from pellucid.numerics.deeplift.lockstep import LEAF, Step, walk
 from pellucid.numerics.deeplift.nodes import Node
 from pellucid.numerics.deeplift.recording.recorder import forward_pass
 from pellucid.numerics.deeplift.rules.table import NOTED, RULES
+from pellucid.status import Status
 
 
 @pytest.mark.parametrize("name", CASES)
