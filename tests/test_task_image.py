@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,20 @@ def test_a_tokenizer_reads_no_images() -> None:
 def test_a_text_model_takes_no_pixels() -> None:
     with pytest.raises(UnsupportedModel, match="expected an argument 'pixel_values' for image-classification"):
         Model(headed("Bert", "ForSequenceClassification"), Processor(), task="image-classification")
+
+
+def test_a_model_whose_answers_change_from_call_to_call() -> None:
+    found, calls = net(), itertools.count(1)
+    own = found.forward
+
+    def changing(*args: Any, **kwargs: Any) -> Any:
+        out = own(*args, **kwargs)
+        out["logits"] = out.logits * next(calls)
+        return out
+
+    found.forward = changing
+    with pytest.raises(UnsupportedModel, match="same image; expected the same"):
+        pellucid.explain(Model(found, Processor()), image())
 
 
 def test_a_model_that_cuts_no_patches() -> None:

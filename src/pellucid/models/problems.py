@@ -89,6 +89,12 @@ def problem_of(
         if on_ids:
             pipeline.findings[kind] = "followed"
             return _on_ids(pipeline, batch, goals)
+        if batch.ids is None:
+            raise UnsupportedModel(
+                f"The forward pass to be explained gives other numbers than {type(pipeline.model).__name__} itself on "
+                "the same image; expected the same. The model's answers are random or change from call to call, or are "
+                "too small to be told from rounding: look at what it returns twice for one image."
+            )
         found = _followed(pipeline, batch, baseline, goals)
         check_own_answer(pipeline, batch, found)
         if batch.ids0 is None and batch.ids is not None:  # a token stands in for a baseline without ids
