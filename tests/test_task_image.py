@@ -253,7 +253,7 @@ def test_a_model_whose_answers_change_from_call_to_call() -> None:
 
     found.forward = changing
     with pytest.raises(UnsupportedModel, match="same image; expected the same"):
-        pellucid.explain(Model(found, Processor()), image())
+        pellucid.explain(Model(found, Processor(), embeddings="vit.embeddings"), image())
 
 
 def test_a_model_that_cuts_no_patches() -> None:
