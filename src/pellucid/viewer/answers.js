@@ -30,7 +30,7 @@ function answersOf({ view, state, set }) {
   list.addEventListener("scroll", show);
   const on = { input: (event) => ((needle = event.target.value), choose()), change: () => set({ search: needle }) };
   const search = h("input", { type: "search", placeholder: "Search", named: "Search the texts", key: "search", value: needle, on });
-  const sort = menu("Sort by", Object.keys(SORTS).map((name) => [name, name]), state.sort, (sort) => set({ sort }));
+  const sort = menu("Sort by", Object.keys(SORTS), state.sort, (sort) => set({ sort }));
   const filter = menu("Show", filters, state.filter, (filter) => set({ filter }));
   const top = scrolled.get(view) ?? 0;
   choose();

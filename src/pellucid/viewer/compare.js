@@ -24,7 +24,7 @@ function comparison(first, second, state) {
   const peak = largest(rows.flat().map((u) => u?.score ?? 0)), rho = rankCorrelation(both);
   const told = `${both.length} of ${rows.length} units are in both. Rank correlation of their scores: ${rho === null ? "none" : rho.toFixed(3)}. One colour scale, to ${plain(peak, places)}.`;
   const written = (unit) => (unit ? signed(unit.score, 3) : "not there");
-  const chip = (text, score) => h("span", { class: "chip tint", style: tinted(strength(score, peak)), title: signed(score, places) }, bdi(text));
+  const chip = (text, score) => chipOf("chip", score, peak, places, bdi(text));
   const side = (unit) => (unit ? chip(unit.label, unit.score) : h("span", { class: "chip absent", title: "not there" }, "·"));
   const column = ([x, y]) => {
     const change = (y?.score ?? 0) - (x?.score ?? 0);

@@ -7,13 +7,9 @@ const SVG = "http://www.w3.org/2000/svg";
  * those of the style, `key` is what the element is found by after it was drawn anew, `named` is its name for screen
  * readers, `order` its place among elements of which the tab key reaches the first and the arrow keys the others.
  */
-function h(name, attributes = {}, ...children) {
-  return dress(document.createElement(name), attributes, children);
-}
+const h = (name, attributes = {}, ...children) => dress(document.createElement(name), attributes, children);
 
-function s(name, attributes = {}, ...children) {
-  return dress(document.createElementNS(SVG, name), attributes, children);
-}
+const s = (name, attributes = {}, ...children) => dress(document.createElementNS(SVG, name), attributes, children);
 
 function dress(element, { on = {}, click, own = {}, style = {}, key, named, pressed, order, ...attributes }, children) {
   for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, "aria-pressed": pressed, tabindex: order === undefined ? null : order ? "-1" : "0", ...attributes })) {
@@ -45,61 +41,53 @@ function label(text) {
   return signs.replace(HIDDEN, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0")).toWellFormed();
 }
 
-function bdi(text) {
-  return h("bdi", {}, label(text));
-}
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const bdi = (text) => h("bdi", {}, label(text));
 
-function button(text, attributes, ...more) {
-  return h("button", { type: "button", ...attributes }, text, more);
-}
+const button = (text, attributes, ...more) => h("button", { type: "button", ...attributes }, text, more);
 
-function group(named, kind, ...items) {
-  return h("div", { class: kind, role: "group", named }, items);
-}
+const group = (named, kind, ...items) => h("div", { class: kind, role: "group", named }, items);
 
-/** One of several options, [value, text] pairs. */
+const paired = (option) => (Array.isArray(option) ? option : [option, option]);
+
+/** One of several options, texts or [value, text] pairs. */
 function choice(name, options, chosen, choose) {
   const one = ([value, text]) => button(text, { pressed: value === chosen, key: `${name}:${value}`, click: () => choose(value) });
-  return group(name, "choice", options.map(one));
+  return group(name, "choice", options.map(paired).map(one));
 }
 
-function toggle(text, pressed, choose) {
-  return button(text, { class: "toggle", pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
-}
+const toggle = (text, pressed, choose) => button(text, { class: "toggle", pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
+
+const labelled = (name, ...input) => h("label", { class: "menu" }, span("", name), input);
 
 function menu(name, options, chosen, choose) {
-  const items = options.map(([value, text]) => h("option", value === chosen ? { selected: "" } : {}, label(text)));
-  const change = (event) => choose(options[event.target.selectedIndex][0]);
-  return h("label", { class: "menu" }, span("", name), h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
+  const each = options.map(paired), items = each.map(([value, text]) => h("option", value === chosen ? { selected: "" } : {}, label(`${text}`)));
+  const change = (event) => choose(each[event.target.selectedIndex][0]);
+  return labelled(name, h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
 }
 
 function slider(name, named, value, choose) {
   const percents = Math.round(100 * value), input = (event) => choose(event.target.value / 100);
   const range = h("input", { type: "range", min: 0, max: 100, value: percents, named, key: `slider:${name}`, on: { input } });
-  return h("label", { class: "slider" }, span("", name), range, h("output", {}, `${percents} %`));
+  return labelled(name, range, h("output", {}, `${percents} %`));
 }
 
 function chooser(name, named, accept, choose) {
   const change = (event) => event.target.files[0] && choose(event.target.files[0]);
-  return h("label", { class: "menu" }, span("", name), h("input", { type: "file", accept, named, key: `file:${name}`, on: { change } }));
+  return labelled(name, h("input", { type: "file", accept, named, key: `file:${name}`, on: { change } }));
 }
 
-function section(title, ...content) {
-  return h("section", { "data-picture": title, named: title }, h("h3", {}, title), content);
-}
+const section = (title, ...content) => h("section", { "data-picture": title, named: title }, h("h3", {}, title), content);
 
 /** What is wider or higher than the page, to be scrolled with the keyboard too. */
-function region(named, kind, ...content) {
-  return h("div", { class: `scroll ${kind}`, order: 0, role: "region", named }, content);
-}
+const region = (named, kind, ...content) => h("div", { class: `scroll ${kind}`, order: 0, role: "region", named }, content);
 
-function readout(...content) {
-  return h("p", { class: "readout", role: "status" }, content);
-}
+const readout = (...content) => h("p", { class: "readout", role: "status" }, content);
 
-function term(text, tip) {
-  return h("span", { class: "explained", order: 0, role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
-}
+const term = (text, tip) => h("span", { class: "explained", order: 0, role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
+
+/** A thing in the colour of its score. */
+const chipOf = (kind, score, peak, places, ...content) => h("span", { class: `tint ${kind}`, style: tinted(strength(score, peak)), title: signed(score, places) }, content);
 
 /** A name, a bar between two places in percent, and a number. */
 function barRow(name, kind, [from, to], number, written, more = {}, ...marks) {

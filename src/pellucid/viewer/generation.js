@@ -30,7 +30,7 @@ function rivalsOf(v) {
 
 function rowsSummed(g, state, set) {
   if (g.rows.length < 2) return null;
-  const names = g.rows.map((_, i) => [i, String(i + 1)]), [a = 0, b = 0] = state.rows;
+  const names = g.rows.map((_, i) => [i, i + 1]), [a = 0, b = 0] = state.rows;
   return div("tools", menu("Sum of steps", names, a, (x) => set({ rows: [x, Math.max(b, x)] })), menu("to", names, b, (x) => set({ rows: [Math.min(a, x), x] })));
 }
 
@@ -45,6 +45,6 @@ function madeBy(g, names, v, state) {
   if (!state.pinned.length) return par("muted", "Pin a word of the text to see which generated tokens it made.");
   const made = g.scores.flatMap((row, r) => (state.pinned.some((c) => row[c] != null) ? [[names[r], sum(state.pinned.map((c) => row[c]))]] : []));
   const peak = largest(made.map(([, score]) => score));
-  const one = ([name, score]) => h("span", { class: "tint made", style: tinted(strength(score, peak)), title: signed(score, v.places) }, bdi(name), ` ${signed(score, 2)}`);
+  const one = ([name, score]) => chipOf("made", score, peak, v.places, bdi(name), ` ${signed(score, 2)}`);
   return group("What the pinned word made", "steps", made.map(one));
 }

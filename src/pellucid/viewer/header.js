@@ -1,12 +1,10 @@
 // The header: what was predicted, the true label, every target to choose from, the classes and their probabilities.
 
 function headerOf(scene) {
-  const { v, options } = scene;
-  const chance = span("chance", v.probability_written);
-  const title = h("p", { class: "title", role: "heading", "aria-level": "2" }, bdi(v.headline), chance);
-  const heading = options.heading === false ? null : [par("eyebrow", v.prediction === null ? "Explained" : "Prediction"), title];
-  const notes = v.notes.length ? h("ul", { class: "notes" }, v.notes.map((note) => h("li", {}, bdi(note)))) : null;
-  return h("header", {}, heading, truth(v), factsOf(v.facts.map((fact) => [fact.name, bdi(fact.value)])), classes(scene), targets(scene), notes);
+  const { v } = scene, eyebrow = par("eyebrow", v.prediction === null ? "Explained" : "Prediction");
+  const title = h("p", { class: "title", role: "heading", "aria-level": "2" }, bdi(v.headline), span("chance", v.probability_written));
+  const notes = v.notes.length && h("ul", { class: "notes" }, v.notes.map((note) => h("li", {}, bdi(note))));
+  return h("header", {}, eyebrow, title, truth(v), factsOf(v.facts.map((fact) => [fact.name, bdi(fact.value)])), classes(scene), targets(scene), notes);
 }
 
 function truth(v) {
@@ -15,9 +13,7 @@ function truth(v) {
   return par(`truth ${kind}`, h("span", { "aria-hidden": "true" }, sign), "true label ", strong(bdi(v.label)), span("muted", ` – ${told}`));
 }
 
-function factsOf(facts) {
-  return h("dl", { class: "facts" }, facts.map(([name, content]) => h("div", {}, h("dt", {}, name), h("dd", {}, content))));
-}
+const factsOf = (facts) => h("dl", { class: "facts" }, facts.map(([name, content]) => h("div", {}, h("dt", {}, name), h("dd", {}, content))));
 
 /** All classes with their probabilities; one that is explained, or that the page can ask for, is a button. */
 function classes({ v, view, set, options }) {
@@ -29,13 +25,11 @@ function classes({ v, view, set, options }) {
     const content = meter(name, chance);
     return at >= 0 || options.onTarget ? button(content, { class: "class", pressed, key: `class:${name}`, click }) : div(`class${pressed ? " on" : ""}`, content);
   };
-  const rest = known.length > 12 ? par("muted", `… and ${known.length - 12} more`) : null;
+  const rest = known.length > 12 && par("muted", `… and ${known.length - 12} more`);
   return group("Classes and their probabilities", "classes", known.slice(0, 12).map(row), rest);
 }
 
-function meter(name, share) {
-  return [span("name", bdi(name)), span("meter", h("span", { style: { width: `${100 * share}%` } })), span("value", percent(share))];
-}
+const meter = (name, share) => [span("name", bdi(name)), span("meter", h("span", { style: { width: `${100 * share}%` } })), span("value", percent(share))];
 
 /** A tab for each explanation of the same input; "both" where there are a start and an end; the entities of a text. */
 function targets({ view, state, set }) {

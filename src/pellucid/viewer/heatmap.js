@@ -9,11 +9,12 @@ function heatmap({ name, rows, columns, value, peak, tell, point = () => {}, cho
   const width = Math.max(2, Math.min(34, Math.floor(760 / columns.length))), height = Math.max(4, Math.min(24, Math.floor(560 / rows.length)));
   const named = `${name}: ${rows.length} rows, ${columns.length} columns. Arrow keys move from cell to cell.`;
   const style = { width: `${width * columns.length}px`, height: `${height * rows.length}px` };
-  const canvas = h("canvas", { order: 0, role: "img", named, key: `heat:${name}`, width: 2 * width * columns.length, height: 2 * height * rows.length, style });
+  const on = { pointermove: cell, click: (event) => (cell(event), choose(...at)), keydown };
+  const canvas = h("canvas", { order: 0, role: "img", named, key: `heat:${name}`, width: 2 * width * columns.length, height: 2 * height * rows.length, style, on });
   const read = readout("Point at a cell."), context = canvas.getContext("2d");
   const dye = (r, c) => {
-    context.clearRect(2 * c * width, 2 * r * height, 2 * width, 2 * height);
     const x = value(r, c);
+    context.clearRect(2 * c * width, 2 * r * height, 2 * width, 2 * height);
     if (x === null) return;
     context.fillStyle = tint(theme, strength(x, peak))[0];
     context.fillRect(2 * c * width, 2 * r * height, 2 * width - (width > 6 ? 2 : 0), 2 * height - (height > 6 ? 2 : 0));
@@ -30,21 +31,19 @@ function heatmap({ name, rows, columns, value, peak, tell, point = () => {}, cho
     frame();
     outline(r, c, 1);
   };
-  const cell = (event) => {
-    const box = canvas.getBoundingClientRect();
-    move(Math.floor(((event.clientY - box.top) / box.height) * rows.length), Math.floor(((event.clientX - box.left) / box.width) * columns.length));
-  };
-  canvas.addEventListener("pointermove", cell);
-  canvas.addEventListener("click", (event) => (cell(event), choose(...at)));
-  canvas.addEventListener("keydown", (event) => {
+  function cell(event) {
+    const { top, left } = canvas.getBoundingClientRect();
+    move(Math.floor((event.clientY - top) / height), Math.floor((event.clientX - left) / width));
+  }
+  function keydown(event) {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: null, " ": null }[event.key];
     if (step === undefined) return;
     event.preventDefault();
     if (step) move(...(at ? [at[0] + step[0], at[1] + step[1]] : [0, 0]));
     else if (at) choose(...at);
-  });
+  }
   rows.forEach((_, r) => columns.forEach((_, c) => dye(r, c)));
-  Object.assign(context, { lineWidth: 2, strokeStyle: theme === "dark" ? "#e6e4df" : "#1d2126" });
+  Object.assign(context, { lineWidth: 2, strokeStyle: THEMES[theme].ink });
   frame();
   const names = (kind, axis, texts, size) => h("div", { class: kind, style: { [`grid-template-${axis}`]: `repeat(${texts.length}, ${size}px)` } }, texts.map((text) => span("", bdi(text))));
   const side = (texts) => (texts && height >= 12 ? names("side-names", "rows", texts, height) : h("span"));

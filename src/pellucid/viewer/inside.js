@@ -22,7 +22,7 @@ const LEFT = 76, RIGHT = 580, WIDTH = 620; // of a chart
 function courseOf({ v, state }) {
   const units = unitsOf(v, state), unit = units.find((u) => state.pinned.includes(u.tokens[0])) ?? ranked(units)[0];
   if (!unit) return null;
-  const { layers } = v, few = layers.length <= 16, [{ i: token }] = ranked(unit.tokens.map((i) => ({ i, score: v.tokens[i].score })));
+  const { layers } = v, few = layers.length <= 16, [token] = ranked(unit.tokens, (i) => v.tokens[i].score);
   const values = layers.map((layer) => sumAt(layer, unit)), y = scaled(values, 22, 136);
   const boxes = layers[0].quantiles[token] ? layers.map((layer) => layer.quantiles[token]) : null;
   const x = (i) => LEFT + (i + 0.5) * ((RIGHT - LEFT) / layers.length);
@@ -61,8 +61,8 @@ function boxed(boxes, x, top, bottom) {
 
 function partsOf({ v, links }) {
   const groups = Object.entries(v.parts.scores).map(([name, scores]) => {
-    const best = ranked(scores.map((score, i) => ({ score, i }))).slice(0, 5);
-    const chip = ({ score, i }, k) => links.add(h("li", { class: "link", order: k }, bdi(v.tokens[i].text), h("data", { value: score }, signed(score, v.places))), [i]);
+    const best = ranked(scores.keys(), (i) => scores[i]).slice(0, 5);
+    const chip = (i, k) => links.add(h("li", { class: "link", order: k }, bdi(v.tokens[i].text), h("data", { value: scores[i] }, signed(scores[i], v.places))), [i]);
     return div("", par("", strong(name), ` ${signed(v.parts.sums[name], v.places)}`), h("ol", { class: "chips" }, best.map(chip)));
   });
   return section("Parts of the embedding", div("parts", groups), v.parts.sentence && par("verdict", v.parts.sentence));

@@ -1,4 +1,5 @@
-// Links: an element that stands for tokens; pointing at one lights all elements of the same tokens, in every picture.
+// Links: an element that stands for tokens; pointing at one lights all elements of the same tokens, in every picture. Its
+// `pellucidPoint(on)`, where it has one, is what else is done then.
 
 class Links {
   constructor(onPoint) {
@@ -24,8 +25,8 @@ class Links {
   listen(root, pinned, pin) {
     const linked = (element) => element?.closest?.(".link");
     const on = (names, act) => names.forEach((name) => root.addEventListener(name, (event) => linked(event.target) && act(linked(event.target), event)));
-    on(["pointerover", "focusin"], (element) => this.light(element.pellucidTokens));
-    on(["pointerout", "focusout"], (_, event) => linked(event.relatedTarget) || this.light(pinned()));
+    on(["pointerover", "focusin"], (element) => (this.light(element.pellucidTokens), element.pellucidPoint?.(true)));
+    on(["pointerout", "focusout"], (element, event) => (element.pellucidPoint?.(false), linked(event.relatedTarget) || this.light(pinned())));
     on(["click"], pin);
     root.addEventListener("keydown", (event) => event.key === "Escape" && pin(null));
     on(["keydown"], (element, event) => {
@@ -33,7 +34,7 @@ class Links {
         event.preventDefault();
         pin(element);
       }
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       const all = step && !event.shiftKey ? [...element.closest("[data-picture]").querySelectorAll(".link")] : [];
       const next = all[all.indexOf(element) + step];
       if (!next) return;

@@ -5,13 +5,12 @@ const START = { target: 0, level: "words", spans: [], from: [], special: true, t
 /**
  * Draws a View, the parsed JSON of `View.to_dict()` or of a page, into a shadow root of an element. options: `state` to
  * begin with, `onState(state)` whenever it changes, `onTarget(name)` where a class is chosen that the view does not
- * explain, `heading: false` for no headline, `css` in the place of the style sheet. Returns { update(view), state(),
- * restore(state), destroy() }.
+ * explain. Returns { update(view), state(), restore(state), destroy() }.
  */
 export function mount(root, view, options = {}) {
   const shadow = root.shadowRoot ?? root.attachShadow({ mode: "open" });
-  const box = div("viewer"), below = div("panels");
-  shadow.replaceChildren(h("style", {}, options.css ?? STYLE), box);
+  const box = h("div", { class: "viewer", style: PALETTE }), below = div("panels");
+  shadow.replaceChildren(h("style", {}, STYLE), box);
   let whole = unpacked(view), state = { ...START, ...valid(options.state) }, detail = null, shown = null;
   const links = new Links((tokens) => detail && fill(detail, detailOf(shown, state, tokens)));
   const themes = watchTheme(root, box, () => draw());
@@ -30,8 +29,7 @@ export function mount(root, view, options = {}) {
     shown = whole.explanations.length ? state.target === "both" ? whole.both : whole.explanations[state.target] : null;
     detail = h("div", { class: "detail", role: "status" });
     const scene = { view: whole, v: shown, state, set, links, options, theme: box.dataset.theme };
-    const drawn = () => [answersOf, headerOf, toolsOf, textOf, () => detail, imageOf, () => div("columns", sumOf(scene), wordsOf(scene)), () => below].map((draw) => draw(scene));
-    fill(box, shown ? drawn() : par("muted", "There is no explanation to show."));
+    fill(box, shown ? [answersOf(scene), headerOf(scene), toolsOf(scene), textOf(scene), detail, imageOf(scene), div("columns", sumOf(scene), wordsOf(scene)), below] : par("muted", "There is no explanation to show."));
     if (shown) first ? setTimeout(look, 0, scene) : look(scene);
     for (const summary of box.querySelectorAll("details > summary")) if (open.includes(summary.textContent)) summary.parentElement.open = true;
     if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
@@ -39,8 +37,7 @@ export function mount(root, view, options = {}) {
   }
 
   function look(scene) {
-    fill(below, [panelOf(scene), tokensOf(scene)]);
-    below.append(takeAway(scene, box));
+    fill(below, [panelOf(scene), tokensOf(scene)]).append(takeAway(scene, box));
   }
 
   function pin(element) {
@@ -96,7 +93,7 @@ function panelOf(scene) {
   ].filter(Boolean);
   const first = panels.length > 1 || (view.same_input && view.explanations.length > 1) ? panels[0] : [];
   const [open, draw] = panels.find(([name]) => name === state.panel) ?? first;
-  return [choice("Look inside", panels.map(([name]) => [name, name]), open, (panel) => set({ panel })), draw?.(scene)];
+  return [choice("Look inside", panels.map(([name]) => name), open, (panel) => set({ panel })), draw?.(scene)];
 }
 
 /** Light or dark as the notebook says, or else as the system says. */
@@ -104,13 +101,9 @@ function watchTheme(root, box, redraw) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const set = () => {
     const said = (kind) => root.closest(`[data-jp-theme-light="${kind === "light"}"], .vscode-${kind}, [theme="${kind}"], [data-theme="${kind}"], .${kind}`);
-    box.dataset.theme = said("light") || !(said("dark") || system.matches) ? "light" : "dark";
+    return (box.dataset.theme = said("light") || !(said("dark") || system.matches) ? "light" : "dark");
   };
-  const changed = () => {
-    const before = box.dataset.theme;
-    set();
-    if (before !== box.dataset.theme) redraw();
-  };
+  const changed = () => box.dataset.theme !== set() && redraw();
   const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true });
   system.addEventListener("change", changed);

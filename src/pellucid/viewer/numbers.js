@@ -9,9 +9,7 @@ function signed(value, digits = 3) {
   return (value > 0 ? "+" : "−") + written;
 }
 
-function plain(value, digits = 3) {
-  return signed(value, digits).replace(/^\+/, "");
-}
+const plain = (value, digits = 3) => signed(value, digits).replace(/^\+/, "");
 
 function percent(share) {
   if (!Number.isFinite(share)) return "–";

@@ -8,9 +8,9 @@ function takeAway({ view, v }, box) {
   const link = act("Link", async () => {
     link.textContent = await navigator.clipboard.writeText(location.href).then(() => "Copied", () => "See address");
   });
-  const svg = act("SVG", () => save("svg", "image/svg+xml", svgOf(chosen)));
-  const png = act("PNG", async () => save("png", "image/png", await pngOf(chosen)));
-  return group("Take away", "tools actions", list, svg, png, act("CSV", () => save("csv", "text/csv", csvOf(v))), act("JSON", () => save("json", "application/json", jsonOf(view))), link);
+  const file = (suffix, type, content) => act(suffix.toUpperCase(), async () => save(suffix, type, await content()));
+  const files = [file("svg", "image/svg+xml", () => svgOf(chosen)), file("png", "image/png", () => pngOf(chosen)), file("csv", "text/csv", () => csvOf(v)), file("json", "application/json", () => jsonOf(view))];
+  return group("Take away", "tools actions", list, files, link);
 }
 
 function csvOf(v) {
@@ -19,9 +19,7 @@ function csvOf(v) {
   return ["token,id,start,end,special,segment,score", ...rows].join("\r\n");
 }
 
-function jsonOf(view) {
-  return JSON.stringify({ ...view, packed: undefined, explanations: view.explanations.map(({ pieces, scores, errors, cuts, depths, ...e }) => e) });
-}
+const jsonOf = (view) => JSON.stringify({ ...view, packed: undefined, explanations: view.explanations.map(({ pieces, scores, errors, cuts, depths, ...e }) => e) });
 
 function save(suffix, type, content) {
   const href = URL.createObjectURL(new Blob([content], { type }));
