@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -37,11 +38,21 @@ READING = (
 """How the colours and the sum are read."""
 
 
-def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained | None = None) -> ExplanationView:
-    """The View of an explanation. include: which of `LARGE` are put in. coarsest: the explanation of the same input
-    whose groups are the rows, so that a table of several has one kind of row."""
-    rows = coarsest or e
-    words, sentences, name = [e.unit(w.tokens) for w in rows.groups()], e.sentences(), model_name(e.meta)
+Rows: TypeAlias = tuple[str, Sequence[Word]]
+"""What a row is called, a word say, and the rows."""
+
+
+def rows_of(e: Explained) -> Rows:
+    """The rows of an explanation: what was asked to be taken together, or its words."""
+    return UNITS.get(_groups(e) or "token", "group"), e.groups()
+
+
+def explanation_view(e: Explained, include: Sequence[str], rows: Rows | None = None) -> ExplanationView:
+    """The View of an explanation. include: which of `LARGE` are put in. rows: those of another explanation of the same
+    input, so that a table of several has one kind of row; None: its own."""
+    unit, own_rows = rows or rows_of(e)
+    words = [e.unit(w.tokens) for w in own_rows] if rows else own_rows
+    sentences, name = e.sentences(), model_name(e.meta)
     peak, place = peak_of(words, [w.score for w in words]), _place(e)
     places = decimals(peak)
     items = items_of(words, e, e.scores, places)
@@ -85,7 +96,7 @@ def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained |
             "sentences": peak_of(sentences, [s.score for s in sentences]),
         },
         places=places,
-        unit=UNITS.get(_groups(rows) or "token", "group"),
+        unit=unit,
         sum=_sum(e),
         layers=layer_views(e, words),
         parts=parts_view(e),

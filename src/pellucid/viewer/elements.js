@@ -8,13 +8,10 @@ const SVG = "http://www.w3.org/2000/svg";
  * readers, `order` its place among elements of which the tab key reaches the first and the arrow keys the others.
  */
 const h = (name, attributes = {}, ...children) => dress(document.createElement(name), attributes, children);
-
 const s = (name, attributes = {}, ...children) => dress(document.createElementNS(SVG, name), attributes, children);
 
 function dress(element, { on = {}, click, own = {}, style = {}, key, named, pressed, order, ...attributes }, children) {
-  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, "aria-pressed": pressed, tabindex: order === undefined ? null : order ? "-1" : "0", ...attributes })) {
-    if (value !== undefined && value !== null) element.setAttribute(name, value);
-  }
+  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, "aria-pressed": pressed, tabindex: order && -1, ...attributes })) if ((value ?? null) !== null) element.setAttribute(name, value);
   for (const [name, listener] of Object.entries(click ? { ...on, click } : on)) element.addEventListener(name, listener);
   for (const [name, value] of Object.entries(style)) element.style.setProperty(name, value);
   if (pressed) element.classList.add("on");
@@ -29,7 +26,7 @@ function fill(element, children) {
 }
 
 const strong = (content) => h("strong", {}, content);
-
+const small = (...content) => h("small", {}, content);
 const [div, span, par] = ["div", "span", "p"].map((name) => (kind, ...children) => h(name, { class: kind || null }, children));
 
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]/g;
@@ -43,10 +40,16 @@ function label(text) {
 
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const bdi = (text) => h("bdi", {}, label(text));
-
 const button = (text, attributes, ...more) => h("button", { type: "button", ...attributes }, text, more);
-
 const group = (named, kind, ...items) => h("div", { class: kind, role: "group", named }, items);
+const labelled = (name, ...input) => h("label", { class: "menu" }, span("", name), input);
+const toggle = (text, pressed, choose) => button(text, { class: "toggle", pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
+const section = (title, ...content) => h("section", { "data-picture": title, named: title }, h("h3", {}, title), content);
+const readout = (...content) => h("p", { class: "readout", role: "status" }, content);
+const term = (text, tip) => h("span", { class: "explained", order: 0, role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
+
+/** What is wider or higher than the page, to be scrolled with the keyboard too. */
+const region = (named, kind, ...content) => h("div", { class: `scroll ${kind}`, order: 0, role: "region", named }, content);
 
 const paired = (option) => (Array.isArray(option) ? option : [option, option]);
 
@@ -56,12 +59,8 @@ function choice(name, options, chosen, choose) {
   return group(name, "choice", options.map(paired).map(one));
 }
 
-const toggle = (text, pressed, choose) => button(text, { class: "toggle", pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
-
-const labelled = (name, ...input) => h("label", { class: "menu" }, span("", name), input);
-
 function menu(name, options, chosen, choose) {
-  const each = options.map(paired), items = each.map(([value, text]) => h("option", value === chosen ? { selected: "" } : {}, label(`${text}`)));
+  const each = options.map(paired), items = each.map(([value, text]) => h("option", { selected: value === chosen ? "" : null }, label(`${text}`)));
   const change = (event) => choose(each[event.target.selectedIndex][0]);
   return labelled(name, h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
 }
@@ -77,21 +76,13 @@ function chooser(name, named, accept, choose) {
   return labelled(name, h("input", { type: "file", accept, named, key: `file:${name}`, on: { change } }));
 }
 
-const section = (title, ...content) => h("section", { "data-picture": title, named: title }, h("h3", {}, title), content);
-
-/** What is wider or higher than the page, to be scrolled with the keyboard too. */
-const region = (named, kind, ...content) => h("div", { class: `scroll ${kind}`, order: 0, role: "region", named }, content);
-
-const readout = (...content) => h("p", { class: "readout", role: "status" }, content);
-
-const term = (text, tip) => h("span", { class: "explained", order: 0, role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
-
 /** A thing in the colour of its score. */
 const chipOf = (kind, score, peak, places, ...content) => h("span", { class: `tint ${kind}`, style: tinted(strength(score, peak)), title: signed(score, places) }, content);
 
-/** A name, a bar between two places in percent, and a number. */
-function barRow(name, kind, [from, to], number, written, more = {}, ...marks) {
+/** A unit's name, a bar between two places in percent, and a number; a link where the unit has tokens. */
+function barRow(links, { name, tokens }, kind, [from, to], number, written, order, ...marks) {
   const bar = h("span", { class: `bar ${kind}`, style: { left: `${Math.min(from, to)}%`, width: `max(1px, ${Math.abs(to - from)}%)` } });
   const track = h("span", { class: "track", "aria-hidden": "true" }, bar, marks);
-  return h("li", more, span("name", bdi(name)), track, h("data", { value: number }, written));
+  const row = [span("name", bdi(name)), track, h("data", { value: number }, written)], more = kind === "total" ? { class: "whole" } : {};
+  return tokens?.length ? links.add(h("li", { class: "link", order }, row), tokens) : h("li", more, row);
 }

@@ -1,6 +1,7 @@
 // The viewer: one state, drawn anew where it changes. What is pointed at is lit without drawing anything again.
 
 const START = { target: 0, level: "words", spans: [], from: [], special: true, threshold: 0, scale: "each", pinned: [], panel: "", rows: [], layer: -1, heads: [-1], measure: 0, compared: [0, 1], opacity: 0.6, grid: true, sort: "number", filter: "", search: "" };
+const LONG = 3000; // tokens
 
 /**
  * Draws a View, the parsed JSON of `View.to_dict()` or of a page, into a shadow root of an element. options: `state` to
@@ -11,9 +12,9 @@ export function mount(root, view, options = {}) {
   const shadow = root.shadowRoot ?? root.attachShadow({ mode: "open" });
   const box = h("div", { class: "viewer", style: PALETTE }), below = div("panels");
   shadow.replaceChildren(h("style", {}, STYLE), box);
-  let whole = unpacked(view), state = { ...START, ...valid(options.state) }, detail = null, shown = null;
+  let whole = unpacked(view), state = begun(whole, options.state), detail = null, shown = null;
   const links = new Links((tokens) => detail && fill(detail, detailOf(shown, state, tokens)));
-  const themes = watchTheme(root, box, () => draw());
+  const stopWatching = watchTheme(root, box, () => draw());
 
   function set(change) {
     state = { ...state, ...("target" in change && !whole.same_input ? { pinned: [] } : {}), ...change };
@@ -31,48 +32,39 @@ export function mount(root, view, options = {}) {
     const scene = { view: whole, v: shown, state, set, links, options, theme: box.dataset.theme };
     fill(box, shown ? [answersOf(scene), headerOf(scene), toolsOf(scene), textOf(scene), detail, imageOf(scene), div("columns", sumOf(scene), wordsOf(scene)), below] : par("muted", "There is no explanation to show."));
     if (shown) first ? setTimeout(look, 0, scene) : look(scene);
-    for (const summary of box.querySelectorAll("details > summary")) if (open.includes(summary.textContent)) summary.parentElement.open = true;
+    for (const summary of box.querySelectorAll("details > summary")) summary.parentElement.open = open.includes(summary.textContent);
     if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     links.light(state.pinned);
   }
 
-  function look(scene) {
-    fill(below, [panelOf(scene), tokensOf(scene)]).append(takeAway(scene, box));
-  }
+  const look = (scene) => fill(below, [panelOf(scene), tokensOf(scene)]).append(takeAway(scene, box));
 
   function pin(element) {
-    if (!element) return state.pinned.length && set({ pinned: [] });
-    if (state.level === "spans" && element.pellucidRun) return set(spanned(state, element));
-    const tokens = element.pellucidTokens, same = String(state.pinned) === String(tokens);
-    set({ pinned: same ? [] : [...tokens] });
+    const tokens = element?.pellucidTokens ?? [];
+    if (state.level === "spans" && element?.pellucidRun) set(spanned(state, element));
+    else if (element || state.pinned.length) set({ pinned: String(state.pinned) === String(tokens) ? [] : [...tokens] });
   }
 
   links.listen(box, () => state.pinned, pin);
   drawSpans(box, () => state, set);
   draw(true);
   return {
-    update(next) {
-      whole = unpacked(next);
-      draw();
-    },
+    update: (next) => ((whole = unpacked(next)), draw()),
     state: () => structuredClone(state),
-    restore(saved) {
-      state = { ...START, ...valid(saved) };
-      draw();
-    },
-    destroy() {
-      themes.disconnect();
-      shadow.replaceChildren();
-    },
+    restore: (saved) => ((state = begun(whole, saved)), draw()),
+    destroy: () => (stopWatching(), shadow.replaceChildren()),
   };
 }
 
-/** What a state has, of the kind that it has it: an address is not trusted. */
+/** The state to begin with; a long text is shown as sentences, which open into words and tokens. */
+const begun = (view, saved) => ({ ...START, ...(view.explanations[0]?.tokens.length > LONG && { level: "sentences" }), ...valid(saved) });
+
+/** What a state has, of the kind that it is: an address is not trusted. */
 function valid(given) {
   const kind = (x) => (Array.isArray(x) ? (x.flat(9).every(Number.isFinite) ? "numbers" : "") : typeof x);
   const fits = ([name, value]) => name in START && (kind(value) === kind(START[name]) || (name === "target" && value === "both"));
-  const found = Object.fromEntries(Object.entries(given ?? {}).filter(fits));
-  return LEVELS.includes(found.level) ? found : { ...found, level: START.level };
+  const { level, ...found } = Object.fromEntries(Object.entries(given ?? {}).filter(fits));
+  return LEVELS.includes(level) ? { ...found, level } : found;
 }
 
 /** The state within what the view has. */
@@ -86,6 +78,8 @@ function settled(view, state) {
 function panelOf(scene) {
   const { view, v, state, set } = scene;
   const panels = [
+    view.sources && ["Sources", sourcesOf],
+    view.hops && ["Hops", hopsOf],
     view.generations.length && ["Generation", generationOf],
     (v.layers.length || v.parts) && ["Layers and parts", insideOf],
     v.attention.length && ["Attention", attentionOf],
@@ -108,7 +102,7 @@ function watchTheme(root, box, redraw) {
   for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true });
   system.addEventListener("change", changed);
   set();
-  return { disconnect: () => (observer.disconnect(), system.removeEventListener("change", changed)) };
+  return () => (observer.disconnect(), system.removeEventListener("change", changed));
 }
 
 /** Spans are drawn with the mouse as well, from the token pressed to the token let go. */

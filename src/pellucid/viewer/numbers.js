@@ -3,8 +3,7 @@
 function signed(value, digits = 3) {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
-  const size = Math.abs(value);
-  const fixed = size.toFixed(Math.min(digits, 20));
+  const size = Math.abs(value), fixed = size.toFixed(Math.min(digits, 20));
   const written = Number(fixed) && size < 1e9 ? fixed : size.toExponential(0).replace(/e([+-])(\d)$/, "e$10$2");
   return (value > 0 ? "+" : "−") + written;
 }

@@ -1,7 +1,7 @@
 // The text in colours, as it is written; pointing at a unit tells more.
 
 function textOf({ view, v, state, links }) {
-  if (v.grid) return null;
+  if (v.grid) return;
   const peak = peakOf(view, v, state);
   const passages = v.passages.map((passage) => passageOf(v, passage, state, links, peak, view.answer ?? []));
   const side = v.passages.length > 1 && v.task === "text2text-generation" ? " side" : "";
@@ -61,9 +61,9 @@ function detailOf(v, state, tokens) {
   if (!tokens.length) return [span("muted", "Point at a word, tap it, or reach it by the tab and arrow keys.")];
   const units = unitsOf(v, state), unit = units.find((u) => u.tokens.includes(tokens[0]));
   if (!unit) return [];
-  const { score } = unit, change = v.sum.terms[3].value - v.sum.terms[0].value;
+  const { score } = unit, change = changeOf(v);
   const [rank, of] = rankOf(unit, units), pieces = unit.tokens.map((i) => v.tokens[i]);
-  const value = span(`value ${score < 0 ? "negative" : "positive"}`, signed(score, v.places), unit.error ? ` ± ${plain(unit.error, v.places)}` : "");
+  const value = span(`value ${signOf(score)}`, writtenOf(unit, v));
   const share = change && v.sum.promised && span("", `${percent(score / change)} of the change`);
   const several = pieces.length > 12 && `… ${pieces.length} tokens`;
   const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", `token id ${pieces[0].id}`);

@@ -24,6 +24,10 @@ const unitsOf = (v, state) => v.passages.flatMap((passage) => runsOf(passage, st
 /** Whether a run was not yet there when the token that is explained was generated. */
 const isLater = ({ task, target: { position } }, run) => /generation$/.test(task) && run.score === 0 && position !== null && run.tokens.every((i) => i >= position);
 
+const changeOf = (v) => v.sum.terms[3].value - v.sum.terms[0].value;
+const signOf = (score) => (score < 0 ? "negative" : "positive");
+const writtenOf = (unit, v) => [signed(unit.score, v.places), unit.error && small(` ± ${plain(unit.error, v.places)}`)];
+
 /** Units that the text has more than once are numbered: "the (2)". */
 function numbered(units) {
   const alike = Map.groupBy(units, (u) => u.label);
