@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import pellucid
@@ -133,27 +132,32 @@ def test_citations_in_a_notebook_and_in_files(cited: Citations, tmp_path: Path) 
     assert "<iframe" in cited._repr_html_() and "Sentences by sources" in cited._repr_html_()
     saved = json.loads(cited.save(tmp_path / "x.json").read_text("utf-8"))
     assert saved["sentences"][0]["sources"][0]["name"] == "first" and saved["by"] == "source"
-    assert cited.save(tmp_path / "x.csv").read_text("utf-8") == cited.explanations.to_csv()
+    assert cited.save(tmp_path / "x.csv").read_bytes().decode() == cited.explanations.to_csv()
     view = json.loads(cited.view().to_json())["sources"]
     assert view["drops"] == [[s.drop for s in c.sources] for c in cited.sentences]
     plain = json.loads(cited.explanations.view().to_json())["sources"]
     assert plain["drops"] == [] and plain["scores"] == view["scores"]
 
 
-def test_ten_thousand_tokens_and_a_thousand_fit_a_page(tab: Tab, tmp_path: Path) -> None:
+def test_ten_thousand_tokens_and_a_thousand_fit_a_page(
+    tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The page is drawn as sentences, which open into tokens; it says how much its part without a script leaves out."""
-    es = long_answer(prompt=10_000, answer=1_000, sentence=20)
-    document = page(es.view())
-    assert len(document.encode()) <= 5_000_000
+    monkeypatch.setattr("pellucid.render.packed.EXACT", 0)  # as of the 50 sentences that the size is told of
+    es = long_answer(prompt=10_000, answer=1_000, sentence=100)
+    view = es.view()
+    document, held = page(view), packed(view)
+    each, rows = (len(json.dumps(part)) for part in (held["explanations"][-1], held["hops"]["rows"][-1]))
+    assert len(document) + 40 * (each + rows) <= 5_000_000
     p = tab.open(document, tmp_path)
     p.locator(".viewer").wait_for()
-    assert p.locator(".unit").count() == 500 + 1  # the sentences of the prompt, and the first of the answer
+    assert p.locator(".unit").count() == 100 + 1  # the sentences of the prompt, and the first of the answer
     found = bars(p.get_by_role("region", name="Sources", exact=True))
     assert "8 more" in found  # of 20 documents
     assert sum(found.values()) == pytest.approx(es[0].change, rel=1e-5)
     p.get_by_role("button", name="Hops", exact=True).click()
     own = bars(p.get_by_role("region", name="Hops", exact=True))
-    assert "489 more" in own and sum(own.values()) == pytest.approx(es[0].change, rel=1e-5)
+    assert "89 more" in own and sum(own.values()) == pytest.approx(es[0].change, rel=1e-5)
     assert "11000 tokens are listed where JavaScript runs" in document
 
 
@@ -169,4 +173,4 @@ def test_hostile_names_of_sources(tab: Tab, cited: Citations, tmp_path: Path) ->
     p = opened(tab, Explanations(each), tmp_path)
     names = p.get_by_role("region", name="Sources", exact=True).locator(".bars .name").all_inner_texts()
     assert bad[0] in names and "\\u202e<b>" in names
-    assert p.locator("img, b").count() == 0 and np.isfinite(len(names))
+    assert p.locator("img, b").count() == 0

@@ -1,8 +1,8 @@
 """A View as the JSON of a page: columns instead of records, arrays as base64, and nothing twice.
 
 Of the explanations after the first only what differs from the first is written. The viewer unpacks an explanation when
-it is looked at (`viewer/unpacked.js`). Left out is what the viewer does not draw: `words`, `sentences` and what is
-ranked from them, whose runs and tokens are there, the matrix of a generation, whose numbers are the explanations'
+it is looked at (`viewer/unpacked.js`). Left out is what the viewer does not draw: `words`, `sentences`, which of them
+a token is in, and what is ranked from them, whose runs and tokens are there, the matrix of a generation, whose numbers are the explanations'
 scores, and the arrays that `ExplanationView.attention` has in a smaller form. Scores keep all their digits, up to
 `EXACT` of them; more, those of layers, and the distribution of their elements, those of float32. Of many explanations
 that distribution is kept for the strongest tokens of each, as many as `BOXES` allows.
@@ -69,7 +69,7 @@ def _packed(v: ExplanationView, boxes: int, kind: str) -> dict[str, Any]:
     """boxes: of how many tokens the distribution of the elements is kept. kind: of the scores, as NumPy names it."""
     kept = [name for name in _names(v) if name not in PACKED and name not in LEFT_OUT]
     found: dict[str, Any] = {name: as_plain(getattr(v, name), finite=True) for name in kept}
-    columns = ("text", "written", "id", "span", "special", "segment", "word", "sentence")
+    columns = ("text", "written", "id", "span", "special", "segment")
     found["pieces"] = {name: as_plain([getattr(t, name) for t in v.tokens]) for name in columns}
     found["single"] = kind == "<f4"
     found["scores"] = _floats((t.score for t in v.tokens), kind)
