@@ -18,6 +18,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "text-generation": ("prompt", "continuation", "other continuation"),
 }
 """What the texts of an input are to their task, in order."""
+GENERATE = ("text-generation", "text2text-generation")
+"""The tasks whose target is what the model wrote."""
 
 
 @dataclass(frozen=True)

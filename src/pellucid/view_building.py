@@ -8,22 +8,23 @@ from itertools import combinations
 from typing import Any, cast
 
 from .hops import Hops, have_hops, trace_hops
+from .passages import GENERATE
 from .source_units import Sources, sources_of
 from .status import combined
 from .tokens import Explained, Target, Token
+from .units import first_of_text, read_until
 from .view import TARGET_PROBABILITY, AnswerRow, ExplanationView, Fact, Generation, SharedNote, View
-from .view_of_one import Rows, explanation_view, rows_of
+from .view_of_one import explanation_view, rows_of
 
 OPPOSED = 0.1
 """Signs are opposite where both scores are at least this part of their method's largest."""
-GENERATE = ("text-generation", "text2text-generation")
 
 
 def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -> View:
     """The View of one or several explanations. include: as `explanation_view`."""
     first = explanations[0] if explanations else None
     same = first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations)
-    rows = _common_rows(explanations) if same else None
+    rows = rows_of(*explanations) if same else None
     each = tuple(explanation_view(e, include, rows) for e in explanations)
     told = [{f.name: f.value for f in how(v)} for v in each]
     names = list(dict.fromkeys(name for row in told for name in row))
@@ -46,12 +47,6 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
         _hops(explanations),
         _sources(explanations) if same else None,
     )
-
-
-def _common_rows(explanations: Sequence[Explained]) -> Rows:
-    """The rows of a table of explanations of one input: those of the one that has the fewest."""
-    of_kind = {str(e.meta.get("groups")): e for e in reversed(explanations)}
-    return min(map(rows_of, reversed(of_kind.values())), key=lambda rows: len(rows[1]))
 
 
 def how(v: ExplanationView) -> list[Fact]:
@@ -155,8 +150,8 @@ def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
             rows.setdefault((e.method, e.baseline, e.tokens), []).append((i, at))
     found: list[Generation] = []
     for (method, baseline, tokens), own in rows.items():
-        begins = next(k for k, t in enumerate(tokens) if t.segment == tokens[own[0][1]].segment)
-        until = tuple(_read_until(explanations[i], at) for i, at in own)
+        begins = first_of_text(tokens, own[0][1])
+        until = tuple(read_until(explanations[i], at) for i, at in own)
         scores = tuple(
             tuple(float(s) if k < end else None for k, s in enumerate(explanations[i].scores))
             for (i, _), end in zip(own, until, strict=True)
@@ -165,10 +160,3 @@ def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
         each, positions = zip(*own, strict=True)
         found.append(Generation(method, baseline, each, positions, until, begins, scores, peak))
     return tuple(found)
-
-
-def _read_until(e: Explained, at: int) -> int:
-    """The first token that had no part in a target at this position: the target's own, or the last of its span."""
-    ids = e.target.index if isinstance(e.target.index, tuple) else ()
-    spans = tuple(t.id for t in e.tokens[at : at + len(ids)]) == ids
-    return at + max(0, len(ids) - 1) if spans else at
