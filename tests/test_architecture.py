@@ -34,6 +34,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "view_inside",
         "view_items",
         "request view",
+        "source_units",
         "hops units",
         "forms notebook numerics problem passages plain_data tables",
         "grouping",
@@ -89,6 +90,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "columns folder identity",
         "schema",
     ],
+    "viewer": ["palette"],
     "sources": [
         "finding",
         "formats streams",

@@ -148,3 +148,36 @@ def test_a_path_is_no_name_of_a_model(name: str | None, shown: str) -> None:
 def test_a_true_label_is_shown(bundled: Model) -> None:
     e = pellucid.explain(bundled, {"text": "a good film", "label": 1})
     assert e.label == "positive" and one(e)["label"] == "positive" and "label positive" in printed(e, width=200)
+
+
+def half_written() -> Explanations:
+    """ "year" continued by "2018", a word of four tokens: the targets are its second and its fourth."""
+    spans = [(0, 4), (1, 2), (2, 3), (3, 4), (4, 5)]
+    tokens = tuple(Token(w, i, spans[i], False, 0, int(i > 0)) for i, w in enumerate(["year", "2", "0", "1", "8"]))
+    rows = {2: [1.0, 3.0, 0, 0, 0], 4: [0.5, 0.25, 2.0, 4.0, 0]}
+    told = {"method": "deeplift", "baseline": "filler", "meta": {"task": "text-generation"}}
+    each = [
+        Explanation(("year", " 2018"), tokens, np.array(s), Target(tokens[at].text, at, at), output=sum(s), baseline_output=0.0, delta=0.0, **told)  # fmt: skip
+        for at, s in rows.items()
+    ]
+    return Explanations(tuple(each))
+
+
+def test_a_half_written_word_is_cut_before_the_target() -> None:
+    es = half_written()
+    assert [(w.text, w.score) for w in es[0].view().explanations[0].words] == [("year", 1.0), ("2", 3.0), ("018", 0.0)]
+    assert [(w.text, w.score) for w in es[0].top(2)] == [("2", 3.0), ("year", 1.0)]
+    assert [w.text for w in es[0].words()] == ["year", "2018"]
+    views = es.view().explanations  # one cut for all targets, so that the rows of a table are the same words
+    assert [[w.text for w in v.words] for v in views] == [["year", "2", "01", "8"]] * 2
+    assert [[w.score for w in v.words] for v in views] == [[1.0, 3.0, 0.0, 0.0], [0.5, 0.25, 6.0, 0.0]]
+    for v in views:
+        for passage in v.passages:
+            assert "".join(run.text for run in passage.words) == passage.text
+    printed = str(es)
+    assert "2018 +" not in printed and "2 +3.000" in printed
+
+
+def test_the_tokens_of_a_continuation_are_counted_from_its_first() -> None:
+    views = half_written().view().explanations
+    assert [v.facts[0].value for v in views] == ["0 at token 2", "8 at token 4"]

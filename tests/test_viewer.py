@@ -113,12 +113,15 @@ def test_the_module_is_small_and_names_nothing_global() -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|require\(", source())
 
 
-def test_colours_are_those_of_the_printed_page() -> None:
-    for name, theme in (("light", colour.LIGHT), ("dark", colour.DARK)):
-        told = f'{name}: {{ paper: "{theme.paper}", positive: "{theme.positive}", negative: "{theme.negative}" }}'
-        assert told in source()
-        variables = [f"--{part}: {getattr(theme, part)}" for part in ("paper", "ink", "muted", "line", "positive")]
-        assert all(variable in style() for variable in variables)
+def test_colours_are_said_once(tab: Tab, tmp_path: Path) -> None:
+    """The script and the style sheet have none of their own: the page's are those of the printed page."""
+    assert not re.search(r"--(paper|ink|muted|line|raised|positive|negative):", style())
+    for scheme, theme in (("light", colour.LIGHT), ("dark", colour.DARK)):
+        tab.page.emulate_media(color_scheme=scheme)
+        p = opened(tab, film(), tmp_path)
+        assert background(p.locator(".viewer")) == theme.paper
+        assert background(p.locator(".bar.positive").first) == theme.positive
+        assert background(p.locator(".bar.negative").first) == theme.negative
 
 
 def test_sums_on_the_screen_are_those_of_the_data(tab: Tab, tmp_path: Path) -> None:

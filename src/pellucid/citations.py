@@ -9,8 +9,8 @@ measure the same for the k strongest sources).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,18 +19,20 @@ from .errors import InputError, quoted
 from .explanation import Explanation
 from .explanations import Explanations
 from .hops import Hops, trace_hops
-from .notebook import Printed
+from .notebook import Displayed, Printed, Sheet
 from .number_text import plain, signed
 from .plain_data import Json, as_plain
-from .render.files import checked, replace_file
+from .render.files import save
+from .render.html import page
+from .source_units import ANSWER, BY, TEMPLATE, sources_of, units_of
 from .status import Status
+from .view import View
+from .viewed import sheet_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from .models import Model
-
-ANSWER, TEMPLATE = "continuation", "template"
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,16 @@ class Citation:
 
 
 @dataclass(frozen=True, repr=False)
-class Citations(Printed):
-    """What each sentence of an answer came from. text: the answer. method, baseline: as an Explanation has them."""
+class Citations(Displayed, Printed):
+    """What each sentence of an answer came from. text: the answer. method, baseline: as an Explanation has them. by:
+    what is a source, as `cite` was asked."""
 
     text: str
     method: str
     baseline: str
     sentences: tuple[Citation, ...]
     explanations: Explanations
+    by: str = "source"
 
     def to_dict(self) -> dict[str, Json]:
         """Plain Python values, which JSON holds; without the explanations, which have a `to_dict` of their own."""
@@ -95,13 +99,33 @@ class Citations(Printed):
         """What a sentence owes to the prompt through the sentences before it; as `trace_hops`."""
         return trace_hops(self.explanations, sentence)
 
+    def view(self, include: Sequence[str] = ()) -> View:
+        """As `Explanations.view`, with the sources that were cited, and what the answer loses without each."""
+        drops = [[source.drop for source in citation.sources] for citation in self.sentences]
+        tested = any(drop is not None for of_one in drops for drop in of_one)
+        return replace(
+            self.explanations.view(include), sources=sources_of(self.explanations, self.by, drops if tested else ())
+        )
+
+    def document(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
+
+    def to_csv(self) -> str:
+        """As `Explanations.to_csv`, of the explanations of the sentences."""
+        return self.explanations.to_csv()
+
+    def to_html(self) -> str:
+        """As `Explanations.to_html`, with the sources."""
+        return page(self.view())
+
     def save(self, path: str | Path) -> Path:
-        """Writes .json, as `to_dict` has it; or the explanations of the sentences, as `Explanations.save`: .html, .csv,
-        .svg, .png or .pdf. Returns the path."""
-        if Path(path).suffix.lower() != ".json":
-            return self.explanations.save(path)
-        replace_file(checked(Path(path))[1], json.dumps(self.to_dict(), ensure_ascii=False, indent=1).encode("utf-8"))
-        return Path(path)
+        """Writes .json, as `to_dict` has it; or the explanations of the sentences with their sources, as
+        `Explanations.save`: .html, .csv, .svg, .png or .pdf. Returns the path."""
+        return save(self, Path(path))
+
+    def _sheet(self) -> Sheet:
+        return sheet_of(self.view())
 
     def __repr__(self) -> str:
         first = "; ".join(f"{c.sentence!r}: {', '.join(s.name for s in c.top(1))}" for c in self.sentences[:3])
@@ -136,7 +160,8 @@ def _rows(citation: Citation) -> list[tuple[str, float, float | None, bool]]:
     others = [s.score for s in citation.sources if s.cited and s not in shown]
     own = sum(s.score for s in citation.sources if not s.cited and s.segment >= 0)
     template = sum(s.score for s in citation.sources if not s.cited and s.segment < 0)
-    rest = [(f"{len(others)} other sources", sum(others)), ("the answer itself", own), (TEMPLATE, template)]
+    more = f"{len(others)} other source{'s' if len(others) > 1 else ''}"
+    rest = [(more, sum(others)), ("the answer itself", own), (TEMPLATE, template)]
     rest.append(("residual", citation.delta))
     change = citation.output - citation.baseline_output
     found = [(s.name, s.score, s.drop, True) for s in shown]
@@ -227,33 +252,15 @@ def _answer(answer: Explanations) -> str:
 def _citations(answer: Explanations, tested: Sequence[Explanation | None], by: str) -> Citations:
     first = answer[0]
     each = tuple(_citation(e, t, by) for e, t in zip(answer, tested, strict=True))
-    return Citations(_answer(answer), first.method, first.baseline, each, answer)
+    return Citations(_answer(answer), first.method, first.baseline, each, answer, by)
 
 
 def _citation(e: Explanation, tested: Explanation | None, by: str) -> Citation:
-    units = BY[by]
-    drops = [None] * len(units(e)) if tested is None else [score for _, _, score in units(tested)]
+    units = units_of(e, by)
+    drops = [None] * len(units) if tested is None else [unit.score(tested) for unit in units_of(tested, by)]
     sources: list[Cited] = []
-    for (name, segment, score), drop in zip(units(e), drops, strict=True):
-        cited = segment >= 0 and e.text_names[segment] != ANSWER
+    for unit, drop in zip(units, drops, strict=True):
+        score = unit.score(e)
         share = score / e.change if e.change else 0.0
-        sources.append(Cited(name, segment, score, share, drop if cited else None, cited))
+        sources.append(Cited(unit.name, unit.segment, score, share, drop if unit.cited else None, unit.cited))
     return Citation(e.target.name, e.output, e.baseline_output, tuple(sources), e.delta, e.status, e.notes)
-
-
-Unit = tuple[str, int, float]
-"""A name, the number of the text that it is of (−1: of none), and a score."""
-
-
-def _by_source(e: Explanation) -> list[Unit]:
-    return [(s.name, s.segment, s.score) for s in e.sources()]
-
-
-def _by_sentence(e: Explanation) -> list[Unit]:
-    words = [w for w in e.sentences() if not w.special]
-    found = [(f"{e.text_names[w.segment]}: {w.text.strip()}", w.segment, w.score) for w in words]
-    return [*found, (TEMPLATE, -1, float(e.scores.sum()) - sum(w.score for w in words))]
-
-
-BY: dict[str, Callable[[Explanation], list[Unit]]] = {"source": _by_source, "sentence": _by_sentence}
-"""What is cited, by name: the units of an Explanation, whose scores are all of its scores."""

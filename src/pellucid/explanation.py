@@ -233,13 +233,15 @@ class Explanation(Viewed):
 
     def top(self, k: int = 5) -> list[Word]:
         """The k words with the largest scores in size, largest first; special tokens left out. Where `groups=` asked
-        for sentences or others, these instead.
+        for sentences or others, these instead. Of a word that was half-written when the target was generated, what was
+        there.
 
         Examples:
             >>> [w.text for w in e.top(3)]
             ['great', 'It', 's']
         """
-        return sorted((w for w in self.groups() if not w.special), key=lambda w: -abs(w.score))[: max(0, k)]
+        rows = [w for w in units.cut_at_targets(self.groups(), (self,)) if not w.special]
+        return sorted(rows, key=lambda w: -abs(w.score))[: max(0, k)]
 
     def segment_text(self, segment: int) -> str:
         """The original text that tokens of this segment have their spans in.

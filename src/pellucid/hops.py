@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 _CANCELS = 1e-3
 """Where the change of a sentence is less than this part of Σ|scores|, its shares say nothing, and it passes on none."""
 _SHOWN = 5
+_TOLD = (
+    "Direct: scores that the model's own change adds up to. Through hops: a composition, the product of the shares "
+    "along the sentences between. Left over: what a sentence owes to itself, and its residual."
+)
 Unit = tuple[str, bool, tuple[int, ...]]
 """A sentence: its name, whether it is one of the answer, and its tokens."""
 
@@ -65,7 +69,8 @@ class Hops(Printed):
     then those of the answer. prompt: how many columns come before the answer's. rows: a Hop for each sentence of the
     answer. explained: the number of the row that is composed, from 0. direct: its own scores. composed: for each column
     what the product along the hops gives it; for a sentence of the answer, what is left over there. Both add up to the
-    change of the explained sentence: the direct scores with its residual, the composition with none.
+    change of the explained sentence: the direct scores with its residual, the composition with none. tokens: of each
+    column, the indices of its tokens in the explanations. told: how the numbers are read.
     """
 
     columns: tuple[str, ...]
@@ -74,6 +79,8 @@ class Hops(Printed):
     explained: int
     direct: tuple[float, ...]
     composed: tuple[float, ...]
+    tokens: tuple[tuple[int, ...], ...] = ()
+    told: str = _TOLD
 
     def matrix(self) -> Array:
         """The direct scores, sentences of the answer × columns."""
@@ -90,13 +97,7 @@ class Hops(Printed):
         own = self.rows[self.explained]
         told = [Text(f"{self.explained + 1}. {own.sentence}", style="bold")]
         told.append(Text(f"change in its log-probability {signed(own.change, 2)}", style="dim"))
-        return Group(*told, _strongest(self), Text(""), _between(self), Text(_SAID, style="dim"))
-
-
-_SAID = (
-    "direct: scores that the model's own change adds up to. through hops: a composition, the product of the shares "
-    "along the sentences between; left over: what a sentence owes to itself."
-)
+        return Group(*told, _strongest(self), Text(""), _between(self), Text(self.told, style="dim"))
 
 
 def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
@@ -133,8 +134,8 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
         Hop(e.target.name, e.output - e.baseline_output, e.delta, tuple(map(float, m[j])), *of_row)
         for j, (e, *of_row) in enumerate(zip(answer, arrived.tolist(), left.tolist(), passes, strict=True))
     )
-    names = tuple(name for name, _, _ in columns)
-    return Hops(names, prompt, rows, explained, rows[explained].scores, (*kept.tolist(), *left.tolist()))
+    names, tokens = (tuple(column[k] for column in columns) for k in (0, 2))
+    return Hops(names, prompt, rows, explained, rows[explained].scores, (*kept.tolist(), *left.tolist()), tokens)
 
 
 def have_hops(answer: Sequence[Explained]) -> bool:

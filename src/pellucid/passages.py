@@ -18,6 +18,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "text-generation": ("prompt", "continuation", "other continuation"),
 }
 """What the texts of an input are to their task, in order."""
+GENERATE = ("text-generation", "text2text-generation")
+"""The tasks whose target is what the model wrote."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class Passage:
     sentences: tuple[Run, ...]
 
 
-def passages(e: Explained, units: Sequence[Word] = ()) -> tuple[Passage, ...]:
+def passages(e: Explained, units: Sequence[Word] = (), sentences: Sequence[Word] = ()) -> tuple[Passage, ...]:
     """The texts of an explanation: one, two for a pair, or as many as the input had. units: what `words` are the runs
-    of, instead of `e.groups()`."""
+    of, instead of `e.groups()`. sentences: `e.sentences()`, where they are known."""
     texts = (e.text,) if isinstance(e.text, str) else e.text
     pieces = [Word(e.shown(i), float(e.scores[i]), t.span, t.special, t.segment, (i,)) for i, t in enumerate(e.tokens)]
-    levels = (pieces, [part for w in units or e.groups() for part in _stretches(w, e)], e.sentences())
+    levels = (pieces, [part for w in units or e.groups() for part in _stretches(w, e)], sentences or e.sentences())
     found: list[Passage] = []
     for i, (role, text) in enumerate(zip(roles(e), texts, strict=True)):
         every = len(texts) == 1

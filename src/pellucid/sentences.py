@@ -6,6 +6,7 @@ A sentence ends after . ! ? or … before white space, after 。！？, and at t
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from .tokens import Token
@@ -32,6 +33,6 @@ def sentence_of_each(tokens: Sequence[Token], text: str | tuple[str, ...]) -> li
     return [
         None
         if t.special or t.span is None
-        else (t.segment, sum(end <= t.span[0] for end in ends[t.segment if len(ends) > 1 else 0]))
+        else (t.segment, bisect_right(ends[t.segment if len(ends) > 1 else 0], t.span[0]))
         for t in tokens
     ]

@@ -6,15 +6,17 @@ the tokens' do.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
-from itertools import pairwise
+from functools import partial
+from itertools import groupby, pairwise
 
 from .errors import InputError, quoted
 from .grouping import groups_of, stretches
-from .passages import roles
+from .passages import GENERATE, roles
 from .sentences import sentence_of_each
 from .token_text import shown
-from .tokens import Explained, Source, Word
+from .tokens import Explained, Source, Token, Word
 
 
 def unit(e: Explained, group: tuple[int, ...]) -> Word:
@@ -45,6 +47,32 @@ def groups(e: Explained) -> list[Word]:
     if asked in (None, "token", "word"):
         return words(e)
     return [unit(e, group) for group in groups_of(asked, e.tokens, e.text)]
+
+
+def cut_at_targets(rows: Sequence[Word], explanations: Sequence[Explained]) -> list[Word]:
+    """The rows of explanations of one input, with the first one's scores; one that is there only in part when a token
+    is generated is cut before that token."""
+    first, targets = explanations[0], [e.target.position for e in explanations if e.meta.get("task") in GENERATE]
+    places = sorted({place for place in targets if place is not None})
+    found: list[Word] = []
+    for row in rows:
+        inside = places[bisect_right(places, row.tokens[0]) : bisect_right(places, row.tokens[-1])]
+        parts = groupby(row.tokens, key=partial(bisect_right, inside))
+        found += [unit(first, tuple(part)) for _, part in parts] if inside else [row]
+    return found
+
+
+def first_of_text(tokens: Sequence[Token], i: int) -> int:
+    """The index of the first token of the text that the i-th token is in."""
+    return next(k for k, t in enumerate(tokens) if t.segment == tokens[i].segment)
+
+
+def read_until(e: Explained, at: int) -> int:
+    """The index of the first token that had no part in a target at this place of a continuation: the token that is
+    explained, or the last one of a span."""
+    ids = e.target.index if isinstance(e.target.index, tuple) else ()
+    spans = tuple(t.id for t in e.tokens[at : at + len(ids)]) == ids
+    return at + max(0, len(ids) - 1) if spans else at
 
 
 def spans(e: Explained, wanted: Sequence[Sequence[int]]) -> list[Word]:

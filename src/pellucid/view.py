@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from .hops import Hops
 from .passages import Passage
 from .plain_data import Json, as_plain
+from .source_units import Sources
 from .tokens import Meta, Target
 
 VIEW_SCHEMA_VERSION = 1
@@ -227,10 +228,10 @@ class ExplanationView:
 
 @dataclass(frozen=True)
 class Generation:
-    """Which tokens each token of a continuation comes from: rows (generated tokens) × columns (all tokens).
+    """Which tokens each token of a continuation, or each span of it, comes from: rows (targets) × columns (all tokens).
 
     method, baseline: those of all rows. explanations: the number of each row's explanation, from 0. rows: the position
-    of each row's token. first: the column at which the continuation begins. scores: None where the column's token was
+    of each row's first token; until: of the first column that had no part in the row. first: the column at which the continuation begins. scores: None where the column's token was
     not yet there when the row's was generated. peak: the largest |score|.
     """
 
@@ -238,6 +239,7 @@ class Generation:
     baseline: str
     explanations: tuple[int, ...]
     rows: tuple[int, ...]
+    until: tuple[int, ...]
     first: int
     scores: tuple[tuple[float | None, ...], ...]
     peak: float
@@ -260,7 +262,8 @@ class View:
     each method and baseline, those of the explanations that are of generated tokens. both: where the explanations are
     of an answer's start and its end, what adds both up. names: of each explanation, its target and what else tells it
     from the others. answer: where the predicted answer of a question stands, (segment, start, end) in characters. hops:
-    where the explanations are of the sentences of one answer, several of them, which of them came from which.
+    where the explanations are of the sentences of one answer, several of them, which of them came from which. sources:
+    where the texts of the input have names, what each of them gave to each explanation.
 
     Examples:
         >>> View((), (), (), (), False, (), ()).to_json()[:21]
@@ -278,6 +281,7 @@ class View:
     names: tuple[str, ...] = ()
     answer: tuple[int, int, int] | None = None
     hops: Hops | None = None
+    sources: Sources | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values that JSON holds; a number that is not finite is None."""

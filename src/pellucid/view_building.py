@@ -8,22 +8,24 @@ from itertools import combinations
 from typing import Any, cast
 
 from .hops import Hops, have_hops, trace_hops
+from .passages import GENERATE
+from .source_units import Sources, sources_of
 from .status import combined
 from .tokens import Explained, Target, Token
+from .units import first_of_text, read_until
 from .view import TARGET_PROBABILITY, AnswerRow, ExplanationView, Fact, Generation, SharedNote, View
-from .view_of_one import explanation_view
+from .view_of_one import explanation_view, rows_of
 
 OPPOSED = 0.1
 """Signs are opposite where both scores are at least this part of their method's largest."""
-GENERATE = ("text-generation", "text2text-generation")
 
 
 def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -> View:
     """The View of one or several explanations. include: as `explanation_view`."""
     first = explanations[0] if explanations else None
     same = first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations)
-    coarsest = min(explanations, key=lambda e: len(e.groups())) if same else None
-    each = tuple(explanation_view(e, include, coarsest) for e in explanations)
+    rows = rows_of(*explanations) if same else None
+    each = tuple(explanation_view(e, include, rows) for e in explanations)
     told = [{f.name: f.value for f in how(v)} for v in each]
     names = list(dict.fromkeys(name for row in told for name in row))
     common = [n for n in names if len({row.get(n, "") for row in told}) == 1]
@@ -43,6 +45,7 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
         ),
         _answer(explanations, each),
         _hops(explanations),
+        _sources(explanations) if same else None,
     )
 
 
@@ -110,6 +113,12 @@ def _hops(explanations: Sequence[Explained]) -> Hops | None:
     return trace_hops(explanations) if len(explanations) > 1 and have_hops(explanations) else None
 
 
+def _sources(explanations: Sequence[Explained]) -> Sources | None:
+    """What each named text of the input gave to what was generated; None for other explanations."""
+    generated = all(e.meta.get("task") in GENERATE for e in explanations)
+    return sources_of(explanations) if generated and len(explanations[0].text_names) > 1 else None
+
+
 def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:
     of: dict[str, list[int]] = {}
     for number, e in enumerate(explanations, 1):
@@ -133,7 +142,7 @@ def _opposed(each: Sequence[ExplanationView]) -> list[SharedNote]:
 
 
 def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
-    """One matrix for each method and baseline by which generated tokens of one text are explained."""
+    """One matrix for each method and baseline by which generated tokens of one text, or spans of them, are explained."""
     rows: dict[tuple[str, str, tuple[Token, ...]], list[tuple[int, int]]] = {}
     for i, e in enumerate(explanations):
         at = e.target.position
@@ -141,11 +150,13 @@ def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
             rows.setdefault((e.method, e.baseline, e.tokens), []).append((i, at))
     found: list[Generation] = []
     for (method, baseline, tokens), own in rows.items():
-        begins = next(k for k, t in enumerate(tokens) if t.segment == tokens[own[0][1]].segment)
+        begins = first_of_text(tokens, own[0][1])
+        until = tuple(read_until(explanations[i], at) for i, at in own)
         scores = tuple(
-            tuple(float(s) if k < at else None for k, s in enumerate(explanations[i].scores)) for i, at in own
+            tuple(float(s) if k < end else None for k, s in enumerate(explanations[i].scores))
+            for (i, _), end in zip(own, until, strict=True)
         )
         peak = max((abs(s) for row in scores for s in row if s is not None), default=0.0)
         each, positions = zip(*own, strict=True)
-        found.append(Generation(method, baseline, each, positions, begins, scores, peak))
+        found.append(Generation(method, baseline, each, positions, until, begins, scores, peak))
     return tuple(found)

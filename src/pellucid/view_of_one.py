@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from .grouping import UNITS
 from .number_text import decimals, percent, places_that_add_up, plain, signed
-from .passages import passages
+from .passages import GENERATE, passages
 from .plain_data import as_plain
 from .public_names import model_name
 from .status import Status
 from .tokens import Array, Explained, Word
+from .units import cut_at_targets, first_of_text, read_until
 from .view import TARGET_PROBABILITY, ExplanationView, Fact, Item, Json, Piece, Standing, Sum, Term
 from .view_inside import STRONGEST, attention_views, grid_of, layer_views, parts_view
 from .view_items import items_of, peak_of, ranking
@@ -37,11 +39,27 @@ READING = (
 """How the colours and the sum are read."""
 
 
-def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained | None = None) -> ExplanationView:
-    """The View of an explanation. include: which of `LARGE` are put in. coarsest: the explanation of the same input
-    whose groups are the rows, so that a table of several has one kind of row."""
-    rows = coarsest or e
-    words, sentences, name = [e.unit(w.tokens) for w in rows.groups()], e.sentences(), model_name(e.meta)
+Rows: TypeAlias = tuple[str, Sequence[Word]]
+"""What a row is called, a word say, and the rows."""
+
+
+def rows_of(*explanations: Explained) -> Rows:
+    """The rows of explanations of one input: what was asked to be taken together, or words, whichever are the fewest.
+
+    A word is cut before each token that is explained, since that token and those after it were not yet written.
+    """
+    of_kind = {str(e.meta.get("groups")): e for e in reversed(explanations)}
+    each = [(UNITS.get(_groups(e) or "token", "group"), e.groups()) for e in reversed(of_kind.values())]
+    unit, rows = min(each, key=lambda found: len(found[1]))
+    return unit, cut_at_targets(rows, explanations) if unit == "word" else rows
+
+
+def explanation_view(e: Explained, include: Sequence[str], rows: Rows | None = None) -> ExplanationView:
+    """The View of an explanation. include: which of `LARGE` are put in. rows: those of another explanation of the same
+    input, so that a table of several has one kind of row; None: its own."""
+    unit, own_rows = rows or rows_of(e)
+    words = [e.unit(w.tokens) for w in own_rows] if rows else own_rows
+    sentences, name = e.sentences(), model_name(e.meta)
     peak, place = peak_of(words, [w.score for w in words]), _place(e)
     places = decimals(peak)
     items = items_of(words, e, e.scores, places)
@@ -72,7 +90,7 @@ def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained |
         passes=e.passes,
         status=Standing(str(e.status), e.status.message, e.status.obtained, e.status.promises, e.status.holds),
         notes=tuple(e.notes),
-        passages=passages(e, words),
+        passages=passages(e, words, sentences),
         tokens=pieces,
         words=items,
         sentences=items_of(sentences, e, e.scores, places),
@@ -85,7 +103,7 @@ def explanation_view(e: Explained, include: Sequence[str], coarsest: Explained |
             "sentences": peak_of(sentences, [s.score for s in sentences]),
         },
         places=places,
-        unit=UNITS.get(_groups(rows) or "token", "group"),
+        unit=unit,
         sum=_sum(e),
         layers=layer_views(e, words),
         parts=parts_view(e),
@@ -133,12 +151,18 @@ def _asked(values: Array | None, asked: bool) -> Json:
 
 
 def _place(e: Explained) -> str:
-    """Where the target was read from: ` at film (token 3)`; empty where it was read from no token."""
+    """Where the target was read from: ` at film (token 3)`; empty where it was read from no token, or is a span, which
+    its name says. The tokens of a continuation are counted from its first, 1, and those of other inputs from 0."""
     at = e.target.position
     if at is None:
         return ""
+    number = at
+    if e.meta.get("task") in GENERATE and at < len(e.tokens):
+        if read_until(e, at) > at:
+            return ""
+        number = 1 + at - first_of_text(e.tokens, at)
     token = e.shown(at) if at < len(e.tokens) else ""
-    return f" at token {at}" if token in ("", e.target.name) else f" at {token} (token {at})"
+    return f" at token {number}" if token in ("", e.target.name) else f" at {token} (token {number})"
 
 
 def _proof(e: Explained) -> tuple[Fact, ...]:

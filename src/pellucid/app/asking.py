@@ -16,10 +16,10 @@ from ..forms import form_of, input_of
 from ..methods import METHODS
 from ..models import Model
 from ..outcome import Outcome
+from ..passages import GENERATE
 from ..public_names import model_name
 from ..render.packed import packed
 from ..request import Request
-from ..view_building import GENERATE
 from ..view_inside import layer_of_attention
 
 if TYPE_CHECKING:

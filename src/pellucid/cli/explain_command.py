@@ -187,7 +187,7 @@ def explain(
             )
         each = [c.explanations for c in cited] or map(_labelled, answers, labels)
         found = Explanations(tuple(e for some in each for e in some))
-    _write(found, documents, files)
+    _write(found, cited[0] if len(cited) == 1 else found, documents, files)
     if as_json:
         print_json(found.to_dict())
     elif not documents and not files:
@@ -291,15 +291,15 @@ def _files(json_files: list[Path], html: list[Path], save: list[Path]) -> tuple[
     return json_files, [*html, *save]
 
 
-def _write(found: Explanations, documents: list[Path], files: list[Path]) -> None:
-    """Writes each file, and says so on standard error."""
+def _write(found: Explanations, drawn: Explanations | Citations, documents: list[Path], files: list[Path]) -> None:
+    """Writes each file, and says so on standard error. drawn: what is written where it is not JSON."""
     for path in documents:
         from ..render.files import replace_file
 
         replace_file(path, found.to_json(indent=1).encode("utf-8"))
         typer.echo(f"wrote {path}", err=True)
     for path in files:
-        typer.echo(f"wrote {found.save(path)}", err=True)
+        typer.echo(f"wrote {(found if path.suffix.lower() == '.json' else drawn).save(path)}", err=True)
 
 
 CLASSES = ("text-classification", "zero-shot-classification", "image-classification")

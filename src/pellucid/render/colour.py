@@ -7,40 +7,15 @@ OKLab (Ottosson, 2020), where equal steps look equal. Blue and vermilion stay ap
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-FAINT = 0.02  # a strength below this is left without colour
-INKS = ("#ffffff", "#101317", "#000000")
-READABLE = 4.5  # the contrast that WCAG asks of text; one of the inks has it on any colour
+from ..viewer.palette import DARK, FAINT, INKS, LIGHT, LMS, READABLE, Theme
 
+__all__ = ["DARK", "FAINT", "INKS", "LIGHT", "READABLE", "TERMINAL", "Theme"]
 
-@dataclass(frozen=True)
-class Theme:
-    """The colours of one kind of paper."""
-
-    paper: str
-    ink: str
-    muted: str
-    line: str
-    positive: str
-    negative: str
-
-
-LIGHT = Theme(paper="#fdfcfa", ink="#1d2126", muted="#656b73", line="#e4e1db", positive="#0f62b4", negative="#bf4a0d")
-DARK = Theme(paper="#15181c", ink="#e6e4df", muted="#979da6", line="#2d3239", positive="#57a5f2", negative="#f08a4b")
 TERMINAL = Theme(  # a paper that is neither light nor dark: the terminal's own is not known
-    paper="#62676e", ink="#ffffff", muted="#808080", line="#808080", positive="#1268cc", negative="#bd4a0c"
-)
-
-_LMS = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ]
+    "#62676e", "#ffffff", "#808080", "#808080", "#808080", positive="#1268cc", negative="#bd4a0c"
 )
 
 
@@ -53,8 +28,8 @@ def background(signed_strength: float, theme: Theme) -> str:
     """The colour of a strength in −1 … 1, as #rrggbb."""
     end = theme.positive if signed_strength >= 0 else theme.negative
     t = min(1.0, abs(signed_strength)) ** 0.75
-    start, stop = np.cbrt(_LMS @ _linear(theme.paper)), np.cbrt(_LMS @ _linear(end))
-    return _hex(np.linalg.solve(_LMS, ((1 - t) * start + t * stop) ** 3))
+    start, stop = np.cbrt(LMS @ _linear(theme.paper)), np.cbrt(LMS @ _linear(end))
+    return _hex(np.linalg.solve(LMS, ((1 - t) * start + t * stop) ** 3))
 
 
 def ink_on(colour: str) -> str:

@@ -2,7 +2,8 @@
 
 The document holds the View twice: as HTML and CSS that need no script, for readers without one and for paper, and as
 JSON for the interactive viewer, the only script that its content-security policy lets run. The fragment has no script.
-Of many explanations the HTML has the first ones whole and all of them as a table, and says so: the viewer has all.
+Of many explanations the HTML has the first ones whole and all of them as a table, and of a long text its sentences but
+no table of its tokens, and says so: the viewer has all.
 
 Every string from outside goes through `_esc`. The passage's text content is the user's text, character for character:
 what is added to it (values, special tokens) stands in attributes and is drawn by the style sheet.
@@ -216,18 +217,23 @@ def _meaning(fact: Fact) -> str:
 def _texts(v: ExplanationView) -> str:
     found = ""
     for passage in v.passages:
-        runs = "".join(_run(v, run) for run in drawn(passage.words, v.peak))
+        level, peak = (passage.sentences, v.peaks["sentences"]) if _is_long(v) else (passage.words, v.peak)
+        runs = "".join(_run(v, run, peak) for run in drawn(level, peak))
         name = f'<p class="eyebrow">{_esc(passage.role.capitalize())}</p>' if len(v.passages) > 1 else ""
         found += f'{name}<div class="passage" dir="auto" lang="">{runs}</div>\n'
     return found
 
 
-def _run(v: ExplanationView, run: Run) -> str:
+def _is_long(v: ExplanationView) -> bool:
+    return len(v.tokens) > MOST_TOKENS
+
+
+def _run(v: ExplanationView, run: Run, peak: float) -> str:
     if run.unread:
         return f'<span class="unread" title="not read">{_esc(run.text)}</span>'
     if not run.tokens:
         return _esc(run.text)
-    t = strength(run.score, v.peak)
+    t = strength(run.score, peak)
     title = _described(v, run)
     seen = abs(t) >= FAINT
     colour = f" {_tint(t)}{' negative' if t < 0 else ''}" if seen else ""
@@ -245,13 +251,14 @@ def _described(v: ExplanationView, run: Run) -> str:
     """A word and its score; under it its pieces, where it has several."""
     error = plus_minus(run.error, v.places)
     lines = [f"{label(run.label)}  {signed(run.score, v.places)}{error and f' {error}'}"]
-    pieces = [f"{label(t.text)}  {signed(t.score, v.places)}" for t in pieces_of(v, run)]
+    pieces = [f"{label(t.text)}  {signed(t.score, v.places)}" for t in pieces_of(v, run) if not _is_long(v)]
     return "\n".join(lines + (pieces if len(pieces) > 1 else []))
 
 
 def _legend(v: ExplanationView) -> str:
+    peak = v.peaks["sentences"] if _is_long(v) else v.peak
     swatches = "".join(f'<span class="{_tint(t)}"></span>' for t in LEGEND)
-    ends = (f"{signed(-v.peak, v.places)} lowers the output", "0", f"{signed(v.peak, v.places)} raises it")
+    ends = (f"{signed(-peak, v.places)} lowers the output", "0", f"{signed(peak, v.places)} raises it")
     return (
         f'<div class="legend" role="img" aria-label="Colour scale: {_esc(", ".join(ends))}">'
         f'<div class="swatches">{swatches}</div>'
@@ -326,6 +333,8 @@ def _parts(v: ExplanationView) -> str:
 
 
 def _tokens(v: ExplanationView) -> str:
+    if _is_long(v):
+        return f'<p class="verdict">The {len(v.tokens)} tokens are listed where JavaScript runs.</p>\n'
     estimated = any(t.error is not None for t in v.tokens)
     heads = ["#", "token", "id", "characters", "score"] + (["±"] if estimated else [])
     rows = [

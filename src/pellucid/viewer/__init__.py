@@ -11,6 +11,8 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from .palette import scale
+
 PARTS = (
     "elements",
     "numbers",
@@ -24,6 +26,7 @@ PARTS = (
     "sum",
     "words",
     "generation",
+    "sources",
     "inside",
     "attention",
     "compare",
@@ -45,7 +48,8 @@ def source() -> str:
     """
     here = files("pellucid.viewer")
     parts = [(here / f"{part}.js").read_text("utf-8") for part in PARTS]
-    return "\n".join([f"const STYLE = {json.dumps(style())};\n", *parts])
+    given = {"STYLE": style(), **scale()}
+    return "\n".join([*(f"const {name} = {json.dumps(value)};" for name, value in given.items()), *parts])
 
 
 @cache

@@ -7,12 +7,12 @@ const isWrong = (e) => e.label !== null && e.label !== e.prediction;
 
 function answersOf({ view, state, set }) {
   const each = view.explanations;
-  if (each.length < 2 || view.same_input) return null;
+  if (each.length < 2 || view.same_input) return;
   const names = [...new Set(each.map((e) => e.headline))].sort().slice(0, 50);
-  const filters = [["", "all"], ...(each.some((e) => e.label !== null) ? [["!", "wrong ones"]] : []), ...names.map((name) => [`=${name}`, name])];
+  const filters = [["", "all"], each.some((e) => e.label !== null) && ["!", "wrong ones"], ...names.map((name) => [`=${name}`, name])].filter(Boolean);
   const list = h("div", { class: "rows", role: "list", named: "Texts", order: 0, style: { height: `min(22rem, ${ROW * each.length}px)` } });
   const count = h("span", { class: "muted", role: "status" });
-  let needle = state.search ?? "", rows = [];
+  let needle = state.search, rows = [];
   const show = () => {
     const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 6), last = first + Math.ceil((list.clientHeight || 352) / ROW) + 12;
     scrolled.set(view, list.scrollTop);
@@ -22,7 +22,7 @@ function answersOf({ view, state, set }) {
   const passes = (e) => !state.filter || (state.filter === "!" ? isWrong(e) : e.headline === state.filter.slice(1));
   const choose = () => {
     const wanted = needle.toLowerCase(), key = SORTS[state.sort] ?? SORTS.number;
-    rows = each.flatMap((e, i) => (passes(e) && (!wanted || textsOf(e).some((text) => text.toLowerCase().includes(wanted))) ? [[i, key(e, i)]] : []));
+    rows = each.flatMap((e, i) => (passes(e) && textsOf(e).some((text) => text.toLowerCase().includes(wanted)) ? [[i, key(e, i)]] : []));
     rows = rows.sort(([i, a], [j, b]) => (a < b ? -1 : a > b ? 1 : i - j)).map(([i]) => i);
     count.textContent = `${rows.length} of ${each.length}`;
     show();
@@ -30,17 +30,16 @@ function answersOf({ view, state, set }) {
   list.addEventListener("scroll", show);
   const on = { input: (event) => ((needle = event.target.value), choose()), change: () => set({ search: needle }) };
   const search = h("input", { type: "search", placeholder: "Search", named: "Search the texts", key: "search", value: needle, on });
-  const sort = menu("Sort by", Object.keys(SORTS).map((name) => [name, name]), state.sort, (sort) => set({ sort }));
-  const filter = menu("Show", filters, state.filter, (filter) => set({ filter }));
+  const menus = [menu("Sort by", Object.keys(SORTS), state.sort, (sort) => set({ sort })), menu("Show", filters, state.filter, (filter) => set({ filter }))];
   const top = scrolled.get(view) ?? 0;
   choose();
   queueMicrotask(() => (list.scrollTop = top));
-  return h("nav", { class: "texts", named: "Texts" }, div("tools", search, sort, filter, count), list);
+  return h("nav", { class: "texts", named: "Texts" }, div("tools", search, menus, count), list);
 }
 
 function answerRow(e, i, top, state, set) {
-  const wrong = isWrong(e), truth = e.label === null ? null : h("small", {}, wrong ? " ✗ " : " ✓ ", bdi(e.label));
+  const wrong = isWrong(e), truth = e.label !== null && small(wrong ? " ✗ " : " ✓ ", bdi(e.label));
   const open = button("", { class: "answer-row", pressed: state.target === i, key: `row:${i}`, click: () => set({ target: i }) },
-    span("muted", String(i + 1)), span("name", bdi(textsOf(e).join(" ⏎ ").slice(0, 300))), span(wrong ? "wrong name" : "name", bdi(e.headline), truth), span("value", e.probability_written));
+    span("muted", String(i + 1)), span("name", bdi(textsOf(e).join(" ⏎ ").slice(0, 300))), span(wrong ? "wrong negative name" : "name", bdi(e.headline), truth), span("value", e.probability_written));
   return h("div", { role: "listitem", class: "row", style: { top: `${top}px` } }, open);
 }

@@ -1,4 +1,4 @@
-// Two explanations, of the view or of a page that is added: their units aligned by a diff, on one scale, and their difference.
+// Two explanations, of the view or of a page that is added: units aligned by a diff, on one scale, and their difference.
 
 const opened = new WeakMap(); // of a view, the explanations from files
 
@@ -7,13 +7,13 @@ function compareOf({ view, state, set }) {
   const [i, j] = state.compared.map((k, n) => each[k] ? k : Math.min(n, each.length - 1));
   const open = chooser("Add a saved page", "A page of explanations, as a file", ".html", async (file) => {
     const found = await explanationsIn(file).catch(() => null);
-    if (!found) return open.append(h("span", { class: "wrong", role: "alert" }, "This file holds no explanation that Pellucid saved."));
+    if (!found) return open.append(h("span", { class: "wrong negative", role: "alert" }, "This file holds no explanation that Pellucid saved."));
     opened.set(view, [...others, ...found]);
     set({ compared: [i, each.length] });
   });
-  const names = each.map((e, n) => [n, [`${n + 1}: ${e.file ?? view.names[n]}`, view.same_input ? "" : textsOf(e)[0].slice(0, 30)].filter(Boolean).join(" · ")]);
+  const names = each.map((e, n) => [n, `${n + 1}: ${e.file ?? view.names[n]}${view.same_input ? "" : ` · ${textsOf(e)[0].slice(0, 30)}`}`]);
   const pick = (name, k) => menu(name, names, [i, j][k], (n) => set({ compared: k ? [i, n] : [n, j] }));
-  const tools = div("tools", each.length > 1 ? [pick("First", 0), pick("Second", 1)] : null, open);
+  const tools = div("tools", each.length > 1 && [pick("First", 0), pick("Second", 1)], open);
   if (each.length < 2) return section("Compare", par("muted", "Add another explanation, saved as a page, to see both on one scale."), tools);
   return section("Compare", tools, comparison(each[i], each[j], state));
 }
@@ -24,7 +24,7 @@ function comparison(first, second, state) {
   const peak = largest(rows.flat().map((u) => u?.score ?? 0)), rho = rankCorrelation(both);
   const told = `${both.length} of ${rows.length} units are in both. Rank correlation of their scores: ${rho === null ? "none" : rho.toFixed(3)}. One colour scale, to ${plain(peak, places)}.`;
   const written = (unit) => (unit ? signed(unit.score, 3) : "not there");
-  const chip = (text, score) => h("span", { class: "chip tint", style: tinted(strength(score, peak)), title: signed(score, places) }, bdi(text));
+  const chip = (text, score) => chipOf("chip", score, peak, places, bdi(text));
   const side = (unit) => (unit ? chip(unit.label, unit.score) : h("span", { class: "chip absent", title: "not there" }, "·"));
   const column = ([x, y]) => {
     const change = (y?.score ?? 0) - (x?.score ?? 0);
@@ -45,11 +45,9 @@ function aligned(a, b) {
   const best = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--) for (let j = b.length - 1; j >= 0; j--) best[i][j] = a[i].label === b[j].label ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
   const found = [];
-  let i = 0, j = 0;
-  while (i < a.length || j < b.length) {
-    if (a[i]?.label === b[j]?.label) found.push([a[i++], b[j++]]);
-    else if (j >= b.length || (i < a.length && best[i + 1][j] >= best[i][j + 1])) found.push([a[i++], undefined]);
-    else found.push([undefined, b[j++]]);
+  for (let i = 0, j = 0; i < a.length || j < b.length; ) {
+    const both = a[i]?.label === b[j]?.label, first = both || j >= b.length || (i < a.length && best[i + 1][j] >= best[i][j + 1]);
+    found.push([first ? a[i++] : undefined, both || !first ? b[j++] : undefined]);
   }
   return found;
 }
@@ -57,10 +55,9 @@ function aligned(a, b) {
 /** Spearman's, of pairs of units, ties sharing the mean of their ranks; null where one side has no order. */
 function rankCorrelation(pairs) {
   const [p, q] = [0, 1].map((side) => {
-    const scores = pairs.map((pair) => pair[side].score);
-    const ranks = scores.map((x) => sum(scores.map((y) => (y < x ? 1 : y === x ? 0.5 : 0)))), mean = sum(ranks) / ranks.length;
-    return ranks.map((rank) => rank - mean);
+    const scores = pairs.map((pair) => pair[side].score); // ranks from their mean: how many are smaller, less the larger
+    return scores.map((x) => sum(scores.map((y) => Math.sign(x - y))));
   });
-  const size = Math.sqrt(sum(p.map((x) => x * x)) * sum(q.map((x) => x * x)));
-  return size ? sum(p.map((x, i) => x * q[i])) / size : null;
+  const product = (a, b) => sum(a.map((x, i) => x * b[i])), size = Math.sqrt(product(p, p) * product(q, q));
+  return size ? product(p, q) / size : null;
 }

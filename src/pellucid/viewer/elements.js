@@ -7,18 +7,11 @@ const SVG = "http://www.w3.org/2000/svg";
  * those of the style, `key` is what the element is found by after it was drawn anew, `named` is its name for screen
  * readers, `order` its place among elements of which the tab key reaches the first and the arrow keys the others.
  */
-function h(name, attributes = {}, ...children) {
-  return dress(document.createElement(name), attributes, children);
-}
-
-function s(name, attributes = {}, ...children) {
-  return dress(document.createElementNS(SVG, name), attributes, children);
-}
+const h = (name, attributes = {}, ...children) => dress(document.createElement(name), attributes, children);
+const s = (name, attributes = {}, ...children) => dress(document.createElementNS(SVG, name), attributes, children);
 
 function dress(element, { on = {}, click, own = {}, style = {}, key, named, pressed, order, ...attributes }, children) {
-  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, "aria-pressed": pressed, tabindex: order === undefined ? null : order ? "-1" : "0", ...attributes })) {
-    if (value !== undefined && value !== null) element.setAttribute(name, value);
-  }
+  for (const [name, value] of Object.entries({ "data-key": key, "aria-label": named, "aria-pressed": pressed, tabindex: order && -1, ...attributes })) if ((value ?? null) !== null) element.setAttribute(name, value);
   for (const [name, listener] of Object.entries(click ? { ...on, click } : on)) element.addEventListener(name, listener);
   for (const [name, value] of Object.entries(style)) element.style.setProperty(name, value);
   if (pressed) element.classList.add("on");
@@ -33,7 +26,7 @@ function fill(element, children) {
 }
 
 const strong = (content) => h("strong", {}, content);
-
+const small = (...content) => h("small", {}, content);
 const [div, span, par] = ["div", "span", "p"].map((name) => (kind, ...children) => h(name, { class: kind || null }, children));
 
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]/g;
@@ -45,65 +38,51 @@ function label(text) {
   return signs.replace(HIDDEN, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0")).toWellFormed();
 }
 
-function bdi(text) {
-  return h("bdi", {}, label(text));
-}
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const bdi = (text) => h("bdi", {}, label(text));
+const button = (text, attributes, ...more) => h("button", { type: "button", ...attributes }, text, more);
+const group = (named, kind, ...items) => h("div", { class: kind, role: "group", named }, items);
+const labelled = (name, ...input) => h("label", { class: "menu" }, span("", name), input);
+const toggle = (text, pressed, choose) => button(text, { class: "toggle", pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
+const section = (title, ...content) => h("section", { "data-picture": title, named: title }, h("h3", {}, title), content);
+const readout = (...content) => h("p", { class: "readout", role: "status" }, content);
+const term = (text, tip) => h("span", { class: "explained", order: 0, role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
 
-function button(text, attributes, ...more) {
-  return h("button", { type: "button", ...attributes }, text, more);
-}
+/** What is wider or higher than the page, to be scrolled with the keyboard too. */
+const region = (named, kind, ...content) => h("div", { class: `scroll ${kind}`, order: 0, role: "region", named }, content);
 
-function group(named, kind, ...items) {
-  return h("div", { class: kind, role: "group", named }, items);
-}
+const paired = (option) => (Array.isArray(option) ? option : [option, option]);
 
-/** One of several options, [value, text] pairs. */
+/** One of several options, texts or [value, text] pairs. */
 function choice(name, options, chosen, choose) {
   const one = ([value, text]) => button(text, { pressed: value === chosen, key: `${name}:${value}`, click: () => choose(value) });
-  return group(name, "choice", options.map(one));
-}
-
-function toggle(text, pressed, choose) {
-  return button(text, { class: "toggle", pressed, key: `toggle:${text}`, click: () => choose(!pressed) });
+  return group(name, "choice", options.map(paired).map(one));
 }
 
 function menu(name, options, chosen, choose) {
-  const items = options.map(([value, text]) => h("option", value === chosen ? { selected: "" } : {}, label(text)));
-  const change = (event) => choose(options[event.target.selectedIndex][0]);
-  return h("label", { class: "menu" }, span("", name), h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
+  const each = options.map(paired), items = each.map(([value, text]) => h("option", { selected: value === chosen ? "" : null }, label(`${text}`)));
+  const change = (event) => choose(each[event.target.selectedIndex][0]);
+  return labelled(name, h("select", { named: name, key: `menu:${name}`, on: { change } }, items));
 }
 
 function slider(name, named, value, choose) {
   const percents = Math.round(100 * value), input = (event) => choose(event.target.value / 100);
   const range = h("input", { type: "range", min: 0, max: 100, value: percents, named, key: `slider:${name}`, on: { input } });
-  return h("label", { class: "slider" }, span("", name), range, h("output", {}, `${percents} %`));
+  return labelled(name, range, h("output", {}, `${percents} %`));
 }
 
 function chooser(name, named, accept, choose) {
   const change = (event) => event.target.files[0] && choose(event.target.files[0]);
-  return h("label", { class: "menu" }, span("", name), h("input", { type: "file", accept, named, key: `file:${name}`, on: { change } }));
+  return labelled(name, h("input", { type: "file", accept, named, key: `file:${name}`, on: { change } }));
 }
 
-function section(title, ...content) {
-  return h("section", { "data-picture": title, named: title }, h("h3", {}, title), content);
-}
+/** A thing in the colour of its score. */
+const chipOf = (kind, score, peak, places, ...content) => h("span", { class: `tint ${kind}`, style: tinted(strength(score, peak)), title: signed(score, places) }, content);
 
-/** What is wider or higher than the page, to be scrolled with the keyboard too. */
-function region(named, kind, ...content) {
-  return h("div", { class: `scroll ${kind}`, order: 0, role: "region", named }, content);
-}
-
-function readout(...content) {
-  return h("p", { class: "readout", role: "status" }, content);
-}
-
-function term(text, tip) {
-  return h("span", { class: "explained", order: 0, role: "note", named: `${text}: ${tip}`, "data-tip": tip }, text);
-}
-
-/** A name, a bar between two places in percent, and a number. */
-function barRow(name, kind, [from, to], number, written, more = {}, ...marks) {
+/** A unit's name, a bar between two places in percent, and a number; a link where the unit has tokens. */
+function barRow(links, { name, tokens }, kind, [from, to], number, written, order, ...marks) {
   const bar = h("span", { class: `bar ${kind}`, style: { left: `${Math.min(from, to)}%`, width: `max(1px, ${Math.abs(to - from)}%)` } });
   const track = h("span", { class: "track", "aria-hidden": "true" }, bar, marks);
-  return h("li", more, span("name", bdi(name)), track, h("data", { value: number }, written));
+  const row = [span("name", bdi(name)), track, h("data", { value: number }, written)], more = kind === "total" ? { class: "whole" } : {};
+  return tokens?.length ? links.add(h("li", { class: "link", order }, row), tokens) : h("li", more, row);
 }

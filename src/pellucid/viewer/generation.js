@@ -1,20 +1,15 @@
 // Generation: generated tokens × the context that each comes from; what was not yet there has no cell.
 
-function generationOf({ view, v, state, set, links, theme }) {
+function generationOf(scene) {
+  const { view, v, state, set } = scene;
   return view.generations.map((g) => {
-    const { tokens } = view.explanations[g.explanations[0]], summed = sumsOf(g, state.rows);
-    const names = g.explanations.map((i) => view.explanations[i].target.name);
-    const rows = [...names, ...(summed ? [`rows ${state.rows[0] + 1}–${state.rows[1] + 1} together`] : [])];
-    const value = (r, c) => (r < names.length ? (g.scores[r][c] ?? null) : summed[c]);
-    const picture = heatmap({
-      name: "Generated tokens by context", rows, columns: tokens.map((t) => t.text), value, peak: Math.max(g.peak, summed ? largest(summed) : 0), theme, chosen: g.explanations.indexOf(state.target),
-      tell: (r, c) => [bdi(tokens[c].text), value(r, c) === null ? [" was not yet there when ", bdi(rows[r]), " was generated."] : [" → ", bdi(rows[r]), ": ", strong(signed(value(r, c), v.places))]],
-      point: (r, c) => links.light([c]),
-      choose: (r) => r < names.length && set({ target: g.explanations[r] }),
-    });
+    const { tokens } = view.explanations[g.explanations[0]], summed = sumsOf(g, state.rows), [from, to] = state.rows;
+    const names = g.explanations.map((i) => view.explanations[i].target.name), value = (r, c) => (g.scores[r] ?? summed)[c];
+    const rows = [...names, ...(summed ? [`rows ${from + 1}–${to + 1} together`] : [])];
+    const picture = heatmap(scene, { name: "Generated tokens by context", rows, columns: tokens.map((t, i) => ({ name: t.text, tokens: [i] })), value, explanations: g.explanations });
     const made = g.explanations.map((i, r) => {
-      const e = view.explanations[i], step = e.meta.step;
-      return [i, e.tokens[g.rows[r]].text, step ? `${percent(step.probability)}${step.rank > 1 ? ` #${step.rank}` : ""}` : null];
+      const { step } = view.explanations[i].meta;
+      return [i, g.until[r] > g.rows[r] ? names[r] : tokens[g.rows[r]].text, step ? `${percent(step.probability)}${step.rank > 1 ? ` #${step.rank}` : ""}` : ""];
     });
     return section(view.generations.length > 1 ? `Generation, ${g.method}, ${g.baseline} baseline` : "Generation", chosenOf("Generated tokens", made, state, set), rivalsOf(v), rowsSummed(g, state, set), picture, madeBy(g, names, v, state));
   });
@@ -22,29 +17,26 @@ function generationOf({ view, v, state, set, links, theme }) {
 
 function rivalsOf(v) {
   const { step } = v.meta;
-  if (!step) return null;
-  const row = ([name, chance], i) => div(`class${i + 1 === step.rank ? " on" : ""}`, meter(name, chance));
+  if (!step) return;
   const told = par("muted", bdi(v.tokens[v.target.position].text), ` has probability ${percent(step.probability)}, rank ${step.rank} at its place. The strongest there:`);
-  return div("rivals", told, group("Strongest tokens at its place", "classes", step.strongest.map(row)));
+  return div("rivals", told, group("Strongest tokens at its place", "classes", step.strongest.map(([name, chance], i) => classRow(name, chance, i + 1 === step.rank))));
 }
 
 function rowsSummed(g, state, set) {
-  if (g.rows.length < 2) return null;
-  const names = g.rows.map((_, i) => [i, String(i + 1)]), [a = 0, b = 0] = state.rows;
-  return div("tools", menu("Sum of steps", names, a, (x) => set({ rows: [x, Math.max(b, x)] })), menu("to", names, b, (x) => set({ rows: [Math.min(a, x), x] })));
+  if (g.rows.length < 2) return;
+  const pick = (name, k) => menu(name, g.rows.map((_, i) => [i, i + 1]), state.rows[k] ?? 0, (x) => set({ rows: k ? [Math.min(state.rows[0] ?? 0, x), x] : [x, Math.max(state.rows[1] ?? 0, x)] }));
+  return div("tools", pick("Sum of steps", 0), pick("to", 1));
 }
 
 /** Per column the sum of some rows; null where the column was there for none of them. */
 function sumsOf(g, rows) {
-  if (!(rows[1] > rows[0] && rows[1] < g.scores.length)) return null;
+  if (!(rows[1] > rows[0] && rows[1] < g.scores.length)) return;
   const own = g.scores.slice(rows[0], rows[1] + 1);
   return own[0].map((_, c) => (own.every((row) => row[c] === null) ? null : sum(own.map((row) => row[c]))));
 }
 
 function madeBy(g, names, v, state) {
   if (!state.pinned.length) return par("muted", "Pin a word of the text to see which generated tokens it made.");
-  const made = g.scores.flatMap((row, r) => (state.pinned.some((c) => row[c] != null) ? [[names[r], sum(state.pinned.map((c) => row[c]))]] : []));
-  const peak = largest(made.map(([, score]) => score));
-  const one = ([name, score]) => h("span", { class: "tint made", style: tinted(strength(score, peak)), title: signed(score, v.places) }, bdi(name), ` ${signed(score, 2)}`);
-  return group("What the pinned word made", "steps", made.map(one));
+  const sums = g.scores.map((row) => state.pinned.some((c) => row[c] != null) && [sum(state.pinned.map((c) => row[c]))]), peak = largest(sums.flat());
+  return group("What the pinned word made", "steps", sums.map((made, r) => made && chipOf("made", made[0], peak, v.places, bdi(names[r]), ` ${signed(made[0], 2)}`)));
 }

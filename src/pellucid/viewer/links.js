@@ -1,9 +1,11 @@
-// Links: an element that stands for tokens; pointing at one lights all elements of the same tokens, in every picture.
+// Links: an element that stands for tokens; pointing at one lights all elements of the same tokens, in every picture. Its
+// `pellucidPoint(on)` does what else is to be done.
 
 class Links {
+  elements = new Map(); // token → elements
+  lit = [];
+
   constructor(onPoint) {
-    this.elements = new Map(); // token → elements
-    this.lit = [];
     this.onPoint = onPoint;
   }
 
@@ -14,9 +16,10 @@ class Links {
   }
 
   light(tokens) {
-    for (const element of this.lit) element.classList.remove("lit");
+    const light = (on) => this.lit.forEach((element) => element.classList.toggle("lit", on));
+    light(false);
     this.lit = tokens.flatMap((token) => this.elements.get(token) ?? []);
-    for (const element of this.lit) element.classList.add("lit");
+    light(true);
     this.onPoint(tokens);
   }
 
@@ -24,16 +27,13 @@ class Links {
   listen(root, pinned, pin) {
     const linked = (element) => element?.closest?.(".link");
     const on = (names, act) => names.forEach((name) => root.addEventListener(name, (event) => linked(event.target) && act(linked(event.target), event)));
-    on(["pointerover", "focusin"], (element) => this.light(element.pellucidTokens));
-    on(["pointerout", "focusout"], (_, event) => linked(event.relatedTarget) || this.light(pinned()));
+    on(["pointerover", "focusin"], (element) => (this.light(element.pellucidTokens), element.pellucidPoint?.(true)));
+    on(["pointerout", "focusout"], (element, event) => (element.pellucidPoint?.(false), linked(event.relatedTarget) || this.light(pinned())));
     on(["click"], pin);
     root.addEventListener("keydown", (event) => event.key === "Escape" && pin(null));
     on(["keydown"], (element, event) => {
-      if (event.key === "Enter" || event.key === " ") {
-        event.preventDefault();
-        pin(element);
-      }
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (["Enter", " "].includes(event.key)) return event.preventDefault(), pin(element);
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       const all = step && !event.shiftKey ? [...element.closest("[data-picture]").querySelectorAll(".link")] : [];
       const next = all[all.indexOf(element) + step];
       if (!next) return;

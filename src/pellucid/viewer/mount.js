@@ -1,20 +1,20 @@
 // The viewer: one state, drawn anew where it changes. What is pointed at is lit without drawing anything again.
 
 const START = { target: 0, level: "words", spans: [], from: [], special: true, threshold: 0, scale: "each", pinned: [], panel: "", rows: [], layer: -1, heads: [-1], measure: 0, compared: [0, 1], opacity: 0.6, grid: true, sort: "number", filter: "", search: "" };
+const LONG = 3000; // tokens
 
 /**
  * Draws a View, the parsed JSON of `View.to_dict()` or of a page, into a shadow root of an element. options: `state` to
  * begin with, `onState(state)` whenever it changes, `onTarget(name)` where a class is chosen that the view does not
- * explain, `heading: false` for no headline, `css` in the place of the style sheet. Returns { update(view), state(),
- * restore(state), destroy() }.
+ * explain. Returns { update(view), state(), restore(state), destroy() }.
  */
 export function mount(root, view, options = {}) {
   const shadow = root.shadowRoot ?? root.attachShadow({ mode: "open" });
-  const box = div("viewer"), below = div("panels");
-  shadow.replaceChildren(h("style", {}, options.css ?? STYLE), box);
-  let whole = unpacked(view), state = { ...START, ...valid(options.state) }, detail = null, shown = null;
+  const box = h("div", { class: "viewer", style: PALETTE }), below = div("panels");
+  shadow.replaceChildren(h("style", {}, STYLE), box);
+  let whole = unpacked(view), state = begun(whole, options.state), detail = null, shown = null;
   const links = new Links((tokens) => detail && fill(detail, detailOf(shown, state, tokens)));
-  const themes = watchTheme(root, box, () => draw());
+  const stopWatching = watchTheme(root, box, () => draw());
 
   function set(change) {
     state = { ...state, ...("target" in change && !whole.same_input ? { pinned: [] } : {}), ...change };
@@ -30,52 +30,41 @@ export function mount(root, view, options = {}) {
     shown = whole.explanations.length ? state.target === "both" ? whole.both : whole.explanations[state.target] : null;
     detail = h("div", { class: "detail", role: "status" });
     const scene = { view: whole, v: shown, state, set, links, options, theme: box.dataset.theme };
-    const drawn = () => [answersOf, headerOf, toolsOf, textOf, () => detail, imageOf, () => div("columns", sumOf(scene), wordsOf(scene)), () => below].map((draw) => draw(scene));
-    fill(box, shown ? drawn() : par("muted", "There is no explanation to show."));
+    fill(box, shown ? [answersOf(scene), headerOf(scene), toolsOf(scene), textOf(scene), detail, imageOf(scene), div("columns", sumOf(scene), wordsOf(scene)), below] : par("muted", "There is no explanation to show."));
     if (shown) first ? setTimeout(look, 0, scene) : look(scene);
-    for (const summary of box.querySelectorAll("details > summary")) if (open.includes(summary.textContent)) summary.parentElement.open = true;
+    for (const summary of box.querySelectorAll("details > summary")) summary.parentElement.open = open.includes(summary.textContent);
     if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     links.light(state.pinned);
   }
 
-  function look(scene) {
-    fill(below, [panelOf(scene), tokensOf(scene)]);
-    below.append(takeAway(scene, box));
-  }
+  const look = (scene) => fill(below, [panelOf(scene), tokensOf(scene)]).append(takeAway(scene, box));
 
   function pin(element) {
-    if (!element) return state.pinned.length && set({ pinned: [] });
-    if (state.level === "spans" && element.pellucidRun) return set(spanned(state, element));
-    const tokens = element.pellucidTokens, same = String(state.pinned) === String(tokens);
-    set({ pinned: same ? [] : [...tokens] });
+    const tokens = element?.pellucidTokens ?? [];
+    if (state.level === "spans" && element?.pellucidRun) set(spanned(state, element));
+    else if (element || state.pinned.length) set({ pinned: String(state.pinned) === String(tokens) ? [] : [...tokens] });
   }
 
   links.listen(box, () => state.pinned, pin);
   drawSpans(box, () => state, set);
   draw(true);
   return {
-    update(next) {
-      whole = unpacked(next);
-      draw();
-    },
+    update: (next) => ((whole = unpacked(next)), draw()),
     state: () => structuredClone(state),
-    restore(saved) {
-      state = { ...START, ...valid(saved) };
-      draw();
-    },
-    destroy() {
-      themes.disconnect();
-      shadow.replaceChildren();
-    },
+    restore: (saved) => ((state = begun(whole, saved)), draw()),
+    destroy: () => (stopWatching(), shadow.replaceChildren()),
   };
 }
 
-/** What a state has, of the kind that it has it: an address is not trusted. */
+/** The state to begin with; a long text is shown as sentences, which open into words and tokens. */
+const begun = (view, saved) => ({ ...START, ...(view.explanations[0]?.tokens.length > LONG && { level: "sentences" }), ...valid(saved) });
+
+/** What a state has, of the kind that it is: an address is not trusted. */
 function valid(given) {
   const kind = (x) => (Array.isArray(x) ? (x.flat(9).every(Number.isFinite) ? "numbers" : "") : typeof x);
   const fits = ([name, value]) => name in START && (kind(value) === kind(START[name]) || (name === "target" && value === "both"));
-  const found = Object.fromEntries(Object.entries(given ?? {}).filter(fits));
-  return LEVELS.includes(found.level) ? found : { ...found, level: START.level };
+  const { level, ...found } = Object.fromEntries(Object.entries(given ?? {}).filter(fits));
+  return LEVELS.includes(level) ? { ...found, level } : found;
 }
 
 /** The state within what the view has. */
@@ -89,6 +78,8 @@ function settled(view, state) {
 function panelOf(scene) {
   const { view, v, state, set } = scene;
   const panels = [
+    view.sources && ["Sources", sourcesOf],
+    view.hops && ["Hops", hopsOf],
     view.generations.length && ["Generation", generationOf],
     (v.layers.length || v.parts) && ["Layers and parts", insideOf],
     v.attention.length && ["Attention", attentionOf],
@@ -96,7 +87,7 @@ function panelOf(scene) {
   ].filter(Boolean);
   const first = panels.length > 1 || (view.same_input && view.explanations.length > 1) ? panels[0] : [];
   const [open, draw] = panels.find(([name]) => name === state.panel) ?? first;
-  return [choice("Look inside", panels.map(([name]) => [name, name]), open, (panel) => set({ panel })), draw?.(scene)];
+  return [choice("Look inside", panels.map(([name]) => name), open, (panel) => set({ panel })), draw?.(scene)];
 }
 
 /** Light or dark as the notebook says, or else as the system says. */
@@ -104,18 +95,14 @@ function watchTheme(root, box, redraw) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const set = () => {
     const said = (kind) => root.closest(`[data-jp-theme-light="${kind === "light"}"], .vscode-${kind}, [theme="${kind}"], [data-theme="${kind}"], .${kind}`);
-    box.dataset.theme = said("light") || !(said("dark") || system.matches) ? "light" : "dark";
+    return (box.dataset.theme = said("light") || !(said("dark") || system.matches) ? "light" : "dark");
   };
-  const changed = () => {
-    const before = box.dataset.theme;
-    set();
-    if (before !== box.dataset.theme) redraw();
-  };
+  const changed = () => box.dataset.theme !== set() && redraw();
   const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true });
   system.addEventListener("change", changed);
   set();
-  return { disconnect: () => (observer.disconnect(), system.removeEventListener("change", changed)) };
+  return () => (observer.disconnect(), system.removeEventListener("change", changed));
 }
 
 /** Spans are drawn with the mouse as well, from the token pressed to the token let go. */

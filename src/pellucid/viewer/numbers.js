@@ -3,15 +3,12 @@
 function signed(value, digits = 3) {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
-  const size = Math.abs(value);
-  const fixed = size.toFixed(Math.min(digits, 20));
+  const size = Math.abs(value), fixed = size.toFixed(Math.min(digits, 20));
   const written = Number(fixed) && size < 1e9 ? fixed : size.toExponential(0).replace(/e([+-])(\d)$/, "e$10$2");
   return (value > 0 ? "+" : "−") + written;
 }
 
-function plain(value, digits = 3) {
-  return signed(value, digits).replace(/^\+/, "");
-}
+const plain = (value, digits = 3) => signed(value, digits).replace(/^\+/, "");
 
 function percent(share) {
   if (!Number.isFinite(share)) return "–";

@@ -8,8 +8,8 @@ function sumOf({ v, state, links }) {
   const [base, , left, out] = v.sum.terms, total = (of) => sum(of.map((u) => u.score));
   const steps = [
     { name: `${v.baseline} baseline`, whole: base.value, written: base.written },
-    ...named.map((u) => ({ unit: u, name: u.name, change: u.score })),
-    others.length && { name: `${others.length} other ${others.length === 1 ? "one" : "ones"}`, change: total(others) },
+    ...named.map((u) => ({ ...u, change: u.score })),
+    others.length && { name: `${others.length} more`, change: total(others) },
     special.length && { name: "special tokens", change: total(special) },
     { name: "residual", change: left.value },
     { name: "output", whole: out.value, written: out.written },
@@ -34,16 +34,14 @@ function waterfall(steps, v, links) {
   const ends = placed.map((step) => step.to), low = Math.min(...ends), high = Math.max(...ends);
   const room = (high - low || Math.abs(high) || 1) * 0.06;
   const where = (x) => (100 * (x - low + room)) / (high - low + 2 * room);
-  const rows = placed.map(({ unit, name, whole, written, change, from, to }, i) => {
-    const total = whole !== undefined, kind = total ? "total" : change < 0 ? "negative" : "positive";
-    const more = { class: `${total ? "whole" : ""}${unit ? " link" : ""}`, order: unit && i - 1 };
-    const row = barRow(name, kind, [where(total ? to : from), where(to)], total ? whole : change, total ? written : signed(change, v.places), more);
-    return unit ? links.add(row, unit.tokens) : row;
+  const rows = placed.map((step, i) => {
+    const { whole, change, from, to } = step, total = whole !== undefined, kind = total ? "total" : signOf(change);
+    return barRow(links, step, kind, [where(total ? to : from), where(to)], total ? whole : change, total ? step.written : signed(change, v.places), i - 1);
   });
   return h("ol", { class: "bars waterfall" }, rows);
 }
 
 function equation(v) {
-  const terms = v.sum.terms.map((t) => span("term", h("data", { value: t.value, title: t.value }, t.written), span("", t.name)));
-  return par("equation", terms.map((t, i) => span("step", i ? span("sign", i < 3 ? "+" : "=") : null, t)));
+  const term = (t) => span("term", h("data", { value: t.value, title: t.value }, t.written), span("", t.name));
+  return par("equation", v.sum.terms.map((t, i) => span("step", i && span("sign", "++="[i - 1]), term(t))));
 }

@@ -8,9 +8,9 @@ function takeAway({ view, v }, box) {
   const link = act("Link", async () => {
     link.textContent = await navigator.clipboard.writeText(location.href).then(() => "Copied", () => "See address");
   });
-  const svg = act("SVG", () => save("svg", "image/svg+xml", svgOf(chosen)));
-  const png = act("PNG", async () => save("png", "image/png", await pngOf(chosen)));
-  return group("Take away", "tools actions", list, svg, png, act("CSV", () => save("csv", "text/csv", csvOf(v))), act("JSON", () => save("json", "application/json", jsonOf(view))), link);
+  const file = (suffix, type, content) => act(suffix.toUpperCase(), async () => save(suffix, type, await content()));
+  const files = [file("svg", "image/svg+xml", () => svgOf(chosen)), file("png", "image/png", () => pngOf(chosen)), file("csv", "text/csv", () => csvOf(v)), file("json", "application/json", () => jsonOf(view))];
+  return group("Take away", "tools actions", list, files, link);
 }
 
 function csvOf(v) {
@@ -19,9 +19,7 @@ function csvOf(v) {
   return ["token,id,start,end,special,segment,score", ...rows].join("\r\n");
 }
 
-function jsonOf(view) {
-  return JSON.stringify({ ...view, packed: undefined, explanations: view.explanations.map(({ pieces, scores, errors, cuts, depths, ...e }) => e) });
-}
+const jsonOf = (view) => JSON.stringify({ ...view, packed: undefined, explanations: view.explanations.map(({ pieces, scores, errors, single, cuts, depths, ...e }) => e) });
 
 function save(suffix, type, content) {
   const href = URL.createObjectURL(new Blob([content], { type }));
@@ -38,12 +36,12 @@ function svgOf(element) {
   add("rect", { width, height, fill: getComputedStyle(element.closest(".viewer")).backgroundColor });
   const write = (text, x, y, how) => add("text", { x, y, fill: how.color, "font-family": how.fontFamily, "font-size": how.fontSize, "font-weight": how.fontWeight }, text.replace(HIDDEN, "�").toWellFormed());
   const words = (node, how) => {
-    for (const match of node.data.matchAll(/\S+/g)) {
-      const range = document.createRange();
-      range.setStart(node, match.index);
-      range.setEnd(node, match.index + match[0].length);
-      const { x, y, ...size } = place(range.getBoundingClientRect());
-      if (size.width) write(match[0], x, y + size.height * 0.76, how);
+    const range = document.createRange();
+    for (const { 0: word, index } of node.data.matchAll(/\S+/g)) {
+      range.setStart(node, index);
+      range.setEnd(node, index + word.length);
+      const { x, y, width, height } = place(range.getBoundingClientRect());
+      if (width) write(word, x, y + height * 0.76, how);
     }
   };
   const walk = (node) => {
@@ -65,8 +63,7 @@ function svgOf(element) {
 function drawingOf(svg, at) {
   const copy = svg.cloneNode(true), [from, to] = [svg, copy].map((e) => [e, ...e.querySelectorAll("*")]);
   from.forEach((e, i) => ["fill", "stroke", "font-size", "font-family"].forEach((name) => to[i].setAttribute(name, getComputedStyle(e).getPropertyValue(name))));
-  for (const [name, value] of Object.entries(at)) copy.setAttribute(name, value);
-  return copy;
+  return dress(copy, at, [...copy.childNodes]);
 }
 
 async function pngOf(element) {

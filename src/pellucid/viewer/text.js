@@ -1,49 +1,46 @@
 // The text in colours, as it is written; pointing at a unit tells more.
 
 function textOf({ view, v, state, links }) {
-  if (v.grid) return null;
+  if (v.grid) return;
   const peak = peakOf(view, v, state);
   const passages = v.passages.map((passage) => passageOf(v, passage, state, links, peak, view.answer ?? []));
   const side = v.passages.length > 1 && v.task === "text2text-generation" ? " side" : "";
   const hidden = state.special ? "" : " Special tokens are hidden now.";
-  const how = h("details", { class: "how" }, h("summary", { key: "how" }, "How to read it"), par("verdict", v.reading));
-  const remark = v.remark ? par("remark", bdi(v.remark), hidden) : null;
+  const how = h("details", {}, h("summary", { key: "how" }, "How to read it"), par("verdict", v.reading));
+  const remark = v.remark && par("remark", bdi(v.remark), hidden);
   return h("section", { class: `text${side}`, "data-picture": "Text", named: "Text" }, div("passages", passages), legend(peak, v.places), remark, how);
 }
 
 function passageOf(v, passage, state, links, peak, [segment, from, to]) {
-  const runs = runsOf(passage, state).filter((run) => run.text || (state.special && run.tokens.length));
-  let first = true;
-  const drawn = runs.map((run) => {
-    if (run.unread) return h("span", { class: "unread", title: "not read by the model" }, run.text);
-    if (!run.tokens.length) return run.text;
-    if (isLater(v, run)) return h("span", { class: "muted later", title: "not yet there" }, run.text);
+  let order = 0;
+  const drawn = runsOf(passage, state).filter((run) => run.text || (state.special && run.tokens.length)).map((run) => {
+    const [kind, title] = run.unread ? ["unread", "not read by the model"] : run.tokens.length && isLater(v, run) ? ["muted later", "not yet there"] : [];
+    if (kind || !run.tokens.length) return kind ? h("span", { class: kind, title }, run.text) : run.text;
     const t = Math.abs(run.score) >= state.threshold * peak ? strength(run.score, peak) : 0;
-    const seen = Math.abs(t) >= FAINT, blank = run.text !== "" && !run.text.trim(), order = first ? 0 : 1;
+    const seen = Math.abs(t) >= FAINT, blank = run.text !== "" && !run.text.trim();
     const inBox = run.text && segment === passage.segment && run.start >= from && run.end <= to;
-    const kind = { special: !run.text, tint: seen, negative: seen && t < 0, answer: inBox, blank };
-    first = false;
+    const kinds = { special: !run.text, tint: seen, negative: seen && t < 0, answer: inBox, blank };
     const unit = h("span", {
-      class: ["link unit", ...Object.keys(kind).filter((name) => kind[name])].join(" "), style: seen ? tinted(t) : {}, role: "button", order,
+      class: ["link unit", ...Object.keys(kinds).filter((name) => kinds[name])].join(" "), style: seen ? tinted(t) : {}, role: "button", order: order++,
       key: `text:${passage.segment}:${run.tokens[0]}`, named: `${label(run.label)} ${signed(run.score, v.places)}`,
       "data-sign": blank ? label(run.text) : null, "data-token": run.text ? null : label(run.label),
       pressed: state.pinned.includes(run.tokens[0]), own: { pellucidRun: run, pellucidSegment: passage.segment },
     }, run.text);
     return links.add(unit, run.tokens);
   });
-  const role = v.passages.length > 1 ? par("eyebrow role", passage.role[0].toUpperCase() + passage.role.slice(1)) : null;
+  const role = v.passages.length > 1 && par("eyebrow role", capital(passage.role));
   return div("held", role, h("div", { class: "reading", dir: "auto", lang: "" }, drawn));
 }
 
 function legend(peak, digits) {
-  const steps = [-1, -0.75, -0.5, -0.25, -0.1, 0, 0.1, 0.25, 0.5, 0.75, 1].map((t) => h("span", { class: "tint", style: tinted(t) }));
+  const steps = [-1, -0.75, -0.5, -0.25, -0.1, 0, 0.1, 0.25, 0.5, 0.75, 1].map((t) => chipOf("", t * peak, peak, digits));
   const ends = [`${signed(-peak, digits)} lowers the output`, "0", `${signed(peak, digits)} raises it`];
   return h("div", { class: "legend", role: "img", named: `Colour scale: ${ends.join(", ")}` }, div("swatches", steps), div("ends", ends.map((end) => span("", end))));
 }
 
 function toolsOf({ v, state, set }) {
   const told = state.from.length ? "Now choose the last token of the span." : "Choose a span's first token, then its last, or draw over the text; choose a span to remove it.";
-  const hint = state.level === "spans" ? h("p", { class: "muted hint", role: "status" }, told) : null;
+  const hint = state.level === "spans" && h("p", { class: "muted hint", role: "status" }, told);
   const special = toggle("Special tokens", state.special, (special) => set({ special }));
   const threshold = slider("Threshold", "Threshold, in percent of the strongest", state.threshold, (threshold) => set({ threshold }));
   return div("tools", choice("Unit", levelsOf(v), state.level, (level) => set({ level, from: [], pinned: [] })), special, threshold, hint);
@@ -64,11 +61,11 @@ function detailOf(v, state, tokens) {
   if (!tokens.length) return [span("muted", "Point at a word, tap it, or reach it by the tab and arrow keys.")];
   const units = unitsOf(v, state), unit = units.find((u) => u.tokens.includes(tokens[0]));
   if (!unit) return [];
-  const { score } = unit, change = v.sum.terms[3].value - v.sum.terms[0].value;
+  const { score } = unit, change = changeOf(v);
   const [rank, of] = rankOf(unit, units), pieces = unit.tokens.map((i) => v.tokens[i]);
-  const value = span(`value ${score < 0 ? "negative" : "positive"}`, signed(score, v.places), unit.error ? ` ± ${plain(unit.error, v.places)}` : "");
-  const share = change && v.sum.promised ? span("", `${percent(score / change)} of the change`) : null;
-  const several = pieces.length > 12 ? `… ${pieces.length} tokens` : null;
+  const value = span(`value ${signOf(score)}`, writtenOf(unit, v));
+  const share = change && v.sum.promised && span("", `${percent(score / change)} of the change`);
+  const several = pieces.length > 12 && `… ${pieces.length} tokens`;
   const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", `token id ${pieces[0].id}`);
   return [strong(bdi(unit.label)), value, share, span("", unit.special ? "special token" : `rank ${rank} of ${of}`), made];
 }

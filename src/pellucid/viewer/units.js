@@ -4,35 +4,29 @@ const LEVELS = ["tokens", "words", "sentences", "spans"];
 
 /** "words" are the groups that were asked for. */
 const nameOf = (v, level) => (level === "words" ? `${v.unit ?? "word"}s` : level);
-const levelsOf = (v) => LEVELS.filter((level) => level !== `${v.unit}s` || level === "words").map((level) => [level, nameOf(v, level).replace(/^./, (c) => c.toUpperCase())]);
+const levelsOf = (v) => LEVELS.filter((level) => level !== `${v.unit}s` || level === "words").map((level) => [level, capital(nameOf(v, level))]);
 
 /** The runs of a passage at the chosen level: units, and the gaps between them. */
 function runsOf(passage, state) {
   if (state.level !== "spans") return passage[state.level];
-  const spans = state.spans.filter(([segment]) => segment === passage.segment);
-  const found = [];
-  for (const run of passage.tokens) {
-    const own = spans.find(([, a, b]) => run.start >= a && run.end <= b && run.end > run.start);
-    const last = found.at(-1);
-    if (!own) found.push(run);
-    else if (last?.span === own) {
-      last.label = last.text += run.text;
-      last.end = run.end;
-      last.tokens.push(...run.tokens);
-      last.score += run.score;
-    } else found.push({ ...run, tokens: [...run.tokens], special: false, span: own });
-  }
-  return found;
+  const spanOf = (run) => state.spans.find(([segment, a, b]) => segment === passage.segment && run.start >= a && run.end <= b && run.end > run.start);
+  return [...Map.groupBy(passage.tokens, (run) => spanOf(run) ?? run)].map(([span, runs]) => (span === runs[0] ? span : { ...joined(runs), span }));
 }
 
-function unitsOf(v, state) {
-  return v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length && !isLater(v, run)));
+/** Runs that follow one another, as one. */
+function joined(runs) {
+  const text = runs.map((run) => run.text).join("");
+  return { ...runs[0], text, label: text, end: runs.at(-1).end, tokens: runs.flatMap((run) => run.tokens), score: sum(runs.map((run) => run.score)), special: false };
 }
+
+const unitsOf = (v, state) => v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length && !isLater(v, run)));
 
 /** Whether a run was not yet there when the token that is explained was generated. */
-function isLater({ task, target: { position } }, run) {
-  return /generation$/.test(task) && run.score === 0 && position !== null && run.tokens.every((i) => i >= position);
-}
+const isLater = ({ task, target: { position } }, run) => /generation$/.test(task) && run.score === 0 && position !== null && run.tokens.every((i) => i >= position);
+
+const changeOf = (v) => v.sum.terms[3].value - v.sum.terms[0].value;
+const signOf = (score) => (score < 0 ? "negative" : "positive");
+const writtenOf = (unit, v) => [signed(unit.score, v.places), unit.error && small(` ± ${plain(unit.error, v.places)}`)];
 
 /** Units that the text has more than once are numbered: "the (2)". */
 function numbered(units) {
@@ -40,7 +34,8 @@ function numbered(units) {
   return units.map((u) => ({ ...u, name: u.label + (alike.get(u.label)[1] ? ` (${1 + alike.get(u.label).indexOf(u)})` : "") }));
 }
 
-const ranked = (units) => [...units].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
+/** The strongest first, by the number that `of` reads. */
+const ranked = (items, of = (unit) => unit.score) => [...items].sort((a, b) => Math.abs(of(b)) - Math.abs(of(a)));
 
 /** What full colour means: the largest |score| of an ordinary unit. */
 function peakOf(view, v, state) {

@@ -2,16 +2,19 @@
 
 function unpacked(view) {
   if (!view.packed) return view;
-  const [first] = view.explanations, whole = (own) => lazily({ ...first, ...own });
-  return { ...view, explanations: view.explanations.map(whole), both: view.both && whole(view.both) };
+  const [first] = view.explanations, whole = (own) => lazily({ ...first, ...own }, { tokens: tokensIn, passages: passagesIn, layers: layersIn });
+  const explanations = view.explanations.map(whole);
+  const scores = (g) => g.explanations.map((i, r) => explanations[i].tokens.map((t, c) => (c < g.until[r] ? t.score : null)));
+  const hops = view.hops && { ...view.hops, rows: view.hops.rows.map((row) => ({ ...row, scores: floats(row.scores, Float64Array) })) };
+  return { ...view, explanations, both: view.both && whole(view.both), hops, generations: view.generations.map((g) => lazily({ ...g }, { scores })) };
 }
 
-function lazily(e) {
-  for (const [name, make] of [["tokens", tokensIn], ["passages", passagesIn], ["layers", layersIn]]) {
+function lazily(packed, makers) {
+  for (const [name, make] of Object.entries(makers)) {
     let made;
-    Object.defineProperty(e, name, { enumerable: true, get: () => (made ??= make(e)) });
+    Object.defineProperty(packed, name, { enumerable: true, get: () => (made ??= make(packed)) });
   }
-  return e;
+  return packed;
 }
 
 /** Numbers from the base64 of their bytes; null for what is not finite. */
@@ -20,8 +23,8 @@ function floats(text, Kind) {
   return Array.from(found, (x) => (Number.isFinite(x) ? x : null));
 }
 
-function tokensIn({ pieces, scores, errors }) {
-  const [score, error] = [scores, errors].map((text) => floats(text, Float64Array));
+function tokensIn({ pieces, scores, errors, single }) {
+  const [score, error] = [scores, errors].map((text) => floats(text, single ? Float32Array : Float64Array));
   const names = Object.keys(pieces);
   return score.map((x, i) => ({ ...Object.fromEntries(names.map((name) => [name, pieces[name][i]])), score: x, error: error[i] ?? null }));
 }

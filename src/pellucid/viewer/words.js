@@ -2,25 +2,27 @@
 
 function wordsOf({ v, state, links }) {
   const units = ranked(numbered(unitsOf(v, state))).filter((u) => state.special || !u.special).slice(0, 10);
+  return section(`Strongest ${nameOf(v, state.level)}`, barsOf(units, (u) => writtenOf(u, v), links));
+}
+
+/** A bar for each unit from one axis, with what `write` says of it; a link where it has tokens. */
+function barsOf(units, write, links) {
   const low = -Math.min(0, ...units.map((u) => u.score)), high = Math.max(0, ...units.map((u) => u.score));
   const place = (score) => (low + high ? (100 * (low + score)) / (low + high) : 0);
-  const rows = units.map((u, i) => {
-    const written = [signed(u.score, v.places), u.error ? h("small", {}, ` ± ${plain(u.error, v.places)}`) : null];
+  const row = (u, i) => {
     const axis = h("span", { class: "axis", style: { left: `${place(0)}%` } });
-    const more = { class: "link", order: i };
-    return links.add(barRow(u.name, u.score < 0 ? "negative" : "positive", [place(0), place(u.score)], u.score, written, more, axis), u.tokens);
-  });
-  return section(`Strongest ${nameOf(v, state.level)}`, h("ol", { class: "bars" }, rows));
+    return barRow(links, u, signOf(u.score), [place(0), place(u.score)], u.score, write(u), i, axis);
+  };
+  return h("ol", { class: "bars" }, units.map(row));
 }
 
 function tokensOf({ v }) {
-  const details = h("details", {}, h("summary", { key: "all" }, `All ${v.tokens.length} tokens`));
-  details.addEventListener("toggle", () => {
+  const details = h("details", { on: { toggle } }, h("summary", { key: "all" }, `All ${v.tokens.length} tokens`));
+  function toggle() {
     if (details.querySelector("table")) return;
-    const heads = ["#", "token", "id", "characters", "score"].map((name) => h("th", { scope: "col" }, name));
-    const cells = (t, i) => [String(i), bdi(t.text), String(t.id), (t.span ?? []).join("–"), String(t.score)];
-    const rows = v.tokens.map((t, i) => h("tr", {}, cells(t, i).map((cell, k) => h("td", { class: k === 1 ? null : "number" }, cell))));
-    details.append(region("All tokens", "", h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows))));
-  });
+    const line = (name, cells) => h("tr", {}, cells.map((cell, k) => h(name, { class: k ? "number" : null, scope: name === "th" ? "col" : null }, cell)));
+    const rows = v.tokens.map((t, i) => line("td", [bdi(t.text), `${i}`, `${t.id}`, (t.span ?? []).join("–"), `${t.score}`]));
+    details.append(region("All tokens", "", h("table", {}, h("thead", {}, line("th", ["token", "#", "id", "characters", "score"])), h("tbody", {}, rows))));
+  }
   return details;
 }

@@ -1,0 +1,36 @@
+"""Explanations of the size that people work at, made of random numbers: only what is drawn of them is tested."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pellucid import Explanation, Explanations, Target, Token
+
+
+def long_answer(prompt: int, answer: int, sentence: int, documents: int = 20) -> Explanations:
+    """The sentences of an answer, each explained by all tokens of several documents and by those before it.
+
+    prompt, answer: how many tokens; sentence: how many tokens are one.
+    """
+    rng = np.random.default_rng(0)
+    tokens: list[Token] = []
+    texts: list[str] = []
+    for segment in range(documents + 1):
+        text = ""
+        for i in range(answer if segment == documents else prompt // documents):
+            word = f"w{rng.integers(9999)}" + "." * (i % sentence == sentence - 1)
+            at = (len(text), len(text) + len(word))
+            tokens.append(Token(word, int(rng.integers(49_000)), at, False, i, segment))
+            text += word + " "
+        texts.append(text.strip())
+    names = (*(f"document {i + 1}" for i in range(documents)), "continuation")
+    each: list[Explanation] = []
+    for at in range(len(tokens) - answer, len(tokens), sentence):
+        own = tokens[at : at + sentence]
+        scores = rng.normal(size=len(tokens))
+        scores[at + sentence - 1 :] = 0
+        target = Target(" ".join(t.text for t in own), tuple(t.id for t in own), at)
+        total = float(scores.sum())
+        told = {"text_names": names, "meta": {"task": "text-generation"}}
+        each.append(Explanation(tuple(texts), tuple(tokens), scores, target, "deeplift", "filler", total, 0.0, 0.0, **told))
+    return Explanations(tuple(each))

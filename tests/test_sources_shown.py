@@ -1,0 +1,176 @@
+"""Sources and hops in the viewer: what a person clicks is drawn, and what is drawn is what the data say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pellucid
+from browser import Tab, browser
+from generative import generator
+from pellucid import Citations, Explanations
+from pellucid.number_text import signed
+from pellucid.render.html import page
+from pellucid.render.packed import packed
+from pellucid.source_units import units_of
+from pellucid.viewer import source
+from sized import long_answer
+from test_hops import ITEM
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Any]:
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def tab(running: Any) -> Iterator[Tab]:
+    found = Tab(running, viewport={"width": 1100, "height": 900})
+    yield found
+    found.context.close()
+    assert found.faults == []
+
+
+@pytest.fixture(scope="module")
+def cited() -> Citations:
+    """Three sentences from two documents and a question, each document taken away in turn."""
+    found = pellucid.cite(generator("Llama"), ITEM, baseline="filler")
+    assert isinstance(found, Citations)
+    return found
+
+
+def opened(tab: Tab, shown: Any, folder: Path) -> Any:
+    p = tab.open(page(shown.view()), folder)
+    p.locator(".viewer").wait_for()
+    return p
+
+
+def bars(place: Any) -> dict[str, float]:
+    names = place.locator(".bars .name").all_inner_texts()
+    return dict(
+        zip(names, map(float, place.locator(".bars data").evaluate_all("all => all.map((e) => e.value)")), strict=True)
+    )
+
+
+def test_a_sentence_is_chosen_and_its_sources_coloured(tab: Tab, cited: Citations, tmp_path: Path) -> None:
+    p = opened(tab, cited, tmp_path)
+    shown = p.get_by_role("region", name="Sources", exact=True)
+    for number, (sentence, e) in enumerate(zip(cited.sentences, cited.explanations, strict=True)):
+        p.get_by_role("group", name="Target").get_by_role("button").nth(number).click()
+        assert p.locator(".viewer .title").inner_text() == sentence.sentence
+        found = bars(shown)
+        of = {s.name: s.score for s in sentence.sources}
+        expected = {name: of[name] for name in ("first", "second", "question", "template")}
+        expected |= {"the answer itself": of["continuation"], "residual": sentence.delta}
+        assert found == pytest.approx(expected, abs=1e-9)
+        assert sum(found.values()) == pytest.approx(e.change, abs=1e-9)
+        for source in sentence.sources[:3]:
+            assert source.drop is not None
+            row = shown.locator("li", has_text=source.name).inner_text()
+            assert f"{100 * abs(source.share):.1f}%" in row and f"drop {source.drop:+.3f}".replace("-", "−") in row
+    shown.locator("li", has_text="second").hover()
+    assert p.locator(".unit.lit").all_inner_texts() == ["a", "dull", "plot", "."]
+    heat = p.get_by_role("img", name="Sentences by sources: 3 rows, 5 columns")
+    heat.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        p.keyboard.press(key)
+    score = cited.sentences[1].sources[1].score
+    assert f"second → 2. the acting was bad .: {signed(score, 3)}" in shown.locator(".readout").inner_text()
+    p.keyboard.press("Enter")
+    assert p.locator(".viewer .title").inner_text() == "the acting was bad ."
+
+
+def test_hops_of_any_sentence_are_those_of_python(tab: Tab, cited: Citations, tmp_path: Path) -> None:
+    p = opened(tab, cited.explanations, tmp_path)
+    p.get_by_role("button", name="Hops", exact=True).click()
+    shown = p.get_by_role("region", name="Hops", exact=True)
+    for number in range(3):
+        p.get_by_role("group", name="Target").get_by_role("button").nth(number).click()
+        hops = cited.hops(number)
+        expected = dict(zip(hops.columns, hops.composed, strict=True))
+        expected = {name: x for k, (name, x) in enumerate(expected.items()) if k <= hops.prompt + number}
+        assert bars(shown) == pytest.approx(expected, abs=1e-9)
+        told = shown.inner_text()
+        assert f"Through the hops: {number + 1}. {hops.rows[number].sentence}" in told and "composition" in told
+        for j, row in enumerate(hops.rows[: number + 1]):
+            line = shown.locator("li", has_text=f"sentence {j + 1}").inner_text()
+            assert f"direct {signed(row.scores and hops.direct[hops.prompt + j], 3)}" in line
+            assert f"left over of {signed(row.arrived, 3)} that arrived" in line
+    heat = p.get_by_role("img", name="Sentences by sentences: 3 rows, 7 columns")
+    heat.focus()
+    for key in ("ArrowRight", *["ArrowRight"] * 5):
+        p.keyboard.press(key)
+    assert shown.locator(".readout").inner_text() == "sentence 2 was not yet there when 1. so good . was generated."
+    p.keyboard.press("ArrowDown")
+    own = cited.hops().rows[1].scores[5]
+    assert f"sentence 2 → 2. the acting was bad .: {signed(own, 3)}" in shown.locator(".readout").inner_text()
+
+
+def test_a_generation_of_spans_leaves_no_score_out(cited: Citations) -> None:
+    """A word of the sentence itself has a part in the words after it; the last word, and what follows, in none."""
+    (found,) = cited.explanations.view().generations
+    for row, e, end in zip(found.scores, cited.explanations, found.until, strict=True):
+        assert sum(s or 0.0 for s in row) == pytest.approx(e.scores.sum(), abs=1e-9)
+        assert [s is None for s in row] == [k >= end for k in range(len(row))]
+
+
+def test_sources_by_sentence(tab: Tab, cited: Citations, tmp_path: Path) -> None:
+    by = replace(cited, by="sentence", sentences=())
+    names = [u.name for u in units_of(cited.explanations[0], "sentence")]
+    assert names[:3] == ["first: the film was great .", "second: a dull plot .", "question: was it good"]
+    p = tab.open(page(by.view()), tmp_path)
+    assert set(names[:3]) <= bars(p.get_by_role("region", name="Sources", exact=True)).keys()
+
+
+def test_citations_in_a_notebook_and_in_files(cited: Citations, tmp_path: Path) -> None:
+    assert "<iframe" in cited._repr_html_() and "Sentences by sources" in cited._repr_html_()
+    saved = json.loads(cited.save(tmp_path / "x.json").read_text("utf-8"))
+    assert saved["sentences"][0]["sources"][0]["name"] == "first" and saved["by"] == "source"
+    assert cited.save(tmp_path / "x.csv").read_bytes().decode() == cited.explanations.to_csv()
+    view = json.loads(cited.view().to_json())["sources"]
+    assert view["drops"] == [[s.drop for s in c.sources] for c in cited.sentences]
+    plain = json.loads(cited.explanations.view().to_json())["sources"]
+    assert plain["drops"] == [] and plain["scores"] == view["scores"]
+
+
+def test_ten_thousand_tokens_and_a_thousand_fit_a_page(
+    tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is drawn as sentences, which open into tokens; it says how much its part without a script leaves out."""
+    monkeypatch.setattr("pellucid.render.packed.EXACT", 0)  # as of the 50 sentences that the size is told of
+    es = long_answer(prompt=10_000, answer=1_000, sentence=100)
+    view = es.view()
+    document, held = page(view), packed(view)
+    each, rows = (len(json.dumps(part)) for part in (held["explanations"][-1], held["hops"]["rows"][-1]))
+    assert len(document) + 40 * (each + rows) <= 5_000_000
+    p = tab.open(document, tmp_path)
+    p.locator(".viewer").wait_for()
+    assert p.locator(".unit").count() == 100 + 1  # the sentences of the prompt, and the first of the answer
+    found = bars(p.get_by_role("region", name="Sources", exact=True))
+    assert "8 more" in found  # of 20 documents
+    assert sum(found.values()) == pytest.approx(es[0].change, rel=1e-5)
+    p.get_by_role("button", name="Hops", exact=True).click()
+    own = bars(p.get_by_role("region", name="Hops", exact=True))
+    assert "89 more" in own and sum(own.values()) == pytest.approx(es[0].change, rel=1e-5)
+    assert "11000 tokens are listed where JavaScript runs" in document
+
+
+def test_few_scores_keep_their_digits_and_many_single_precision(cited: Citations) -> None:
+    assert packed(cited.explanations.view())["explanations"][0]["single"] is False
+    assert "scores" not in packed(cited.explanations.view())["generations"][0]
+    assert "Float32Array" in source()
+
+
+def test_hostile_names_of_sources(tab: Tab, cited: Citations, tmp_path: Path) -> None:
+    bad = ("</script><img src=x onerror=alert(1)>", "\u202e<b>", "question", "continuation")
+    each = tuple(replace(e, text_names=bad) for e in cited.explanations)
+    p = opened(tab, Explanations(each), tmp_path)
+    names = p.get_by_role("region", name="Sources", exact=True).locator(".bars .name").all_inner_texts()
+    assert bad[0] in names and "\\u202e<b>" in names
+    assert p.locator("img, b").count() == 0
