@@ -20,6 +20,10 @@ T = TypeVar("T")
 _BATCH = 1 << 19
 """Elements of the input to a batch on a CPU: larger batches are no faster per row (docs/performance.md)."""
 
+AT_ONCE = 16
+"""Targets that share a walk through two graphs, at least where there is room for their multipliers: what they share is
+then a small part of the walk."""
+
 
 def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterator[T]:
     """Yields `evaluate(slice)` over n evaluations, cut into equal batches; where memory runs out, a batch is halved.
@@ -50,6 +54,17 @@ def batch_size(problem: Problem) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return max(1, free // (400 * each * problem.x[0].element_size()))
     return max(1, _BATCH // max(1, each))
+
+
+def evenly(n: int, most: int) -> int:
+    """The size of parts of n: as few as there can be of at most `most` each, and nearly equal.
+
+    Examples:
+        >>> evenly(10, 8), evenly(10, 16)
+        (5, 10)
+    """
+    parts = max(1, -(-n // most))
+    return max(1, -(-n // parts))
 
 
 def graph_size(problem: Problem) -> int:
