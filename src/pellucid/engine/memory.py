@@ -68,9 +68,12 @@ def evenly(n: int, most: int) -> int:
 
 
 def graph_size(problem: Problem) -> int:
-    """About how many bytes the graphs of two forward passes take, for all rows together."""
+    """About how many bytes the graphs of two forward passes take, for all rows together, and the weights that each
+    pass loads because they are offloaded (on the device "meta"), which its graph keeps."""
     x = problem.x[0]
-    return graphs_of(x.numel() * x.element_size(), len(problem.layers))
+    weights = (p for layer in problem.layers for p in layer.parameters() if p.is_meta)
+    loaded = sum(p.numel() * p.element_size() for p in weights)
+    return graphs_of(x.numel() * x.element_size(), len(problem.layers)) + 2 * loaded
 
 
 def graphs_of(size: int, layers: int) -> int:
