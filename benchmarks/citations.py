@@ -34,6 +34,7 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.linear_model import Lasso
 from sklearn.preprocessing import StandardScaler
+from transformers import DynamicCache
 
 import pellucid
 from pellucid.sentences import sentence_ends
@@ -78,18 +79,25 @@ def answered(model: pellucid.Model, item: dict[str, Any]) -> str:
 
 
 def log_probability(model: pellucid.Model, e: pellucid.Explanation, units: Sequence[Sequence[int]]) -> Any:
-    """`sentences that are left -> log-probability of the answer`, by calling the model on the ids that are left."""
+    """`sentences that are left -> log-probability of the answer`, by calling the model on the ids that are left. A pass
+    goes on where its ids leave those of the pass before, so sorted subsets are the cheapest."""
     answer = len(e.text) - 1
     rest = sum(t.segment == answer and not t.special for t in e.tokens)
     ids, known = np.array([t.id for t in e.tokens]), dict[Subset, float]()
+    cache, read = DynamicCache(), [ids[:0]]
 
     def run(left: Subset) -> float:
         if left not in known:
             gone = [i for k, unit in enumerate(units) if k not in left for i in unit]
-            own = torch.tensor(np.delete(ids, gone), device=model.device)[None]
+            own, last = np.delete(ids, gone), read[-1]
+            most = min(len(own) - rest - 1, len(last))  # the logits before the answer are read
+            same = int(np.append(own[:most] == last[:most], False).argmin())
+            cache.crop(same - cache.get_seq_length())
+            row = torch.tensor(own, device=model.device)[None]
             with torch.no_grad():
-                logits = model.model(own, logits_to_keep=rest + 1).logits[0, :-1]  # pyright: ignore
-            known[left] = float(logits.log_softmax(-1).gather(1, own[0, -rest:, None]).sum())
+                found = model.model(row[:, same:], past_key_values=cache, logits_to_keep=rest + 1)  # pyright: ignore
+            known[left] = float(found.logits[0, :-1].log_softmax(-1).gather(1, row[0, -rest:, None]).sum())
+            read[-1] = own
         return known[left]
 
     return run, rest
@@ -103,7 +111,8 @@ def log_odds(log_p: np.ndarray) -> np.ndarray:
 def lasso(subsets: Sequence[Subset], run: Callable[[Subset], float], n: int, tokens: int) -> np.ndarray:
     """ContextCite's weights of n sentences."""
     left = np.array([[k in s for k in range(n)] for s in subsets], dtype=float)
-    odds = log_odds(np.array([run(s) for s in subsets])) / tokens
+    of = {s: run(s) for s in sorted(set(subsets))}
+    odds = log_odds(np.array([of[s] for s in subsets])) / tokens
     scale = StandardScaler().fit(left)
     return Lasso(alpha=0.01, random_state=0).fit(scale.transform(left), odds).coef_ / scale.scale_ * tokens
 
@@ -165,7 +174,7 @@ def one(
         alone = [whole - run(tuple(j for j in range(n) if j != k)) for k in range(n)]
         rows["leave-one-out"] = {"scores": np.array(alone), "seconds": time.perf_counter() - start, "passes": n + 1}
     subset = lambda: tuple(k for k in range(n) if draw.random() < 0.5)
-    unseen = [subset() for _ in range(held)]
+    unseen = sorted(subset() for _ in range(held))
     drawn = [s for _ in range(4 * ablations + 1) if (s := subset()) not in unseen][:ablations]
     for count in [c for c in (32, 256) if c <= ablations]:
         start = time.perf_counter()

@@ -124,7 +124,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "lookups tasks",
         "key_value_cache lookup_calls modality runner",
         "baselines net",
-        "batching checkpoints devices structure text untrained",
+        "batching checkpoints devices placement structure text untrained",
     ],
     "models/inside": [
         "layers",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -18,6 +20,7 @@ from pellucid.methods import stretches
 from pellucid.models import batching, problems
 from pellucid.numerics.attention import logits
 from pellucid.numerics.deeplift.recording import recorder
+from pellucid.numerics.deeplift.rules import softmax
 
 deeplift = import_module("pellucid.methods.deeplift")  # `pellucid.methods.deeplift` is the function
 PAIR = ("the film was", " not so good")
@@ -65,6 +68,36 @@ def test_layer_by_layer_is_the_whole_graph(
     assert walked == [network.config.num_hidden_layers]
     assert far(whole, found) < 1e-5
     assert all(e.relative_delta < 1e-3 for e in found)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_ten_spans_recompute_what_one_does(
+    large: bool, without_room: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each layer's graphs and each block of attention are made as often for ten spans as for one."""
+    answer = " so good and not so bad a great plot ."
+    words = [{"span": (w.start(), w.end())} for w in re.finditer(r" \S+", answer)]
+    m = Model(net("Llama", "sdpa"), causal_tokenizer())
+    without_room(large)
+    monkeypatch.setattr(softmax, "_BLOCK", 64)
+    made: list[str] = []
+    for owner, name in ((softmax, "_means"), (layer_calls.LayerCall, "again")):
+        inner = getattr(owner, name)
+        spy = lambda *args, inner=inner, name=name: made.append(name) or inner(*args)
+        monkeypatch.setattr(owner, name, spy)
+
+    def asked(target: Any) -> tuple[list[Any], Counter[str]]:
+        made.clear()
+        found: Any = pellucid.explain(m, (PAIR[0], answer), target=target)
+        return [found] if isinstance(found, Explanation) else list(found), Counter(made)
+
+    alone = [asked(word) for word in words]
+    together, count = asked(words)
+    assert len(together) == 10
+    assert all(one == count for _, one in alone[1:])  # the first also has what is checked once for a model
+    assert count["_means"] > 2 * m.model.config.num_hidden_layers * 2  # several blocks in each of two segments
+    assert (count["again"] > 0) == large
+    assert far([e for each, _ in alone for e in each], together) < 1e-6
 
 
 def test_checks_of_a_long_text_are_made_on_a_part(monkeypatch: pytest.MonkeyPatch) -> None:

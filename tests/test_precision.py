@@ -1,4 +1,4 @@
-"""Half precision, adapters and placement: what is finite, what adds up to how much, and what is refused."""
+"""Half precision and adapters: what is finite, what adds up to how much, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pellucid
 from families import model, tokenizer
 from itself import read, said
 from pellucid import Model
-from pellucid.errors import UnsupportedModel
 
 TEXTS = ["a good film", "the movie was not so bad , but it is dull !", "great acting"]
 HALF = [torch.bfloat16, torch.float16]
@@ -123,31 +122,3 @@ def test_a_model_with_adapters(attention: str, shell: Any) -> None:
         assert e.relative_delta < 1e-4
         np.testing.assert_allclose(e.scores, same.scores, atol=1e-4 * np.abs(same.scores).max())
     assert net.training and all(p.grad is None for p in net.parameters())
-
-
-# ------------------------------------------------------------------------------------------------------------ placement
-
-
-def test_several_devices_are_refused() -> None:
-    net = model("Bert")
-    net.hf_device_map = {"bert": 0, "classifier": "cpu"}
-    with pytest.raises(UnsupportedModel, match=r"are on 0, cpu.*one device"):
-        Model(net, tokenizer())
-    net.hf_device_map = {"bert": 0, "classifier": "disk"}
-    with pytest.raises(UnsupportedModel, match="disk"):
-        Model(net, tokenizer())
-
-
-def test_one_device_is_fine() -> None:
-    net = model("Bert")
-    net.hf_device_map = {"": "cpu"}
-    assert pellucid.explain(Model(net, tokenizer()), TEXTS[0]).relative_delta < 1e-4
-
-
-def test_weights_without_values_are_refused() -> None:
-    net = model("Bert")
-    net.classifier.to("meta")
-    with pytest.raises(UnsupportedModel, match="meta"):
-        Model(net, tokenizer())
-    with pytest.raises(UnsupportedModel, match="meta"):
-        Model(model("Bert").to("meta"), tokenizer())

@@ -20,6 +20,10 @@ T = TypeVar("T")
 _BATCH = 1 << 19
 """Elements of the input to a batch on a CPU: larger batches are no faster per row (docs/performance.md)."""
 
+AT_ONCE = 16
+"""Targets that share a walk through two graphs, at least where there is room for their multipliers: what they share is
+then a small part of the walk."""
+
 
 def batched(problem: Problem, n: int, evaluate: Callable[[slice], T]) -> Iterator[T]:
     """Yields `evaluate(slice)` over n evaluations, cut into equal batches; where memory runs out, a batch is halved.
@@ -52,10 +56,24 @@ def batch_size(problem: Problem) -> int:
     return max(1, _BATCH // max(1, each))
 
 
+def evenly(n: int, most: int) -> int:
+    """The size of parts of n: as few as there can be of at most `most` each, and nearly equal.
+
+    Examples:
+        >>> evenly(10, 8), evenly(10, 16)
+        (5, 10)
+    """
+    parts = max(1, -(-n // most))
+    return max(1, -(-n // parts))
+
+
 def graph_size(problem: Problem) -> int:
-    """About how many bytes the graphs of two forward passes take, for all rows together."""
+    """About how many bytes the graphs of two forward passes take, for all rows together, and the weights that each
+    pass loads because they are offloaded (on the device "meta"), which its graph keeps."""
     x = problem.x[0]
-    return graphs_of(x.numel() * x.element_size(), len(problem.layers))
+    weights = (p for layer in problem.layers for p in layer.parameters() if p.is_meta)
+    loaded = sum(p.numel() * p.element_size() for p in weights)
+    return graphs_of(x.numel() * x.element_size(), len(problem.layers)) + 2 * loaded
 
 
 def graphs_of(size: int, layers: int) -> int:

@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 from .._explain import explain
-from ..errors import InputError
+from ..errors import InputError, UnsupportedModel
 from ..explanation import Explanation
 from ..metrics.bootstrap import Interval, draws, interval
 from ..metrics.ranks import rank_correlation
 from ..models import Model
 from ..models.inside.layers import stack
+from ..models.placement import is_offloaded
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,14 @@ def cascading_randomisation(
     model: a classifier. It stays as it is: a copy is shuffled, each weight tensor among its own elements.
     texts, method, options: as `explain`; the class is the one that the model predicts. seed: of the shuffling.
     Returns a Shuffled for what stands after the layers, for each layer, the last one first, and for the rest.
-    Raises InputError where a text has no single class, UnsupportedModel where the model has no layers, and what
-    `explain` raises.
+    Raises InputError where a text has no single class, UnsupportedModel where the model has no layers or its weights
+    are offloaded, and what `explain` raises.
     """
+    if is_offloaded(model.model):
+        raise UnsupportedModel(
+            "Found offloaded weights, which cannot be shuffled; expected a model that is in memory. Load it without "
+            "device_map."
+        )
     answers = explain(model, list(texts), method=method, **options)
     own = [e for e in answers if isinstance(e, Explanation)]
     classes = [e.target.index if e.target is not None else None for e in own]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..models import Model
+from ..models.placement import values_of
 from ..public_names import model_name
 
 
@@ -65,7 +66,7 @@ def _tokenizer(tokenizer: Any) -> str:
 
 def _weights(net: torch.nn.Module) -> str:
     digest = hashlib.sha256()
-    for name, value in sorted(net.state_dict().items()):
+    for name, value in values_of(net):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         flat = value.detach().contiguous().cpu().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..attribution import Attributions, contributed, solved
 from ..engine.experts import Routes, experts_of
-from ..engine.memory import batch_size, check_room, out_of_memory
+from ..engine.memory import AT_ONCE, batch_size, check_room, evenly, out_of_memory
 from ..engine.rows import near
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
@@ -35,8 +35,6 @@ GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
 _HALF = 0.03
 """What two orders of adding up may differ by in half precision, relative to the output."""
-_TARGETS = 8
-"""How many targets share a walk, at least."""
 
 
 def deeplift(problem: Problem, segments: int = 1) -> Attributions:
@@ -292,7 +290,8 @@ def _walked(
     As many targets share a walk as rows share a batch, and at least a few: what is carried through two graphs is small
     beside the graphs.
     """
-    n, at_once, halves = len(upper.x), max(_TARGETS, batch_size(problem) // problem.rows), upper is lower
+    n, halves = len(upper.x), upper is lower
+    at_once = evenly(len(upper.y), max(AT_ONCE, batch_size(problem) // problem.rows))
     change = lambda a, b: torch.sub(*(a.detach().chunk(2) if halves else (a.detach(), b.detach())))
 
     def reached(k: int, multipliers: list[Tensor]) -> list[Tensor]:

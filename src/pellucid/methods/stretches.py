@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..engine.layer_calls import LayerCall, cut_at
-from ..engine.memory import graph_size, most_for_a_graph
+from ..engine.memory import AT_ONCE, evenly, free_on, graph_size, most_for_a_graph
 from ..errors import GraphError
 from ..numerics.deeplift.lockstep import depends_on, walk
 from ..numerics.deeplift.recording.recorder import forward_pass
@@ -29,8 +29,10 @@ from ..numerics.deeplift.unsupported import keeping
 from ..problem import Outputs, Place, Problem, Select, Tensors, attached, detached, picked
 from ..randomness import RandomDraws
 
-_CARRIED = 1 << 28
-"""Bytes of multipliers at one place of a layer that are carried at once, for several targets."""
+_CARRIED = 1 << 30
+"""Bytes of multipliers inside a layer that are carried at once, for several targets; less where less is free."""
+_WIDEST = 8
+"""How many times the size of what a layer gives are the multipliers of one target inside it, about."""
 
 
 class NotInStretches(Exception):
@@ -178,8 +180,9 @@ def _carried(
     """The multipliers of what a layer was given, for some targets at a time, from those of what it gave (None for an
     output that nothing was computed from)."""
     (x, y), (x0, y0) = upper, lower
-    size = max(t.numel() * t.element_size() for t in y)
-    at_once = max(1, min(8, _CARRIED // (3 * size)))
+    apiece = _WIDEST * max(t.numel() * t.element_size() for t in y)
+    fitting = min(_CARRIED, free_on(y[0].device) // 8) // max(1, apiece)
+    at_once = evenly(targets, max(1, min(AT_ONCE, fitting)))
     used = [k for k, m in enumerate(arrived) if m is not None and y[k].requires_grad]
     for t in range(0, targets, at_once):
         some = range(t, min(t + at_once, targets))

@@ -27,6 +27,7 @@ from .modality import TEXT
 from .net import CHANGES, Outputs
 from .own_answer import CHANGED
 from .pipeline import Pipeline
+from .placement import in_memory, one_device
 from .runner import Runner
 from .structure import (
     arguments,
@@ -35,7 +36,6 @@ from .structure import (
     label_names,
     layer_stack,
     most_positions,
-    one_device,
     own_module,
     unwrapped,
     wrappers,
@@ -99,6 +99,7 @@ class Model(Displayed):
         check_tokenizer(self.tokenizer, reads_text=self.does.modality is TEXT)
         one_device(self.model)
         _ = self.runner, self._drawn  # its parts must be found now, not in the middle of an explanation
+        in_memory(self.embedding)
         if self.does.modality is TEXT and not self.runner.is_known:
             self.runner.check_reads_texts(self.tokenizer)
 

@@ -47,8 +47,8 @@ class Runner:
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        """The device that the network runs on: that of the weights which are not offloaded."""
+        return next((p.device for p in self.model.parameters() if not p.is_meta), torch.device("cpu"))
 
     @property
     def coarsest(self) -> torch.dtype:

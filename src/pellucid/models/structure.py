@@ -1,4 +1,4 @@
-"""The parts of a network: what its forward takes, its layers, its tables of embeddings, and where its weights are."""
+"""The parts of a network: what its forward takes, its layers, and its tables of embeddings."""
 
 from __future__ import annotations
 
@@ -83,19 +83,6 @@ def _named(net: nn.Module, takes: str) -> tuple[frozenset[str], bool]:
     parameters = inspect.signature(net.forward).parameters.values()
     named = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     return named, any(p.kind == p.VAR_KEYWORD for p in parameters) and takes not in named
-
-
-def one_device(net: nn.Module) -> None:
-    """Raises UnsupportedModel where the weights are on several devices, or on none."""
-    placed: Any = getattr(net, "hf_device_map", None) or {}
-    devices = {str(p.device) for p in net.parameters()}
-    places = sorted(devices if len(devices) > 1 or "meta" in devices else {str(d) for d in placed.values()})
-    if len(places) > 1 or "meta" in places:
-        raise UnsupportedModel(
-            f"The model's weights are on {', '.join(places)}; expected all of them in the memory of one device. Load "
-            "it without device_map, or with device_map={'': 0}: pellucid.load(name, device='cuda') does so, and "
-            "dtype=torch.bfloat16 halves its size."
-        )
 
 
 def is_decoder(net: nn.Module) -> bool:

@@ -8,6 +8,7 @@ satisfy it compose to one that does, whatever lies between. This file knows no r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import torch
@@ -30,6 +31,22 @@ Reached: TypeAlias = Callable[[int, list[Tensor]], Sequence[Tensor]]
 """`(which tensor, its multiplier for each target) -> what to keep of each`."""
 Meta: TypeAlias = tuple[tuple[int, ...] | None, torch.dtype]
 """The shape and type of one output of a node; the shape of a half is None where a tensor has no halves."""
+
+
+@dataclass(frozen=True)
+class JointStep:
+    """A Step that the walk calls once for all targets, for a rule that shares what is too large to be kept between two
+    calls.
+
+    through: `multipliers of the outputs, for each target -> multipliers of the inputs, for each target`.
+    """
+
+    through: Callable[[Sequence[Grads]], Iterable[Multipliers]]
+
+    def __call__(self, g: Grads) -> Multipliers:
+        (m,) = self.through([g])
+        return m
+
 
 LEAF = "torch::autograd::AccumulateGrad"
 """Autograd's name of the node at which a graph begins: an input."""
@@ -92,11 +109,13 @@ def walk(
             if name not in rules:
                 raise UnsupportedOperation(OPAQUE.get(name) or _no_rule(name), name)
             feeds, step = node.next_functions, rules[name](node, node0)
-            for k, grads in some:
-                for (to, nr), grad in zip(feeds, step(grads), strict=True):
+            incoming = [grads for _, grads in some]
+            outgoing = step.through(incoming) if isinstance(step, JointStep) else map(step, incoming)
+            for (k, _), multipliers in zip(some, outgoing, strict=True):
+                for (to, nr), grad in zip(feeds, multipliers, strict=True):
                     if grad is not None and to in arrived:
                         _arrive(arrived[to][k], metas[to], nr, grad)
-            del step  # what it holds is freed before the next rule computes
+            del step, outgoing  # what they hold is freed before the next rule computes
         for k in range(len(tensors)):
             if k not in found:
                 found[k] = reached(k, [zeros(k) for _ in y])

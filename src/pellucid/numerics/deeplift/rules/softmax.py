@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ....errors import GraphMismatch, UnsupportedOperation
-from ..lockstep import Grads, Multipliers, Step
+from ..lockstep import Grads, JointStep, Multipliers, Step
 from ..metadata import INPUT
 from ..nodes import Node, apart, avg, dimension, input_of, is_fed, same, stacked, unreduced, wide
 from .block_sizes import at_once
@@ -89,7 +89,8 @@ _NEVER = -1e30
 
 
 def attention(n: Node, n0: Node) -> Step:
-    """Fused attention: its two products and its softmax, recomputed block by block of queries from q, k, v."""
+    """Fused attention: its two products and its softmax, recomputed block by block of queries from q, k, v, once for
+    all targets."""
     if getattr(n, "_saved_dropout_p", 0.0):
         return dropout(n, n0)
     if any(is_fed(n, k) for k in range(3, len(n.next_functions))):
@@ -111,31 +112,28 @@ def attention(n: Node, n0: Node) -> Step:
     mask = None if mask is None or causal else mask.expand(*q_avg.shape[:-2], *shape)
     lse = _saved_normalisers(n, n0, q)
     blocks = list(_blocks(at_once(_BLOCK, q_avg.device), (*q_avg.shape[:2], *shape), causal))
-    only = None
-    if len(blocks) == 1:  # for all targets; longer texts have no room for it
-        only = _means(q, k, _added(mask, causal, blocks[0][1], shape[1], q_avg), lse)
-    if only is None:
+    if len(blocks) > 1:
         q, k, lse = apart(q), apart(k), lse and apart(lse)
 
-    def through(g: Grads) -> Multipliers:
-        gy = wide(g[0]).contiguous()
-        if only is not None:
-            gq, gk, gv = _products(only, gy, q_avg, k_avg, v_avg)
-        else:
-            gq, gk, gv = torch.empty_like(q_avg), torch.zeros_like(k_avg), torch.zeros_like(v_avg)
-            for heads, block in blocks:
-                of = lambda both, at: [t[at] for t in both]
-                reach = min(block[-1].stop, shape[1]) if causal else shape[1]  # no query of the block sees a later key
-                keys = (*heads, slice(reach))
-                means = _means(of(q, block), of(k, keys), _added(mask, causal, block, reach, q_avg), of(lse, block))
-                gq[block], to_k, to_v = _products(means, gy[block], q_avg[block], k_avg[keys], v_avg[keys])
+    def through(each: Sequence[Grads]) -> Iterator[Multipliers]:
+        gy = [wide(g[0]).contiguous() for g in each]
+        found = [(torch.empty_like(q_avg), torch.zeros_like(k_avg), torch.zeros_like(v_avg)) for _ in each]
+        for heads, block in blocks:
+            of = lambda both, at: both if len(blocks) == 1 else [t[at] for t in both]
+            reach = min(block[-1].stop, shape[1]) if causal else shape[1]  # no query of the block sees a later key
+            keys = (*heads, slice(reach))
+            means = _means(of(q, block), of(k, keys), _added(mask, causal, block, reach, q_avg), of(lse, block))
+            to_each = _products(means, [g[block] for g in gy], q_avg[block], k_avg[keys], v_avg[keys])
+            for (gq, gk, gv), (to_q, to_k, to_v) in zip(found, to_each, strict=True):
+                gq[block] = to_q
                 gk[keys] += to_k
                 gv[keys] += to_v
-        gq *= scale
-        found = (_to_groups(m, heads) for m, heads in ((gq, query), (gk, key), (gv, value)))
-        return *found, *(None for _ in n.next_functions[3:])
+        for gq, gk, gv in found:
+            gq *= scale
+            own = (_to_groups(m, heads) for m, heads in ((gq, query), (gk, key), (gv, value)))
+            yield *own, *(None for _ in n.next_functions[3:])
 
-    return through
+    return JointStep(through)
 
 
 def _means(
@@ -170,13 +168,20 @@ def _means(
 
 
 def _products(
-    means: tuple[Tensor, Tensor, Tensor], g: Tensor, q_avg: Tensor, k_avg: Tensor, v_avg: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The multipliers of the queries, of the keys and of the values, from the `_means` of the probabilities."""
+    means: tuple[Tensor, Tensor, Tensor], each: Sequence[Tensor], q_avg: Tensor, k_avg: Tensor, v_avg: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The multipliers of the queries, of the keys and of the values, from the `_means` of the probabilities, for each
+    target's multipliers g of the result.
+
+    With ℓ⊙(g·vᵀ) summed over the keys as g·(ℓ·v), which all targets share, a target reads each logit twice.
+    """
     p, weight, total = means
-    gz = g @ v_avg.mT
-    gz.sub_(torch.mul(weight, gz).sum(-1, keepdim=True).div_(total)).mul_(weight)
-    return gz @ k_avg, gz.mT @ q_avg, p.mT @ g
+    weighed = (weight @ v_avg).div_(total)
+    values = torch.cat((v_avg, v_avg.new_ones(*v_avg.shape[:-1], 1)), -1).mT
+    for g in each:
+        gz = torch.cat((g, -(g * weighed).sum(-1, keepdim=True)), -1) @ values
+        gz *= weight
+        yield gz @ k_avg, gz.mT @ q_avg, p.mT @ g
 
 
 def _blocks(size: int, shape: tuple[int, ...], causal: bool) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
