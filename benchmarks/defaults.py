@@ -2,8 +2,9 @@
 docs/faithfulness.md (*How a default is chosen*).
 
     python benchmarks/defaults.py encoders|decoders [--shared ../shared] [--language-model DIR] [--work .leaderboard]
+                                   [--inputs 48] [--words 8]
 
-Texts of at most 9 words, of which every subset is evaluated (`subsets.py`): sentences of SST-2 for the classifiers of
+Texts of at most --words words, of which every subset is evaluated (`subsets.py`): sentences of SST-2 for the classifiers of
 the leaderboard, and for a language model the prompts of the leaderboard, then beginnings of XQuAD's passages with the
 token that the model finds most probable. Answers and tables are kept in --work. Printed are the candidates in the order
 of their mean ranks, each with the share of draws in which it is better than the default.
@@ -33,9 +34,6 @@ import pellucid
 from pellucid.metrics.bootstrap import LEVEL, draws
 from pellucid.models.text.groups import grouped
 
-WORDS = 8
-"""Texts of at most so many words, signs not counted, of which all subsets are evaluated."""
-TEXTS, PROMPTS_ASKED = 60, 48
 FEW = 4
 """Passes that a candidate may take; a row of more is printed and not chosen."""
 
@@ -64,23 +62,26 @@ ENCODERS = {
 DECODERS = {
     DEFAULT: Candidate({}),
     **{
-        f"{name!r}, cut at {cut}": Candidate({"baseline": name, "segments": 2}, cut)
-        for name, cuts in ((" the", (0.3, 0.5)), (" a", (0.3, 0.4, 0.5)), (" _", (0.3, 0.4, 0.5)))
+        f"{name!r}, 2 segments, cut at {cut}": Candidate({"baseline": name, "segments": 2}, cut)
+        for name, cuts in ((" a", (0.4, 0.3, 0.5)), (" the", (0.3, 0.5)), (" _", (0.4,)))
         for cut in cuts
-    },
-    **{
-        f"{name!r}, {n} segments": Candidate({"baseline": name, "segments": n})
-        for name in (" the", " a", " _")
-        for n in (1, 3)
-    },
-    **{
-        f"{name}, {n} segments": Candidate({"baseline": name, "segments": n})
-        for name in ("mean", "pad")
-        for n in (1, 2)
     },
     "' the' and ' a', 1 segment": Candidate({"baseline": [" the", " a"], "segments": 1}),
     "' the' and ' a', 2 segments": Candidate({"baseline": [" the", " a"], "segments": 2}),
+    "' the', 1 segment": Candidate({"baseline": " the", "segments": 1}),
+    "' the', 3 segments": Candidate({"baseline": " the", "segments": 3}),
+    "' a', 3 segments": Candidate({"baseline": " a", "segments": 3}),
+    "mean, 2 segments": Candidate({"baseline": "mean", "segments": 2}),
+    "pad, 2 segments": Candidate({"baseline": "pad", "segments": 2}),
 }
+
+
+@dataclass(frozen=True)
+class Size:
+    """inputs: texts of a model. words: of the longest."""
+
+    inputs: int
+    words: int
 
 
 @contextmanager
@@ -91,16 +92,16 @@ def met_at(cut: float | None) -> Iterator[None]:
         yield
 
 
-def asked_prompts(model: pellucid.Model, shared: Path) -> list[dict[str, str]]:
+def asked_prompts(model: pellucid.Model, shared: Path, size: Size) -> list[dict[str, str]]:
     """Prompts with continuations that are probable: those of the leaderboard, then beginnings of passages."""
     pairs = [*((p.prompt, p.continuation) for p in PROBES), *PROMPTS]
     pairs += [(p.prompt, p.continuation) for p in probes_of(str(shared / "cases" / "probes.json"))]
-    found = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys(pairs) if len(p.split()) <= WORDS]
+    found = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys(pairs) if len(p.split()) <= size.words]
     found = [a for a in found if probability(model, a) >= LIKELY]
     data = json.loads((shared / "data" / "xquad.en.json").read_text("utf-8"))["data"]
     passages = [p["context"] for article in data for p in article["paragraphs"]]
-    likely = (a for k, text in enumerate(passages) if (a := _begun(model, text, 5 + k % 4)) is not None)
-    return [*found[:PROMPTS_ASKED], *islice(likely, max(0, PROMPTS_ASKED - len(found)))]
+    likely = (a for k, text in enumerate(passages) if (a := _begun(model, text, size.words - k % 4)) is not None)
+    return [*found[: size.inputs], *islice(likely, max(0, size.inputs - len(found)))]
 
 
 def _begun(model: pellucid.Model, text: str, words: int) -> dict[str, str] | None:
@@ -131,18 +132,18 @@ class Entry:
     probed: Callable[[pellucid.Model, Mapping[str, Any]], Probed]
 
 
-def encoders(shared: Path, work: Path) -> list[Entry]:
+def encoders(shared: Path, work: Path, size: Size) -> list[Entry]:
     """The classifiers of the leaderboard."""
 
     def short(model: pellucid.Model, items: Sequence[Any]) -> list[Any]:
         encodings = model.encode(list(items))
-        return [x for x, e in zip(items, encodings, strict=True) if max(grouped("word", e)) <= WORDS][:TEXTS]
+        return [x for x, e in zip(items, encodings, strict=True) if max(grouped("word", e)) < size.words][: size.inputs]
 
     found = entries(shared, None, work, 10**6, 0)
     return [Entry(e.name, e.load, lambda m, e=e: short(m, e.items), e.target, _classified) for e in found]
 
 
-def decoders(shared: Path, language_model: Path) -> list[Entry]:
+def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
     """A language model."""
     probes = probes_of(str(shared / "cases" / "probes.json"))
 
@@ -156,7 +157,7 @@ def decoders(shared: Path, language_model: Path) -> list[Entry]:
         return found
 
     load = lambda: pellucid.load(str(language_model))
-    return [Entry(language_model.resolve().name, load, lambda m: asked_prompts(m, shared), "total", continued)]
+    return [Entry(language_model.resolve().name, load, lambda m: asked_prompts(m, shared, size), "total", continued)]
 
 
 def _classified(model: pellucid.Model, options: Mapping[str, Any]) -> Probed:
@@ -233,11 +234,13 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--language-model", type=Path)
     parser.add_argument("--work", type=Path, default=Path(".leaderboard"))
+    parser.add_argument("--inputs", type=int, default=48)
+    parser.add_argument("--words", type=int, default=8)
     given = parser.parse_args()
     if given.kind == "decoders" and given.language_model is None:
         parser.error("decoders need --language-model, the directory of a causal checkpoint")
-    lm, shared = given.language_model, given.shared
-    models = encoders(shared, given.work) if given.kind == "encoders" else decoders(shared, lm)
+    lm, shared, size = given.language_model, given.shared, Size(given.inputs, given.words)
+    models = encoders(shared, given.work, size) if given.kind == "encoders" else decoders(shared, lm, size)
     candidates = DECODERS if given.kind == "decoders" else ENCODERS
     cells, probes, passes = {}, {}, []
     for entry in models:
