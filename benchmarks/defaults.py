@@ -4,10 +4,10 @@ docs/faithfulness.md (*How a default is chosen*).
     python benchmarks/defaults.py encoders|decoders [--shared ../shared] [--language-model DIR] [--work .leaderboard]
                                    [--inputs 48] [--words 8]
 
-Texts of at most --words words, of which every subset is evaluated (`subsets.py`): sentences of SST-2 for the classifiers of
-the leaderboard, and for a language model the prompts of the leaderboard, then beginnings of XQuAD's passages with the
-token that the model finds most probable. Answers and tables are kept in --work. Printed are the candidates in the order
-of their mean ranks, each with the share of draws in which it is better than the default.
+Texts of at most so many words, of which every subset is evaluated (`subsets.py`): sentences of SST-2 for the
+classifiers of the leaderboard, and for a language model the prompts of the leaderboard, then beginnings of XQuAD's
+passages with the token that the model finds most probable. Answers and tables are kept in --work. Printed are the
+candidates in the order of their mean ranks, each with the share of draws in which it is better than the default.
 """
 
 from __future__ import annotations
