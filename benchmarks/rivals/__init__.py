@@ -16,7 +16,7 @@ import pellucid
 from .attending import attention, attention_x_gradient, rollout
 from .decomposing import alti, alti_logit, decompx
 from .gradients import captum_deeplift, captum_integrated_gradients, captum_shap, gradient_x_input
-from .lrp import attnlrp, cp_lrp
+from .lrp import attnlrp, cp_lrp, gim
 from .removing import lime_text, shap_partition
 
 Rival = Callable[[pellucid.Model, Any, Any], np.ndarray]
@@ -33,6 +33,7 @@ RIVALS: dict[str, Rival] = {
     "attention × gradient": attention_x_gradient,
     "AttnLRP": attnlrp,
     "CP-LRP": cp_lrp,
+    "GIM · mask": gim,
     "DecompX": decompx,
     "ALTI": alti,
     "ALTI-Logit": alti_logit,

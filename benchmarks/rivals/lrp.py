@@ -1,14 +1,17 @@
-"""AttnLRP and CP-LRP as rivals to compare with: gradient × input of a model with changed gradients.
+"""AttnLRP, CP-LRP and GIM as rivals to compare with: gradient × input of a model with changed gradients.
 
 The rules of Achtibat et al. (2024, arXiv:2402.05602) and of Ali et al. (2022, arXiv:2202.07304), in the form in which
 the gradient computes them: the size that a norm divides by is a constant, and an activation function is a factor. In
 AttnLRP a product of two activations gives half of its relevance to each; in CP-LRP the attention probabilities are
-constants too. The outputs of the model stay as they are. For BERT and Llama and their kin. Not methods of Pellucid.
+constants too. LibraGrad (Mehri et al. 2024, arXiv:2411.16760) at the input is CP-LRP in this form. GIM (Edin et al.
+2025, arXiv:2505.17630) shares as AttnLRP does, keeps the slopes of activation functions, and takes that of the softmax
+at twice its temperature; the gradient is times x − x0. The outputs of the model stay as they are. For BERT and Llama
+and their kin. Not methods of Pellucid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -22,6 +25,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
 import pellucid
 
+from .asked import asked
 from .gradients import gradient_x_input
 
 
@@ -45,6 +49,11 @@ def layer_norm(self: Any, x: Tensor) -> Tensor:
     return centred / size * self.weight + self.bias
 
 
+def shared_gate(self: Any, x: Tensor) -> Tensor:
+    """A gated MLP, whose two factors have half of the gradient each."""
+    return self.down_proj(share(self.act_fn(self.gate_proj(x)) * self.up_proj(x), 0.5))
+
+
 def gated(self: Any, x: Tensor) -> Tensor:
     gate = self.gate_proj(x)
     factor = torch.where(gate == 0, 0.0, self.act_fn(gate) / gate).detach()
@@ -60,22 +69,53 @@ def shared(attention: Callable[..., Any], of_query: float, of_value: float) -> C
     return forward
 
 
+class _Softened(torch.autograd.Function):
+    """softmax(z) over the last dimension, whose gradient is that of a softmax at twice the temperature."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        ctx.save_for_backward(z)
+        return z.softmax(-1)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        soft = (z / 2).softmax(-1)
+        return soft * (g - (g * soft).sum(-1, keepdim=True))
+
+
+def softened(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **kwargs: Any) -> Any:
+    """Attention with the softmax of GIM."""
+    k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    scale = kwargs.get("scaling") or q.shape[-1] ** -0.5
+    z = q @ k.transpose(2, 3) * scale
+    if mask is not None:
+        z = z.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else z + mask
+    elif getattr(module, "is_causal", False):
+        z = z.masked_fill(torch.ones(z.shape[-2:], dtype=torch.bool).triu(1), -torch.inf)
+    return (_Softened.apply(z) @ v).transpose(1, 2).contiguous(), None
+
+
+NORMS = ((LlamaRMSNorm, "forward", rms_norm), (nn.LayerNorm, "forward", layer_norm))
+FACTORS = (
+    (LlamaMLP, "forward", gated),
+    (GELUActivation, "forward", as_factor(nn.functional.gelu)),
+    (nn.GELU, "forward", as_factor(nn.functional.gelu)),
+    (nn.Tanh, "forward", as_factor(torch.tanh)),
+)
+
+
 @contextmanager
-def changed(of_query: float, of_value: float) -> Iterator[None]:
-    """Within, gradients are those of the rules."""
+def changed(
+    of_query: float, of_value: float, functions: Sequence[Any] = FACTORS, instead: Callable[..., Any] | None = None
+) -> Iterator[None]:
+    """Within, gradients are those of the rules. functions: what stands in the place of the activation functions.
+    instead: an attention function in the place of the model's own."""
     original = ALL_ATTENTION_FUNCTIONS.get_interface
-    attention = lambda *names: shared(original(*names), of_query, of_value)
+    attention = lambda *names: shared(instead or original(*names), of_query, of_value)
     with ExitStack() as stack:
-        for owner, name, instead in (
-            (LlamaRMSNorm, "forward", rms_norm),
-            (LlamaMLP, "forward", gated),
-            (nn.LayerNorm, "forward", layer_norm),
-            (GELUActivation, "forward", as_factor(nn.functional.gelu)),
-            (nn.GELU, "forward", as_factor(nn.functional.gelu)),
-            (nn.Tanh, "forward", as_factor(torch.tanh)),
-            (ALL_ATTENTION_FUNCTIONS, "get_interface", attention),
-        ):
-            stack.enter_context(patch.object(owner, name, instead))
+        for owner, name, other in (*NORMS, *functions, (ALL_ATTENTION_FUNCTIONS, "get_interface", attention)):
+            stack.enter_context(patch.object(owner, name, other))
         yield
 
 
@@ -92,3 +132,11 @@ def attnlrp(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
 def cp_lrp(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
     with changed(0.0, 1.0):
         return gradient_x_input(model, item, target)
+
+
+def gim(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
+    with changed(0.25, 0.5, [(LlamaMLP, "forward", shared_gate)], softened), asked(model, item, target) as given:
+        x = given.x.requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(given.f(x).sum(), x)
+        return given.of_tokens(slope * (x - given.x0))

@@ -1,0 +1,277 @@
+"""Which baseline, and how many segments, DeepLIFT should use by default: encoders or decoders, by the rule in
+docs/faithfulness.md (*How a default is chosen*).
+
+    python benchmarks/defaults.py encoders|decoders [--shared ../shared] [--language-model DIR] [--work .leaderboard]
+                                   [--inputs 48] [--words 8]
+
+Texts of at most so many words, of which every subset is evaluated (`subsets.py`): sentences of SST-2 for the
+classifiers of the leaderboard, and for a language model the prompts of the leaderboard, then beginnings of XQuAD's
+passages with the token that the model finds most probable. Answers and tables are kept in --work. Printed are the
+candidates in the order of their mean ranks, each with the share of draws in which it is better than the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from leaderboard import LIKELY, PROMPTS, entries, probability
+from probes import PROBES, deciding, first
+from probes import read as probes_of
+from subsets import LOWER_IS_BETTER, every_subset
+
+import pellucid
+from pellucid.metrics.bootstrap import LEVEL, draws
+from pellucid.models.text.groups import grouped
+
+FEW = 4
+"""Passes that a candidate may take; a row of more is printed and not chosen."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """options: of `explain`. cut: where two segments meet; None for the library's own."""
+
+    options: Mapping[str, Any]
+    cut: float | None = None
+
+
+DEFAULT = "the default"
+ENCODERS = {
+    DEFAULT: Candidate({}),
+    "pad": Candidate({"baseline": "pad"}),
+    "zero": Candidate({"baseline": "zero"}),
+    "mean": Candidate({"baseline": "mean"}),
+    "mask, 2 segments": Candidate({"segments": 2}),
+    "mask, 3 segments": Candidate({"segments": 3}),
+    "mask and pad": Candidate({"baseline": ["mask", "pad"]}),
+    "mask and zero": Candidate({"baseline": ["mask", "zero"]}),
+    "mask and mean": Candidate({"baseline": ["mask", "mean"]}),
+    "mask, pad and zero": Candidate({"baseline": ["mask", "pad", "zero"]}),
+}
+DECODERS = {
+    DEFAULT: Candidate({}),
+    **{
+        f"{name!r}, 2 segments, cut at {cut}": Candidate({"baseline": name, "segments": 2}, cut)
+        for name, cuts in ((" a", (0.4, 0.3, 0.5)), (" the", (0.3, 0.5)), (" _", (0.4,)))
+        for cut in cuts
+    },
+    "' the' and ' a', 1 segment": Candidate({"baseline": [" the", " a"], "segments": 1}),
+    "' the' and ' a', 2 segments": Candidate({"baseline": [" the", " a"], "segments": 2}),
+    "' the', 1 segment": Candidate({"baseline": " the", "segments": 1}),
+    "' the', 3 segments": Candidate({"baseline": " the", "segments": 3}),
+    "' a', 3 segments": Candidate({"baseline": " a", "segments": 3}),
+    "mean, 2 segments": Candidate({"baseline": "mean", "segments": 2}),
+    "pad, 2 segments": Candidate({"baseline": "pad", "segments": 2}),
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """inputs: texts of a model. words: of the longest."""
+
+    inputs: int
+    words: int
+
+
+@contextmanager
+def met_at(cut: float | None) -> Iterator[None]:
+    """Within, two segments meet at this part of the path."""
+    own = sys.modules["pellucid.methods.deeplift"]
+    with nullcontext() if cut is None else patch.object(own, "GROWTH", math.log(cut) / math.log(0.5)):
+        yield
+
+
+def asked_prompts(model: pellucid.Model, shared: Path, size: Size) -> list[dict[str, str]]:
+    """Prompts with continuations that are probable: those of the leaderboard, then beginnings of passages."""
+    pairs = [*((p.prompt, p.continuation) for p in PROBES), *PROMPTS]
+    pairs += [(p.prompt, p.continuation) for p in probes_of(str(shared / "cases" / "probes.json"))]
+    found = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys(pairs) if len(p.split()) <= size.words]
+    found = [a for a in found if probability(model, a) >= LIKELY]
+    data = json.loads((shared / "data" / "xquad.en.json").read_text("utf-8"))["data"]
+    passages = [p["context"] for article in data for p in article["paragraphs"]]
+    likely = (a for k, text in enumerate(passages) if (a := _begun(model, text, size.words - k % 4)) is not None)
+    return [*found[: size.inputs], *islice(likely, max(0, size.inputs - len(found)))]
+
+
+def _begun(model: pellucid.Model, text: str, words: int) -> dict[str, str] | None:
+    """The first words of a passage, and the token that comes next by the model; None where it is not probable, or no
+    word, or there are signs, which are words of their own."""
+    prompt = " ".join(text.split()[:words])
+    if not prompt.replace(" ", "").isalnum():
+        return None
+    e = pellucid.explain(model, prompt, "random", max_new_tokens=1)
+    (said,) = [t for t in e.tokens if t.segment == 1]
+    word = model.tokenizer.decode([said.id])
+    fits = word.startswith(" ") and word.strip().isalpha() and math.exp(e.output) >= LIKELY
+    return {"prompt": prompt, "continuation": word} if fits else None
+
+
+Probed = dict[str, list[bool]]
+"""For each kind of probes, of which of them the deciding word comes first."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model. items: the texts that are measured. probed: what a candidate's options make of the probes."""
+
+    name: str
+    load: Callable[[], pellucid.Model]
+    items: Callable[[pellucid.Model], Sequence[Any]]
+    target: Any
+    probed: Callable[[pellucid.Model, Mapping[str, Any]], Probed]
+
+
+def encoders(shared: Path, work: Path, size: Size) -> list[Entry]:
+    """The classifiers of the leaderboard."""
+
+    def short(model: pellucid.Model, items: Sequence[Any]) -> list[Any]:
+        encodings = model.encode(list(items))
+        return [x for x, e in zip(items, encodings, strict=True) if max(grouped("word", e)) < size.words][: size.inputs]
+
+    found = entries(shared, None, work, 10**6, 0)
+    return [Entry(e.name, e.load, lambda m, e=e: short(m, e.items), e.target, _classified) for e in found]
+
+
+def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
+    """A language model."""
+    probes = probes_of(str(shared / "cases" / "probes.json"))
+
+    def continued(model: pellucid.Model, options: Mapping[str, Any]) -> Probed:
+        asked = [{"prompt": p.prompt, "continuation": p.continuation} for p in probes]
+        contrasts = [{**a, "versus": p.versus} for a, p in zip(asked, probes, strict=True)]
+        found: Probed = {}
+        for kind, items in (("log-probability", asked), ("contrast", contrasts)):
+            answers = pellucid.explain(model, items, target="total", **options)
+            found[kind] = [first(e) == p.key for e, p in zip(answers, probes, strict=True)]
+        return found
+
+    load = lambda: pellucid.load(str(language_model))
+    return [Entry(language_model.resolve().name, load, lambda m: asked_prompts(m, shared, size), "total", continued)]
+
+
+def _classified(model: pellucid.Model, options: Mapping[str, Any]) -> Probed:
+    found: Probed = {}
+    probes = deciding(model)
+    for probe, e in zip(probes, pellucid.explain(model, [x.texts[0] for x in probes], **options), strict=True):
+        found.setdefault(probe.kind, []).append(first(e) == probe.key)
+    return found
+
+
+Values = dict[str, np.ndarray]
+"""For each cell, or kind of probes, a value for each candidate and text (candidates, texts), more of it better."""
+
+
+def measured(entry: Entry, candidates: Mapping[str, Candidate], work: Path) -> tuple[Values, Values, list[float]]:
+    """The cells, the probes, and the passes of each candidate."""
+    folder, model = work / "defaults" / entry.name, entry.load()
+    folder.mkdir(parents=True, exist_ok=True)
+    items = _kept(folder / "items.json", lambda: entry.items(model))
+    texts = every_subset(model, items, entry.target, folder / "subsets.npz")
+    said: list[dict[str, Any]] = []
+    for name, candidate in candidates.items():
+        said.append(_kept(folder / f"{name}.json", lambda c=candidate: _answers(entry, model, items, c)))
+        print(entry.name, "|", name, "|", said[-1]["passes"], flush=True)
+    of_texts = [[t.cells(t.ranked(s)) for t, s in zip(texts, one["scores"], strict=True)] for one in said]
+    sign = lambda metric: -1.0 if metric in LOWER_IS_BETTER else 1.0
+    cells = {
+        f"{entry.name} {' '.join(key)}": sign(key[2]) * np.array([[c[key] for c in each] for each in of_texts])
+        for key in of_texts[0][0]
+    }
+    kinds = said[0]["probed"]
+    probes = {f"{entry.name} {kind}": np.array([one["probed"][kind] for one in said], float) for kind in kinds}
+    return cells, probes, [one["passes"] for one in said]
+
+
+def _answers(entry: Entry, model: pellucid.Model, items: Sequence[Any], candidate: Candidate) -> dict[str, Any]:
+    with met_at(candidate.cut):
+        each = pellucid.explain(model, list(items), target=entry.target, **candidate.options)
+        probed = entry.probed(model, candidate.options)
+    return {"scores": [e.scores.tolist() for e in each], "passes": max(e.passes for e in each), "probed": probed}
+
+
+def _kept(path: Path, made: Callable[[], Any]) -> Any:
+    if not path.exists():
+        path.write_text(json.dumps(made()), "utf-8")
+    return json.loads(path.read_text("utf-8"))
+
+
+def mean_ranks(cells: Values, probes: Values) -> tuple[np.ndarray, np.ndarray]:
+    """The mean rank of each candidate, 1 the best, over cells and over probes alike; and that of each draw (draws,
+    candidates)."""
+    halves = []
+    for seed, part in enumerate((cells, probes)):
+        each = []
+        for values in part.values():
+            drawn = draws(values.shape[1], seed)
+            means = np.concatenate([np.nanmean(values, 1)[None], np.nanmean(values[:, drawn], 2).T])
+            each.append(_ranks(means.round(12)))
+        halves.append(np.mean(each, 0))
+    found = np.mean(halves, 0)
+    return found[0], found[1:]
+
+
+def _ranks(means: np.ndarray) -> np.ndarray:
+    """Of each row (draws, candidates), from 1 for the greatest; equal values share the mean of their ranks."""
+    above = (means[:, None, :] > means[:, :, None]).sum(2)
+    equal = (means[:, None, :] == means[:, :, None]).sum(2)
+    return above + (equal + 1) / 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("encoders", "decoders"))
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--language-model", type=Path)
+    parser.add_argument("--work", type=Path, default=Path(".leaderboard"))
+    parser.add_argument("--inputs", type=int, default=48)
+    parser.add_argument("--words", type=int, default=8)
+    given = parser.parse_args()
+    if given.kind == "decoders" and given.language_model is None:
+        parser.error("decoders need --language-model, the directory of a causal checkpoint")
+    lm, shared, size = given.language_model, given.shared, Size(given.inputs, given.words)
+    models = encoders(shared, given.work, size) if given.kind == "encoders" else decoders(shared, lm, size)
+    candidates = DECODERS if given.kind == "decoders" else ENCODERS
+    cells, probes, passes = {}, {}, []
+    for entry in models:
+        of_model = measured(entry, candidates, given.work)
+        cells, probes = cells | of_model[0], probes | of_model[1]
+        passes = of_model[2]
+    print(table(list(candidates), cells, probes, passes))
+
+
+def table(names: Sequence[str], cells: Values, probes: Values, passes: Sequence[float]) -> str:
+    """The candidates in the order of their mean ranks, and what the rule says of them."""
+    ranks, drawn = mean_ranks(cells, probes)
+    default = names.index(DEFAULT)
+    better = (drawn < drawn[:, [default]]).mean(0)
+    total = lambda k: np.mean(
+        [v[k].mean() for key, v in cells.items() if "comprehensiveness" in key or "sufficiency" in key]
+    )
+    area = lambda k: np.mean([v[k].mean() for key, v in cells.items() if "area between" in key])
+    heads = ["candidate", "mean rank", "better than the default", "total", "area, log-odds", *probes, "passes"]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    for k in np.argsort(ranks, kind="stable").tolist():
+        numbers = [f"{ranks[k]:.2f}", f"{better[k]:.3f}", f"{2 * total(k):.3f}", f"{area(k):.2f}"]
+        lines.append(
+            f"| {' | '.join([names[k], *numbers, *(f'{v[k].mean():.2f}' for v in probes.values()), str(passes[k])])} |"
+        )
+    few = [k for k in np.argsort(ranks, kind="stable").tolist() if passes[k] <= FEW]
+    best = few[0]
+    stays = best == default or better[best] < (1 + LEVEL) / 2
+    verdict = "the default stays" if stays else f"{names[best]} replaces the default"
+    return "\n".join([*lines, "", f"Best of at most {FEW} passes: {names[best]}; {verdict}."])
+
+
+if __name__ == "__main__":
+    main()
