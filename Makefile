@@ -11,13 +11,18 @@ REVIEW := It starts slowly, but the acting is superb and the ending is wonderful
 
 .PHONY: demo test check draws bench leaderboard pictures format clean
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/usable: pyproject.toml constraints.txt
+	@echo "installing into $(VENV): torch and transformers, which takes a minute or two"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(PIP_ARGS) torch==2.13.0
+	$(BIN)/pip install -q $(PIP_ARGS) -e .
+	touch $@
+
+$(VENV)/installed: $(VENV)/usable
 	$(BIN)/pip install -q $(PIP_ARGS) -e '.[dev]'
 	touch $@
 
-demo: $(VENV)/installed
+demo: $(VENV)/usable
 	@$(BIN)/pellucid explain "$(REVIEW)"
 	@$(BIN)/pellucid explain "$(REVIEW)" --html demo.html
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -12,7 +14,7 @@ from .engine.integer_inputs import within_tables
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
 from .engine.rows import mixed, not_rowwise
 from .engine.targets import OutputTarget
-from .errors import InputError
+from .errors import InputError, PellucidError
 from .methods import METHODS, Method, Options
 from .methods import method as find_method
 from .methods.remarks import differentiated
@@ -74,16 +76,33 @@ def attribute(
         remove = ", ".join(name for name, m in METHODS.items() if m.groups)
         raise InputError(f"Found groups with method={method!r}; expected a method that removes groups: {remove}.")
     xs = x if isinstance(x, tuple) else (x,)
-    if row.groups or all(isinstance(t, Tensor) and t.is_floating_point() for t in xs):
-        problem = problem_of(f, xs, x0, target, args, groups, sample=row.distribution)
-        with within_tables(problem):
-            answer = _solved(row, problem, given)
-    else:
-        with differentiated(problem_of(f, xs, x0, target, args, sample=row.distribution)):
-            found = followed_problem_of(f, xs, x0, target, args, sample=row.distribution)
-        answer = found.given_back(_solved(row, found.problem, given, followed=True))
+    with _saying_shapes(xs):
+        if row.groups or all(isinstance(t, Tensor) and t.is_floating_point() for t in xs):
+            problem = problem_of(f, xs, x0, target, args, groups, sample=row.distribution)
+            with within_tables(problem):
+                answer = _solved(row, problem, given)
+        else:
+            with differentiated(problem_of(f, xs, x0, target, args, sample=row.distribution)):
+                found = followed_problem_of(f, xs, x0, target, args, sample=row.distribution)
+            answer = found.given_back(_solved(row, found.problem, given, followed=True))
     answer = _noted(answer)
     return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])
+
+
+@contextmanager
+def _saying_shapes(x: Tensors) -> Iterator[None]:
+    """Adds to an error of the user's function the shapes that it was called with, and what they mean."""
+    try:
+        yield
+    except PellucidError:
+        raise
+    except Exception as error:
+        given = ", ".join(str(tuple(t.shape)) if isinstance(t, Tensor) else type(t).__name__ for t in x)
+        error.add_note(
+            f"pellucid.attribute called the function with inputs of shape {given}. The first dimension counts the rows "
+            "of a batch, so a single input is one row: x[None]."
+        )
+        raise
 
 
 _CANCELLING = 1000
@@ -100,8 +119,8 @@ def _noted(answer: Attribution) -> Attribution:
     if not rows:
         return answer
     note = (
-        f"The values cancel in {rows} of {len(times)} rows: by size they are over {_CANCELLING} times the change in "
-        "the output. Another baseline or target changes it more."
+        f"The values cancel in {rows} of {len(times)} rows: what raises the output and what lowers it are together "
+        f"over {_CANCELLING} times what is left, the change in the output. Another baseline or target changes it more."
     )
     return replace(answer, notes=(*answer.notes, note))
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, NoReturn, cast, overload
 
 import numpy as np
 
@@ -50,6 +50,17 @@ class Explanations(Viewed, Sequence[Explanation]):
 
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.items)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raises AttributeError; it says where what one Explanation has is found."""
+        own = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name.startswith("_") or not (hasattr(Explanation, name) or name in Explanation.__dataclass_fields__):
+            raise AttributeError(own)
+        of = ", ".join(map(repr, dict.fromkeys(e.target.name for e in self.items[:4])))
+        raise AttributeError(
+            f"{own}: they are {len(self.items)} explanations (of {of}). Take one of them, [0].{name}, or all: "
+            f"[e.{name} for e in …]."
+        )
 
     def matrix(self) -> Array:
         """The scores, explanations × tokens. Raises InputError unless all have as many tokens."""

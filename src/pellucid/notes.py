@@ -78,8 +78,8 @@ def cancelling(held: Held) -> str | None:
     if not e.change:
         return "The output is the same on the baseline: what the scores add up to is nothing, and they cancel."
     return (
-        f"The scores cancel: they are {size / abs(e.change):.0f} times the change in the output, by size. Another "
-        "baseline or target changes it more."
+        f"The scores cancel: what raises the output and what lowers it are together {size / abs(e.change):.0f} times "
+        "what is left of them, the change in the output. Another baseline or target changes it more."
     )
 
 
