@@ -417,7 +417,7 @@ def test_targets_that_do_not_fit_into_one_walk_take_several(monkeypatch: pytest.
     selects = tuple(lambda out, rows, k=k: out[:, k] for k in range(5))
     problem = Problem(f.double(), (torch.rand(3, 4).double(),), (torch.zeros(3, 4).double(),), lambda outputs: selects)
     together = METHODS["deeplift"].solve(problem)
-    monkeypatch.setattr(sys.modules[deeplift.__module__], "_TARGETS", 2)
+    monkeypatch.setattr(sys.modules[deeplift.__module__], "AT_ONCE", 2)
     monkeypatch.setattr(sys.modules[deeplift.__module__], "batch_size", lambda problem: 1)
     for a, b in zip(together, METHODS["deeplift"].solve(problem), strict=True):
         torch.testing.assert_close(a.values, b.values)
