@@ -68,7 +68,7 @@ def met(cases: dict[str, list[str]]) -> dict[str, Rule]:
 
 def uncovered(cases: dict[str, list[str]]) -> list[str]:
     """Rules that no case meets and nobody has listed: of an operation in LINEAR, none of its overloads."""
-    overloads = {f"{name}Backward{i}": name for name in LINEAR for i in range(6)}
+    overloads = {f"{name}Backward{i}{copied}": name for name in LINEAR for i in range(6) for copied in ("", "_copy")}
     seen = {overloads.get(name, name) for name in met(cases)}
     return sorted({overloads.get(name, name) for name in RULES} - seen)
 

@@ -122,3 +122,14 @@ def test_a_model_with_adapters(attention: str, shell: Any) -> None:
         assert e.relative_delta < 1e-4
         np.testing.assert_allclose(e.scores, same.scores, atol=1e-4 * np.abs(same.scores).max())
     assert net.training and all(p.grad is None for p in net.parameters())
+
+
+def test_a_cast_of_float64_to_half_precision_rounds_as_the_function_itself_does() -> None:
+    f = lambda x: (x.bfloat16() * 3).sum(1)
+    x, x0 = (
+        torch.tensor([[0.1234567, 2.3456789]], dtype=torch.float64),
+        torch.tensor([[0.5, -1.0]], dtype=torch.float64),
+    )
+    a = pellucid.attribute(f, x, x0)
+    assert a.output.double().equal(f(x).double()) and a.baseline_output.double().equal(f(x0).double())
+    assert a.status != "exact" or abs(float(a.delta)) < 1e-12

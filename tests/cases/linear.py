@@ -28,6 +28,12 @@ def in_place_on_views(a: Tensor) -> Tensor:
 TWO = torch.tensor([0, 1])
 
 CASES: dict[str, Any] = {
+    "copies_of_views": (lambda a: torch.diag(a[:, :4]) + torch.ops.aten.squeeze_copy(a)[:, 0], [(4, 6)], False),
+    "filled": (
+        lambda a: a.clone().fill_(3.0) + (2 * a).zero_() + (2 * a).fill_(a[0, 0]) + torch.fill(a, 2.0) + a,
+        [(4, 6)],
+        False,
+    ),
     "add": (lambda a, b: a + 2 * b - a.neg(), [(4, 6), (6,)], False),
     "sub": (lambda a: 3 - a - 1, [(4, 6)], False),
     "sum_mean": (lambda a: a.sum(0) + a.mean(0) + a.mean(), [(4, 6)], False),

@@ -63,6 +63,11 @@ CASES: dict[str, Any] = {
     "kron": (lambda a, b: torch.kron(a, b), [(2, 3), (3, 2)], False),
     "cross": (lambda a, b: torch.linalg.cross(a, b), [(4, 3), (4, 3)], False),
     "addcmul": (lambda c, a, b: torch.addcmul(c, a, b, value=0.5), [(4, 6), (4, 6), (4, 6)], False),
+    "addcdiv_by_a_constant": (
+        lambda c, a: torch.addcdiv(c, a, torch.full_like(a, 2.0)) + torch.addcdiv(c, torch.ones_like(a), a.new_ones(6)),
+        [(4, 6), (4, 6)],
+        False,
+    ),
     "addcdiv": (lambda c, a, b: torch.addcdiv(c, a, b, value=0.5), [(4, 6), (4, 6), (4, 6)], True),
     "lerp_weight": (lambda a, b, w: torch.lerp(a, b, w), [(4, 6), (4, 6), (4, 6)], False),
     "bilinear": (lambda a, b: F.bilinear(a, b, rand(3, 6, 5), B[:3]), [(4, 6), (4, 5)], False),

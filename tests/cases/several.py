@@ -83,6 +83,11 @@ CASES: dict[str, Any] = {
     "max_along": (lambda a: a.max(1).values + a.min(1, keepdim=True).values.squeeze(1), ONE, False),
     "amax": (lambda a: a.amax(1) + a.amin(0).sum() + a.max() + a.min(), ONE, False),
     "amax_over_several": (lambda a: a.amax((0, 2)) + a.amin((0, 1), keepdim=True).sum(), [(2, 3, 4)], False),
+    "extremes_of_a_number": (
+        lambda a: sum(a.sum().aminmax(dim=0)) + a.mean().amin(dim=-1) + a.std().logcumsumexp(0),
+        ONE,
+        False,
+    ),
     "aminmax": (lambda a: sum(a.aminmax(dim=1)) + sum(a.aminmax()), ONE, False),
     "running_extremes": (lambda a: a.cummax(1).values + a.cummin(0).values, ONE, False),
     "correlation": (lambda a: a.corrcoef(), ONE, False),

@@ -158,7 +158,7 @@ def unreduced(t: Tensor, dims: Sequence[int], ndim: int, keepdim: bool) -> Tenso
 
     keepdim: whether it was asked to, so that nothing is left to do.
     """
-    if not keepdim:
+    if not keepdim and ndim:  # of a single number there is nothing to reduce
         for d in sorted(d % ndim for d in dims):
             t = t.unsqueeze(d)
     return t

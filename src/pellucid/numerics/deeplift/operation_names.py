@@ -15,7 +15,7 @@ LINEAR = """
     FftC2C FftC2R Conj ConjPhysical ReplicationPad3D ReflectionPad3D UpsampleNearest3D UpsampleTrilinear3D
     UpsampleBilinear2DAa UpsampleBicubic2DAa UpsampleNearestExact1D UpsampleNearestExact2D UpsampleNearestExact3D
     AsStridedScatter Deg2Rad Rad2Deg LiftFresh NegView PackPaddedSequence UnsafeIndex UnsafeSplitWithSizes
-    ToDense
+    ToDense Fill Zero
 """.split()
 """Linear, given the masks, indices and weights that the node keeps."""
 

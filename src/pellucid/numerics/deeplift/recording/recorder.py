@@ -74,7 +74,7 @@ class Recording(TorchFunctionMode):
         noted = self.noted.get(name.rstrip("_"))
         in_place = in_place or kwargs.get("inplace", False)
         if self.double and name in _CASTS and isinstance(source, Tensor) and source.dtype == torch.float64:
-            if name in ("float", "half", "bfloat16"):
+            if name == "float":
                 return source
             args, kwargs = tuple(_undemoted(a) for a in args), {k: _undemoted(v) for k, v in kwargs.items()}
         if name in TRAINING:
@@ -125,7 +125,7 @@ _SIZES = frozenset(
 READS = _SIZES | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device")}
 """What a model asks of a tensor all the time, and what makes none."""
 _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
-_NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
+_NARROW = frozenset({torch.float32})
 
 
 _CONSTANTS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})

@@ -125,6 +125,8 @@ def logcumsumexp(n: Node) -> Read:
     """ln Σeᶻ up to each place."""
 
     def run(z: Tensor) -> Tensor:
+        if not z.ndim:
+            return z
         z = z.movedim(dimension(n._saved_dim), -1)
         later = torch.ones(z.shape[-1], z.shape[-1], dtype=torch.bool, device=z.device).triu(1)
         upto = z.unsqueeze(-2).expand(*z.shape, z.shape[-1]).masked_fill(later, -torch.inf)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ....errors import UnsupportedOperation
 from ..lockstep import Rule, Step
 from ..metadata import OVERWRITTEN, SLICES
-from ..nodes import Node, dimension
+from ..nodes import Node, dimension, is_fed
 from ..operation_names import ATTENTION, LINEAR, NOTED, POLES, STEPS
 from . import functions
 from .composed import Parts, composed, polynomial, product
@@ -116,6 +116,14 @@ def any_norm(n: Node, n0: Node) -> Step:
     return (vector_norm if n._saved_ord == 2 else _p_norm)(n, n0)
 
 
+_quotient_added = _made(functions.addcdiv)
+
+
+def addcdiv(n: Node, n0: Node) -> Step:
+    """c + value·a/b: linear where b is the same for input and baseline, and its parts otherwise."""
+    return (_quotient_added if is_fed(n, 2) else linear)(n, n0)
+
+
 _overwritten = _made(functions.overwritten)
 
 
@@ -125,7 +133,7 @@ def on_view(n: Node, n0: Node) -> Step:
 
 
 RULES: dict[str, Rule] = {
-    **{f"{name}Backward{i}": linear for name in LINEAR for i in range(6)},
+    **{f"{name}Backward{i}{copied}": linear for name in LINEAR for i in range(6) for copied in ("", "_copy")},
     SLICES: on_view,
     "torch::autograd::CopyBackwards": linear,
     "LerpBackward0": linear,
@@ -167,7 +175,7 @@ RULES: dict[str, Rule] = {
     "LinalgCrossBackward0": product(
         lambda n, a, b: torch.linalg.cross(a, b, dim=dimension(n._saved_dim)), "_saved_self", "_saved_other"
     ),
-    "AddcdivBackward0": _made(functions.addcdiv),
+    "AddcdivBackward0": addcdiv,
     "ConvolutionBackward0": polynomial(functions.convolution, lambda n: 2, ((0,), (1,))),
     "LerpBackward1": polynomial(functions.lerp, lambda n: 2, ((0, 1), (2,))),
     "TrilinearBackward0": polynomial(functions.trilinear, lambda n: 3, ((0,), (1,), (2,))),
