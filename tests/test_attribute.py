@@ -424,6 +424,14 @@ def test_targets_that_do_not_fit_into_one_walk_take_several(monkeypatch: pytest.
         assert a.delta.abs().max() < 1e-12
 
 
+def test_recurrent_kernels_are_unfused_where_flags_may_not_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends, "__allow_nonbracketed_mutation_flag", False)  # as `disable_global_flags`
+    net, before = nn.LSTM(3, 4, batch_first=True).double(), torch.backends.mkldnn.enabled
+    x = torch.rand(2, 5, 3).double()
+    a = attribute(lambda x: net(x)[0][:, -1, 0], x, 0.0)
+    assert a.delta.abs().max() < 1e-12 and torch.backends.mkldnn.enabled == before
+
+
 MIXING = {
     "z-scores over the batch": lambda a: (a - a.mean(0)) / a.std(0),
     "softmax over the batch": lambda a: a.softmax(0),

@@ -92,15 +92,23 @@ class _Below(TorchDispatchMode):
 @contextmanager
 def _unfused(name: str) -> Iterator[None]:
     """Switches fused recurrent kernels off inside, each of which would be one node without parts."""
-    backends = (torch.backends.mkldnn, torch.backends.cudnn) if name in _RECURRENT else ()
-    before = [backend.enabled for backend in backends]
+    switches = _FUSED if name in _RECURRENT else ()
+    before = [is_on() for is_on, _ in switches]
     try:
-        for backend in backends:
-            setattr(backend, "enabled", False)  # noqa: B010  # a property that only the module's class knows
+        for _, put in switches:
+            put(False)
         yield
     finally:
-        for backend, enabled in zip(backends, before, strict=True):
-            setattr(backend, "enabled", enabled)  # noqa: B010
+        for (_, put), on in zip(switches, before, strict=True):
+            put(on)
+
+
+_FUSED = (
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
+)
+"""What `torch.backends.mkldnn.enabled` and `torch.backends.cudnn.enabled` read and set, also where
+`torch.backends.disable_global_flags` forbids to set these."""
 
 
 def _name_copies(out: Value) -> None:
