@@ -32,5 +32,7 @@ def long_answer(prompt: int, answer: int, sentence: int, documents: int = 20) ->
         target = Target(" ".join(t.text for t in own), tuple(t.id for t in own), at)
         total = float(scores.sum())
         told = {"text_names": names, "meta": {"task": "text-generation"}}
-        each.append(Explanation(tuple(texts), tuple(tokens), scores, target, "deeplift", "filler", total, 0.0, 0.0, **told))
+        each.append(
+            Explanation(tuple(texts), tuple(tokens), scores, target, "deeplift", "filler", total, 0.0, 0.0, **told)
+        )
     return Explanations(tuple(each))

@@ -157,7 +157,16 @@ def half_written() -> Explanations:
     rows = {2: [1.0, 3.0, 0, 0, 0], 4: [0.5, 0.25, 2.0, 4.0, 0]}
     told = {"method": "deeplift", "baseline": "filler", "meta": {"task": "text-generation"}}
     each = [
-        Explanation(("year", " 2018"), tokens, np.array(s), Target(tokens[at].text, at, at), output=sum(s), baseline_output=0.0, delta=0.0, **told)  # fmt: skip
+        Explanation(
+            ("year", " 2018"),
+            tokens,
+            np.array(s),
+            Target(tokens[at].text, at, at),
+            output=sum(s),
+            baseline_output=0.0,
+            delta=0.0,
+            **told,
+        )  # fmt: skip
         for at, s in rows.items()
     ]
     return Explanations(tuple(each))
