@@ -17,6 +17,7 @@ import pytest
 
 import pellucid
 from browser import Tab, browser
+from pellucid.app import asking
 from serving import scores_of
 
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
@@ -101,6 +102,22 @@ def test_a_layer_of_attention_is_there_whole(server: Server) -> None:
     np.testing.assert_allclose(found, e.attentions[1], atol=measure["peak"] / 127)
     said = server.post("attention", {**asked, "measure": "rollout", "layer": 1}).json()
     assert "rollout" in said["error"]["message"]
+
+
+def test_the_answer_whose_layers_are_looked_at_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second layer needs no run of the model; an answer without attention, or another question, is asked anew."""
+    asked = {"input": "It's great!", "request": {"detail": ["attentions"]}}
+    known = asking.known_of([pellucid.load()], [])
+    asking.explained(known, asked)
+    with monkeypatch.context() as patched:
+        patched.setattr(asking, "explain", lambda *_, **__: pytest.fail("the model ran again"))
+        cells = [asking.attention(known, {**asked, "measure": "probability", "layer": k})["cells"] for k in range(3)]
+    assert len({json.dumps(layer) for layer in cells}) == 3
+    asking.explained(known, {"input": "It's great!"})
+    assert len(known.recent.kept) == 1
+    monkeypatch.setattr("pellucid.app.recent.MOST_BYTES", 1)
+    asking.explained(known, {**asked, "input": "It's dull!"})
+    assert not known.recent.kept
 
 
 def test_edits_are_those_of_python(server: Server) -> None:
@@ -359,7 +376,6 @@ def test_the_layer_of_attention_that_is_looked_at_is_drawn_whole(page: Any) -> N
     page.check("[name=detail][value=attentions]")
     page.fill("[data-part=text]", LONG)
     drawn = viewer(page, "dull")
-    drawn.get_by_role("button", name="Attention", exact=True).click()
     drawn.get_by_text("Values are in steps of 1/127").wait_for()
     layer = drawn.get_by_label("Layer", exact=True)
     other = "1" if layer.input_value() != "1" else "2"

@@ -46,6 +46,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "serving",
         "server",
         "asking guarding work",
+        "recent",
     ],
     "captum": [
         "remote",

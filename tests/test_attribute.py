@@ -384,8 +384,15 @@ def test_bad_outputs() -> None:
     x = torch.randn(2, 3)
     with pytest.raises(UnknownTarget, match="one scalar per row"):
         attribute(lambda x: x, x)
-    with pytest.raises(UnknownTarget, match="target=7"):
-        attribute(lambda x: x, x, target=7)
+    for outputs, target, expected in (
+        (lambda x: x, 7, r"shape \(2, 3\) for 2 rows, .*target=7 .*an index from 0 to 2"),
+        (lambda x: x, "positive", r"target='positive' .*an index from 0 to 2"),
+        (lambda x: x, [0, 1, 2], "a list of 2 such, one for each row"),
+        (lambda x: x.sum(1), 1, "one scalar per row already. Leave target out"),
+        (lambda x: x[:, None], 1, r"a tuple of 2 indices, each below its place in \(1, 3\), such as \(0, 0\)"),
+    ):
+        with pytest.raises(UnknownTarget, match=expected):
+            attribute(outputs, x, target=target)
     with pytest.raises(UnknownTarget, match="rows first"):
         attribute(lambda x: x.sum(), x)
     with pytest.raises(UnknownTarget, match="dict"):

@@ -347,6 +347,11 @@ def test_no_message_cuts_what_it_quotes_by_a_format() -> None:
     [
         ("pyarrow", "import pellucid.jobs", "pellucid[jobs]"),
         (
+            "duckdb",
+            "from pellucid.jobs.sql import places_by_sql; places_by_sql(None, None, 'row', 'row < 3')",
+            "pellucid[sql]",
+        ),
+        (
             "matplotlib",
             "from pathlib import Path; from pellucid.render.files import checked; checked(Path('a.png'))",
             "pellucid[plots]",

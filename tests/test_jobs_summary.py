@@ -85,6 +85,19 @@ def test_a_frequent_word_with_little_effect_is_no_driver() -> None:
     assert [d.word for d in drivers_of(found, "c", 10, 15)] == ["awful"]
 
 
+def test_few_rows_make_no_drivers_of_function_words() -> None:
+    """In 100 rows few words have ten documents, and those that do differ by little: what ordinary words do is told by
+    the rarer ones too, so that "and" is none, and a strong word still is one."""
+    rng, found = np.random.default_rng(0), Gathered()
+    rare = {f"w{i}": rng.normal(0, 0.1) for i in range(150)}
+    common = {"and": -0.12, "the": 0.0, ",": -0.01, "of": 0.01, "a": 0.005, "to": -0.005, "awful": 1.0}
+    for row in range(100):
+        words = [*(w for w in common if w != "awful" and rng.random() < 0.5), *rng.choice(list(rare), 5, replace=False)]
+        words += ["awful"] if row % 8 == 0 else []
+        found.add("c", None, row, [(w, (common | rare)[w] + rng.normal(0, 0.03)) for w in words])
+    assert [d.word for d in drivers_of(found, "c", 10, 15)] == ["awful"]
+
+
 def test_a_word_that_a_document_says_often_is_no_driver_by_that() -> None:
     """A long text says "the" a dozen times: its scores add up to more than a driver's, and each of them is ordinary."""
     rng, found = np.random.default_rng(0), Gathered()
@@ -192,5 +205,6 @@ def test_counts_are_of_texts_and_words_behind_a_mistake_push_to_it(bundled: pell
             assert total == pytest.approx(sum(map(sum, scores)), abs=1e-5) and total > 0
     assert all(score > 0 for m in s.mistakes for _, score in m.words)
     assert not any(s.drivers.values()) and any(s.uncertain.values())
+    assert min(d.documents for of in s.uncertain.values() for d in of) >= 3
     page = s.to_html()
     assert "which may be chance" in page and "of 9 mistakes" in page and "A word opens its examples" not in page

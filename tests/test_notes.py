@@ -143,6 +143,15 @@ def test_scores_that_cancel(bundled: Model) -> None:
     assert "cancel" in noted(big, None, 0).notes[0] and not noted(replace(big, adds_up=False), None, 0).notes
 
 
+def test_several_baselines_cancel_by_their_mean(bundled: Model) -> None:
+    """Against the mask alone the scores cancel, and averaged over two baselines they do not: what is told is of those."""
+    text = "It's a great film, though the ending is terribly slow."
+    alone, both = (pellucid.explain(bundled, text, baseline=b) for b in ("mask", ["mask", "pad"]))
+    for e, cancels in ((alone, True), (both, False)):
+        times = np.abs(e.scores).sum() / abs(e.output - e.baseline_output)
+        assert bool(times >= 20) is cancels and any("scores cancel" in note for note in e.notes) is cancels
+
+
 # ---------------------------------------------------------------------------------- as probable as on the baseline
 
 

@@ -604,3 +604,13 @@ def test_a_special_token_stands_apart_from_the_text(film: Explanation) -> None:
     out = StringIO()
     Console(file=out, width=80).print(view(e))
     assert "[CLS] a good film [SEP]\n" in out.getvalue()
+
+
+def test_a_long_text_is_told_how_its_scores_are_added_up() -> None:
+    """Once for all that is printed; not of a short text, nor where sentences are the rows already."""
+    long, short = (explained(" ".join(["word"] * n)) for n in (151, 150))
+    told = "hint  151 words are many to read: --groups sentence, or .sentences(),"
+    both = " ".join(printed(Explanations((long, replace(long, method="other")))).split())
+    assert both.count("hint") == 1 and " ".join(told.split()) in both
+    assert "hint" not in printed(short)
+    assert "hint" not in printed(replace(long, meta={"groups": "sentence"}))

@@ -132,6 +132,18 @@ def test_a_conversation_is_read_by_its_turns() -> None:
     assert [t.id for t in f.tokens[:-2]] == m.tokenizer(written, add_special_tokens=False)["input_ids"]
 
 
+def test_an_answer_that_was_cut_off_says_so(m: Model) -> None:
+    """The model is stopped after three words, of which none ends a sentence; what the user wrote is as long as it is."""
+    item = {"documents": DOCUMENTS, "question": "was it good"}
+    cited = pellucid.cite(m, item, verify=False, max_new_tokens=3)
+    assert isinstance(cited, pellucid.Citations)
+    assert not cited.text.rstrip().endswith((".", "!", "?"))
+    told = "The last sentence is unfinished: the answer was cut off after 3 tokens. Raise max_new_tokens."
+    assert told in cited.sentences[-1].notes and told in str(cited).replace("\n", " ")
+    given = pellucid.cite(m, {**item, "continuation": " so good"}, verify=False, max_new_tokens=2)
+    assert isinstance(given, pellucid.Citations) and not any("unfinished" in n for n in given.sentences[-1].notes)
+
+
 def test_sources_in_pairs_are_one_input(m: Model) -> None:
     pairs = list(DOCUMENTS.items())
     for item in (

@@ -24,6 +24,7 @@ from .number_text import plain, signed
 from .plain_data import Json, as_plain
 from .render.files import save
 from .render.html import page
+from .sentences import is_finished
 from .source_units import ANSWER, BY, TEMPLATE, sources_of, units_of
 from .status import Status
 from .view import View
@@ -240,7 +241,11 @@ def cite(
         more = {k: v for k, v in options.items() if k in ("output", "truncate", "progress")}
         asked = {"method": ["occlusion"], "groups": by, "baseline": "delete", "target": "sentences"}
         tested = [list(cast(Explanations, a)) for a in explain(model, given, **asked, **more)]
-    found = [_citations(a, t, by) for a, t in zip(answers, tested, strict=True)]
+    most = {} if "max_new_tokens" not in options else {"most": options["max_new_tokens"]}
+    found = [
+        _citations(a, t, by, "" if item.get(ANSWER) is not None else _cut_off(a, **most))
+        for item, a, t in zip(listed, answers, tested, strict=True)
+    ]
     return found[0] if isinstance(inputs, Mapping) else found
 
 
@@ -249,7 +254,19 @@ def _answer(answer: Explanations) -> str:
     return answer[0].text[answer[0].text_names.index(ANSWER)]
 
 
-def _citations(answer: Explanations, tested: Sequence[Explanation | None], by: str) -> Citations:
+def _cut_off(answer: Explanations, most: int = 20) -> str:
+    """A note for an answer that the model was stopped in the middle of; empty for another. most: how many tokens it
+    could write."""
+    own = [t for t in answer[0].tokens if t.segment == len(answer[0].text_names) - 1]
+    if len(own) < most or own[-1].special or is_finished(_answer(answer)):
+        return ""
+    return f"The last sentence is unfinished: the answer was cut off after {most} tokens. Raise max_new_tokens."
+
+
+def _citations(answer: Explanations, tested: Sequence[Explanation | None], by: str, cut_off: str) -> Citations:
+    """cut_off: a note on the last sentence."""
+    if cut_off:
+        answer = Explanations((*answer[:-1], replace(answer[-1], notes=(cut_off, *answer[-1].notes))))
     first = answer[0]
     each = tuple(_citation(e, t, by) for e, t in zip(answer, tested, strict=True))
     return Citations(_answer(answer), first.method, first.baseline, each, answer, by)

@@ -24,6 +24,17 @@ def sentence_ends(text: str) -> list[int]:
     return [end.end() for end in _SENTENCE_END.finditer(text)]
 
 
+def is_finished(text: str) -> bool:
+    """Whether a text ends where a sentence does.
+
+    Examples:
+        >>> is_finished("It's great!"), is_finished("It's gr")
+        (True, False)
+    """
+    ends = sentence_ends(f"{text.rstrip()} ")
+    return bool(ends) and ends[-1] >= len(text.rstrip())
+
+
 def sentence_of_each(tokens: Sequence[Token], text: str | tuple[str, ...]) -> list[tuple[int, int] | None]:
     """The sentence of each token as (segment, number from 0); None for a token that is special or stands for no text.
 

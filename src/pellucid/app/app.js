@@ -54,12 +54,12 @@ function draw(title, body, view) {
   if (mounted) {
     mounted.update(view);
     if (panel.panel) mounted.restore({ ...mounted.state(), ...panel, compared: [0, view.explanations.length / 2] });
-  } else mounted = mount(box.querySelector("div"), view, { state: panel, onTarget, onState });
-  onState(mounted.state());
+  } else mounted = mount(box.querySelector("div"), view, { state: panel, onTarget, onPanel });
 }
 
 /** Asks for all of the attention of the layer that is looked at, where the view has only the strongest keys. */
-async function onState({ panel, target, measure, layer }) {
+async function onPanel(panel, { target, measure, layer }) {
+  await null; // what is drawn now comes first
   const { body, view } = shown, attention = view.explanations[target]?.attention ?? view.explanations[0]?.attention ?? [];
   const m = attention[Math.min(measure, attention.length - 1)];
   if (panel !== "Attention" || typeof target !== "number" || !m || !view.explanations[target].attention) return;
@@ -74,7 +74,7 @@ async function onState({ panel, target, measure, layer }) {
     if (shown.view !== view) return;
     m.cells[at] = cells;
     layers.set(key, "whole");
-    onState(mounted.state());
+    mounted.update(view);
   } catch (error) {
     layers.delete(key);
     if (!quiet(error)) say(error);

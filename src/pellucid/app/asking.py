@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from .. import edits
@@ -21,6 +21,7 @@ from ..public_names import model_name
 from ..render.packed import packed
 from ..request import Request
 from ..view_inside import layer_of_attention
+from .recent import Recent
 
 if TYPE_CHECKING:
     from ..jobs.stored import Run
@@ -34,10 +35,11 @@ _SHOWN_LABELS = 200
 
 @dataclass(frozen=True)
 class Known:
-    """What can be asked about: models and runs, each by a name that a person reads."""
+    """What can be asked about: models and runs, each by a name that a person reads; and what was answered last."""
 
     models: Mapping[str, Model]
     runs: Mapping[str, Run]
+    recent: Recent = field(default_factory=Recent)
 
 
 def known_of(models: Sequence[Model], runs: Sequence[Run]) -> Known:
@@ -124,6 +126,11 @@ def _edited(known: Known, body: Body) -> tuple[Model, Any]:
 
 
 def _found(known: Known, body: Body) -> Explanations:
+    """The explanations that a body asks for (`_asked`), kept from the last time where they hold attention."""
+    return known.recent.answer(body, lambda: _asked(known, body))
+
+
+def _asked(known: Known, body: Body) -> Explanations:
     """The explanations that a body asks for: of `document`, what `save("x.json")` wrote; of a row of `run`, by the
     `place` that `rows` told of it or by `row`, its number; or of `input` and `request`, the fields of a Request, by
     `model` or each of `models`. Raises InputError."""

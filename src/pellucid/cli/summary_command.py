@@ -25,7 +25,8 @@ def summary(
         typer.Option(help='Groups of words that count as one, such as lemmas: a JSON file {"name": ["word", …]}.'),
     ] = None,
     where: Annotated[
-        str | None, typer.Option(help='Only the rows for which this SQL of DuckDB holds: "label <> prediction".')
+        str | None,
+        typer.Option(help='Only the rows for which this SQL of DuckDB (extra sql) holds: "label <> prediction".'),
     ] = None,
     beside: Annotated[
         str | None, typer.Option(help="Another run over the same rows: what changed from DIR to this one.")

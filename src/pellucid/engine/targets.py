@@ -118,6 +118,18 @@ def _scalars(y: Outputs, n: int) -> Tensor:
     return y
 
 
+def _choices(sizes: tuple[int, ...], rows: int) -> str:
+    """What a target can be for outputs (rows, *sizes), in words."""
+    if not sizes:
+        return "no target, as that is one scalar per row already. Leave target out"
+    if 0 in sizes:
+        return "outputs with at least one number per row"
+    one = f"an index from 0 to {sizes[0] - 1}"
+    if len(sizes) > 1:
+        one = f"a tuple of {len(sizes)} indices, each below its place in {sizes}, such as {(0,) * len(sizes)}"
+    return f"{one}; a list of {rows} such, one for each row; or a function of the outputs that picks one scalar per row"
+
+
 def _index(target: Any, outputs: Tensor, rows: int) -> list[Tensor]:
     """One index tensor (rows,) per dimension of the outputs after the first."""
     each = target.tolist() if isinstance(target, (Tensor, np.ndarray, np.generic)) else target
@@ -133,7 +145,7 @@ def _index(target: Any, outputs: Tensor, rows: int) -> list[Tensor]:
     )
     if not fits:
         raise UnknownTarget(
-            f"Found target={target!r} for outputs of shape {tuple(outputs.shape)}; expected an index of one scalar per "
-            f"row: {len(sizes)} number(s) below {tuple(sizes)}, or a list of {rows} of them."
+            f"The function returned shape {tuple(outputs.shape)} for {rows} row{'s' * (rows > 1)}, in which "
+            f"target={shortened(repr(target), 80)} names no scalar of each row; expected {_choices(tuple(sizes), rows)}."
         )
     return [torch.tensor([t[k] % n for t in tuples]) for k, n in enumerate(sizes)]

@@ -3,9 +3,9 @@
 A document's score of a word is the mean over the places that the word has in it: what the word does each time that it
 is said. The sum over the places would tell how often it is said, and function words come first by that in long texts.
 
-Most words that are said have a small effect, function words above all. What such words do is measured: the typical mean
-is the median over all words of the documents, and the spread of ordinary words' means, without what chance adds to it,
-is robust, √((1.4826·median|mean − typical|)² − median se²). A driver's mean is farther than three such deviations from
+Most words that are said have a small effect, function words above all. What such words do is measured, of all words in
+three documents or more: the typical mean is the median over the words of the documents, and the spread of ordinary
+words' means, without what chance adds to it, is robust, √((1.4826·median|mean − typical|)² − median se²). A driver's mean is farther than three such deviations from
 the typical one, tested at a false discovery rate of 5 %. So a frequent word with a little effect is no driver, however
 sure its mean is, and a rare word with a large mean by chance is none either.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .significance import discovered, interval, label_z, p_values
-from .words import Gathered
+from .words import FEWEST, Gathered, nearest_support
 
 ORDINARY = 3.0
 """So many deviations of ordinary words' means are within what an ordinary word does."""
@@ -76,22 +76,22 @@ def drivers_of(gathered: Gathered, target: str, support: int, top: int) -> tuple
 
 
 def nearest_to(gathered: Gathered, target: str, support: int, top: int = 5) -> tuple[Driver, ...]:
-    """As `drivers_of`, for a class that has no drivers: the words that are nearest to being one. What they do may be
-    chance."""
-    return _ranked(gathered, target, max(3, support // 3), top, False)
+    """As `drivers_of`, for a class that has no drivers: the words that are nearest to being one, of those in
+    `nearest_support(support)` documents. What they do may be chance."""
+    return _ranked(gathered, target, nearest_support(support), top, False)
 
 
 def _ranked(gathered: Gathered, target: str, support: int, top: int, certain: bool) -> tuple[Driver, ...]:
     """certain: whether only words are taken that are apart from ordinary ones at the false discovery rate."""
-    arrays = gathered.arrays(target, max(2, support))
-    if not arrays:
-        return ()
+    arrays = gathered.arrays(target, min(FEWEST, max(2, support)))
     names = list(arrays)
-    counts = np.array([len(arrays[n]) for n in names])
-    means = np.array([arrays[n].mean() for n in names])
-    deviations = np.array([arrays[n].std(ddof=1) for n in names])
-    errors = deviations / np.sqrt(counts)
-    usual = ordinary(means, errors, counts)
+    counts, means, errors = np.array([_measured(arrays[n]) for n in names]).reshape(-1, 3).T
+    tested = counts >= support
+    if not tested.any():
+        return ()
+    usual = ordinary(means, errors, counts.astype(int))
+    names = [name for name, own in zip(names, tested, strict=True) if own]
+    counts, means, errors = counts[tested].astype(int), means[tested], errors[tested]
     apart = means - usual.typical
     p = p_values(apart, errors, np.array([_skewness(arrays[n]) for n in names]), counts, usual.margin)
     found = discovered(p)
@@ -105,6 +105,11 @@ def _ranked(gathered: Gathered, target: str, support: int, top: int, certain: bo
 def first(drivers: Sequence[Driver], k: int) -> list[str]:
     """The first words that push to the class."""
     return [d.word for d in drivers if d.mean > 0][:k]
+
+
+def _measured(values: np.ndarray) -> tuple[float, float, float]:
+    """How many values, their mean and its standard error."""
+    return len(values), float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _skewness(values: np.ndarray) -> float:

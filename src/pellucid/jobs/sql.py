@@ -25,7 +25,7 @@ def places_by_sql(
     try:
         import duckdb
     except ImportError as error:
-        raise MissingExtra("A filter in SQL needs DuckDB: pip install duckdb") from error
+        raise MissingExtra("A filter in SQL (--where) needs DuckDB: pip install 'pellucid[sql]'.") from error
     rows = matching(folder, [key], filter, places)
     among = None if places is None else rows.select([key])
     found, short = None, indexed(folder)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..number_text import signed
+from .words import nearest_support
 
 SHOWN = 5
 """Mistakes that the terminal shows."""
@@ -51,12 +52,16 @@ def draw(s: Summary) -> RenderableType:
 
 def not_certain(s: Summary) -> str:
     """What is said of the words of a class that has no drivers."""
-    return f"no word stands out for certain with {s.rows:,} rows; the nearest to it, which may be chance:"
+    least = nearest_support(s.support)
+    return (
+        f"no word stands out for certain with {s.rows:,} rows; the nearest to it, of words in at least {least} "
+        "documents, which may be chance:"
+    )
 
 
 def _legend(support: int) -> str:
     return (
-        f"mean: of a word's score over the documents that have it (at least {support}; of a document with several "
+        f"mean: of a word's score over the documents that have it (of a driver at least {support}; of a document with several "
         "places of the word their mean), with its 95 % interval; size: "
         "mean of |score|; z: how far the labels of the texts with the word lean to the class. Only words that do "
         "more than ordinary words do (three deviations of their means), at a false discovery rate of 5 %."

@@ -25,6 +25,15 @@ class Answered(Protocol):
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]: ...
 
 
+FEWEST = 3
+"""In so many documents is a word of which anything is said: of fewer, a mean has no error to speak of."""
+
+
+def nearest_support(support: int) -> int:
+    """In how many documents a word must be that is named for a class without drivers."""
+    return max(FEWEST, support // 3)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A word of one text. span: its characters, in the text of its segment. score: the sum of its tokens'."""

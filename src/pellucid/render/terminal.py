@@ -20,6 +20,8 @@ from .screen import BOLD, DIM, Bar, Excerpt, Phrases, Screen, Sketch
 
 TOP = 10
 BAR = 72  # cells of the widest bar
+MANY = 150
+"""Of a text of more words than these a hint says how they are added up."""
 ANSWER_COLUMNS = ("", "text", "prediction", "probability", "target", "strongest words", "status")
 
 
@@ -60,11 +62,19 @@ def draw_attribution(
 
 def _all(view: View, screen: Screen) -> list[RenderableType]:
     if len(view.explanations) > 1 and view.same_input:
-        return _columns(view, screen) if not view.generations and fits(view, screen) else _lines(view, screen)
+        drawn = _columns(view, screen) if not view.generations and fits(view, screen) else _lines(view, screen)
+        return [*drawn, *_hint(view)]
     parts: list[RenderableType] = []
     for i, v in enumerate(view.explanations):
         parts += [*([Text(""), Rule(style=DIM), Text("")] if i else []), _explanation(v, screen)]
-    return parts
+    return [*parts, *_hint(view)]
+
+
+def _hint(view: View) -> list[RenderableType]:
+    """What makes a long text easier to read, said once."""
+    most = max((len(v.ranking) for v in view.explanations if v.unit == "word" and v.grid is None), default=0)
+    told = f"{most} words are many to read: --groups sentence, or .sentences(), adds their scores up by sentence."
+    return [Text("hint  ", DIM).append(told, Style(dim=False))] if most > MANY else []
 
 
 def _explanation(v: ExplanationView, screen: Screen) -> RenderableType:

@@ -13,7 +13,7 @@ function attentionOf(scene) {
     click: () => set({ heads: heads.includes(head) ? heads.filter((x) => x !== head) : [...heads, head] }),
   });
   const whole = heads.length === count, all = button(whole ? "none" : "all heads", { class: "plain", key: "all-heads", click: () => set({ heads: whole ? [] : every }) });
-  const kept = m.kept < v.tokens.length ? `Each query keeps its ${m.kept} strongest of ${v.tokens.length} keys here, in` : "In";
+  const kept = m.kept < v.tokens.length ? `Each query keeps its ${m.kept} strongest of ${v.tokens.length} keys here, in` : "Values are in";
   const told = par("muted", `${m.told} ${kept} steps of 1/127 of the largest. Point at a token to see what it attends to, and what attends to it.`);
   const tools = div("tools", pick, layers, count > 1 && [group("Heads", "choice heads", every.map(swatch)), all]);
   return [section("Attention", tools, told, lines(scene, m, layer, heads)), m.cells.length * count > 1 && modelView(scene, m, layer, heads)];

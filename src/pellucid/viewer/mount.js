@@ -5,8 +5,8 @@ const LONG = 3000; // tokens
 
 /**
  * Draws a View, the parsed JSON of `View.to_dict()` or of a page, into a shadow root of an element. options: `state` to
- * begin with, `onState(state)` whenever it changes, `onTarget(name)` where a class is chosen that the view does not
- * explain. Returns { update(view), state(), restore(state), destroy() }.
+ * begin with, `onState(state)` when it changes, `onTarget(name)` where a class is chosen that the view does not
+ * explain, `onPanel(name, state)` when a panel is drawn. Returns { update(view), state(), restore(state), destroy() }.
  */
 export function mount(root, view, options = {}) {
   const shadow = root.shadowRoot ?? root.attachShadow({ mode: "open" });
@@ -76,7 +76,7 @@ function settled(view, state) {
 
 /** What can be looked into, one at a time. */
 function panelOf(scene) {
-  const { view, v, state, set } = scene;
+  const { view, v, state, set, options } = scene;
   const panels = [
     view.sources && ["Sources", sourcesOf],
     view.hops && ["Hops", hopsOf],
@@ -87,6 +87,7 @@ function panelOf(scene) {
   ].filter(Boolean);
   const first = panels.length > 1 || (view.same_input && view.explanations.length > 1) ? panels[0] : [];
   const [open, draw] = panels.find(([name]) => name === state.panel) ?? first;
+  options.onPanel?.(open, state);
   return [choice("Look inside", panels.map(([name]) => name), open, (panel) => set({ panel })), draw?.(scene)];
 }
 
