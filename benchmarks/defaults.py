@@ -25,6 +25,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import torch
 from leaderboard import LIKELY, PROMPTS, entries, probability
 from probes import PROBES, deciding, first
 from probes import read as probes_of
@@ -38,12 +39,33 @@ FEW = 4
 """Passes that a candidate may take; a row of more is printed and not chosen."""
 
 
+@contextmanager
+def met_at(cut: float | None) -> Iterator[None]:
+    """Within, two segments meet at this part of the path."""
+    own = sys.modules["pellucid.methods.deeplift"]
+    with nullcontext() if cut is None else patch.object(own, "GROWTH", math.log(cut) / math.log(0.5)):
+        yield
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """options: of `explain`. cut: where two segments meet; None for the library's own."""
+    """options: of `explain`. cut: where two segments meet; None for the library's own. in_turn: tokens that stand one
+    after the other in the baseline, from the first again at the end."""
 
     options: Mapping[str, Any]
     cut: float | None = None
+    in_turn: tuple[str, ...] = ()
+
+    def explained(self, model: pellucid.Model, items: Sequence[Any], target: Any) -> Sequence[Any]:
+        with met_at(self.cut):
+            if not self.in_turn:
+                return pellucid.explain(model, list(items), target=target, **self.options)
+            ids = model.tokenizer.convert_tokens_to_ids(model.tokenizer.tokenize("".join(self.in_turn)))
+            baselines = [torch.tensor(ids).repeat(len(e))[: len(e)] for e in model.encode(list(items))]
+            return [
+                pellucid.explain(model, item, target=target, baseline=baseline, **self.options)
+                for item, baseline in zip(items, baselines, strict=True)
+            ]
 
 
 DEFAULT = "the default"
@@ -59,6 +81,7 @@ ENCODERS = {
     "mask and mean": Candidate({"baseline": ["mask", "mean"]}),
     "mask, pad and zero": Candidate({"baseline": ["mask", "pad", "zero"]}),
 }
+FREQUENT = (" the", " of", " and", " to", " in", " a", " is", " that")
 DECODERS = {
     DEFAULT: Candidate({}),
     **{
@@ -68,6 +91,11 @@ DECODERS = {
     },
     "' the' and ' a', 1 segment": Candidate({"baseline": [" the", " a"], "segments": 1}),
     "' the' and ' a', 2 segments": Candidate({"baseline": [" the", " a"], "segments": 2}),
+    **{
+        f"{name} in turn, {n} segment{'s' * (n > 1)}": Candidate({"segments": n}, in_turn=tokens)
+        for name, tokens in (("' the' and ' a'", (" the", " a")), ("eight frequent words", FREQUENT))
+        for n in (1, 2)
+    },
     "' the', 1 segment": Candidate({"baseline": " the", "segments": 1}),
     "' the', 3 segments": Candidate({"baseline": " the", "segments": 3}),
     "' a', 3 segments": Candidate({"baseline": " a", "segments": 3}),
@@ -82,14 +110,6 @@ class Size:
 
     inputs: int
     words: int
-
-
-@contextmanager
-def met_at(cut: float | None) -> Iterator[None]:
-    """Within, two segments meet at this part of the path."""
-    own = sys.modules["pellucid.methods.deeplift"]
-    with nullcontext() if cut is None else patch.object(own, "GROWTH", math.log(cut) / math.log(0.5)):
-        yield
 
 
 def asked_prompts(model: pellucid.Model, shared: Path, size: Size) -> list[dict[str, str]]:
@@ -123,13 +143,13 @@ Probed = dict[str, list[bool]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A model. items: the texts that are measured. probed: what a candidate's options make of the probes."""
+    """A model. items: the texts that are measured. probed: what a candidate makes of the probes."""
 
     name: str
     load: Callable[[], pellucid.Model]
     items: Callable[[pellucid.Model], Sequence[Any]]
     target: Any
-    probed: Callable[[pellucid.Model, Mapping[str, Any]], Probed]
+    probed: Callable[[pellucid.Model, Candidate], Probed]
 
 
 def encoders(shared: Path, work: Path, size: Size) -> list[Entry]:
@@ -147,12 +167,12 @@ def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
     """A language model."""
     probes = probes_of(str(shared / "cases" / "probes.json"))
 
-    def continued(model: pellucid.Model, options: Mapping[str, Any]) -> Probed:
+    def continued(model: pellucid.Model, candidate: Candidate) -> Probed:
         asked = [{"prompt": p.prompt, "continuation": p.continuation} for p in probes]
         contrasts = [{**a, "versus": p.versus} for a, p in zip(asked, probes, strict=True)]
         found: Probed = {}
         for kind, items in (("log-probability", asked), ("contrast", contrasts)):
-            answers = pellucid.explain(model, items, target="total", **options)
+            answers = candidate.explained(model, items, "total")
             found[kind] = [first(e) == p.key for e, p in zip(answers, probes, strict=True)]
         return found
 
@@ -160,10 +180,10 @@ def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
     return [Entry(language_model.resolve().name, load, lambda m: asked_prompts(m, shared, size), "total", continued)]
 
 
-def _classified(model: pellucid.Model, options: Mapping[str, Any]) -> Probed:
+def _classified(model: pellucid.Model, candidate: Candidate) -> Probed:
     found: Probed = {}
     probes = deciding(model)
-    for probe, e in zip(probes, pellucid.explain(model, [x.texts[0] for x in probes], **options), strict=True):
+    for probe, e in zip(probes, candidate.explained(model, [x.texts[0] for x in probes], None), strict=True):
         found.setdefault(probe.kind, []).append(first(e) == probe.key)
     return found
 
@@ -194,9 +214,7 @@ def measured(entry: Entry, candidates: Mapping[str, Candidate], work: Path) -> t
 
 
 def _answers(entry: Entry, model: pellucid.Model, items: Sequence[Any], candidate: Candidate) -> dict[str, Any]:
-    with met_at(candidate.cut):
-        each = pellucid.explain(model, list(items), target=entry.target, **candidate.options)
-        probed = entry.probed(model, candidate.options)
+    each, probed = candidate.explained(model, items, entry.target), entry.probed(model, candidate)
     return {"scores": [e.scores.tolist() for e in each], "passes": max(e.passes for e in each), "probed": probed}
 
 
