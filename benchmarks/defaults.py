@@ -4,10 +4,10 @@ docs/faithfulness.md (*How a default is chosen*).
     python benchmarks/defaults.py encoders|decoders [--shared ../shared] [--language-model DIR] [--work .leaderboard]
                                    [--inputs 48] [--words 8]
 
-Texts of at most so many words, of which every subset is evaluated (`subsets.py`): sentences of SST-2 for the
-classifiers of the leaderboard, and for a language model the prompts of the leaderboard, then beginnings of XQuAD's
-passages with the token that the model finds most probable. Answers and tables are kept in --work. Printed are the
-candidates in the order of their mean ranks, each with the share of draws in which it is better than the default.
+The texts are, for the classifiers of the leaderboard, its sentences; and for a language model the prompts of the
+leaderboard of at most so many words, then beginnings of XQuAD's passages with the token that the model finds most
+probable. Answers are kept in --work. Printed are the candidates in the order of their mean ranks, each with the share
+of draws in which it is better than the default.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from leaderboard import LIKELY, PROMPTS, entries, probability
+from leaderboard import BEAM, LIKELY, METRICS, OPERATORS, PROMPTS, entries, probability
 from probes import PROBES, deciding, first
 from probes import read as probes_of
-from subsets import LOWER_IS_BETTER, every_subset
 
 import pellucid
+from pellucid.evaluation import curves
+from pellucid.metrics import faithfulness
 from pellucid.metrics.bootstrap import LEVEL, draws
-from pellucid.models.text.groups import grouped
 
 FEW = 4
 """Passes that a candidate may take; a row of more is printed and not chosen."""
@@ -152,15 +152,10 @@ class Entry:
     probed: Callable[[pellucid.Model, Candidate], Probed]
 
 
-def encoders(shared: Path, work: Path, size: Size) -> list[Entry]:
-    """The classifiers of the leaderboard."""
-
-    def short(model: pellucid.Model, items: Sequence[Any]) -> list[Any]:
-        encodings = model.encode(list(items))
-        return [x for x, e in zip(items, encodings, strict=True) if max(grouped("word", e)) < size.words][: size.inputs]
-
-    found = entries(shared, None, work, 10**6, 0)
-    return [Entry(e.name, e.load, lambda m, e=e: short(m, e.items), e.target, _classified) for e in found]
+def encoders(shared: Path, work: Path, inputs: int) -> list[Entry]:
+    """The classifiers of the leaderboard, and its sentences."""
+    found = entries(shared, None, work, inputs, 0)
+    return [Entry(e.name, e.load, lambda m, e=e: e.items, e.target, _classified) for e in found]
 
 
 def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
@@ -197,20 +192,29 @@ def measured(entry: Entry, candidates: Mapping[str, Candidate], work: Path) -> t
     folder, model = work / "defaults" / entry.name, entry.load()
     folder.mkdir(parents=True, exist_ok=True)
     items = _kept(folder / "items.json", lambda: entry.items(model))
-    texts = every_subset(model, items, entry.target, folder / "subsets.npz")
     said: list[dict[str, Any]] = []
     for name, candidate in candidates.items():
         said.append(_kept(folder / f"{name}.json", lambda c=candidate: _answers(entry, model, items, c)))
         print(entry.name, "|", name, "|", said[-1]["passes"], flush=True)
-    of_texts = [[t.cells(t.ranked(s)) for t, s in zip(texts, one["scores"], strict=True)] for one in said]
-    sign = lambda metric: -1.0 if metric in LOWER_IS_BETTER else 1.0
-    cells = {
-        f"{entry.name} {' '.join(key)}": sign(key[2]) * np.array([[c[key] for c in each] for each in of_texts])
-        for key in of_texts[0][0]
-    }
+    cells = _cells(entry, model, items, [[np.array(s) for s in one["scores"]] for one in said])
     kinds = said[0]["probed"]
     probes = {f"{entry.name} {kind}": np.array([one["probed"][kind] for one in said], float) for kind in kinds}
     return cells, probes, [one["passes"] for one in said]
+
+
+def _cells(entry: Entry, model: pellucid.Model, items: Sequence[Any], scores: Sequence[Sequence[np.ndarray]]) -> Values:
+    """The leaderboard's cells."""
+    found: Values = {}
+    with model.borrowed():
+        encodings = model.encode(list(items))
+        for operator in OPERATORS:
+            heard = lambda done, o=operator: print(f"{entry.name} | {o} | {done} of {len(items)}", flush=True)
+            each = curves.measured(model, encodings, scores, curves.Removal(operator, entry.target, beam=BEAM), heard)
+            for output, metric in METRICS:
+                sign = 1.0 if faithfulness.METRICS[metric].better == "higher" else -1.0
+                of = [one.metrics[operator, output, metric] for one in each[: len(scores)]]
+                found[f"{entry.name} {operator} {output} {metric}"] = sign * np.stack(of)
+    return found
 
 
 def _answers(entry: Entry, model: pellucid.Model, items: Sequence[Any], candidate: Candidate) -> dict[str, Any]:
@@ -258,7 +262,7 @@ def main() -> None:
     if given.kind == "decoders" and given.language_model is None:
         parser.error("decoders need --language-model, the directory of a causal checkpoint")
     lm, shared, size = given.language_model, given.shared, Size(given.inputs, given.words)
-    models = encoders(shared, given.work, size) if given.kind == "encoders" else decoders(shared, lm, size)
+    models = encoders(shared, given.work, given.inputs) if given.kind == "encoders" else decoders(shared, lm, size)
     candidates = DECODERS if given.kind == "decoders" else ENCODERS
     cells, probes, passes = {}, {}, []
     for entry in models:
