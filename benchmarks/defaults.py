@@ -4,10 +4,10 @@ docs/faithfulness.md (*How a default is chosen*).
     python benchmarks/defaults.py encoders|decoders [--shared ../shared] [--language-model DIR] [--work .leaderboard]
                                    [--inputs 48] [--words 8]
 
-Texts of at most so many words, of which every subset is evaluated (`subsets.py`): sentences of SST-2 for the
-classifiers of the leaderboard, and for a language model the prompts of the leaderboard, then beginnings of XQuAD's
-passages with the token that the model finds most probable. Answers and tables are kept in --work. Printed are the
-candidates in the order of their mean ranks, each with the share of draws in which it is better than the default.
+The texts are, for the classifiers of the leaderboard, its sentences; and for a language model the prompts of the
+leaderboard of at most so many words, then beginnings of XQuAD's passages with the token that the model finds most
+probable. Answers are kept in --work. Printed are the candidates in the order of their mean ranks, each with the share
+of draws in which it is better than the default.
 """
 
 from __future__ import annotations
@@ -25,25 +25,47 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from leaderboard import LIKELY, PROMPTS, entries, probability
+import torch
+from leaderboard import BEAM, LIKELY, METRICS, OPERATORS, PROMPTS, entries, probability
 from probes import PROBES, deciding, first
 from probes import read as probes_of
-from subsets import LOWER_IS_BETTER, every_subset
 
 import pellucid
+from pellucid.evaluation import curves
+from pellucid.metrics import faithfulness
 from pellucid.metrics.bootstrap import LEVEL, draws
-from pellucid.models.text.groups import grouped
 
 FEW = 4
 """Passes that a candidate may take; a row of more is printed and not chosen."""
 
 
+@contextmanager
+def met_at(cut: float | None) -> Iterator[None]:
+    """Within, two segments meet at this part of the path."""
+    own = sys.modules["pellucid.methods.deeplift"]
+    with nullcontext() if cut is None else patch.object(own, "GROWTH", math.log(cut) / math.log(0.5)):
+        yield
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """options: of `explain`. cut: where two segments meet; None for the library's own."""
+    """options: of `explain`. cut: where two segments meet; None for the library's own. in_turn: tokens that stand one
+    after the other in the baseline, from the first again at the end."""
 
     options: Mapping[str, Any]
     cut: float | None = None
+    in_turn: tuple[str, ...] = ()
+
+    def explained(self, model: pellucid.Model, items: Sequence[Any], target: Any) -> Sequence[Any]:
+        with met_at(self.cut):
+            if not self.in_turn:
+                return pellucid.explain(model, list(items), target=target, **self.options)
+            ids = model.tokenizer.convert_tokens_to_ids(model.tokenizer.tokenize("".join(self.in_turn)))
+            baselines = [torch.tensor(ids).repeat(len(e))[: len(e)] for e in model.encode(list(items))]
+            return [
+                pellucid.explain(model, item, target=target, baseline=baseline, **self.options)
+                for item, baseline in zip(items, baselines, strict=True)
+            ]
 
 
 DEFAULT = "the default"
@@ -59,6 +81,7 @@ ENCODERS = {
     "mask and mean": Candidate({"baseline": ["mask", "mean"]}),
     "mask, pad and zero": Candidate({"baseline": ["mask", "pad", "zero"]}),
 }
+FREQUENT = (" the", " of", " and", " to", " in", " a", " is", " that")
 DECODERS = {
     DEFAULT: Candidate({}),
     **{
@@ -68,6 +91,11 @@ DECODERS = {
     },
     "' the' and ' a', 1 segment": Candidate({"baseline": [" the", " a"], "segments": 1}),
     "' the' and ' a', 2 segments": Candidate({"baseline": [" the", " a"], "segments": 2}),
+    **{
+        f"{name} in turn, {n} segment{'s' * (n > 1)}": Candidate({"segments": n}, in_turn=tokens)
+        for name, tokens in (("' the' and ' a'", (" the", " a")), ("eight frequent words", FREQUENT))
+        for n in (1, 2)
+    },
     "' the', 1 segment": Candidate({"baseline": " the", "segments": 1}),
     "' the', 3 segments": Candidate({"baseline": " the", "segments": 3}),
     "' a', 3 segments": Candidate({"baseline": " a", "segments": 3}),
@@ -82,14 +110,6 @@ class Size:
 
     inputs: int
     words: int
-
-
-@contextmanager
-def met_at(cut: float | None) -> Iterator[None]:
-    """Within, two segments meet at this part of the path."""
-    own = sys.modules["pellucid.methods.deeplift"]
-    with nullcontext() if cut is None else patch.object(own, "GROWTH", math.log(cut) / math.log(0.5)):
-        yield
 
 
 def asked_prompts(model: pellucid.Model, shared: Path, size: Size) -> list[dict[str, str]]:
@@ -123,36 +143,31 @@ Probed = dict[str, list[bool]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A model. items: the texts that are measured. probed: what a candidate's options make of the probes."""
+    """A model. items: the texts that are measured. probed: what a candidate makes of the probes."""
 
     name: str
     load: Callable[[], pellucid.Model]
     items: Callable[[pellucid.Model], Sequence[Any]]
     target: Any
-    probed: Callable[[pellucid.Model, Mapping[str, Any]], Probed]
+    probed: Callable[[pellucid.Model, Candidate], Probed]
 
 
-def encoders(shared: Path, work: Path, size: Size) -> list[Entry]:
-    """The classifiers of the leaderboard."""
-
-    def short(model: pellucid.Model, items: Sequence[Any]) -> list[Any]:
-        encodings = model.encode(list(items))
-        return [x for x, e in zip(items, encodings, strict=True) if max(grouped("word", e)) < size.words][: size.inputs]
-
-    found = entries(shared, None, work, 10**6, 0)
-    return [Entry(e.name, e.load, lambda m, e=e: short(m, e.items), e.target, _classified) for e in found]
+def encoders(shared: Path, work: Path, inputs: int) -> list[Entry]:
+    """The classifiers of the leaderboard, and its sentences."""
+    found = entries(shared, None, work, inputs, 0)
+    return [Entry(e.name, e.load, lambda m, e=e: e.items, e.target, _classified) for e in found]
 
 
 def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
     """A language model."""
     probes = probes_of(str(shared / "cases" / "probes.json"))
 
-    def continued(model: pellucid.Model, options: Mapping[str, Any]) -> Probed:
+    def continued(model: pellucid.Model, candidate: Candidate) -> Probed:
         asked = [{"prompt": p.prompt, "continuation": p.continuation} for p in probes]
         contrasts = [{**a, "versus": p.versus} for a, p in zip(asked, probes, strict=True)]
         found: Probed = {}
         for kind, items in (("log-probability", asked), ("contrast", contrasts)):
-            answers = pellucid.explain(model, items, target="total", **options)
+            answers = candidate.explained(model, items, "total")
             found[kind] = [first(e) == p.key for e, p in zip(answers, probes, strict=True)]
         return found
 
@@ -160,10 +175,10 @@ def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
     return [Entry(language_model.resolve().name, load, lambda m: asked_prompts(m, shared, size), "total", continued)]
 
 
-def _classified(model: pellucid.Model, options: Mapping[str, Any]) -> Probed:
+def _classified(model: pellucid.Model, candidate: Candidate) -> Probed:
     found: Probed = {}
     probes = deciding(model)
-    for probe, e in zip(probes, pellucid.explain(model, [x.texts[0] for x in probes], **options), strict=True):
+    for probe, e in zip(probes, candidate.explained(model, [x.texts[0] for x in probes], None), strict=True):
         found.setdefault(probe.kind, []).append(first(e) == probe.key)
     return found
 
@@ -177,26 +192,33 @@ def measured(entry: Entry, candidates: Mapping[str, Candidate], work: Path) -> t
     folder, model = work / "defaults" / entry.name, entry.load()
     folder.mkdir(parents=True, exist_ok=True)
     items = _kept(folder / "items.json", lambda: entry.items(model))
-    texts = every_subset(model, items, entry.target, folder / "subsets.npz")
     said: list[dict[str, Any]] = []
     for name, candidate in candidates.items():
         said.append(_kept(folder / f"{name}.json", lambda c=candidate: _answers(entry, model, items, c)))
         print(entry.name, "|", name, "|", said[-1]["passes"], flush=True)
-    of_texts = [[t.cells(t.ranked(s)) for t, s in zip(texts, one["scores"], strict=True)] for one in said]
-    sign = lambda metric: -1.0 if metric in LOWER_IS_BETTER else 1.0
-    cells = {
-        f"{entry.name} {' '.join(key)}": sign(key[2]) * np.array([[c[key] for c in each] for each in of_texts])
-        for key in of_texts[0][0]
-    }
+    cells = _cells(entry, model, items, [[np.array(s) for s in one["scores"]] for one in said])
     kinds = said[0]["probed"]
     probes = {f"{entry.name} {kind}": np.array([one["probed"][kind] for one in said], float) for kind in kinds}
     return cells, probes, [one["passes"] for one in said]
 
 
+def _cells(entry: Entry, model: pellucid.Model, items: Sequence[Any], scores: Sequence[Sequence[np.ndarray]]) -> Values:
+    """The leaderboard's cells."""
+    found: Values = {}
+    with model.borrowed():
+        encodings = model.encode(list(items))
+        for operator in OPERATORS:
+            heard = lambda done, o=operator: print(f"{entry.name} | {o} | {done} of {len(items)}", flush=True)
+            each = curves.measured(model, encodings, scores, curves.Removal(operator, entry.target, beam=BEAM), heard)
+            for output, metric in METRICS:
+                sign = 1.0 if faithfulness.METRICS[metric].better == "higher" else -1.0
+                of = [one.metrics[operator, output, metric] for one in each[: len(scores)]]
+                found[f"{entry.name} {operator} {output} {metric}"] = sign * np.stack(of)
+    return found
+
+
 def _answers(entry: Entry, model: pellucid.Model, items: Sequence[Any], candidate: Candidate) -> dict[str, Any]:
-    with met_at(candidate.cut):
-        each = pellucid.explain(model, list(items), target=entry.target, **candidate.options)
-        probed = entry.probed(model, candidate.options)
+    each, probed = candidate.explained(model, items, entry.target), entry.probed(model, candidate)
     return {"scores": [e.scores.tolist() for e in each], "passes": max(e.passes for e in each), "probed": probed}
 
 
@@ -240,7 +262,7 @@ def main() -> None:
     if given.kind == "decoders" and given.language_model is None:
         parser.error("decoders need --language-model, the directory of a causal checkpoint")
     lm, shared, size = given.language_model, given.shared, Size(given.inputs, given.words)
-    models = encoders(shared, given.work, size) if given.kind == "encoders" else decoders(shared, lm, size)
+    models = encoders(shared, given.work, given.inputs) if given.kind == "encoders" else decoders(shared, lm, size)
     candidates = DECODERS if given.kind == "decoders" else ENCODERS
     cells, probes, passes = {}, {}, []
     for entry in models:

@@ -264,6 +264,16 @@ def test_no_method_is_better_than_the_best_order(model: pellucid.Model) -> None:
     assert at(row)["mask", "normalised area"] == pytest.approx(place, abs=1e-9)
 
 
+def test_the_random_ranking_is_measured_from_both_ends(model: pellucid.Model) -> None:
+    drawn = [e.scores for e in pellucid.explain(model, SOME[:4], "random", seed=0)]
+    found = pellucid.evaluate(model, SOME[:4], (), scores={"one": drawn, "other": [-s for s in drawn]})
+    of = {r.method: {(c.operator, c.output, c.metric): c.value.mean for c in r.cells} for r in found.rows}
+    assert of["one"] != of["other"]
+    for key, value in of["random"].items():
+        assert value == pytest.approx((of["one"][key] + of["other"][key]) / 2, abs=1e-12)
+        assert key[2] not in ("area between", "LDS") or abs(value) < 1e-12  # as chance has it
+
+
 def test_scores_of_others_are_measured_like_ones_own(model: pellucid.Model) -> None:
     answers = pellucid.explain(model, SOME[:4])
     found = pellucid.evaluate(model, SOME[:4], "deeplift", scores={"theirs": [e.scores * 3 for e in answers]})

@@ -118,6 +118,11 @@ def given(scores: Mapping[str, Sequence[Any]], inputs: int) -> list[Answered]:
     return found
 
 
+def control_of(answers: Sequence[Answered]) -> int:
+    """The number of the random ranking, which is always there."""
+    return next(k for k, a in enumerate(answers) if a.method == CONTROL)
+
+
 def failures(answers: Sequence[Answered]) -> dict[int, Failure]:
     """The inputs that one of the methods could not explain, by number. Raises InputError where an input has several
     explanations."""

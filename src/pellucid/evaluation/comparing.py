@@ -9,9 +9,9 @@ import numpy as np
 
 from ..metrics.bootstrap import Draws, Interval, interval
 from ..metrics.faithfulness import METRICS, Metric
-from .answers import Answered
+from .answers import Answered, control_of
 from .curves import SHARES, Measured, PerText
-from .rows import BEST_ORDER, CONTROL, Cell, MeanCurve, Row
+from .rows import BEST_ORDER, Cell, MeanCurve, Row
 
 
 def compared(
@@ -30,7 +30,7 @@ def compared(
     of_way = [{w: _total(f, w) for w in ways} for f in found]
     totals = [cast("PerText", np.mean(list(t.values()), axis=0)) for t in of_way]
     best = max(range(len(answers)), key=lambda k: totals[k].mean())
-    control = next(k for k, a in enumerate(answers) if a.method == CONTROL)
+    control = control_of(answers)
     leaders = {
         key: _leader([f.metrics[key] for f in found[: len(answers)]], METRICS[key[2]]) for key in found[0].metrics
     }

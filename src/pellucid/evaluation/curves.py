@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -58,11 +59,14 @@ def measured(
     scores: Sequence[Sequence[Scores]],
     how: Removal,
     heard: Callable[[int], None] = lambda done: None,
+    control: int | None = None,
 ) -> list[Measured]:
     """The metrics of each method, and with a beam last those of the best order that the search finds.
 
-    scores: for each method those of all tokens of each text. heard: told how many texts are done. The model is
-    borrowed. Raises as `plays`.
+    scores: for each method those of all tokens of each text. heard: told how many texts are done. control: the number
+    of the method whose ranking is random; the reverse of a random ranking is random too, so that each of its metrics is
+    the mean of both, which is nearer to what chance gets (an area between of 0). The model is borrowed. Raises as
+    `plays`.
     """
     found = [Measured() for _ in range(len(scores) + (how.beam > 0))]
     done = 0
@@ -83,7 +87,8 @@ def measured(
                         kept[row],
                         of_kept[row][:, t],
                     )
-                    _put(one, how.operator, output, i, len(encodings), evidence)
+                    each = [evidence, evidence.reversed] if k == control else [evidence]
+                    _put(one, how.operator, output, i, len(encodings), each)
         heard(done := done + len(play.numbers))
     return found
 
@@ -113,13 +118,14 @@ def _kept(players: int, seed: int) -> Bool[np.ndarray, "sets players"]:
     return np.random.default_rng([seed, players]).random((KEPT_SETS, players)) < 0.5
 
 
-def _put(one: Measured, operator: str, output: str, i: int, texts: int, evidence: Evidence) -> None:
-    """Puts what the evidence of text i says into its place."""
+def _put(one: Measured, operator: str, output: str, i: int, texts: int, each: Sequence[Evidence]) -> None:
+    """Puts what the evidence of text i says into its place: the mean, where there is more than one."""
     for name, metric in METRICS.items():
-        value = metric.measure(evidence)
-        if value is not None:
-            one.metrics.setdefault((operator, output, name), np.full(texts, np.nan))[i] = value
+        values = [v for evidence in each if (v := metric.measure(evidence)) is not None]
+        if values:
+            one.metrics.setdefault((operator, output, name), np.full(texts, np.nan))[i] = fmean(values)
     if output == OUTPUTS[0]:
-        for end, curve in ((MOST, evidence.most), (LEAST, evidence.least)):
+        for end, curves in ((MOST, [e.most for e in each]), (LEAST, [e.least for e in each])):
+            curve = np.mean(curves, 0)
             at = np.interp(SHARES * (len(curve) - 1), np.arange(len(curve)), curve)
             one.curves.setdefault((operator, end), np.full((texts, len(SHARES)), np.nan))[i] = at

@@ -21,7 +21,7 @@ from ..models.text.groups import grouped
 from ..outcome import Failure
 from ..types import Baseline, Groups, Target
 from .agreement import Spans, plausibility
-from .answers import NEW_TOKENS, Answered, Asking, check_tokens, explained, failures, given, stored
+from .answers import NEW_TOKENS, Answered, Asking, check_tokens, control_of, explained, failures, given, stored
 from .comparing import compared
 from .curves import Measured, Removal, measured
 from .data import inputs_of
@@ -122,7 +122,8 @@ def evaluate(
         for way in ways:
             heard = _heard(tell, f"removing words by {way!r} ({ways.index(way) + 1} of {len(ways)})", len(encodings))
             removal = Removal(way, target, groups, beam, seed)
-            for one, more in zip(found, measured(model, list(encodings.values()), each, removal, heard), strict=True):
+            each_way = measured(model, list(encodings.values()), each, removal, heard, control_of(answers))
+            for one, more in zip(found, each_way, strict=True):
                 one.metrics.update(more.metrics)
                 one.curves.update(more.curves)
         alone = _forward_backward_seconds(model, list(encodings.values()), target)

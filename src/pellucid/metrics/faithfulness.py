@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,12 @@ class Evidence:
     scores: Scores | None = None
     kept: Bool[np.ndarray, "sets players"] | None = None
     of_kept: Float[np.ndarray, " sets"] | None = None
+
+    @property
+    def reversed(self) -> Evidence:
+        """What is known of the reverse ranking: the same two curves hold it."""
+        scores = None if self.scores is None else -self.scores
+        return replace(self, most=self.least, least=self.most, scores=scores)
 
 
 @dataclass(frozen=True)
