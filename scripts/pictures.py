@@ -23,7 +23,14 @@ import pellucid
 
 TEXT = "It starts slowly, but the acting is superb and the ending is wonderful."
 OTHER = "It starts slowly, and the acting is dull and the ending is terrible."
-PARTS = {"compare": "Compare"}
+DOCUMENTS = {
+    "brochure": "The Harbour Bridge was opened in 1932. It carries trains and cars across the bay.",
+    "diary": "We walked over the old bridge in the rain. My hat was lost in the wind.",
+    "menu": "Soup of the day. Fish with chips, and a lemon tart.",
+}
+QUESTION = "When was the bridge opened, and what does it carry?"
+ANSWER = " The bridge was opened in 1932. It carries trains and cars."
+PARTS = {"compare": "Compare", "sources": "Sources", "hops": "Hops"}
 """Of the pages of which a part is photographed, the part: what can be looked into under the text."""
 WIDE, TALLEST = 900, 1150  # pixels of a page; what is below is left out
 MOST = 150_000  # bytes of a picture
@@ -44,6 +51,10 @@ def main() -> None:
     other = pellucid.explain(pellucid.load(), OTHER)
     both = pellucid.Explanations((pellucid.explain(pellucid.load(), TEXT), other))
     pages = {"page": e.to_html(), "compare": both.to_html(), "terminal": in_a_terminal(e)}
+    if given.language_model:
+        item = {"documents": DOCUMENTS, "question": QUESTION, "continuation": ANSWER}
+        cited = pellucid.cite(pellucid.load(given.language_model), item, baseline="filler")
+        pages |= {"sources": cited.to_html(), "hops": cited.to_html()}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=given.chromium, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": WIDE, "height": 200})
@@ -73,6 +84,8 @@ def photograph(pages: dict[str, str], tab: Page, out: Path) -> None:
             path.write_text(page, "utf-8")
             tab.goto(path.as_uri())
             if name in PARTS:
+                for chosen in tab.get_by_role("group", name="Target").get_by_role("button").all()[-1:]:
+                    chosen.click()
                 tab.get_by_role("button", name=PARTS[name], exact=True).click()
                 tab.get_by_role("region", name=PARTS[name], exact=True).screenshot(path=out / f"{name}.png")
             else:

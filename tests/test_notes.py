@@ -144,7 +144,7 @@ def test_scores_that_cancel(bundled: Model) -> None:
 
 
 def test_several_baselines_cancel_by_their_mean(bundled: Model) -> None:
-    """Against the mask alone the scores cancel, and averaged over two baselines they do not: what is told is of those."""
+    """Against the mask alone the scores cancel, and averaged over two baselines they do not."""
     text = "It's a great film, though the ending is terribly slow."
     alone, both = (pellucid.explain(bundled, text, baseline=b) for b in ("mask", ["mask", "pad"]))
     for e, cancels in ((alone, True), (both, False)):

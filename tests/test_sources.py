@@ -133,7 +133,7 @@ def test_a_conversation_is_read_by_its_turns() -> None:
 
 
 def test_an_answer_that_was_cut_off_says_so(m: Model) -> None:
-    """The model is stopped after three words, of which none ends a sentence; what the user wrote is as long as it is."""
+    """The model is stopped after three words, none of which ends a sentence; what a user wrote is as long as it is."""
     item = {"documents": DOCUMENTS, "question": "was it good"}
     cited = pellucid.cite(m, item, verify=False, max_new_tokens=3)
     assert isinstance(cited, pellucid.Citations)

@@ -70,10 +70,10 @@ def test_a_sentence_is_chosen_and_its_sources_coloured(tab: Tab, cited: Citation
         expected |= {"the answer itself": of["continuation"], "residual": sentence.delta}
         assert found == pytest.approx(expected, abs=1e-9)
         assert sum(found.values()) == pytest.approx(e.change, abs=1e-9)
-        for source in sentence.sources[:3]:
-            assert source.drop is not None
-            row = shown.locator("li", has_text=source.name).inner_text()
-            assert f"{100 * abs(source.share):.1f}%" in row and f"drop {source.drop:+.3f}".replace("-", "−") in row
+        for own in sentence.sources[:3]:
+            assert own.drop is not None
+            row = shown.locator("li", has_text=own.name).inner_text()
+            assert f"{100 * abs(own.share):.1f}%" in row and f"drop {own.drop:+.3f}".replace("-", "−") in row
     shown.locator("li", has_text="second").hover()
     assert p.locator(".unit.lit").all_inner_texts() == ["a", "dull", "plot", "."]
     heat = p.get_by_role("img", name="Sentences by sources: 3 rows, 5 columns")

@@ -155,20 +155,10 @@ def half_written() -> Explanations:
     spans = [(0, 4), (1, 2), (2, 3), (3, 4), (4, 5)]
     tokens = tuple(Token(w, i, spans[i], False, 0, int(i > 0)) for i, w in enumerate(["year", "2", "0", "1", "8"]))
     rows = {2: [1.0, 3.0, 0, 0, 0], 4: [0.5, 0.25, 2.0, 4.0, 0]}
-    told = {"method": "deeplift", "baseline": "filler", "meta": {"task": "text-generation"}}
-    each = [
-        Explanation(
-            ("year", " 2018"),
-            tokens,
-            np.array(s),
-            Target(tokens[at].text, at, at),
-            output=sum(s),
-            baseline_output=0.0,
-            delta=0.0,
-            **told,
-        )  # fmt: skip
-        for at, s in rows.items()
-    ]
+    each: list[Explanation] = []
+    for at, scores in rows.items():
+        told = (("year", " 2018"), tokens, np.array(scores), Target(tokens[at].text, at, at), "deeplift", "filler")
+        each.append(Explanation(*told, sum(scores), 0.0, 0.0, meta={"task": "text-generation"}))
     return Explanations(tuple(each))
 
 

@@ -134,7 +134,7 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
         Hop(e.target.name, e.output - e.baseline_output, e.delta, tuple(map(float, m[j])), *of_row)
         for j, (e, *of_row) in enumerate(zip(answer, arrived.tolist(), left.tolist(), passes, strict=True))
     )
-    names, tokens = (tuple(column[k] for column in columns) for k in (0, 2))
+    names, _, tokens = zip(*columns, strict=True)
     return Hops(names, prompt, rows, explained, rows[explained].scores, (*kept.tolist(), *left.tolist()), tokens)
 
 

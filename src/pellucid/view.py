@@ -231,8 +231,9 @@ class Generation:
     """Which tokens each token of a continuation, or each span of it, comes from: rows (targets) × columns (all tokens).
 
     method, baseline: those of all rows. explanations: the number of each row's explanation, from 0. rows: the position
-    of each row's first token; until: of the first column that had no part in the row. first: the column at which the continuation begins. scores: None where the column's token was
-    not yet there when the row's was generated. peak: the largest |score|.
+    of each row's first token; until: of the first column that had no part in the row. first: the column at which the
+    continuation begins. scores: None where the column's token was not yet there when the row's was generated. peak: the
+    largest |score|.
     """
 
     method: str

@@ -142,7 +142,7 @@ def _opposed(each: Sequence[ExplanationView]) -> list[SharedNote]:
 
 
 def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
-    """One matrix for each method and baseline by which generated tokens of one text, or spans of them, are explained."""
+    """One matrix for each method and baseline by which generated tokens, or spans of them, are explained."""
     rows: dict[tuple[str, str, tuple[Token, ...]], list[tuple[int, int]]] = {}
     for i, e in enumerate(explanations):
         at = e.target.position

@@ -145,7 +145,7 @@ def _index(target: Any, outputs: Tensor, rows: int) -> list[Tensor]:
     )
     if not fits:
         raise UnknownTarget(
-            f"The function returned shape {tuple(outputs.shape)} for {rows} row{'s' * (rows > 1)}, in which "
-            f"target={shortened(repr(target), 80)} names no scalar of each row; expected {_choices(tuple(sizes), rows)}."
+            f"The function returned shape {tuple(outputs.shape)} for {rows} row{'s' * (rows > 1)}, in which target="
+            f"{shortened(repr(target), 80)} names no scalar of each row; expected {_choices(tuple(sizes), rows)}."
         )
     return [torch.tensor([t[k] % n for t in tuples]) for k, n in enumerate(sizes)]

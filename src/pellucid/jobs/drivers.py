@@ -5,9 +5,10 @@ is said. The sum over the places would tell how often it is said, and function w
 
 Most words that are said have a small effect, function words above all. What such words do is measured, of all words in
 three documents or more: the typical mean is the median over the words of the documents, and the spread of ordinary
-words' means, without what chance adds to it, is robust, √((1.4826·median|mean − typical|)² − median se²). A driver's mean is farther than three such deviations from
-the typical one, tested at a false discovery rate of 5 %. So a frequent word with a little effect is no driver, however
-sure its mean is, and a rare word with a large mean by chance is none either.
+words' means, without what chance adds to it, is robust, √((1.4826·median|mean − typical|)² − median se²). A driver's
+mean is farther than three such deviations from the typical one, tested at a false discovery rate of 5 %. So a frequent
+word with a little effect is no driver, however sure its mean is, and a rare word with a large mean by chance is none
+either.
 """
 
 from __future__ import annotations

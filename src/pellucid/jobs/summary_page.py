@@ -46,8 +46,9 @@ def page(s: Summary) -> str:
     if any(s.drivers.values()):
         parts.append(
             "<p class=note>A word opens its examples. The large dot is the mean of its score over the documents that "
-            f"have it (of a driver at least {s.support}), the line the mean's 95 % interval by a bootstrap over documents, and a "
-            "small dot the score of one document, the mean over the word's places in it. Size is the mean of |score|; "
+            f"have it (of a driver at least {s.support}), the line the mean's 95 % interval by a bootstrap over "
+            "documents, and a small dot the score of one document, the mean over the word's places in it. Size is the "
+            "mean of |score|; "
             "others is the mean in the other classes; z says how far the labels of the texts with the word lean to the "
             "class. Only words are shown that do more than ordinary words do (three deviations of their means, at a "
             "false discovery rate of 5 %).</p>"

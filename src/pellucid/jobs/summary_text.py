@@ -61,8 +61,8 @@ def not_certain(s: Summary) -> str:
 
 def _legend(support: int) -> str:
     return (
-        f"mean: of a word's score over the documents that have it (of a driver at least {support}; of a document with several "
-        "places of the word their mean), with its 95 % interval; size: "
+        f"mean: of a word's score over the documents that have it (of a driver at least {support}; of a document with "
+        "several places of the word their mean), with its 95 % interval; size: "
         "mean of |score|; z: how far the labels of the texts with the word lean to the class. Only words that do "
         "more than ordinary words do (three deviations of their means), at a false discovery rate of 5 %."
     )

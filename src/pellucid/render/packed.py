@@ -1,11 +1,11 @@
 """A View as the JSON of a page: columns instead of records, arrays as base64, and nothing twice.
 
 Of the explanations after the first only what differs from the first is written. The viewer unpacks an explanation when
-it is looked at (`viewer/unpacked.js`). Left out is what the viewer does not draw: `words`, `sentences`, which of them
-a token is in, and what is ranked from them, whose runs and tokens are there, the matrix of a generation, whose numbers are the explanations'
-scores, and the arrays that `ExplanationView.attention` has in a smaller form. Scores keep all their digits, up to
-`EXACT` of them; more, those of layers, and the distribution of their elements, those of float32. Of many explanations
-that distribution is kept for the strongest tokens of each, as many as `BOXES` allows.
+it is looked at (`viewer/unpacked.js`). Left out is what the viewer does not draw: `words`, `sentences`, which of them a
+token is in, and what is ranked from them, whose runs and tokens are there; the matrix of a generation, whose numbers
+are the explanations' scores; and the arrays that `ExplanationView.attention` has in a smaller form. Scores keep all
+their digits, up to `EXACT` of them; more, those of layers, and the distribution of their elements, those of float32. Of
+many explanations that distribution is kept for the strongest tokens of each, as many as `BOXES` allows.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ const chipOf = (kind, score, peak, places, ...content) => h("span", { class: `ti
 
 /** A unit's name, a bar between two places in percent, and a number; a link where the unit has tokens. */
 function barRow(links, { name, tokens }, kind, [from, to], number, written, order, ...marks) {
-  const bar = h("span", { class: `bar ${kind}`, style: { left: `${Math.min(from, to)}%`, width: `max(2px, ${Math.abs(to - from)}%)` } });
+  const bar = h("span", { class: `bar ${kind}`, style: { left: `${Math.min(from, to)}%`, width: `max(1px, ${Math.abs(to - from)}%)` } });
   const track = h("span", { class: "track", "aria-hidden": "true" }, bar, marks);
   const row = [span("name", bdi(name)), track, h("data", { value: number }, written)], more = kind === "total" ? { class: "whole" } : {};
   return tokens?.length ? links.add(h("li", { class: "link", order }, row), tokens) : h("li", more, row);
