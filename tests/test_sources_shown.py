@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pellucid
 from browser import Tab, browser
 from generative import generator
 from pellucid import Citations, Explanations
+from pellucid.app import asking
 from pellucid.number_text import signed
 from pellucid.render.html import page
 from pellucid.render.packed import packed
-from pellucid.source_units import units_of
+from pellucid.source_units import sources_of, units_of
 from pellucid.viewer import source
 from sized import long_answer
 from test_hops import ITEM
@@ -137,6 +139,23 @@ def test_citations_in_a_notebook_and_in_files(cited: Citations, tmp_path: Path) 
     assert view["drops"] == [[s.drop for s in c.sources] for c in cited.sentences]
     plain = json.loads(cited.explanations.view().to_json())["sources"]
     assert plain["drops"] == [] and plain["scores"] == view["scores"]
+
+
+def test_hops_in_a_notebook(cited: Citations) -> None:
+    hops = cited.hops(1)
+    shown = unescape(hops._repr_html_())
+    for name, direct, composed in zip(hops.columns, hops.direct, hops.composed, strict=True):
+        assert (
+            f"<td><bdi>{name}</bdi></td><td><bdi>{signed(direct, 2)}</bdi></td><td><bdi>{signed(composed, 2)}" in shown
+        )
+    assert "a composition" in shown
+
+
+def test_the_app_draws_a_saved_answer_with_its_sources(cited: Citations) -> None:
+    document = json.loads(cited.explanations.to_json())
+    shown = asking.explained(asking.known_of([pellucid.load()], []), {"document": document})["view"]
+    assert shown["sources"]["scores"] == [list(row) for row in sources_of(cited.explanations).scores]
+    assert [row["sentence"] for row in shown["hops"]["rows"]] == [c.sentence for c in cited.sentences]
 
 
 def test_ten_thousand_tokens_and_a_thousand_fit_a_page(

@@ -23,6 +23,7 @@ from pellucid.render import colour
 from pellucid.render.html import page
 from pellucid.render.packed import embedded
 from pellucid.viewer import PARTS, source, style
+from sized import long_answer
 
 TEXT = "It's a great film, though the ending is terribly slow."
 AXE = Path("axe_core_python/axe.min.js")
@@ -557,9 +558,11 @@ def test_a_page_says_what_the_view_says(tab: Tab, tmp_path: Path) -> None:
     tokens = (Token("[CLS]", 0, special=True), *(Token(odd[a:b], 5, (a, b), word=i) for i, (a, b) in enumerate(spans)))
     strange = Explanation(odd, tokens, np.arange(5.0), Target("x"), "ig", "mask", 10.0, 0.0, 0.0, error=np.ones(5) / 9, unread=((0, 13, len(odd)),))  # fmt: skip
     nothing = {"quantiles": np.full((2, 5, 5), np.nan), "entropy": np.full((2, 5), np.nan)}
+    cited = long_answer(prompt=40, answer=15, sentence=5, documents=2)
     broken = replace(strange, scores=np.full(5, np.nan), layers=np.full((2, 5), np.nan), elements=nothing, delta=np.nan)
     views = [
-        e.view() for e in (film(), both(), answer(), generated(), Explanations((film(), strange)), strange, broken)
+        e.view()
+        for e in (film(), both(), answer(), generated(), Explanations((film(), strange)), strange, broken, cited)
     ]
     plain = json.dumps([v.to_dict() for v in views]).replace("<", "\\u003c")
     packed = ", ".join(embedded(v) for v in views)
@@ -576,7 +579,7 @@ def test_a_page_says_what_the_view_says(tab: Tab, tmp_path: Path) -> None:
     p.wait_for_function("window.found")
     for one, other in p.evaluate("found"):
         assert one == other
-    assert p.evaluate("found.map(([seen]) => seen.length)") == [12, 18, 18, 24, 18, 12, 12]
+    assert p.evaluate("found.map(([seen]) => seen.length)") == [12, 18, 18, 24, 18, 12, 12, 24]
 
 
 def test_large_pages_stay_small() -> None:

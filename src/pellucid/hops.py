@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InputError
-from .notebook import Printed
+from .notebook import Displayed, Printed, Sheet, card
 from .number_text import signed
 from .passages import roles
 from .plain_data import Json, as_plain
@@ -62,7 +62,7 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Hops(Printed):
+class Hops(Displayed, Printed):
     """Sentences × sentences: which sentences of the prompt and of the answer each sentence of the answer came from.
 
     columns: the names of the sentences, first those of the prompt, then "template" (all tokens that belong to no text),
@@ -98,6 +98,15 @@ class Hops(Printed):
         told = [Text(f"{self.explained + 1}. {own.sentence}", style="bold")]
         told.append(Text(f"change in its log-probability {signed(own.change, 2)}", style="dim"))
         return Group(*told, _strongest(self), Text(""), _between(self), Text(self.told, style="dim"))
+
+    def _sheet(self) -> Sheet:
+        own, heads = self.rows[self.explained], ("", "direct", "through hops, or left over", "arrived")
+        arrived = [*[""] * self.prompt, *(signed(row.arrived, 2) for row in self.rows)]
+        each = zip(self.columns, self.direct, self.composed, arrived, strict=True)
+        rows = [(name, signed(a, 2), signed(b, 2), c) for name, a, b, c in each]
+        facts = (("change in its log-probability", signed(own.change, 2)), ("residual", signed(own.delta, 2)))
+        title = f"{self.explained + 1}. {own.sentence}"
+        return Sheet(lambda: card(title, facts, heads, rows), told=(self.told,))
 
 
 def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:

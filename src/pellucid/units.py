@@ -16,7 +16,7 @@ from .grouping import groups_of, stretches
 from .passages import GENERATE, roles
 from .sentences import sentence_of_each
 from .token_text import shown
-from .tokens import Explained, Source, Token, Word
+from .tokens import Explained, Source, Word
 
 
 def unit(e: Explained, group: tuple[int, ...]) -> Word:
@@ -60,11 +60,6 @@ def cut_at_targets(rows: Sequence[Word], explanations: Sequence[Explained]) -> l
         parts = groupby(row.tokens, key=partial(bisect_right, inside))
         found += [unit(first, tuple(part)) for _, part in parts] if inside else [row]
     return found
-
-
-def first_of_text(tokens: Sequence[Token], i: int) -> int:
-    """The index of the first token of the text that the i-th token is in."""
-    return next(k for k, t in enumerate(tokens) if t.segment == tokens[i].segment)
 
 
 def read_until(e: Explained, at: int) -> int:

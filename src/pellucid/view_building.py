@@ -12,7 +12,7 @@ from .passages import GENERATE
 from .source_units import Sources, sources_of
 from .status import combined
 from .tokens import Explained, Target, Token
-from .units import first_of_text, read_until
+from .units import read_until
 from .view import TARGET_PROBABILITY, AnswerRow, ExplanationView, Fact, Generation, SharedNote, View
 from .view_of_one import explanation_view, rows_of
 
@@ -150,7 +150,7 @@ def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
             rows.setdefault((e.method, e.baseline, e.tokens), []).append((i, at))
     found: list[Generation] = []
     for (method, baseline, tokens), own in rows.items():
-        begins = first_of_text(tokens, own[0][1])
+        begins = next(k for k, t in enumerate(tokens) if t.segment == tokens[own[0][1]].segment)
         until = tuple(read_until(explanations[i], at) for i, at in own)
         scores = tuple(
             tuple(float(s) if k < end else None for k, s in enumerate(explanations[i].scores))

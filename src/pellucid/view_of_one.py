@@ -14,7 +14,7 @@ from .plain_data import as_plain
 from .public_names import model_name
 from .status import Status
 from .tokens import Array, Explained, Word
-from .units import cut_at_targets, first_of_text, read_until
+from .units import cut_at_targets, read_until
 from .view import TARGET_PROBABILITY, ExplanationView, Fact, Item, Json, Piece, Standing, Sum, Term
 from .view_inside import STRONGEST, attention_views, grid_of, layer_views, parts_view
 from .view_items import items_of, peak_of, ranking
@@ -160,7 +160,7 @@ def _place(e: Explained) -> str:
     if e.meta.get("task") in GENERATE and at < len(e.tokens):
         if read_until(e, at) > at:
             return ""
-        number = 1 + at - first_of_text(e.tokens, at)
+        number = 1 + sum(not t.special and t.segment == e.tokens[at].segment for t in e.tokens[:at])
     token = e.shown(at) if at < len(e.tokens) else ""
     return f" at token {number}" if token in ("", e.target.name) else f" at {token} (token {number})"
 

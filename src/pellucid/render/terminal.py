@@ -125,7 +125,7 @@ def _lines(view: View, screen: Screen) -> list[RenderableType]:
     table = _grid(columns, right=("", "probability", *NUMBERS))
     for i, (v, own) in enumerate(zip(view.explanations, view.own, strict=True)):
         at = v.target.position
-        place = v.target.name if at is None or at >= len(v.tokens) else v.tokens[at].text
+        place = v.tokens[at].text if v.place and at is not None and at < len(v.tokens) else v.target.name
         known = place.strip() == v.target.name.strip()
         explained = Text(label(place)).append("" if known else f"  {visible(v.target.name)}", DIM)
         words = _words(strongest(v), v.peak, screen)

@@ -1,4 +1,4 @@
-// The explanations of a View that a page holds packed (render/packed.py): each is unpacked when it is first looked at.
+// The explanations of a View that a page holds packed (render/packed.py): each is unpacked when first looked at.
 
 function unpacked(view) {
   if (!view.packed) return view;
