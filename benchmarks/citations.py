@@ -37,6 +37,7 @@ from sklearn.preprocessing import StandardScaler
 from transformers import DynamicCache
 
 import pellucid
+from pellucid.metrics.bootstrap import draws, interval
 from pellucid.sentences import sentence_ends
 
 Subset = tuple[int, ...]
@@ -185,26 +186,41 @@ def one(
     return {"tokens": len(first.tokens), "answer tokens": tokens, "sentences": n, "ways": rows}
 
 
+MEASURED = ("first", "top-1 drop", "top-3 drop", "lds")
+"""What is told with the interval of its mean."""
+OURS = "answer kept"
+"""The way that `pellucid.cite` goes, which the others are compared with on the same questions."""
+
+
 def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The means over the questions where a way was measured; those with ablations apart, as the same for all ways."""
+    """The means over the questions where a way was measured; those with ablations apart, as the same for all ways.
+
+    What is measured is told as [mean, low, high], with the 95 % interval of a bootstrap over the questions, and once
+    more as the difference from the way `OURS`, question by question; the rest by its median.
+    """
     found: dict[str, Any] = {"questions": len(rows)}
-    for title, some in (
-        ("all", rows),
-        ("with 32 ablations", [r for r in rows if "ContextCite 32" in r["ways"]]),
-        ("with 256 ablations", [r for r in rows if "ContextCite 256" in r["ways"]]),
-    ):
-        names = (
-            {name for r in some for name in r["ways"]}
-            if title != "all"
-            else {name for r in some for name in r["ways"] if not name.startswith("ContextCite")}
-        )
-        of_way = {name: [r["ways"][name] for r in some if name in r["ways"]] for name in sorted(names)}
-        mean = lambda each, what: round(float(np.mean([w[what] for w in each if what in w])), 3)
+    for title, needed in (("all", OURS), ("with 32 ablations", "ContextCite 32"), ("with 256", "ContextCite 256")):
+        some = [r["ways"] for r in rows if needed in r["ways"]]
+        names = sorted(set.intersection(*(set(ways) for ways in some))) if some else []
         found[title] = {"questions": len(some)} | {
-            name: {what: mean(each, what) for what in each[0] if any(what in w for w in each)}
-            for name, each in of_way.items()
+            name: summary([ways[name] for ways in some], [ways[OURS] for ways in some]) for name in names
         }
     return found
+
+
+def summary(way: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What one way reached on some questions, beside ours."""
+    drawn, told = draws(len(way)), dict[str, Any]()
+    for what in [name for name in way[0] if all(name in w for w in way)]:
+        values = np.array([w[what] for w in way], dtype=float)
+        if what not in MEASURED:
+            told[what] = round(float(np.nanmedian(values)), 3)
+            continue
+        less = values - np.array([w[what] for w in ours], dtype=float)
+        for name, each in ((what, values), (f"{what}, less ours", less)):
+            found = interval(each, drawn)
+            told[name] = [round(v, 3) for v in (found.mean, found.low, found.high)]
+    return told
 
 
 def main() -> None:

@@ -145,6 +145,21 @@ def test_fused_attention_equals_its_parts() -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_vocabulary_is_added_up_in_float64(biased: bool) -> None:
+    """g·W of one row: float32 adds tens of thousands of products, most of which cancel, one after the other."""
+    words, size = 49_152, 8
+    w, logits = (t.float() for t in (rand(words, size, seed=1), rand(1, words, seed=2)))
+    b = rand(words, seed=3).float() if biased else None
+    x, x0 = (rand(1, size, seed=i).float() for i in (4, 5))
+    g = -(2 * logits).softmax(-1)
+    g[0, 7] += 1
+    (found,) = multipliers(lambda x: F.linear(x, w, b), (x,), (x0,), g)
+    exact = g.double() @ w.double()
+    off = lambda m: float((m - exact).abs().max() / exact.abs().max())
+    assert off(found) < 1e-7 < off(g @ w)
+
+
 def test_attention_in_blocks_equals_attention_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from pellucid.numerics.deeplift.rules import softmax
 

@@ -267,6 +267,26 @@ def test_a_conversation() -> None:
         pellucid.explain(m, {"messages": [{"role": "user"}]})
 
 
+def test_a_message_that_says_what_the_template_says() -> None:
+    """The role of the messages is "a" too, and "and" begins so: the group of each message has its own words."""
+    m = generator("Llama")
+    m.tokenizer.chat_template = TEMPLATE
+    contents = ["a", "and a plot", " a "]
+    messages = [{"role": "a", "content": content} for content in contents]
+    e = pellucid.explain(m, {"messages": messages, "continuation": " a"}, target="total")
+    assert isinstance(e, Explanation)
+    at, own = 0, {}
+    for k, content in enumerate(contents):  # "[CLS] a : ", the content, " [SEP]": as the template says
+        at += 4
+        own[k] = set(range(at - 1, at - 1 + len(content.split())))
+        at += len(content.split())
+    for k, places in own.items():
+        assert {i for i, t in enumerate(e.tokens) if t.segment == k and not t.special} == places
+    m.tokenizer.chat_template = "{{ messages[0].content | upper }} {{ messages[0].content }} {{ messages[0].content }}"
+    with pytest.raises(errors.InputError, match="message 0"):
+        pellucid.explain(m, {"messages": messages[:1], "continuation": " a"})
+
+
 # ------------------------------------------------------------------------------------------------ tokenizers, models
 
 

@@ -7,10 +7,11 @@ writes between the texts, such as a chat template's tokens, belongs to none of t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ...errors import InputError, quoted
 from ...tokens import Token
@@ -169,19 +170,23 @@ def _pieces_prompt(reader: Reader, pieces: Sequence[Piece]) -> Prompt:
     return _split(whole, pieces, _places(pieces, 0, 0, len(whole.written)))
 
 
-def _conversation(tokenizer: Tokenizer, messages: Sequence[object], of_each: Sequence[Sequence[Piece]]) -> Prompt:
+def _conversation(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], of_each: Sequence[Sequence[Piece]]
+) -> Prompt:
     """Messages as the tokenizer's template writes them. of_each: the pieces of each message's content."""
     written = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    starts = _starts(tokenizer, messages, written)
     places: list[Place] = []
     at = 0
     for i, pieces in enumerate(of_each):
         content = "".join(text for text, _ in pieces)
         kept = content.strip()
-        start = written.find(kept, at)
+        start = starts[i] if starts else written.find(kept, at) if written[at:].count(kept) == 1 else -1
         if start < 0 or not kept:
             raise InputError(
-                f"The chat template does not write message {i} ({quoted(content, 40)}) as it is, so that its tokens "
-                "could not be told from the template's; expected its text, unchanged. Give the whole text as a prompt."
+                f"The chat template does not write message {i} ({quoted(content, 40)}) once and as it is, so that its "
+                "tokens could not be told from the template's; expected its text, unchanged. Give the whole text as a "
+                "prompt."
             )
         at = start + len(kept)
         places += _places(pieces, start - content.find(kept), start, at)
@@ -190,6 +195,29 @@ def _conversation(tokenizer: Tokenizer, messages: Sequence[object], of_each: Seq
     tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], written)
     whole = Prompt((written,), written, inputs, tokens, False)
     return _split(whole, [piece for pieces in of_each for piece in pieces], places)
+
+
+def _starts(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], written: str) -> list[int]:
+    """Where each message's content begins in what the template has written, white space before it left out.
+
+    The template writes the messages once more with a mark in the place of each content: what stands around the marks is
+    the template's own, so that a message such as "user" is not taken for the name of its role. Empty where a template
+    does more with a content than to take the white space off its ends.
+    """
+    marked = [{**m, "content": f"\ue000{i}\ue001"} for i, m in enumerate(messages)]
+    again = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
+    around = re.split("\ue000\\d+\ue001", again)
+    found, at = list[int](), len(around[0])
+    if len(around) != len(messages) + 1 or not written.startswith(around[0]):
+        return []
+    for m, after in zip(messages, around[1:], strict=True):
+        kept = m["content"].strip()
+        own = next((c for c in (m["content"], kept) if written.startswith(c + after, at)), None)
+        if own is None:
+            return []
+        found.append(at + own.find(kept))
+        at += len(own) + len(after)
+    return found if at == len(written) else []
 
 
 def _places(pieces: Sequence[Piece], origin: int, start: int, end: int) -> list[Place]:

@@ -23,7 +23,8 @@ Grads: TypeAlias = tuple[Tensor, ...]
 Multipliers: TypeAlias = tuple[Tensor | None, ...]
 """The multipliers of a node's inputs; None for an input that gets none."""
 Step: TypeAlias = Callable[[Grads], Multipliers]
-"""`multipliers of the outputs -> multipliers of the inputs`, between two nodes. The walk calls it once per target."""
+"""`multipliers of the outputs -> multipliers of the inputs`, between two nodes. The walk calls it once per
+target, and a `JointStep` once for all of them."""
 Rule: TypeAlias = Callable[[Node, Node], Step]
 """`(node, its partner in the baseline's graph) -> Step`: what all targets share is computed before the Step returns."""
 Arrived: TypeAlias = list[Tensor | None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ....errors import WITHOUT_GRADIENT, GraphMismatch, UnsupportedOperation
@@ -38,8 +39,28 @@ def linear(n: Node, n0: Node, given: tuple[str, ...] | None = None) -> Step:
 
 def gradients(n: Node, g: Grads) -> Multipliers:
     """The gradients of a node's inputs from those of its outputs, always as a tuple."""
+    if n.name() in _PRODUCTS and g[0].shape[-1] >= _LONG and g[0].dtype == torch.float32:
+        at, factor = _PRODUCTS[n.name()]
+        if [k for k in range(at + 2) if is_fed(n, k)] == [at] and g[0].device.type != "mps":  # which has no float64
+            m = _times_transposed(g[0], getattr(n, factor)) * getattr(n, "_saved_alpha", 1)
+            return *(None,) * at, m, None
     m = n(*g)
     return m if isinstance(m, tuple) else (m,)
+
+
+_PRODUCTS = {"MmBackward0": (0, "_saved_mat2"), "AddmmBackward0": (1, "_saved_mat2")}
+"""Products A·B by name: the number of A among the operation's inputs, and what saves B."""
+_LONG = 1 << 14
+"""So many products are added in float64. A vocabulary's are so many, and cancel: in float32 their sum depends on how
+many rows share the operation, by 1e-5 of the scores."""
+
+
+def _times_transposed(g: Float[Tensor, "rows many"], b: Float[Tensor, "few many"]) -> Float[Tensor, "rows few"]:
+    """g·bᵀ, added up in float64, a part of the columns at a time."""
+    total = torch.zeros(len(g), len(b), dtype=torch.float64, device=g.device)
+    for some, of_b in zip(g.split(_LONG // 4, -1), b.split(_LONG // 4, -1), strict=True):
+        total.addmm_(some.double(), of_b.double().mT)
+    return total.to(g.dtype)
 
 
 def with_constant_factor(n: Node, n0: Node, left: str, right: str, at: int = 0) -> Step | None:
