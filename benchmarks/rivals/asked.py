@@ -12,19 +12,21 @@ import torch
 from torch import Tensor
 
 import pellucid
-from pellucid.problem import Select
+from pellucid.problem import Problem, Select
 
 
 @dataclass(frozen=True)
 class Asked:
     """x, x0: the embeddings (1, tokens, hidden) of the input and of the baseline. f: embeddings (n, tokens, hidden) to
-    the explained number (n,). own: which positions are the text's tokens. select: `(outputs, rows) -> the number`."""
+    the explained number (n,). own: which positions are the text's tokens. select: `(outputs, rows) -> the number`.
+    problem: all of this, the target fixed."""
 
     x: Tensor
     x0: Tensor
     f: Callable[[Tensor], Tensor]
     own: Tensor
     select: Select
+    problem: Problem
 
     def of_tokens(self, values: Tensor) -> np.ndarray:
         """(1, tokens, hidden) summed to (tokens,)."""
@@ -43,4 +45,4 @@ def asked(model: pellucid.Model, item: Any, target: Any, baseline: str = "mask")
             rows = torch.zeros(len(x), dtype=torch.long)
             return select(problem.outputs((x,), rows), rows)
 
-        yield Asked(problem.x[0].detach(), problem.x0[0].detach(), f, problem.tokens[0], select)
+        yield Asked(problem.x[0].detach(), problem.x0[0].detach(), f, problem.tokens[0], select, problem.fixed(select))

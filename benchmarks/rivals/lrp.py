@@ -3,10 +3,9 @@
 The rules of Achtibat et al. (2024, arXiv:2402.05602) and of Ali et al. (2022, arXiv:2202.07304), in the form in which
 the gradient computes them: the size that a norm divides by is a constant, and an activation function is a factor. In
 AttnLRP a product of two activations gives half of its relevance to each; in CP-LRP the attention probabilities are
-constants too. LibraGrad (Mehri et al. 2024, arXiv:2411.16760) at the input is CP-LRP in this form. GIM (Edin et al.
-2025, arXiv:2505.17630) shares as AttnLRP does, keeps the slopes of activation functions, and takes that of the softmax
-at twice its temperature; the gradient is times x − x0. The outputs of the model stay as they are. For BERT and Llama
-and their kin. Not methods of Pellucid.
+constants too. GIM (Edin et al. 2025, arXiv:2505.17630) shares as AttnLRP does, keeps the slopes of activation
+functions, and takes that of the softmax at twice its temperature; the gradient is times x − x0. The outputs of the
+model stay as they are. For BERT and Llama and their kin. Not methods of Pellucid.
 """
 
 from __future__ import annotations
