@@ -146,7 +146,7 @@ def test_fused_attention_equals_its_parts() -> None:
 
 
 @pytest.mark.parametrize("biased", [False, True])
-def test_a_vocabulary_is_added_up_in_float64(biased: bool) -> None:
+def test_a_vocabulary_is_added_up_in_parts(biased: bool) -> None:
     """g·W of one row: float32 adds tens of thousands of products, most of which cancel, one after the other."""
     words, size = 49_152, 8
     w, logits = (t.float() for t in (rand(words, size, seed=1), rand(1, words, seed=2)))
@@ -157,7 +157,7 @@ def test_a_vocabulary_is_added_up_in_float64(biased: bool) -> None:
     (found,) = multipliers(lambda x: F.linear(x, w, b), (x,), (x0,), g)
     exact = g.double() @ w.double()
     off = lambda m: float((m - exact).abs().max() / exact.abs().max())
-    assert off(found) < 1e-7 < off(g @ w)
+    assert 4 * off(found) < off(g @ w)
 
 
 def test_attention_in_blocks_equals_attention_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

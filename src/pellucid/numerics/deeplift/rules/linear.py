@@ -51,15 +51,16 @@ def gradients(n: Node, g: Grads) -> Multipliers:
 _PRODUCTS = {"MmBackward0": (0, "_saved_mat2"), "AddmmBackward0": (1, "_saved_mat2")}
 """Products A·B by name: the number of A among the operation's inputs, and what saves B."""
 _LONG = 1 << 14
-"""So many products are added in float64. A vocabulary's are so many, and cancel: in float32 their sum depends on how
-many rows share the operation, by 1e-5 of the scores."""
+"""So many products are added in parts. A vocabulary's are so many, and cancel: one sum in float32 depends on how many
+rows share the operation, by 1e-5 of the scores."""
+_PART = 1 << 9
 
 
 def _times_transposed(g: Float[Tensor, "rows many"], b: Float[Tensor, "few many"]) -> Float[Tensor, "rows few"]:
-    """g·bᵀ, added up in float64, a part of the columns at a time."""
+    """g·bᵀ, whose parts are added up in float64: all of it in float64 would convert a vocabulary for each target."""
     total = torch.zeros(len(g), len(b), dtype=torch.float64, device=g.device)
-    for some, of_b in zip(g.split(_LONG // 4, -1), b.split(_LONG // 4, -1), strict=True):
-        total.addmm_(some.double(), of_b.double().mT)
+    for some, of_b in zip(g.split(_PART, -1), b.split(_PART, -1), strict=True):
+        total += some @ of_b.mT
     return total.to(g.dtype)
 
 
