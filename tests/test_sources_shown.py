@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
@@ -139,6 +140,15 @@ def test_citations_in_a_notebook_and_in_files(cited: Citations, tmp_path: Path) 
     assert view["drops"] == [[s.drop for s in c.sources] for c in cited.sentences]
     plain = json.loads(cited.explanations.view().to_json())["sources"]
     assert plain["drops"] == [] and plain["scores"] == view["scores"]
+
+
+def test_without_a_script_the_page_has_the_sources(cited: Citations) -> None:
+    rows = re.findall(r"<tr><td><bdi>(.*?)</bdi></td><td>(.*?)</td>", page(cited.view()).split("Sources</p>")[1])
+    for (name, cells), sentence in zip(rows, cited.sentences, strict=False):
+        assert name == sentence.sentence
+        shown = [float(x.replace("−", "-")) for x in re.findall(r"</bdi> (\S+)", cells)]
+        assert sum(shown) == pytest.approx(sum(s.score for s in sentence.sources), abs=0.005)
+        assert "the answer itself and the template" in cells and sentence.top(1)[0].name in cells
 
 
 def test_hops_in_a_notebook(cited: Citations) -> None:

@@ -19,7 +19,7 @@ from html import escape
 from importlib.resources import files
 from itertools import accumulate
 
-from ..number_text import plus_minus, signed
+from ..number_text import percent, plus_minus, signed
 from ..passages import Run
 from ..view import ExplanationView, Fact, Item, View
 from ..viewer import source
@@ -30,6 +30,8 @@ from .packed import embedded
 TOP = 10
 MOST_TOKENS = 2_500
 """How many tokens the HTML that needs no script shows one by one, in all its explanations together."""
+SOURCES = 4
+"""So many sources of a sentence are named; the others are counted."""
 MOST_ROWS = 500
 """How many explanations its table lists."""
 STEPS = 50
@@ -141,9 +143,29 @@ def _body(view: View, linked: bool) -> str:
 
     told = f"The other {rest} are shown where JavaScript runs; the table above lists the first {MOST_ROWS}."
     left = f'<p class="verdict">{told}</p>\n' if rest else ""
-    return (
-        contents + "".join(_article(v, i, linked, again(v)) for i, v in enumerate(view.explanations[:whole], 1)) + left
-    )
+    articles = "".join(_article(v, i, linked, again(v)) for i, v in enumerate(view.explanations[:whole], 1))
+    return contents + _sources(view) + articles + left
+
+
+def _sources(view: View) -> str:
+    """For each sentence of an answer the sources that carried it most, how much all others did, and the residual."""
+    found = view.sources
+    if found is None:
+        return ""
+    rows: list[tuple[str, ...]] = []
+    for v, scores in zip(view.explanations, found.scores, strict=True):
+        each = [(unit, score) for unit, score in zip(found.units, scores, strict=True) if unit.cited]
+        each.sort(key=lambda one: -abs(one[1]))
+        named = [(unit.name, score) for unit, score in each[:SOURCES]]
+        if others := each[SOURCES:]:
+            named.append((f"{len(others)} more", sum(score for _, score in others)))
+        named.append(("the answer itself and the template", sum(scores) - sum(score for _, score in each)))
+        change = v.sum.terms[3].value - v.sum.terms[0].value
+        shares = [f" ({percent(score / change)})" if change else "" for _, score in named]
+        cells = [f"{_bdi(label(n))} {signed(x, v.places)}{share}" for (n, x), share in zip(named, shares, strict=True)]
+        rows.append((_bdi(label(v.target.name)), " &ensp; ".join(cells), v.sum.terms[2].written))
+    table = _table(("explained", "comes from", "residual"), rows, numbers=(2,))
+    return f'<section class="sources"><p class="eyebrow">Sources</p>\n{table}</section>\n'
 
 
 def _told_whole(view: View) -> int:
