@@ -268,7 +268,7 @@ def _right_edge(png: bytes) -> float:
 
 def test_start_end_and_both_of_an_answer(tab: Tab, tmp_path: Path) -> None:
     es, p = answer(), opened(tab, answer(), tmp_path)
-    assert p.locator(".role").all_inner_texts() == ["Question", "Context"]
+    assert p.locator(".role").all_inner_texts() == ["question", "context"]
     assert p.locator(".unit.answer").all_inner_texts() == ["Jane", "Smith"]
     p.get_by_role("button", name="both").click()
     assert values(p.locator(".waterfall"))[-1] == es[0].output + es[1].output

@@ -102,7 +102,7 @@ async function explain(remembered = true) {
   const mine = newQuestion();
   const input = await given();
   if (mine !== asked) return;
-  if (!Object.keys(input).length) return busy(false);
+  if (!Object.keys(input).length) return say(null), busy(false);
   const body = { models: chosen(), input, request: request() };
   if ((await answer(body.models.join(" and "), body)) && remembered && !model().form.some((f) => f.kind === "image")) remember(body, again);
 }

@@ -241,7 +241,7 @@ def _texts(v: ExplanationView) -> str:
     for passage in v.passages:
         level, peak = (passage.sentences, v.peaks["sentences"]) if _is_long(v) else (passage.words, v.peak)
         runs = "".join(_run(v, run, peak) for run in drawn(level, peak))
-        name = f'<p class="eyebrow">{_esc(passage.role.capitalize())}</p>' if len(v.passages) > 1 else ""
+        name = f'<p class="eyebrow">{_esc(passage.role)}</p>' if len(v.passages) > 1 else ""
         found += f'{name}<div class="passage" dir="auto" lang="">{runs}</div>\n'
     return found
 

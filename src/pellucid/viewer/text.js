@@ -28,7 +28,7 @@ function passageOf(v, passage, state, links, peak, [segment, from, to]) {
     }, run.text);
     return links.add(unit, run.tokens);
   });
-  const role = v.passages.length > 1 && par("eyebrow role", capital(passage.role));
+  const role = v.passages.length > 1 && par("eyebrow role", passage.role);
   return div("held", role, h("div", { class: "reading", dir: "auto", lang: "" }, drawn));
 }
 
