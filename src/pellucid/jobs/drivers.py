@@ -3,12 +3,12 @@
 A document's score of a word is the mean over the places that the word has in it: what the word does each time that it
 is said. The sum over the places would tell how often it is said, and function words come first by that in long texts.
 
-Most words that are said have a small effect, function words above all. What such words do is measured, of all words in
-three documents or more: the typical mean is the median over the words of the documents, and the spread of ordinary
-words' means, without what chance adds to it, is robust, √((1.4826·median|mean − typical|)² − median se²). A driver's
-mean is farther than three such deviations from the typical one, tested at a false discovery rate of 5 %. So a frequent
-word with a little effect is no driver, however sure its mean is, and a rare word with a large mean by chance is none
-either.
+Most words that are said have a small effect, function words above all. What such words do is measured, of all words
+that are in enough documents to be drivers, or of the most frequent 60 where fewer are: the typical mean is the median
+over the words of the documents, and the spread of ordinary words' means, without what chance adds to it, is robust,
+√((1.4826·median|mean − typical|)² − median se²). A driver's mean is farther than three such deviations from the typical
+one, tested at a false discovery rate of 5 %. So a frequent word with a little effect is no driver, however sure its mean
+is, and a rare word with a large mean by chance is none either.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from .words import FEWEST, Gathered, nearest_support
 
 ORDINARY = 3.0
 """So many deviations of ordinary words' means are within what an ordinary word does."""
+ENOUGH = 60
+"""So many words tell what ordinary words do, at least. Rarer words differ more, and would hide what frequent ones do."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +85,23 @@ def nearest_to(gathered: Gathered, target: str, support: int, top: int = 5) -> t
 
 
 def _ranked(gathered: Gathered, target: str, support: int, top: int, certain: bool) -> tuple[Driver, ...]:
-    """certain: whether only words are taken that are apart from ordinary ones at the false discovery rate."""
+    """certain: whether only words are taken that are apart from ordinary ones at the false discovery rate; else all
+    whose own mean is farther than that of an ordinary word."""
     arrays = gathered.arrays(target, min(FEWEST, max(2, support)))
     names = list(arrays)
     counts, means, errors = np.array([_measured(arrays[n]) for n in names]).reshape(-1, 3).T
     tested = counts >= support
     if not tested.any():
         return ()
-    usual = ordinary(means, errors, counts.astype(int))
+    told = counts >= min(support, np.sort(counts)[-min(ENOUGH, len(counts))])
+    usual = ordinary(means[told], errors[told], counts[told].astype(int))
     names = [name for name, own in zip(names, tested, strict=True) if own]
     counts, means, errors = counts[tested].astype(int), means[tested], errors[tested]
     apart = means - usual.typical
     p = p_values(apart, errors, np.array([_skewness(arrays[n]) for n in names]), counts, usual.margin)
-    found = discovered(p)
+    found = discovered(p) if certain else np.abs(apart) > usual.margin
     bound = np.abs(apart) - usual.margin - (1.96 + 2.4 / (counts - 1)) * errors
-    ranked = [i for i in np.argsort(-bound, kind="stable").tolist() if found[i] or not certain]
+    ranked = [i for i in np.argsort(-bound, kind="stable").tolist() if found[i]]
     towards, against = means > max(0.0, usual.typical), means < min(0.0, usual.typical)
     chosen = [i for i in ranked if towards[i]][:top] + [i for i in ranked if against[i]][:top]
     return tuple(_driver(gathered, target, names[i], arrays[names[i]], float(p[i])) for i in chosen)
