@@ -7,8 +7,8 @@ Most words that are said have a small effect, function words above all. What suc
 that are in enough documents to be drivers, or of the most frequent 60 where fewer are: the typical mean is the median
 over the words of the documents, and the spread of ordinary words' means, without what chance adds to it, is robust,
 √((1.4826·median|mean − typical|)² − median se²). A driver's mean is farther than three such deviations from the typical
-one, tested at a false discovery rate of 5 %. So a frequent word with a little effect is no driver, however sure its mean
-is, and a rare word with a large mean by chance is none either.
+one, tested at a false discovery rate of 5 %. So a frequent word with a little effect is no driver, however sure its
+mean is, and a rare word with a large mean by chance is none either.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .words import FEWEST, Gathered, nearest_support
 ORDINARY = 3.0
 """So many deviations of ordinary words' means are within what an ordinary word does."""
 ENOUGH = 60
-"""So many words tell what ordinary words do, at least. Rarer words differ more, and would hide what frequent ones do."""
+"""So many words tell what ordinary words do, at least. Rarer words differ more, and would hide a frequent driver."""
 
 
 @dataclass(frozen=True)
