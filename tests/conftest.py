@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 import pellucid
+from browser import Tab, browser
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -28,6 +31,22 @@ def sst2() -> pellucid.Model:
     if not path.is_dir():
         pytest.skip("the fine-tuned MiniLM checkpoint is not on this machine")
     return pellucid.load(path)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Any]:
+    """A browser."""
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def tab(running: Any) -> Iterator[Tab]:
+    """A tab in which nothing may go wrong unseen."""
+    found = Tab(running, viewport={"width": 1100, "height": 900})
+    yield found
+    found.context.close()
+    assert found.faults == []
 
 
 @pytest.fixture(autouse=True)

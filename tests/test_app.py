@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import pellucid
-from browser import Tab, browser
+from browser import Tab
 from pellucid.app import asking
 from serving import scores_of
 
@@ -275,12 +275,6 @@ def test_a_run_is_looked_through(server: Server) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- in a browser
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 import pellucid
-from browser import Tab, browser
+from browser import Tab
 from pellucid import Explanations, notebook
 from pellucid.viewer import source
 from serving import scores_of
@@ -29,12 +28,6 @@ CELLS = [
     "e.plot()",
 ]
 STRANGE = "<style>dl{display:grid} dt{float:left;width:20%} dd{margin:0;color:red} p{font-size:40px}</style>"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

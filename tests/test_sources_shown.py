@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 import pellucid
-from browser import Tab, browser
+from browser import Tab
 from generative import generator
 from pellucid import Citations, Explanations
 from pellucid.app import asking
@@ -24,20 +23,6 @@ from pellucid.source_units import sources_of, units_of
 from pellucid.viewer import source
 from sized import long_answer
 from test_hops import ITEM
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as found:
-        yield found
-
-
-@pytest.fixture
-def tab(running: Any) -> Iterator[Tab]:
-    found = Tab(running, viewport={"width": 1100, "height": 900})
-    yield found
-    found.context.close()
-    assert found.faults == []
 
 
 @pytest.fixture(scope="module")

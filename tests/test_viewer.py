@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from io import BytesIO
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 
 import pellucid
-from browser import Tab, browser
+from browser import Tab
 from pellucid import Explanation, Target, Token
 from pellucid.explanations import Explanations
 from pellucid.render import colour
@@ -27,21 +26,6 @@ from sized import long_answer
 
 TEXT = "It's a great film, though the ending is terribly slow."
 AXE = Path("axe_core_python/axe.min.js")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as found:
-        yield found
-
-
-@pytest.fixture
-def tab(running: Any) -> Iterator[Tab]:
-    """A tab in which nothing may go wrong unseen."""
-    found = Tab(running, viewport={"width": 1100, "height": 900})
-    yield found
-    found.context.close()
-    assert found.faults == []
 
 
 @cache

@@ -88,15 +88,16 @@ def _ranked(gathered: Gathered, target: str, support: int, top: int, certain: bo
     """certain: whether only words are taken that are apart from ordinary ones at the false discovery rate; else all
     whose own mean is farther than that of an ordinary word."""
     arrays = gathered.arrays(target, min(FEWEST, max(2, support)))
-    names = list(arrays)
-    counts, means, errors = np.array([_measured(arrays[n]) for n in names]).reshape(-1, 3).T
+    names, counts = list(arrays), np.array([len(v) for v in arrays.values()], dtype=int)
     tested = counts >= support
     if not tested.any():
         return ()
+    means = np.array([v.mean() for v in arrays.values()])
+    errors = np.array([v.std(ddof=1) for v in arrays.values()]) / np.sqrt(counts)
     told = counts >= min(support, np.sort(counts)[-min(ENOUGH, len(counts))])
-    usual = ordinary(means[told], errors[told], counts[told].astype(int))
+    usual = ordinary(means[told], errors[told], counts[told])
     names = [name for name, own in zip(names, tested, strict=True) if own]
-    counts, means, errors = counts[tested].astype(int), means[tested], errors[tested]
+    counts, means, errors = counts[tested], means[tested], errors[tested]
     apart = means - usual.typical
     p = p_values(apart, errors, np.array([_skewness(arrays[n]) for n in names]), counts, usual.margin)
     found = discovered(p) if certain else np.abs(apart) > usual.margin
@@ -110,11 +111,6 @@ def _ranked(gathered: Gathered, target: str, support: int, top: int, certain: bo
 def first(drivers: Sequence[Driver], k: int) -> list[str]:
     """The first words that push to the class."""
     return [d.word for d in drivers if d.mean > 0][:k]
-
-
-def _measured(values: np.ndarray) -> tuple[float, float, float]:
-    """How many values, their mean and its standard error."""
-    return len(values), float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _skewness(values: np.ndarray) -> float:

@@ -22,14 +22,12 @@ from .lockstep import Grads, Multipliers, NotHalved, Rule, Step
 from .metadata import INPUT
 from .nodes import Node, dimension, is_fed
 from .operation_names import ATTENTION
-from .rules.linear import gradients
+from .rules.linear import Backward, gradients, matrix_gradients
 from .rules.table import RULES
 
 Shape: TypeAlias = tuple[int, ...]
 Check: TypeAlias = Callable[[Node, Shape], bool]
 """`(node, shape of its result) -> whether the rows of x and those of x0 stay apart`."""
-Backward: TypeAlias = Callable[[Node, Grads], Multipliers]
-"""`(node, multipliers of its outputs) -> multipliers of its inputs`, for a linear operation."""
 
 
 class Half:
@@ -254,8 +252,8 @@ _LINEAR: dict[str, Rule] = {
     "Squeeze": _linear(_always, _twice),
     "Transpose": _linear(_beside("_saved_dim0", "_saved_dim1")),
     "Permute": _linear(_stays_first),
-    "Addmm": _linear(_only(1)),
-    "Mm": _linear(_only(0)),
+    "Addmm": _linear(_only(1), matrix_gradients),
+    "Mm": _linear(_only(0), matrix_gradients),
     "MaskedFill": _given("_saved_mask", _rows_first),
     "Gather": _given("_saved_index", lambda n, shape: _rows_first(n, shape) and _beside("_saved_dim")(n, shape)),
 }

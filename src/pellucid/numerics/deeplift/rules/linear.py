@@ -6,7 +6,8 @@ A linear operation's multiplier is its gradient. A product's change is split eve
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -18,12 +19,21 @@ from ..metadata import CALL, IN_PLACE
 from ..nodes import Node, avg, constants, is_fed, same, wide
 from .inverses import inverse, normalised, normalised_product
 
+Backward: TypeAlias = Callable[[Node, Grads], Multipliers]
+"""`(node, multipliers of its outputs) -> multipliers of its inputs`, for a linear operation."""
 
-def linear(n: Node, n0: Node, given: tuple[str, ...] | None = None) -> Step:
+
+def gradients(n: Node, g: Grads) -> Multipliers:
+    """The gradients of a node's inputs from those of its outputs, always as a tuple."""
+    m = n(*g)
+    return m if isinstance(m, tuple) else (m,)
+
+
+def linear(n: Node, n0: Node, given: tuple[str, ...] | None = None, backward: Backward = gradients) -> Step:
     """A linear operation: its gradient is its multiplier, provided that both passes used the same constants.
 
     given: the names of the saved attributes that hold the constants (a mask, an index, a weight); all of them where
-        None. Raises GraphMismatch where the two passes differ in one.
+        None. backward: what has the gradients. Raises GraphMismatch where the two passes differ in one.
     """
     for name in constants(n) if given is None else given:
         if not same(getattr(n, name), getattr(n0, name)):
@@ -34,22 +44,18 @@ def linear(n: Node, n0: Node, given: tuple[str, ...] | None = None) -> Step:
                 f"{WITHOUT_GRADIENT}."
             )
 
-    return lambda g: gradients(n, g)
+    return lambda g: backward(n, g)
 
 
-def gradients(n: Node, g: Grads) -> Multipliers:
-    """The gradients of a node's inputs from those of its outputs, always as a tuple."""
-    if n.name() in _PRODUCTS and g[0].shape[-1] >= _LONG and g[0].dtype == torch.float32:
-        at, factor = _PRODUCTS[n.name()]
-        if [k for k in range(at + 2) if is_fed(n, k)] == [at] and g[0].device.type != "mps":  # which has no float64
-            m = _times_transposed(g[0], getattr(n, factor)) * getattr(n, "_saved_alpha", 1)
-            return *(None,) * at, m, None
-    m = n(*g)
-    return m if isinstance(m, tuple) else (m,)
+def matrix_gradients(n: Node, g: Grads) -> Multipliers:
+    """As `gradients`, of A·B (+ C). Where A alone has a gradient, a long g·Bᵀ is added up in parts."""
+    at, gy = len(n.next_functions) - 2, g[0]
+    long = gy.ndim == 2 and gy.shape[1] >= _LONG and gy.dtype == torch.float32
+    if not long or gy.device.type == "mps" or [k for k in range(at + 2) if is_fed(n, k)] != [at]:  # mps has no float64
+        return gradients(n, g)
+    return *(None,) * at, _times_transposed(gy, n._saved_mat2) * getattr(n, "_saved_alpha", 1), None
 
 
-_PRODUCTS = {"MmBackward0": (0, "_saved_mat2"), "AddmmBackward0": (1, "_saved_mat2")}
-"""Products A·B by name: the number of A among the operation's inputs, and what saves B."""
 _LONG = 1 << 14
 """So many products are added in parts. A vocabulary's are so many, and cancel: one sum in float32 depends on how many
 rows share the operation, by 1e-5 of the scores."""
@@ -64,16 +70,18 @@ def _times_transposed(g: Float[Tensor, "rows many"], b: Float[Tensor, "few many"
     return total.to(g.dtype)
 
 
-def with_constant_factor(n: Node, n0: Node, left: str, right: str, at: int = 0) -> Step | None:
+def with_constant_factor(
+    n: Node, n0: Node, left: str, right: str, at: int = 0, backward: Backward = gradients
+) -> Step | None:
     """The step of a product in which at most one of the two factors depends on the input; None where both do.
 
     left, right: the names of the saved attributes that hold the factors.
-    at: the number of the left factor among the operation's inputs.
+    at: the number of the left factor among the operation's inputs. backward: as `linear`.
     """
     fed, fed_right = is_fed(n, at), is_fed(n, at + 1)
     if fed and fed_right:
         return None
-    return linear(n, n0, given=(right,) if fed else (left,) if fed_right else ())
+    return linear(n, n0, (right,) if fed else (left,) if fed_right else (), backward)
 
 
 _UNKNOWN = ("unknown", (), (), None)
@@ -161,7 +169,7 @@ def matmul(left: str, right: str, at: int = 0) -> Rule:
     """
 
     def rule(n: Node, n0: Node) -> Step:
-        if step := with_constant_factor(n, n0, left, right, at):
+        if step := with_constant_factor(n, n0, left, right, at, matrix_gradients):
             return step
         ends = [wide(getattr(m, name)) for name in (left, right) for m in (n, n0)]
         a, b = avg(*ends[:2]), avg(*ends[2:])
