@@ -225,10 +225,10 @@ def _paired(problem: Problem) -> tuple[Outputs, tuple[Select, ...], _Pass] | Non
             first = problem.firsts()
             at_inputs = picked(outputs, slice(n) if first is None else first, 2 * n)
         selects = problem.selects(at_inputs)
-        y = tuple(attached(problem.value(outputs, select, rows, "both")) for select in selects)
+        y = [problem.value(outputs, select, rows, "both") for select in selects]
     if problem.draws.found:
         return None
-    return at_inputs, selects, _Pass(x, y, tuple(seen), recording.loses, measures)
+    return at_inputs, selects, _Pass(x, tuple(map(attached, y)), tuple(seen), recording.loses, measures)
 
 
 @dataclass(frozen=True)
@@ -258,8 +258,8 @@ def _pass(problem: Problem, t: float, selects: tuple[Select, ...] = ()) -> tuple
         at_inputs = outputs if rows is None else picked(outputs, rows, problem.rows)
         selects = selects or problem.selects(at_inputs)
         place: Place = "input" if t == 1 else "baseline" if t == 0 else "path"
-        y = tuple(attached(problem.value(outputs, select, place=place)) for select in selects)
-    return detached(at_inputs), selects, _Pass(x, y, tuple(seen))
+        y = [problem.value(outputs, select, place=place) for select in selects]
+    return detached(at_inputs), selects, _Pass(x, tuple(map(attached, y)), tuple(seen))
 
 
 def _at(problem: Problem, t: float) -> Tensors:
