@@ -159,7 +159,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "rules",
         "lockstep recording",
         "nodes",
-        "metadata operation_names unsupported",
+        "metadata operation_names pairs unsupported",
     ],
     "numerics/deeplift/recording": [
         "recorder",

@@ -26,6 +26,9 @@ def test_tokens_targets_and_passes_are_those_of_the_answer() -> None:
         each = [answer] if isinstance(answer, pellucid.Explanation) else list(answer)
         assert found.tokens == len(each[0].tokens) and found.passes == each[0].passes
         assert found.targets == len(each)
+    for segments in (1, 2):
+        how: Any = {"target": "total", "baseline": [" the", " a"], "segments": segments}
+        assert pellucid.forecast(m, PAIR, **how).passes == pellucid.explain(m, PAIR, **how).passes == 3 * segments
 
 
 def test_time_grows_with_targets_and_with_the_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from pellucid.captum import DeepLift
 from pellucid.errors import GraphMismatch, UnsupportedOperation
 from pellucid.numerics.deeplift.checking import multipliers
 from pellucid.numerics.deeplift.lockstep import NotHalved, walk
-from pellucid.numerics.deeplift.paired_batch import HALVES
+from pellucid.numerics.deeplift.paired_batch import paired_rules
+from pellucid.numerics.deeplift.pairs import EVEN, Pairs
 from pellucid.numerics.deeplift.recording.recorder import forward_pass
 from pellucid.numerics.deeplift.rules.table import NOTED
 from tabled import TASKS, TEXTS, explained, listed
@@ -31,13 +32,13 @@ TOGETHER = """
 """Cases in which no tensor is broadcast along the rows: their rules must not refuse."""
 
 
-def walked(f: Any, x: tuple[Tensor, ...], x0: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
+def walked(f: Any, x: tuple[Tensor, ...], x0: tuple[Tensor, ...], pairs: Pairs = EVEN) -> tuple[Tensor, list[Tensor]]:
     """Multipliers of a half of the output, and those of x, through one graph of both."""
     both = tuple(torch.cat(ends).requires_grad_() for ends in zip(x, x0, strict=True))
     with forward_pass(both, NOTED):
         y = f(*both)
-    g = rand(*(y[: len(y) // 2] if y.ndim else y).shape, seed=3).to(y)
-    return g, walk([y], [y], [g], both, both, HALVES, halves=True)[0]
+    g = rand(*(pairs.half(y.shape) or ()), seed=3).to(y)
+    return g, walk([y], [y], [g], both, both, paired_rules(pairs), halves=pairs)[0]
 
 
 def of_rows(f: Any, x: tuple[Tensor, ...], x0: tuple[Tensor, ...]) -> bool | None:
@@ -51,20 +52,27 @@ def of_rows(f: Any, x: tuple[Tensor, ...], x0: tuple[Tensor, ...]) -> bool | Non
     return both.shape == alone.shape and torch.allclose(both, alone)
 
 
-def test_every_rule_gives_what_it_gives_apart_or_refuses() -> None:
+@pytest.mark.parametrize("baselines", [1, 2])
+def test_every_rule_gives_what_it_gives_apart_or_refuses(baselines: int) -> None:
     done = []
     for name, (f, shapes, positive) in CASES.items():
-        x, x0 = (tuple(rand(*s, seed=i + k, positive=positive) for i, s in enumerate(shapes)) for k in (1, 6))
-        rowwise = of_rows(f, x, x0)
+        x, *others = (
+            tuple(rand(*s, seed=i + k, positive=positive) for i, s in enumerate(shapes))
+            for k in (1, 6, 11)[: 1 + baselines]
+        )
+        n, x0 = shapes[0][0] if shapes[0] else 0, tuple(map(torch.cat, zip(*others, strict=True)))
+        input_of = torch.arange(n).repeat(baselines)
+        pairs, rowwise = EVEN if baselines == 1 else Pairs(n, baselines * n, input_of), of_rows(f, x, others[0])
         if rowwise is None:
             continue
         try:
-            g, found = walked(f, x, x0)
-        except (NotHalved, UnsupportedOperation, GraphMismatch):
+            g, found = walked(f, x, x0, pairs)
+            apart = multipliers(f, tuple(t[input_of] for t in x), x0, g)
+        except (NotHalved, UnsupportedOperation, GraphMismatch, IndexError, RuntimeError):
             continue
         assert rowwise, f"{name} mixes the rows, and was not refused"
         done.append(name)
-        for a, b in zip(found, multipliers(f, x, x0, g), strict=True):
+        for a, b in zip(found, apart, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12, msg=name)
     assert set(TOGETHER) <= set(done)
 
@@ -91,6 +99,8 @@ MIXING: dict[str, Any] = {
 def test_what_mixes_the_rows_is_refused(name: str) -> None:
     with pytest.raises((NotHalved, GraphMismatch, UnsupportedOperation)):
         walked(MIXING[name], (rand(4, 6, seed=1),), (rand(4, 6, seed=2),))
+    with pytest.raises((NotHalved, GraphMismatch, UnsupportedOperation)):
+        walked(MIXING[name], (rand(2, 6, seed=1),), (rand(4, 6, seed=2),), Pairs(2, 4, torch.tensor([0, 0, 1, 1])))
 
 
 def both_ways(monkeypatch: pytest.MonkeyPatch, ask: Any) -> tuple[list[Any], list[Any], list[bool]]:

@@ -99,10 +99,10 @@ def forecast(
     points, n, baselines = int(str(request.options.get("segments", 1))) + 1, len(encoding), len(request.baselines)
     targets = len(request.targets) if request.targets != (None,) else max(1, _answer_tokens(encoding.roles))
     large = is_large(problem)
-    units = baselines * (points * (1 + large) + WALK * (points - 1) * targets)
+    passes = baselines * points if large or points > 2 else baselines + 1  # one pass has the input for all baselines
+    units = passes * (1 + large) + WALK * baselines * (points - 1) * targets
     ratio = _operations(problem, n) / _operations(problem, probed)
     memory = _by_layer(problem, points) if large else graph_size(problem)
-    passes = points + (baselines - 1) * (points - 1)
     return Forecast(n, targets, passes, units * seconds * ratio, memory, free_on(model.device), large)
 
 

@@ -196,12 +196,13 @@ class Problem:
         rows = self.numbers if rows is None else rows
         scalars = select(outputs, rows)
         with torch._C.DisableTorchFunction():
-            return finite(scalars, place)
+            return finite(scalars, place, len(rows) - self.rows)
 
     def both(self) -> tuple[tuple[Shaped[Tensor, "points ..."], ...], Int[Tensor, " points"]]:
-        """The points of one batch, all x and then all x0, and the row that each point belongs to."""
-        rows = self.numbers
-        return tuple(torch.cat(ends) for ends in zip(self.x, self.x0, strict=True)), torch.cat((rows, rows))
+        """The points of one batch, the x of each input and then all x0, and the row that each point belongs to."""
+        rows, first = self.numbers, self.firsts()
+        ends = lambda t, t0: torch.cat((t if first is None else t[first], t0))
+        return tuple(map(ends, self.x, self.x0)), ends(rows, rows)
 
     def at(self, x: Tensors) -> Problem:
         """The same Problem with other inputs, one for each row. Its targets must be `fixed`.
@@ -264,9 +265,9 @@ class Problem:
             return picked(self.args, rows, self.rows)
 
 
-def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Tensor, " rows"]:
+def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path", inputs: int = 0) -> Float[Tensor, " rows"]:
     """`scalars` unchanged. Raises NonFiniteOutput where one of them is NaN or infinite, UnknownTarget where they are
-    complex numbers."""
+    complex numbers. inputs: how many of "both" are at the input."""
     if scalars.is_complex():
         raise UnknownTarget(
             "The function's output for the target is a complex number; expected a real one, which a change can be "
@@ -278,9 +279,9 @@ def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path") -> Float[Ten
         return scalars
     unfit = ~torch.isfinite(scalars.detach())
     if unfit.any():
-        row, n = int(unfit.nonzero()[0, 0]), len(scalars)
+        row = int(unfit.nonzero()[0, 0])
         if place == "both":
-            place, row = ("baseline", row - n // 2) if row >= n // 2 else ("input", row)
+            place, row = ("baseline", row - inputs) if row >= inputs else ("input", row)
         raise NonFiniteOutput(
             f"The output for the target is {scalars[int(unfit.nonzero()[0, 0])].item()} {_PLACES[place][0]}, in row "
             f"{row}; expected a finite number. {_PLACES[place][1]}"

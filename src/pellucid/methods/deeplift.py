@@ -8,9 +8,10 @@ m·(h − h0) of a layer or of attention come with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +21,9 @@ from ..engine.experts import Routes, experts_of
 from ..engine.memory import AT_ONCE, batch_size, check_room, evenly, out_of_memory
 from ..engine.rows import near
 from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
-from ..numerics.deeplift.lockstep import NotHalved, Rule, walk
-from ..numerics.deeplift.paired_batch import HALVES
+from ..numerics.deeplift.lockstep import NotHalved, walk
+from ..numerics.deeplift.paired_batch import paired_rules
+from ..numerics.deeplift.pairs import EVEN, Pairs
 from ..numerics.deeplift.recording.expert_routing import RoutedApart, routed_apart
 from ..numerics.deeplift.recording.recorder import forward_pass, located
 from ..numerics.deeplift.rules.table import NOTED, RULES
@@ -50,20 +52,21 @@ def deeplift(problem: Problem, segments: int = 1) -> Attributions:
     if large:
         check_room(problem, segments + 1)
     found = _in_stretches(problem, segments) if large else None
-    outputs, kinds, y, y0, totals = found or _whole(problem, segments, large)
+    found = found or _whole(problem, segments, large)
     n = len(problem.x)
-    return tuple(
+    answers = (
         solved(
             tuple(total[:n]),
-            y[t],
-            y0[t],
+            found.y[t],
+            found.y0[t],
             passes=segments + 1,
             status=Status.EXACT,
-            outputs=outputs,
-            inside=tuple(zip(kinds, total[n:], strict=True)),
+            outputs=found.outputs,
+            inside=tuple(zip(found.kinds, total[n:], strict=True)),
         )
-        for t, total in enumerate(totals)
+        for t, total in enumerate(found.totals)
     )
+    return tuple(replace(answer, row_passes=found.row_passes) for answer in answers)
 
 
 def _whole(problem: Problem, segments: int, tried: bool) -> _Walked:
@@ -91,7 +94,7 @@ def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors
         return found
     _, selects, upper = _pass(problem, 1.0)
     _, _, lower = _pass(problem, 0.0, selects)
-    (found,) = _walked(problem, upper, lower, RULES, weighed=False)
+    (found,) = _walked(problem, upper, lower, weighed=False)
     return tuple(found), known
 
 
@@ -116,15 +119,25 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
             halves = [y[k * n : (k + 1) * n] for k in range(len(alone))]
         if len(y) != 2 * n or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=True)):
             return None
-        (found,) = _walked(problem, both, both, HALVES, weighed=False)
+        (found,) = _walked(problem, both, both, weighed=False)
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
         return None
     return tuple(found), alone
 
 
-_Walked = tuple[Outputs, list[str], Tensors, Tensors, list[list[Tensor]]]
-"""The outputs of f at x, the kinds of the tensors inside f, each target's value at x and at x0, and for each target the
-contributions of the inputs and then those of the tensors inside."""
+class _Walked(NamedTuple):
+    """What walks through the graphs of a Problem found.
+
+    outputs: those of f at x. kinds: those of the tensors inside f. y, y0: each target's value at x and at x0. totals:
+    for each target the contributions of the inputs and then those of the tensors inside. row_passes: as in Attribution.
+    """
+
+    outputs: Outputs
+    kinds: list[str]
+    y: Tensors
+    y0: Tensors
+    totals: list[list[Tensor]]
+    row_passes: tuple[int, ...] | None = None
 
 
 def _routed(problem: Problem, segments: int) -> _Walked:
@@ -148,14 +161,13 @@ def _routed(problem: Problem, segments: int) -> _Walked:
 
 def _is_own(problem: Problem, found: _Walked) -> bool:
     """Whether the values of the targets at x and at x0 are those of the model as it is, to rounding."""
-    _, _, y, y0, _ = found
     _, selects, upper = _pass(problem, 1.0)
     _, _, lower = _pass(problem, 0.0, selects)
     own, own0 = (tuple(v.detach() for v in at.y) for at in (upper, lower))
-    rounding = min(64 * torch.finfo(y[0].dtype).eps, _HALF)
-    off = [(a.detach() - b).abs() for a, b in zip((*y, *y0), (*own, *own0), strict=True)]
+    rounding = min(64 * torch.finfo(found.y[0].dtype).eps, _HALF)
+    off = [(a.detach() - b).abs() for a, b in zip((*found.y, *found.y0), (*own, *own0), strict=True)]
     sizes = [torch.maximum(b.abs(), b0.abs()) for b, b0 in zip(own, own0, strict=True)]
-    return all(bool((found <= rounding * size).all()) for found, size in zip(off, 2 * sizes, strict=True))
+    return all(bool((one <= rounding * size).all()) for one, size in zip(off, 2 * sizes, strict=True))
 
 
 def _one_by_one(
@@ -172,10 +184,10 @@ def _one_by_one(
     for k in range(segments - 1, -1, -1):
         with routed():
             _, _, lower = _pass(problem, (k / segments) ** GROWTH, selects)
-        for t, found in enumerate(_walked(problem, upper, lower, RULES)):
+        for t, found in enumerate(_walked(problem, upper, lower)):
             totals[t] = [a + b for a, b in zip(totals[t], found, strict=True)] if totals[t] else found
         upper = lower  # a graph lives only while it is walked
-    return outputs, kinds, output, tuple(y.detach() for y in upper.y), totals
+    return _Walked(outputs, kinds, output, tuple(y.detach() for y in upper.y), totals)
 
 
 def _in_stretches(problem: Problem, segments: int) -> _Walked | None:
@@ -190,7 +202,7 @@ def _in_stretches(problem: Problem, segments: int) -> _Walked | None:
         totals = stretches.contributions(points)
     except (stretches.NotInStretches, RoutedApart):
         return None
-    return outputs, [], y, tuple(v.detach() for v in points[-1].y), totals
+    return _Walked(outputs, [], y, tuple(v.detach() for v in points[-1].y), totals)
 
 
 def _together(problem: Problem) -> _Walked | None:
@@ -201,46 +213,56 @@ def _together(problem: Problem) -> _Walked | None:
     if (passed := _paired(problem)) is None:
         return None
     at_inputs, _, both = passed
+    assert both.pairs is not None
     try:
-        totals = list(_walked(problem, both, both, HALVES))
+        totals = list(_walked(problem, both, both))
     except GraphError as error:
         if isinstance(error, (NotHalved, UnsupportedOperation)):
             problem.found.mixes_halves = True
         return None
-    upper, lower = (
-        tuple(v.detach()[half] for v in both.y) for half in (slice(problem.rows), slice(problem.rows, None))
+    ends = [both.pairs.cut(v.detach()) for v in both.y]
+    passes = None
+    if (first := problem.firsts()) is not None:
+        passes = tuple((1 + torch.isin(problem.numbers, first).int()).tolist())
+    return _Walked(
+        detached(at_inputs),
+        [s.kind for s in both.seen],
+        tuple(y for y, _ in ends),
+        tuple(y0 for _, y0 in ends),
+        totals,
+        passes,
     )
-    return detached(at_inputs), [s.kind for s in both.seen], upper, lower, totals
 
 
 def _paired(problem: Problem) -> tuple[Outputs, tuple[Select, ...], _Pass] | None:
-    """The pass of x and x0 as one batch: what f returns at the inputs, the targets, and the pass; None where f draws
-    random numbers."""
+    """The pass of x and x0 as one batch, in which an input with several baselines is once: what f returns at the
+    inputs, the targets, and the pass; None where f draws random numbers."""
     points, rows = problem.both()
-    x, n = tuple(t.detach().requires_grad_() for t in points), problem.rows
+    x, inputs = tuple(t.detach().requires_grad_() for t in points), len(rows) - problem.rows
+    pairs = EVEN if problem.source is None else Pairs(inputs, problem.rows, problem.source)
     with suppress(RandomDraws), forward_pass(x, NOTED) as recording, problem.watching() as seen:
         outputs = problem.outputs(x, rows)
         measures, problem.found.loses = recording.measures, problem.found.loses or recording.loses
         with torch._C.DisableTorchFunction():
-            first = problem.firsts()
-            at_inputs = picked(outputs, slice(n) if first is None else first, 2 * n)
+            at_inputs = picked(outputs, slice(inputs), len(rows))
         selects = problem.selects(at_inputs)
         y = [problem.value(outputs, select, rows, "both") for select in selects]
     if problem.draws.found:
         return None
-    return at_inputs, selects, _Pass(x, tuple(map(attached, y)), tuple(seen), recording.loses, measures)
+    return at_inputs, selects, _Pass(x, tuple(map(attached, y)), tuple(seen), pairs, recording.loses, measures)
 
 
 @dataclass(frozen=True)
 class _Pass:
     """One forward pass with its graph: the leaves, each target's value (rows,), and the tensors inside f.
 
-    loses, measures: as in `Recording`, of a paired batch.
+    pairs: the rows of a paired batch. loses, measures: as in `Recording`, of a paired batch.
     """
 
     x: Tensors
     y: Tensors
     seen: tuple[Seen, ...]
+    pairs: Pairs | None = None
     loses: bool = False
     measures: bool = False
 
@@ -277,22 +299,21 @@ def _laid_out(t: Tensor, like: Tensor) -> Tensor:
     return t if t.stride() == form.stride() else form.copy_(t)
 
 
-def _walked(
-    problem: Problem, upper: _Pass, lower: _Pass, rules: Mapping[str, Rule], weighed: bool = True
-) -> Iterator[list[Tensor]]:
+def _walked(problem: Problem, upper: _Pass, lower: _Pass, weighed: bool = True) -> Iterator[list[Tensor]]:
     """For each target, the contributions of the inputs between two forward passes, and then those of the tensors
     inside.
 
-    upper, lower: the pass at the end of a segment that is nearer to x, and that at the other end. Where both are the
-        same object, a paired batch, the change is between the two halves of its rows. weighed: contributions m·Δ of the
-    inputs; else their multipliers m.
+    upper, lower: the pass at the end of a segment that is nearer to x, and that at the other end. Of a paired batch,
+        which is both, the change is between the two halves of its rows. weighed: contributions m·Δ of the inputs; else
+        their multipliers m.
 
     As many targets share a walk as rows share a batch, and at least a few: what is carried through two graphs is small
     beside the graphs.
     """
-    n, halves = len(upper.x), upper is lower
+    n, pairs = len(upper.x), upper.pairs
+    rules = paired_rules(pairs) if pairs else RULES
     at_once = evenly(len(upper.y), max(AT_ONCE, batch_size(problem) // problem.rows))
-    change = lambda a, b: torch.sub(*(a.detach().chunk(2) if halves else (a.detach(), b.detach())))
+    change = lambda a, b: torch.sub(*(pairs.cut(a.detach()) if pairs else (a.detach(), b.detach())))
 
     def reached(k: int, multipliers: list[Tensor]) -> list[Tensor]:
         if k < n:
@@ -310,10 +331,10 @@ def _walked(
         inside = [s.value for s in upper.seen]
         try:
             with keeping():
-                found = walk(y, y0, weights, upper.x, lower.x, rules, inside, reached, halves)
+                found = walk(y, y0, weights, upper.x, lower.x, rules, inside, reached, pairs)
         except UnsupportedOperation as error:
-            raise error if halves else located(error, lambda: problem.outputs(upper.x)) from None
+            raise error if pairs else located(error, lambda: problem.outputs(upper.x)) from None
         except GraphMismatch as error:
             passes = (lambda at=at: problem.outputs(at.x) for at in (upper, lower))
-            raise error if halves else routed_apart(error, *passes) from None
+            raise error if pairs else routed_apart(error, *passes) from None
         yield from found

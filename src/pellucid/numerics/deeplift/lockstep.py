@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...errors import WITHOUT_GRADIENT, CutGraph, GraphError, GraphMismatch, UnsupportedOperation
 from .nodes import Node
+from .pairs import Pairs
 from .unsupported import OPAQUE
 
 Grads: TypeAlias = tuple[Tensor, ...]
@@ -62,7 +63,7 @@ def walk(
     rules: Mapping[str, Rule],
     inside: Sequence[Tensor] = (),
     reached: Reached = lambda which, multipliers: multipliers,
-    halves: bool = False,
+    halves: Pairs | None = None,
 ) -> list[list[Tensor]]:
     """Returns, for each target, the multipliers of the inputs `x` and then of the tensors `inside`.
 
@@ -73,8 +74,8 @@ def walk(
     inside: tensors that the first forward pass computed on its way. One that a target does not depend on, like such an
         input, has multipliers of zero.
     reached: turns the multipliers of one tensor into what is kept of them, as soon as the walk has them all.
-    halves: one graph holds both forward passes, as the two halves of a batch (`y0` is `y`, and `x0` is `x`).
-        Multipliers then have the rows of a half, and `rules` are those of `paired_batch.py`.
+    halves: one graph holds both forward passes, as the two halves of a batch (`y0` is `y`, and `x0` is `x`), which are
+        these rows. Multipliers then have the rows of a half, and `rules` are those of `paired_batch.py`.
 
     Raises UnsupportedOperation, GraphMismatch or CutGraph.
     """
@@ -84,7 +85,7 @@ def walk(
     roots0, starts0 = (roots, starts) if halves else (_edges_of(y0), _edges_of(x0))
     leaves = {start: start0 for (start, _), (start0, _) in zip(starts, starts0, strict=True)}
     order = _pairs([(root, root0) for (root, _), (root0, _) in zip(roots, roots0, strict=True)], leaves)
-    shape_of = _half_of if halves else tuple
+    shape_of = halves.half if halves else tuple
     metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
     arrived: dict[Node, list[Arrived]] = {node: [[None] * len(meta) for _ in y] for node, meta in metas.items()}
     wanted: dict[Node, list[tuple[int, int]]] = {}
@@ -138,10 +139,6 @@ def _leaf_of(t: Tensor) -> Node | None:
 class NotHalved(GraphError):
     """A paired batch in which the rows of the input cannot be told from those of the baseline. It never reaches a user:
     the two forward passes then run one by one."""
-
-
-def _half_of(shape: Sequence[int]) -> tuple[int, ...] | None:
-    return None if not shape or shape[0] % 2 else (shape[0] // 2, *shape[1:])
 
 
 def depends_on(y: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[int]:

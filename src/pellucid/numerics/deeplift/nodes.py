@@ -137,10 +137,10 @@ _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def stacked(n: Node, n0: Node, name: str) -> Sequence[Tensor]:
-    """What two nodes saved under this name: `(of n, of n0)`. Where both are halves of one node of a paired batch, one
-    tensor that holds both, `(of both,)`, so that an operation on it runs once; `apart` takes it apart again."""
-    whole = getattr(n, "whole", None)
-    return (getattr(n, name), getattr(n0, name)) if whole is None else (getattr(whole, name),)
+    """What two nodes saved under this name: `(of n, of n0)`. Where both are equal halves of one node of a paired batch,
+    one tensor that holds both, `(of both,)`, so that an operation on it runs once; `apart` takes it apart again."""
+    both = getattr(n, "both", None)
+    return (getattr(n, name), getattr(n0, name)) if both is None else (getattr(both, name),)
 
 
 def apart(both: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -2,7 +2,7 @@
 
 Each tensor in the graph of such a batch holds its value at x in the first half of its rows, and its value at x0 in the
 second half; a multiplier has the rows of one half. So each node is its own partner, and the rules of `rules/table.py`
-get its two halves as two nodes.
+get its two halves as two nodes. An input that is compared with several baselines is in the batch once (`pairs.py`).
 
 The input has these two halves by construction. Each rule here checks that its operation keeps them apart, so all
 tensors between input and output have them too. Where an operation mixes the halves, or has no rule in `HALVES`, the two
@@ -12,6 +12,7 @@ forward passes run one by one instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -22,26 +23,35 @@ from .lockstep import Grads, Multipliers, NotHalved, Rule, Step
 from .metadata import INPUT
 from .nodes import Node, dimension, is_fed
 from .operation_names import ATTENTION
+from .pairs import EVEN, Pairs
 from .rules.linear import Backward, gradients, matrix_gradients
 from .rules.table import RULES
 
 Shape: TypeAlias = tuple[int, ...]
 Check: TypeAlias = Callable[[Node, Shape], bool]
 """`(node, shape of its result) -> whether the rows of x and those of x0 stay apart`."""
+PairedRule: TypeAlias = Callable[[Pairs, Node, Node], Step]
+"""A Rule of a batch of such pairs; both nodes are the same."""
+PairedBackward: TypeAlias = Callable[[Pairs, Node, Grads], Multipliers]
 
 
 class Half:
     """A node as it would be if only half of the batch had gone through the model.
 
-    whole: the node of the paired batch. shape: that of its result. which: 0 for the half of x, 1 for that of x0.
-    kept: the halves of the saved tensors by name, shared by both halves, so that each tensor is cut once.
+    pairs: the rows of the batch. whole: its node. shape: that of its result. which: 0 for the half of x, 1 for that of
+    x0. kept: the halves of the saved tensors by name, shared by both halves, so that each tensor is cut once.
     """
 
-    def __init__(self, whole: Node, shape: Shape, which: int, kept: dict[str, Sequence[Any]]):
-        self.whole, self._shape, self._which, self._kept = whole, shape, which, kept
+    def __init__(self, pairs: Pairs, whole: Node, shape: Shape, which: int, kept: dict[str, Sequence[Any]]):
+        self.pairs, self.whole, self._shape, self._which, self._kept = pairs, whole, shape, which, kept
 
     def name(self) -> str:
         return self.whole.name()
+
+    @property
+    def both(self) -> Node | None:
+        """The node that holds this half and the other, where they are its first and its last rows."""
+        return self.whole if self.pairs.input_of is None else None
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
@@ -55,7 +65,7 @@ class Half:
         return found
 
     def __call__(self, *g: Tensor | None) -> Tensor | tuple[Tensor | None, ...] | None:
-        found = _twice(self.whole, cast(Grads, g), self._which)
+        found = _twice(self.pairs, self.whole, cast(Grads, g), self._which)
         first, *others = found
         return found if others else first
 
@@ -72,120 +82,130 @@ class Half:
     def _cut(self, t: Tensor, name: str) -> Sequence[Tensor]:
         """A tensor's two halves where it has the rows of the result; else the whole tensor for both."""
         by_rows = (t.ndim == len(self._shape) or name == "_saved_logsumexp") and t.shape[0] == self._shape[0]
-        return t.chunk(2) if by_rows else (t, t)
+        return self.pairs.cut(t) if by_rows else (t, t)
 
 
-def _checked(n: Node, keeps: Check) -> Shape:
+def _checked(pairs: Pairs, n: Node, keeps: Check) -> Shape:
     """The shape of a node's result. Raises NotHalved where `keeps` finds that the halves do not stay apart, and where
     the rule of single graphs is no longer the one that the rule here is made of."""
     shape, name = tuple(n._input_metadata[0].shape), n.name()
     if RULES.get(name) is not _BUILT_IN.get(name):
         raise NotHalved(f"The rule of {name} was replaced by another, for single graphs.")
-    if not shape or shape[0] % 2 or not keeps(n, shape):
+    if pairs.half(shape) is None or not keeps(n, shape):
         raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
     return shape
 
 
-def _each(name: str, keeps: Check) -> Rule:
+def _each(name: str, keeps: Check) -> PairedRule:
     """The rule that the table has under this name, applied to the two halves of a node."""
 
-    def halved(n: Node, _: Node) -> Step:
-        shape = _checked(n, keeps)
+    def halved(pairs: Pairs, n: Node, _: Node) -> Step:
+        shape = _checked(pairs, n, keeps)
         kept: dict[str, Sequence[Any]] = {}
-        return RULES[name](Half(n, shape, 0, kept), Half(n, shape, 1, kept))
+        return RULES[name](Half(pairs, n, shape, 0, kept), Half(pairs, n, shape, 1, kept))
 
     return halved
 
 
-def _twice(n: Node, g: Grads, which: int = 0) -> Multipliers:
+def _twice(pairs: Pairs, n: Node, g: Grads, which: int = 1) -> Multipliers:
     """The gradient of a node that can only be called with all rows: it is called with `g` for both halves, and one half
-    of the answer is taken."""
-    both = cast(Grads, tuple(None if t is None else torch.cat((t, t)) for t in g))
-    return tuple(None if m is None else m.chunk(2)[which] for m in gradients(n, both))
+    of the answer is taken. An input with several baselines has no gradient for each of them: the half of the baselines
+    is taken, and the rules that call a node have compared its constants."""
+    both = cast(Grads, tuple(None if t is None else pairs.filled(t) for t in g))
+    half = which if pairs.input_of is None else 1
+    return tuple(None if m is None else pairs.cut(m)[half] for m in gradients(n, both))
 
 
-def _half_of_input(n: Node) -> Shape:
+def _half_of_input(pairs: Pairs, n: Node) -> Shape:
     """The shape of half of the operation's input."""
-    rows, *others = n._saved_self_sym_sizes
-    if rows % 2:
-        raise NotHalved(f"The input of {n.name()} has {rows} rows, an odd number, so it has no halves.")
-    return rows // 2, *others
+    if (half := pairs.half(n._saved_self_sym_sizes)) is None:
+        raise NotHalved(f"The input of {n.name()} has the sizes {n._saved_self_sym_sizes}, so it has no halves.")
+    return half
 
 
-def _in_order(n: Node, g: Grads) -> Multipliers:
+def _in_order(pairs: Pairs, n: Node, g: Grads) -> Multipliers:
     """The backward of a change of shape."""
-    return (g[0].reshape(_half_of_input(n)),)
+    return (g[0].reshape(_half_of_input(pairs, n)),)
 
 
-def _summed(n: Node, g: Grads) -> Multipliers:
+def _summed(pairs: Pairs, n: Node, g: Grads) -> Multipliers:
     """The backward of a broadcast."""
-    return (g[0].sum_to_size(_half_of_input(n)),)
+    return (g[0].sum_to_size(_half_of_input(pairs, n)),)
 
 
-def _selected(n: Node, g: Grads) -> Multipliers:
+def _selected(pairs: Pairs, n: Node, g: Grads) -> Multipliers:
     """The backward of `t[..., index]`."""
-    m = g[0].new_zeros(_half_of_input(n))
+    m = g[0].new_zeros(_half_of_input(pairs, n))
     m.select(dimension(n._saved_dim), dimension(n._saved_index)).copy_(g[0])
     return (m,)
 
 
-def _convolved(n: Node, g: Grads) -> Multipliers:
+def _convolved(pairs: Pairs, n: Node, g: Grads) -> Multipliers:
     """The backward of a convolution with constant weights; of what was convolved it reads the shape only."""
     how = (n._saved_stride, n._saved_padding, n._saved_dilation, n._saved_transposed, n._saved_output_padding)
-    x, only_x = n._saved_input.chunk(2)[0], [True, False, False]
+    x, only_x = n._saved_input[: len(g[0])], [True, False, False]
     m = torch.ops.aten.convolution_backward(g[0], x, n._saved_weight, None, *how, n._saved_groups, only_x)
     return m[0], None, None
 
 
-def _linear(keeps: Check, backward: Backward = gradients) -> Rule:
-    """The rule of a linear operation whose constants are the same for both halves: its gradient is its multiplier."""
+def _linear(keeps: Check, backward: PairedBackward | None = None, alone: Backward = gradients) -> PairedRule:
+    """The rule of a linear operation whose constants are the same for both halves: its gradient is its multiplier.
 
-    def linear(n: Node, _: Node) -> Step:
-        _checked(n, keeps)
-        return lambda g: backward(n, g)
+    alone: what has the gradients, where the rows of a half are enough.
+    """
+
+    def linear(pairs: Pairs, n: Node, _: Node) -> Step:
+        _checked(pairs, n, keeps)
+        return partial(alone, n) if backward is None else partial(backward, pairs, n)
 
     return linear
 
 
-def _given(constant: str, keeps: Check) -> Rule:
+def _given(constant: str, keeps: Check) -> PairedRule:
     """The rule of an operation that is linear as long as a constant, saved under this name, is the same for both
     halves. The constant may differ from row to row."""
 
-    def linear(n: Node, _: Node) -> Step:
-        shape, t = _checked(n, keeps), getattr(n, constant)
+    def linear(pairs: Pairs, n: Node, _: Node) -> Step:
+        shape, t = _checked(pairs, n, keeps), getattr(n, constant)
         by_rows = isinstance(t, Tensor) and t.ndim == len(shape) and t.shape[0] == shape[0]
-        if by_rows and not torch.equal(*t.chunk(2)):  # two passes will say what differs
+        if by_rows and not torch.equal(*pairs.cut(t)):  # two passes will say what differs
             raise GraphMismatch(f"{n.name()} has another {constant} for x than for x0.")
-        backward: Backward = _twice if by_rows else gradients
-        return lambda g: backward(n, g)
+        return partial(_twice, pairs, n) if by_rows else partial(gradients, n)
 
     return linear
 
 
-def _indexed(n: Node, shape: Shape) -> bool:
-    """Whether an index takes the rows of each half from the same half, and by the same numbers."""
-    first, *others = n._saved_indices
+def _indexed(pairs: Pairs, n: Node, _: Node) -> Step:
+    """An index that takes the rows of each half from the same half, and by the same numbers."""
+    _checked(pairs, n, lambda n, shape: _takes_apart(pairs, n))
+    return partial(_twice, pairs, n)
+
+
+def _takes_apart(pairs: Pairs, n: Node) -> bool:
+    (first, *others), rows = n._saved_indices, n._saved_self_sym_sizes[:1]
     if first is None:
         return True
-    if first.ndim == 0 or len(first) % 2:
+    if pairs.half(first.shape) is None or pairs.half(rows) is None:
         return False
+    a, b = pairs.cut(first)
     if first.dtype == torch.bool:
-        return torch.equal(*first.chunk(2))
-    rows, (a, b) = n._saved_self_sym_sizes[0] // 2, first.chunk(2)
-    if bool(((a < 0) | (a >= rows)).any()) or not torch.equal(a + rows, b):
+        return torch.equal(a, b)
+    of_x, of_x0 = pairs.cut(torch.arange(rows[0], device=first.device))
+    place = b - of_x0[0]  # in the half of the baselines
+    if bool(((place < 0) | (b >= rows[0])).any()) or not torch.equal(of_x[place], a):
         return False
     given = [t for t in others if t is not None and t.ndim >= first.ndim and len(t) > 1]
-    return all(t.ndim == first.ndim and torch.equal(*t.chunk(2)) for t in given)
+    return all(t.ndim == first.ndim and torch.equal(*pairs.cut(t)) for t in given)
 
 
-def _product(name: str, left: str, right: str) -> Rule:
+def _product(name: str, left: str, right: str) -> PairedRule:
     """The rule of a product: where one factor is a constant, that of a linear operation.
 
     left, right: the names of the saved attributes that hold the factors.
     """
     both = _each(name, _rows_first)
     one = _given(right, _rows_first), _given(left, _rows_first)
-    return lambda n, n0: (both if is_fed(n, 0) and is_fed(n, 1) else one[is_fed(n, 1)])(n, n0)
+    return lambda pairs, n, n0: (both if is_fed(n, 0) and is_fed(n, 1) else one[is_fed(n, 1)])(pairs, n, n0)
 
 
 def _always(n: Node, shape: Shape) -> bool:
@@ -240,25 +260,25 @@ _VALUES = """
     Gelu Silu Mish LogSigmoid Sigmoid Tanh Exp Log Log1P Erf Sqrt Rsqrt Reciprocal Pow Relu Abs LeakyRelu Elu Hardtanh
     Hardswish Softplus
 """.split()
-_LINEAR: dict[str, Rule] = {
+_LINEAR: dict[str, PairedRule] = {
     **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias"], _linear(_always, _in_order)),
     **dict.fromkeys(["Neg", "Clone", "ToCopy", "Alias"], _linear(_always)),
     **dict.fromkeys(["Add", "Sub"], _linear(_rows_first)),
     **dict.fromkeys(["Unsqueeze", "Cat", "Stack"], _linear(_beside("_saved_dim"))),
     "Select": _linear(_beside("_saved_dim"), _selected),
     **dict.fromkeys(["Slice", "Split", "SplitWithSizes", "Unbind"], _linear(_beside("_saved_dim"), _twice)),
-    "Index": _linear(_indexed, _twice),
+    "Index": _indexed,
     "Expand": _linear(_rows_first, _summed),
     "Squeeze": _linear(_always, _twice),
     "Transpose": _linear(_beside("_saved_dim0", "_saved_dim1")),
     "Permute": _linear(_stays_first),
-    "Addmm": _linear(_only(1), matrix_gradients),
-    "Mm": _linear(_only(0), matrix_gradients),
+    "Addmm": _linear(_only(1), alone=matrix_gradients),
+    "Mm": _linear(_only(0), alone=matrix_gradients),
     "MaskedFill": _given("_saved_mask", _rows_first),
     "Gather": _given("_saved_index", lambda n, shape: _rows_first(n, shape) and _beside("_saved_dim")(n, shape)),
 }
 
-HALVES: Mapping[str, Rule] = {
+_PAIRED: Mapping[str, PairedRule] = {
     **{f"{name}Backward0": rule for name, rule in _LINEAR.items()},
     **{f"{name}Backward1": _linear(_always) for name in ("Add", "Sub", "Mul", "Div")},
     **{f"{name}Backward1": _linear(_beside("_saved_dim"), _twice) for name in ("Squeeze", "Sum", "Mean")},
@@ -278,4 +298,11 @@ HALVES: Mapping[str, Rule] = {
 }
 
 
+def paired_rules(pairs: Pairs) -> Mapping[str, Rule]:
+    """The rules of a batch of such pairs, by autograd's name of the node."""
+    return HALVES if pairs is EVEN else {name: partial(rule, pairs) for name, rule in _PAIRED.items()}
+
+
+HALVES: Mapping[str, Rule] = {name: partial(rule, EVEN) for name, rule in _PAIRED.items()}
+"""The rules of a batch in which each input has one baseline."""
 _BUILT_IN = dict(RULES)
