@@ -20,6 +20,7 @@ from typing import Any
 
 import captum.attr
 import captum.metrics
+import captum.testing.helpers.basic_models as toys
 import torch
 from torch import nn
 
@@ -61,6 +62,41 @@ def convolutions() -> nn.Sequential:
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 8), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(8, 4)).eval()
+
+
+class Classifier(nn.Module):
+    """A network of images as people write it, which asks how many rows there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c1, self.b1 = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16)
+        self.c2, self.b2 = nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32)
+        self.r1, self.r2, self.p1, self.p2 = nn.ReLU(), nn.ReLU(), nn.MaxPool2d(2), nn.MaxPool2d(2)
+        self.fc = nn.Linear(32 * 8 * 8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.p1(self.r1(self.b1(self.c1(x))))
+        x = self.p2(self.r2(self.b2(self.c2(x))))
+        return self.fc(x.view(x.size(0), -1))
+
+
+def by_deeplift() -> Iterator[Case]:
+    """DeepLIFT on Captum's own toys, and on images."""
+    for on, net, x in (
+        ("ReLULin", toys.ReLULinearModel(), (torch.randn(1, 3), torch.randn(1, 3))),
+        ("ConvNet", toys.BasicModel_ConvNet().eval(), (torch.randn(2, 1, 10, 10),)),
+        ("images", Classifier().eval(), (torch.randn(4, 3, 32, 32),)),
+    ):
+        grad = lambda x=x: tuple(t.clone().requires_grad_() for t in x)
+        last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
+        convolution = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), last)
+        yield Case("DeepLift", on, lambda lib, net=net, grad=grad: lib.DeepLift(net).attribute(grad(), target=0))
+        for layer in (convolution, last):
+            lifted = lambda lib, net=net, grad=grad, layer=layer: lib.LayerDeepLift(net, layer)
+            yield Case("LayerDeepLift", on, lambda lib, f=lifted, grad=grad: f(lib).attribute(grad(), target=0))
+        of = lambda lib, net=net, last=last, grad=grad: lib.NeuronDeepLift(net, last).attribute(grad(), (0,))
+        yield Case("NeuronDeepLift", on, of)
 
 
 def on_vectors(net: nn.Sequential) -> Iterator[Case]:
@@ -184,7 +220,7 @@ def main() -> int:
     model = pellucid.load(given.model, device="cpu") if given.model else pellucid.load(device="cpu")
     slow = 0
     print(f"{'name':28}{'on':8}{'ours, ms':>10}{'Captum, ms':>12}{'ratio':>8}")
-    for case in (*on_vectors(toy()), *on_images(convolutions()), *on_text(model)):
+    for case in (*on_vectors(toy()), *by_deeplift(), *on_images(convolutions()), *on_text(model)):
         if given.only and given.only not in case.name:
             continue
         gc.collect()

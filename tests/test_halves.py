@@ -13,7 +13,7 @@ from torch import Tensor
 import pellucid
 from cases import CASES
 from cases.values import rand
-from pellucid.captum import DeepLift
+from pellucid.captum import DeepLift, LayerDeepLift
 from pellucid.errors import GraphMismatch, UnsupportedOperation
 from pellucid.numerics.deeplift.checking import multipliers
 from pellucid.numerics.deeplift.lockstep import NotHalved, walk
@@ -224,3 +224,42 @@ def test_a_plain_network_takes_one_pass() -> None:
         passes == [2, 4, 2] and delta.abs().max() < 1e-6
     )  # the input alone, both together, the baseline for the delta
     assert found.shape == x.shape
+
+
+class Around(torch.nn.Module):
+    """A layer, and another way from the input to the output."""
+
+    def __init__(self, way: Any) -> None:
+        super().__init__()
+        self.first, self.layer, self.last = (torch.nn.Linear(6, 6).double() for _ in range(3))
+        self.way, self.calls = way, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.last(self.way(self, x, self.layer(self.first(x).tanh()).tanh()))
+
+
+WAYS: dict[str, tuple[Any, int]] = {
+    "none": (lambda net, x, h: h, 2),
+    "a sum": (lambda net, x, h: (h + x).tanh(), 5),
+    "a product": (lambda net, x, h: h * x.sigmoid(), 5),
+    "a sum without a gradient": (lambda net, x, h: (h + x.detach().cos()).tanh(), 5),
+    "the layer twice": (lambda net, x, h: net.layer(h).tanh(), 6),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_layer_is_explained_by_one_pass_at_each_end_where_it_is_the_only_way(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    way, calls = WAYS[name]
+    net, (x, x0) = Around(way), (rand(30, 6, seed=k) for k in (1, 2))
+    ask = lambda: LayerDeepLift(net, net.layer).attribute(x, x0, target=2, return_convergence_delta=True)
+    found, delta = ask()
+    assert net.calls == calls
+    monkeypatch.setattr("pellucid.captum.deeplift.multipliers_inside", lambda problem, run: None)
+    wanted = ask()
+    torch.testing.assert_close((found, delta), wanted, rtol=1e-10, atol=1e-12)
+    if name == "none":
+        assert delta.abs().max() < 1e-12

@@ -227,6 +227,19 @@ def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_base
         at_x0, y0 = activations(self, outer.x0, outer.rows.args, at_input)
         ends = (y, y0)
         x0 = tuple(t.expand_as(a) for a, t in zip(x, (t for layer in at_x0 for t in layer.values), strict=True))
+    return layer_call_at(self, outer, at_x, x, x0, at_input, ends)
+
+
+def layer_call_at(
+    self: InternalAttribution,
+    outer: Call,
+    at_x: Sequence[Activations],
+    x: Tensors,
+    x0: Tensors,
+    at_input: bool,
+    ends: tuple[Value, ...],
+) -> LayerCall:
+    """As `layer_call`, from the layers' activations at x, all tensors of theirs, and those at x0."""
     sizes, is_tuple = tuple(len(layer.values) for layer in at_x), tuple(layer.is_tuple for layer in at_x)
 
     def rest(*given: Value) -> Value:

@@ -8,10 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.layer_hooks import Activations, layer_values
 from ..errors import ArgumentError, CutGraph
-from ..methods.deeplift import multipliers
-from .base import ScaledGradientAttribution, ScaledLayerAttribution, ScaledNeuronAttribution, layer_call
-from .calls import Call, Tensors, Value, tupled
+from ..methods.deeplift import multipliers, multipliers_inside
+from .base import (
+    LayerCall,
+    ScaledGradientAttribution,
+    ScaledLayerAttribution,
+    ScaledNeuronAttribution,
+    layer_call,
+    layer_call_at,
+)
+from .calls import Call, Tensors, Value, outputs_of, tupled
 from .noise import distribution
 
 Custom = Callable[..., Any]
@@ -21,7 +29,36 @@ Custom = Callable[..., Any]
 def lifted(call: Call, multiply: bool, custom: Custom | None, known: Tensors = ()) -> tuple[Tensors, Tensors]:
     """The attributions of DeepLIFT, exact, and the values at x and x0, as far as they are known."""
     m, known = multipliers(call.moving().problem(), known)
-    return call.times_change(m, multiply) if custom is None else tupled(custom(m, call.x, call.x0)), known
+    return weighed(call, m, multiply, custom), known
+
+
+def weighed(call: Call, m: Tensors, multiply: bool, custom: Custom | None) -> Tensors:
+    """The attributions that multipliers make."""
+    return call.times_change(m, multiply) if custom is None else tupled(custom(m, call.x, call.x0))
+
+
+def of_layer(
+    self: ScaledLayerAttribution, outer: Call, at_input: bool, custom: Custom | None
+) -> tuple[LayerCall, Tensors]:
+    """The rest of the network from the layer on, and the layer's attributions.
+
+    One pass at each end has the layer and the output, where the output depends on the inputs through the layer alone.
+    """
+    seen: list[tuple[list[Activations], Value]] = []
+
+    def run(x: Tensors) -> tuple[Tensors, Value]:
+        seen.append(
+            layer_values(lambda: outputs_of(self.forward_func, x, outer.rows.args), self.layers, at_input, cut=True)
+        )
+        return tuple(t for layer in seen[-1][0] for t in layer.values), seen[-1][1]
+
+    alone = len(self.layers) == 1 and all(t.is_floating_point() for t in outer.x)
+    if alone and (found := multipliers_inside(outer.problem(), run)) and all(layer.call == 1 for layer in seen[0][0]):
+        (at_x, y), (_, y0) = seen
+        layer = layer_call_at(self, outer, at_x, *found[1:], at_input, (y.detach(), y0.detach()))
+        return layer, weighed(layer.call, found[0], self._multiply_by_inputs, custom)
+    layer = layer_call(self, outer, at_input)
+    return layer, lifted(layer.call, self._multiply_by_inputs, custom, layer.known[:1])[0]
 
 
 def paired(call: Call, baselines: Value) -> tuple[Call, int]:
@@ -100,12 +137,12 @@ class LayerDeepLift(ScaledLayerAttribution):
         grad_kwargs: Value = None,
     ) -> Any:
         outer = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
-        layer = layer_call(self, outer, attribute_to_layer_input)
         try:
-            values, _ = lifted(layer.call, self._multiply_by_inputs, custom_attribution_func, layer.known[:1])
+            layer, values = of_layer(self, outer, attribute_to_layer_input, custom_attribution_func)
         except CutGraph:
             if not any((grad_kwargs or {}).get(k) for k in ("materialize_grads", "allow_unused")):
                 raise
+            layer = layer_call(self, outer, attribute_to_layer_input)
             values = tuple(map(torch.zeros_like, layer.call.x))
         return layer.answer(values, return_convergence_delta)
 
@@ -124,8 +161,7 @@ class LayerDeepLiftShap(LayerDeepLift):
         custom_attribution_func: Custom | None = None,
     ) -> Any:
         outer, n = paired(Call.of(self.forward_func, inputs, None, target, additional_forward_args), baselines)
-        layer = layer_call(self, outer, attribute_to_layer_input)
-        values, _ = lifted(layer.call, self._multiply_by_inputs, custom_attribution_func, layer.known[:1])
+        layer, values = of_layer(self, outer, attribute_to_layer_input, custom_attribution_func)
         answer = layer.answer(_mean(values, n))
         return (answer, layer.delta(values)) if return_convergence_delta else answer
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ from ..attribution import Attributions, contributed, solved
 from ..engine.experts import Routes, experts_of
 from ..engine.memory import AT_ONCE, batch_size, check_room, evenly, out_of_memory
 from ..engine.rows import near
-from ..errors import GraphError, GraphMismatch, InputError, UnsupportedOperation
-from ..numerics.deeplift.lockstep import NotHalved, walk
+from ..errors import GraphError, GraphMismatch, InputError, PellucidError, UnsupportedOperation
+from ..numerics.deeplift.lockstep import NotHalved, depends_on, walk
 from ..numerics.deeplift.paired_batch import paired_rules
 from ..numerics.deeplift.pairs import EVEN, Pairs
 from ..numerics.deeplift.recording.expert_routing import RoutedApart, routed_apart
@@ -29,12 +29,15 @@ from ..numerics.deeplift.recording.recorder import forward_pass, located
 from ..numerics.deeplift.rules.table import NOTED, RULES
 from ..numerics.deeplift.unsupported import keeping
 from ..problem import Outputs, Place, Problem, Seen, Select, Tensors, attached, detached, picked
-from ..randomness import RandomDraws
+from ..randomness import RandomDraws, kept
 from ..status import Status
 from . import stretches
 
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
+_FEW = 128
+"""Numbers of an input for which the steps of Python take longer than those of the processor: one graph is then walked
+faster than two, although f runs once more on x alone."""
 _HALF = 0.03
 """What two orders of adding up may differ by in half precision, relative to the output."""
 
@@ -90,12 +93,43 @@ def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors
 
     known: the target's values at x, and at x0, as far as f has run on each alone; returned with those that were needed.
     """
-    if found := _proven_halves(problem, known):
+    few = sum(t.numel() for t in problem.x) <= _FEW
+    if few and (found := _proven_halves(problem, known)):
         return found
     _, selects, upper = _pass(problem, 1.0)
     _, _, lower = _pass(problem, 0.0, selects)
     (found,) = _walked(problem, upper, lower, weighed=False)
-    return tuple(found), known
+    return tuple(found), (upper.y[0].detach(), lower.y[0].detach())
+
+
+Inside: TypeAlias = Callable[[Tensors], tuple[Tensors, Outputs]]
+"""`x -> (tensors inside f, which are leaves of its graph; what f returns)`."""
+
+
+def multipliers_inside(problem: Problem, run: Inside) -> tuple[Tensors, Tensors, Tensors] | None:
+    """The multipliers of tensors inside f, and these tensors at x and at x0; None where the target depends on x in
+    another way too, or may.
+
+    problem: with one target. run: f, with those tensors.
+    """
+    passes: list[_Pass] = []
+    try:
+        for x in (problem.x, problem.x0):
+            leaves = tuple(t.detach().requires_grad_() for t in x)
+            with forward_pass(leaves, NOTED) as recording:
+                (inside, outputs), draws = kept(lambda leaves=leaves: run(leaves), leaves[0].device)
+                y = tuple(problem.value(outputs, select) for select in problem.selects(outputs))
+            if draws or recording.loses or depends_on(y, leaves):
+                return None
+            passes.append(_Pass(inside, y, ()))
+        upper, lower = passes
+        (found,) = _walked(problem, upper, lower, weighed=False)
+    except PellucidError:  # the rest of f, by itself, says what is wrong
+        return None
+    inside, inside0 = (tuple(t.detach() for t in at.x) for at in passes)
+    y, y0 = (at.y[0].detach() for at in passes)
+    change = torch.stack([(m * (a - b)).sum() for m, a, b in zip(found, inside, inside0, strict=True)]).sum()
+    return (tuple(found), inside, inside0) if near(y0.sum() + change, y.sum()) else None
 
 
 def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] | None:
