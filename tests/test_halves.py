@@ -182,6 +182,18 @@ def test_a_model_that_cannot_takes_two_and_is_asked_only_once(family: str, monke
         assert passes == expected and abs(e.delta) < 1e-9
 
 
+@pytest.mark.parametrize(("family", "attention", "task"), [MODELS[0], MODELS[4], MODELS[5]])
+def test_an_input_runs_once_for_all_its_baselines(family: str, attention: str, task: str) -> None:
+    m, row, baselines = explained(family, attention, torch.float64, task), TASKS[task], ["[UNK]", "good", "bad"]
+    asked: dict[str, Any] = {**row.how, "segments": 1}
+    answers = pellucid.explain(m, row.inputs, baseline=baselines, **asked)
+    each = [pellucid.explain(m, row.inputs, baseline=b, **asked) for b in baselines]
+    for found, *apart in zip(answers, *each, strict=True):
+        for e, *ones in zip(listed(found), *map(listed, apart), strict=True):
+            assert (e.passes, e.status) == (1 + len(baselines), "exact")
+            np.testing.assert_allclose(e.scores, np.mean([one.scores for one in ones], 0), rtol=1e-9, atol=1e-12)
+
+
 ROW_COUNTS: dict[str, Any] = {
     "the number of rows": lambda x: (x.tanh() / len(x)).sum(1),
     "as many rows as are there": lambda x: x.reshape(2, -1).softmax(-1).reshape(-1, 6)[:, 0],
