@@ -73,7 +73,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "coalitions entering problem_of relevance surrogate_samples",
         "experts integer_inputs passes removal targets",
         "borrowing hooks layer_calls layer_hooks path_sums relu_gradients rows token_sums",
-        "memory",
+        "groups memory",
     ],
     "jobs": [
         "worker",
@@ -108,7 +108,8 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     "methods": [
         "remarks",
         "distributions path",
-        "adaptive deeplift gradient perturb",
+        "adaptive apart deeplift gradient perturb",
+        "graphs",
         "stretches",
     ],
     "metrics": [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -418,14 +417,14 @@ def test_what_does_not_add_up_is_not_called_exact() -> None:
 
 
 def test_targets_that_do_not_fit_into_one_walk_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pellucid.methods import METHODS, deeplift
+    from pellucid.methods import METHODS, graphs
 
     f = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.LayerNorm(8), torch.nn.Linear(8, 5))
     selects = tuple(lambda out, rows, k=k: out[:, k] for k in range(5))
     problem = Problem(f.double(), (torch.rand(3, 4).double(),), (torch.zeros(3, 4).double(),), lambda outputs: selects)
     together = METHODS["deeplift"].solve(problem)
-    monkeypatch.setattr(sys.modules[deeplift.__module__], "AT_ONCE", 2)
-    monkeypatch.setattr(sys.modules[deeplift.__module__], "batch_size", lambda problem: 1)
+    monkeypatch.setattr(graphs, "AT_ONCE", 2)
+    monkeypatch.setattr(graphs, "batch_size", lambda problem: 1)
     for a, b in zip(together, METHODS["deeplift"].solve(problem), strict=True):
         torch.testing.assert_close(a.values, b.values)
         assert a.delta.abs().max() < 1e-12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from pellucid.errors import GraphMismatch, InputError, UnsupportedOperation
 
 D = torch.float64
 ADDS_UP = ["deeplift", "integrated_gradients", "deep_shap"]
-NEEDS_GRADIENT = [name for name, row in pellucid.METHODS.items() if not row.groups]
+NEEDS_GRADIENT = [name for name, row in pellucid.METHODS.items() if not row.only_removes]
 
 
 class Tabular(nn.Module):
@@ -46,10 +47,14 @@ CATEGORIES0 = torch.tensor([[0, 1, 2]])
 @pytest.mark.parametrize("method", NEEDS_GRADIENT)
 def test_each_category_has_the_score_of_its_embedding(method: str) -> None:
     net = Tabular()
-    more = {"noise": 0.0} if method == "smoothgrad" else {}  # noise would depend on the sizes of the tensors it is for
+    more: dict[str, Any] = (
+        {"noise": 0.0} if method == "smoothgrad" else {}
+    )  # noise would depend on the sizes of the tensors it is for
     a = attribute(net, (NUMBERS, CATEGORIES), (0.5, CATEGORIES0), method=method, target=1, **more)
     f = lambda numbers, *each: net.layers(torch.cat([numbers, *each], -1))
     e0 = tuple(net.embedded(CATEGORIES0))
+    if pellucid.METHODS[method].groups:  # a category is one group, and so is its embedding
+        more["groups"] = (torch.tensor([[0, 1]]), *(torch.full((1, 4), 2 + k) for k in range(3)))
     b = attribute(f, (NUMBERS, *net.embedded(CATEGORIES)), (0.5, *e0), method=method, target=1, **more)
     norm = b.reduction == "norm"
     each = torch.stack([v.norm(dim=-1) if norm else v.sum(-1) for v in b.values[1:]], 1)

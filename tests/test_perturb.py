@@ -16,7 +16,7 @@ from itself import read, said
 from pellucid import METHODS, Model, attribute, errors
 from pellucid.engine import coalitions
 
-REMOVING = [name for name, row in METHODS.items() if row.groups]
+REMOVING = [name for name, row in METHODS.items() if row.only_removes]
 TEXT = "the movie was great, so good! but the plot is very dull. not bad"
 NET = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2)).double().eval()
 with torch.no_grad():

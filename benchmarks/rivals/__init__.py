@@ -14,10 +14,9 @@ import numpy as np
 import pellucid
 
 from .attending import attention, attention_x_gradient, rollout
-from .decomposing import alti, alti_logit, decompx
+from .decomposing import alti, alti_logit, decompx, depass
 from .gradients import captum_deeplift, captum_integrated_gradients, captum_shap, gradient_x_input
-from .lrp import attnlrp, cp_lrp, gim
-from .parts import leading_apart
+from .lrp import attnlrp, cp_lrp, gim, libragrad
 from .removing import lime_text, shap_partition
 
 Rival = Callable[[pellucid.Model, Any, Any], np.ndarray]
@@ -35,8 +34,9 @@ RIVALS: dict[str, Rival] = {
     "AttnLRP": attnlrp,
     "CP-LRP": cp_lrp,
     "GIM · mask": gim,
-    "DeepLIFT, the leading word apart · mask": leading_apart,
+    "LibraGrad, FullGrad": libragrad,
     "DecompX": decompx,
     "ALTI": alti,
     "ALTI-Logit": alti_logit,
+    "DePass": depass,
 }

@@ -8,6 +8,10 @@ ALTI (Ferrando et al. 2022, 2203.04212), for the same models: the share of token
 max(0, ‖y_i‖₁ − ‖y_i − T_i(x_j)‖₁), normalised, and multiplied through the layers. ALTI-Logit (Ferrando et al. 2023,
 2305.12535), for Llamas: what each attention layer adds to the logit of a token, handed on to the tokens of the input by
 the ALTI shares of the layers before it; what MLPs add is left out.
+
+DePass (Hong et al. 2025, 2510.18462), for Llamas: every vector is kept as a sum of one vector for each token, as in
+DecompX. What a neuron of an MLP adds is shared by a softmax, at a temperature of 0.1, over what each part brings to the
+neuron's gate. The parts of a logit add up to it.
 """
 
 from __future__ import annotations
@@ -65,27 +69,69 @@ def alti(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
 
 
 def alti_logit(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
-    net: Any = _of_kind(model, LlamaForCausalLM)
-    e = pellucid.explain(model, item, "input_x_gradient", target, "zero", ["attentions"])
-    ids = torch.tensor([[t.id for t in e.tokens]])
-    answer = max(t.segment for t in e.tokens)
-    predicted = [i for i, t in enumerate(e.tokens) if t.segment == answer and not t.special]
+    net, ids, predicted, attention = _continued(model, item, target)
     with model.borrowed(), torch.no_grad():
         states = _residual_stream(net, ids)
-        final = states[-1]
-        size = final.pow(2).mean(-1).add(net.model.norm.variance_epsilon).sqrt()
+        readers = _readers(net, ids, predicted, states[-1])
         found, rolled = torch.zeros(ids.shape[1]), torch.eye(ids.shape[1])
-        for layer, a, x in zip(net.model.layers, torch.tensor(e.attentions).float(), states, strict=False):
-            attend = layer.self_attn
-            values = attend.v_proj(layer.input_layernorm(x)).view(len(x), -1, attend.head_dim)
-            values = values.repeat_interleave(a.shape[0] // values.shape[1], 1)  # (tokens, heads, head)
-            each = torch.einsum("hij,jhd->ijhd", a, values).flatten(2) @ attend.o_proj.weight.T
-            for i in predicted:
-                reads = net.model.norm.weight * net.lm_head.weight[ids[0, i]] / size[i - 1]
-                found += (each[i - 1] @ reads) @ rolled
-            with_residual = each + torch.diag_embed(x.T).permute(1, 2, 0)
-            rolled = _shares(with_residual.sum(1), with_residual) @ rolled
+        for layer, a, x in zip(net.model.layers, attention, states, strict=False):
+            own = torch.diag_embed(x.T).permute(1, 2, 0)
+            each = _brought(layer.self_attn, a, _rms_norm(layer.input_layernorm, own))
+            for i, reads in readers.items():
+                found += (each[i] @ reads) @ rolled
+            rolled = _shares((each + own).sum(1), each + own) @ rolled
         return found.double().numpy()
+
+
+def depass(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
+    net, ids, predicted, attention = _continued(model, item, target)
+    with model.borrowed(), torch.no_grad():
+        states = _residual_stream(net, ids)
+        parts = torch.diag_embed(states[0].T).permute(1, 2, 0)  # (tokens, tokens it comes from, hidden)
+        later = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).triu(1).unsqueeze(-1)
+        for layer, a in zip(net.model.layers, attention, strict=True):
+            parts = parts + _brought(layer.self_attn, a, _rms_norm(layer.input_layernorm, parts))
+            inner, mlp = _rms_norm(layer.post_attention_layernorm, parts), layer.mlp
+            share = (mlp.gate_proj(inner) / GATE_TEMPERATURE).masked_fill(later, -torch.inf).softmax(1)
+            neurons = mlp.act_fn(mlp.gate_proj(inner.sum(1))) * mlp.up_proj(inner.sum(1))
+            parts = parts + mlp.down_proj(share * neurons.unsqueeze(1))
+        assert torch.allclose(parts.sum(1), states[-1], atol=1e-3 * float(states[-1].abs().max()))
+        readers = _readers(net, ids, predicted, states[-1])
+        return sum(parts[i] @ reads for i, reads in readers.items()).double().numpy()
+
+
+GATE_TEMPERATURE = 0.1
+"""Of DePass's softmax over the parts of a neuron's gate."""
+
+
+def _continued(model: pellucid.Model, item: Any, target: Any) -> tuple[Any, Tensor, list[int], Tensor]:
+    """The Llama, the ids of a prompt with its continuation, the places of the continuation's tokens, and the attention
+    probabilities (layers, heads, tokens, tokens)."""
+    net: Any = _of_kind(model, LlamaForCausalLM)
+    e = pellucid.explain(model, item, "input_x_gradient", target, "zero", ["attentions"])
+    answer = max(t.segment for t in e.tokens)
+    predicted = [i for i, t in enumerate(e.tokens) if t.segment == answer and not t.special]
+    return net, torch.tensor([[t.id for t in e.tokens]]), predicted, torch.tensor(e.attentions).float()
+
+
+def _readers(net: Any, ids: Tensor, predicted: list[int], final: Tensor) -> dict[int, Tensor]:
+    """For each place before a predicted token the vector that reads the token's logit off the last layer's output."""
+    size = final.pow(2).mean(-1).add(net.model.norm.variance_epsilon).sqrt()
+    return {i - 1: net.model.norm.weight * net.lm_head.weight[ids[0, i]] / size[i - 1] for i in predicted}
+
+
+def _rms_norm(norm: Any, parts: Tensor) -> Tensor:
+    """An RMSNorm of the sums of the parts, its size a constant."""
+    size = parts.sum(1, keepdim=True).pow(2).mean(-1, keepdim=True).add(norm.variance_epsilon).sqrt()
+    return parts / size * norm.weight
+
+
+def _brought(attend: Any, a: Tensor, parts: Tensor) -> Tensor:
+    """What attention of the probabilities a (heads, i, j) of a Llama's layer brings each token i of the parts (j, k,
+    hidden): (i, k, hidden)."""
+    values = attend.v_proj(parts).unflatten(-1, (-1, attend.head_dim))
+    values = values.repeat_interleave(a.shape[0] // values.shape[2], 2)  # (tokens, parts, heads, head)
+    return attend.o_proj(torch.einsum("hij,jkhd->ikhd", a, values).flatten(2))
 
 
 def _of_kind(model: pellucid.Model, kind: type) -> Any:

@@ -1,11 +1,16 @@
-"""AttnLRP, CP-LRP and GIM as rivals to compare with: gradient × input of a model with changed gradients.
+"""AttnLRP, CP-LRP, GIM and LibraGrad as rivals to compare with: gradient × input of a model with changed gradients.
 
 The rules of Achtibat et al. (2024, arXiv:2402.05602) and of Ali et al. (2022, arXiv:2202.07304), in the form in which
 the gradient computes them: the size that a norm divides by is a constant, and an activation function is a factor. In
 AttnLRP a product of two activations gives half of its relevance to each; in CP-LRP the attention probabilities are
 constants too. GIM (Edin et al. 2025, arXiv:2505.17630) shares as AttnLRP does, keeps the slopes of activation
-functions, and takes that of the softmax at twice its temperature; the gradient is times x − x0. The outputs of the
-model stay as they are. For BERT and Llama and their kin. Not methods of Pellucid.
+functions, and takes that of the softmax at twice its temperature; the gradient is times x − x0. LibraGrad (Mehri et al.
+2025, arXiv:2411.16760) changes the gradients as CP-LRP does, so that those of a number f say all of it (*FullGrad
+completeness*, of which its "FullGrad" is the attribution):
+
+    f = Σ x·∂f/∂x + Σ b·∂f/∂b    b: biases and position embeddings, each at a token's place in the text, or behind all
+
+The outputs of the model stay as they are. For BERT and Llama and their kin. Not methods of Pellucid.
 """
 
 from __future__ import annotations
@@ -139,3 +144,40 @@ def gim(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(given.f(x).sum(), x)
         return given.of_tokens(slope * (x - given.x0))
+
+
+def libragrad(model: pellucid.Model, item: Any, target: Any) -> np.ndarray:
+    with changed(0.0, 1.0), asked(model, item, target) as given, offsets(model) as added:
+        places = given.x.shape[1]
+        at_tokens = [part for part in full_gradient(given.f, given.x, added) if part.shape[1:2] == (places,)]
+        return given.of_tokens(sum(part.sum(-1, keepdim=True) for part in at_tokens if part.ndim == 3))
+
+
+def full_gradient(f: Callable[[Tensor], Tensor], x: Tensor, added: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """x·∂f/∂x, and b·∂f/∂b for each offset b that f adds, in the shape of what it is added to."""
+    x = x.requires_grad_()
+    with torch.enable_grad():
+        y = f(x).sum()
+        sums, offset = zip((x, x), *added, strict=True)
+        slopes = torch.autograd.grad(y, sums, allow_unused=True)
+    return [(g * b).detach() for g, b in zip(slopes, offset, strict=True) if g is not None]
+
+
+@contextmanager
+def offsets(model: pellucid.Model) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Within, each output of a module that adds something of its own (a bias, a position embedding), and that."""
+    added: list[tuple[Tensor, Tensor]] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> Any:
+        if isinstance(module, nn.Embedding) and module is not model.embedding:
+            output = output.detach().requires_grad_()
+            added.append((output, output.detach()))
+        elif isinstance(bias := getattr(module, "bias", None), Tensor) and output.requires_grad:
+            added.append((output, bias.detach()))
+        return output
+
+    handle = nn.modules.module.register_module_forward_hook(note)
+    try:
+        yield added
+    finally:
+        handle.remove()

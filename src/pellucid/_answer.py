@@ -32,6 +32,7 @@ from .notes import as_probable
 from .problem import Outputs, Problem, Select
 from .randomness import RandomDraws
 from .request import Request
+from .types import Groups
 
 Goals = list[Explanation]
 """One Explanation for each number that a task reads from an input for a target: most have one."""
@@ -71,6 +72,11 @@ class _Asked:
     def method(self) -> Method:
         return METHODS[self.request.methods[0]]
 
+    @property
+    def groups(self) -> Groups:
+        """Those that were asked for, or else the method's own; None where it has none."""
+        return self.method.unit if self.request.groups is None else self.request.groups
+
     def of(self, some: Sequence[int]) -> _Asked:
         """The same Request, asked of some inputs of the batch, by number."""
         return replace(self, batch=[self.batch[i] for i in some])
@@ -81,8 +87,8 @@ class _Asked:
 
     def problem(self, baseline: Spec, detail: frozenset[str], aims: _Aims) -> Problem:
         """The batch against one baseline."""
-        r = self.request
-        return self.model.problem_of(self.batch, baseline, aims, r.groups, detail, r.at, self.method.groups)
+        r, removes = self.request, self.method.only_removes
+        return self.model.problem_of(self.batch, baseline, aims, self.groups, detail, r.at, removes)
 
     def solved(self, problem: Problem) -> Attributions:
         return self.method.solve(problem, **self.request.options)
@@ -364,7 +370,7 @@ def _meta(asked: _Asked) -> dict[str, Any]:
 
 def _groups_told(asked: _Asked, encoding: Encoding) -> dict[str, Any]:
     """What `Explanation.meta` says of the groups: their name, or the tokens of each where they have none."""
-    groups = asked.request.groups
+    groups = asked.groups
     if groups is None or isinstance(groups, str):
         return {"groups": groups or "token"} if groups or asked.method.groups else {}
     of: dict[int, list[int]] = {}
@@ -377,6 +383,6 @@ def _groups_told(asked: _Asked, encoding: Encoding) -> dict[str, Any]:
 def _shared_evenly(asked: _Asked) -> list[str]:
     """The note on groups that were removed whole, whose tokens have no scores of their own."""
     groups = asked.request.groups
-    whole = asked.method.groups and groups is not None and groups not in ("token", "word")
+    whole = asked.method.only_removes and groups is not None and groups not in ("token", "word")
     name = groups if isinstance(groups, str) else "group"
     return [f"Each {name} was removed as one, and shares its score evenly among its tokens."] if whole else []

@@ -49,9 +49,10 @@ def attribute(
     target: which output: an index, a tuple of indices, one index per row (a list, or integers (rows,)), or a function
         `outputs -> (rows,)`. None where `f` returns one scalar per row.
     args: what else `f` takes, a tuple or a single one; a tensor with as many rows as `x` is split together with it.
-    groups: for the methods that remove elements, which go together: an int64 tensor of a prefix of `x`'s shape (one row
-        is spread over all), or a tuple of them for a tuple of inputs. Equal numbers in a row are one group; −1 stays as
-        it is. None: every element is a group of its own.
+    groups: which elements go together, for the methods that remove elements and for "deeplift_apart", which sets one
+        group apart: an int64 tensor of a prefix of `x`'s shape (one row is spread over all), or a tuple of them for a
+        tuple of inputs. Equal numbers in a row are one group; −1 stays as it is. None: every element is a group of its
+        own.
     options: the method's own.
 
     Returns an Attribution: `.values` like `x`, and `.delta` (rows,), the residual.
@@ -77,13 +78,15 @@ def attribute(
         raise InputError(f"Found groups with method={method!r}; expected a method that removes groups: {remove}.")
     xs = x if isinstance(x, tuple) else (x,)
     with _saying_shapes(xs):
-        if row.groups or all(isinstance(t, Tensor) and t.is_floating_point() for t in xs):
+        if row.only_removes or all(isinstance(t, Tensor) and t.is_floating_point() for t in xs):
             problem = problem_of(f, xs, x0, target, args, groups, sample=row.distribution)
             with within_tables(problem):
                 answer = _solved(row, problem, given)
         else:
-            with differentiated(problem_of(f, xs, x0, target, args, sample=row.distribution)):
-                found = followed_problem_of(f, xs, x0, target, args, sample=row.distribution)
+            with differentiated(problem_of(f, xs, x0, target, args, groups, sample=row.distribution)):
+                found = followed_problem_of(
+                    f, xs, x0, target, args, groups, sample=row.distribution, grouped=row.groups
+                )
             answer = found.given_back(_solved(row, found.problem, given, followed=True))
     answer = _noted(answer)
     return answer if isinstance(x, tuple) else replace(answer, values=answer.values[0])

@@ -72,7 +72,8 @@ def explain(
     baseline: what to compare with (see `types.Baseline`), or a list: scores are averaged, and `meta["baselines"]` keeps
         each one's delta. For the methods over a distribution of baselines the list is the sample.
     groups: which tokens are taken together (see `types.Groups`): each is a row of what is shown, with the sum of its
-        tokens' scores (`e.groups()`). The methods that remove tokens remove a group as one, and share its score evenly.
+        tokens' scores (`e.groups()`). The methods that remove tokens remove a group as one, and share its score evenly;
+        "deeplift_apart" sets one of them apart, a word where none are asked for.
     output: what a target's number is: "logit", or "probability" (after the softmax; the sigmoid of a single output);
         for the tokens of a generation also "log-probability". None: "log-probability" for text-generation, where a
         logit may stay as it is while the token becomes ten times as probable, and "logit" elsewhere.

@@ -273,8 +273,8 @@ def _strings(item: object) -> Iterator[str]:
 
 def _check_removal(methods: Sequence[tuple[str, Method]], baselines: Sequence[object]) -> None:
     """Raises InputError where baseline="delete" is asked of a method that removes nothing."""
-    remove = ", ".join(name for name, row in METHODS.items() if row.groups)
-    without = [name for name, row in methods if not row.groups]
+    remove = ", ".join(name for name, row in METHODS.items() if row.only_removes)
+    without = [name for name, row in methods if not row.only_removes]
     if without and any(isinstance(b, str) and b == "delete" for b in baselines):
         raise InputError(
             f"Found baseline='delete' with method={without[0]!r}, which needs something in the place of each token; "

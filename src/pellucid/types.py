@@ -70,11 +70,11 @@ is joined. A continuation is then read at the place to which it has moved; where
 the token that begins a text."""
 
 Groups: TypeAlias = Union[str, "Sequence[Sequence[int]]", "Callable[[Any], Sequence[Sequence[int]]]", None]
-"""Which tokens are removed together: those of a `"token"` (None means the same), a `"word"`, a `"sentence"` or a
-`"source"` (a text of the input: a message, a document, the question); or a list of groups, each of which is a list of
-token indices as in `Explanation.tokens`, such as `[[1, 2], [3]]`; or a function that takes the tokens (a tuple of
-`Token`) and returns such a list, which is needed for several inputs. Every token that is not special must be in exactly
-one group."""
+"""Which tokens are removed together: those of a `"token"`, a `"word"`, a `"sentence"` or a `"source"` (a text of the
+input: a message, a document, the question); or a list of groups, each of which is a list of token indices as in
+`Explanation.tokens`, such as `[[1, 2], [3]]`; or a function that takes the tokens (a tuple of `Token`) and returns such
+a list, which is needed for several inputs. Every token that is not special must be in exactly one group. None means
+`"token"`, and `"word"` for the method deeplift_apart."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ..attribution import Attribution, solved, with_status
 from ..numerics.shapley import Coalitions, Values
 from ..problem import Outputs, Problem, Select, Tensors, by_row
 from ..status import Status, combined
+from .groups import groups_of
 from .memory import batched
 from .passes import value_at_x
 
@@ -54,7 +55,7 @@ class Game:
 def games_of(problem: Problem) -> tuple[Game, ...]:
     """One game for each target, from one forward pass at x. They share the values of coalitions."""
     outputs, selects, y = value_at_x(problem)
-    groups = problem.groups if problem.groups is not None else _each_element(problem)
+    groups = groups_of(problem)
     most = torch.stack([by_row(g).amax(1) for g in groups]).amax(0) + 1
     players = tuple(most.tolist())
     everyone = lambda n: _packed(np.ones((1, n), dtype=bool))[0]
@@ -120,16 +121,6 @@ def attribution(
     )
     rows = range(len(game.players))
     return replace(with_status(answer, status), error=error, row_passes=tuple(passes[r] for r in rows))
-
-
-def _each_element(problem: Problem) -> Tensors:
-    """Every element a group of its own, numbered through all inputs."""
-    sizes = [t[0].numel() for t in problem.x]
-    starts = np.cumsum([0, *sizes])
-    return tuple(
-        torch.arange(int(start), int(start) + n, device=t.device).view(1, *t.shape[1:]).expand(t.shape)
-        for start, n, t in zip(starts, sizes, problem.x, strict=False)
-    )
 
 
 def _packed(coalitions: Bool[np.ndarray, "coalitions players"]) -> list[bytes]:

@@ -25,6 +25,7 @@ from ..numerics.lookups.calls import Enough, Lookups, Plan
 from ..numerics.lookups.origins import Layout, flat, layout, places, shared
 from ..problem import Arguments, Function, Outputs, Problem, Tensors
 from ..randomness import kept
+from .groups import groups_of
 from .memory import batched
 
 
@@ -104,13 +105,15 @@ _COARSE = 0.02
 """The largest relative difference of two outputs that is called rounding, in the shortest of precisions."""
 
 
-def followed(problem: Problem, rows_first: Callable[[Function], Function]) -> Followed:
+def followed(problem: Problem, rows_first: Callable[[Function], Function], grouped: bool = False) -> Followed:
     """The Problem about the look-ups that f makes by its integer inputs.
 
     problem: the Problem about f, whose inputs are integers or both integers and floats.
     rows_first: makes a function of one row return its outputs with rows first.
+    grouped: whether the Problem about the look-ups has groups, those of the ids.
 
-    Raises InputError where f looks nothing up, and GraphMismatch where its look-ups differ from pass to pass.
+    Raises InputError where f looks nothing up, or where a look-up is of ids of several groups, and GraphMismatch where
+    its look-ups differ from pass to pass.
     """
     every = torch.arange(problem.rows, device=problem.x[0].device)
     firsts = problem.firsts()
@@ -165,6 +168,8 @@ def followed(problem: Problem, rows_first: Callable[[Function], Function]) -> Fo
         x0=(*asked.x0, *(at_x0[k] for k in own)),
         args=(*ids, *problem.args),
     )
+    if grouped:
+        asked = replace(asked, groups=_groups_of_lookups(problem, [found[k] for k in own], [at_x[k] for k in own]))
     source = every if problem.source is None else problem.source
     mine = tuple(torch.stack([source[t[:, 0]], t[:, 1], t[:, 2]], 1).unique(dim=0) for t in (found[k] for k in own))
     mean = torch.zeros_like(y, dtype=torch.float64).index_add_(0, source, torch.cat(y0).double())
@@ -244,6 +249,27 @@ def _looking_up(
 
     kept = lambda tensors: tuple(t for t in tensors if t.is_floating_point())
     return replace(problem, f=rows_first(f), x=kept(problem.x), x0=kept(problem.x0))
+
+
+def _groups_of_lookups(problem: Problem, found: Sequence[Tensor], at_x: Sequence[Tensor]) -> Tensors:
+    """The groups of the float inputs, and of each look-up those of the ids that its numbers are made of; −1 for a
+    number made of none, which is the same at x and at x0. found: as `origins.places`."""
+    groups = groups_of(problem)
+    of_floats = [g for g, t in zip(groups, problem.x, strict=True) if t.is_floating_point()]
+    of_ids = torch.cat([flat(g) for g, t in zip(groups, problem.x, strict=True) if not t.is_floating_point()], 1)
+    of_lookups: list[Tensor] = []
+    for triples, t in zip(found, at_x, strict=True):
+        (row, element, position), numbers = triples.T, torch.full_like(flat(t), -1, dtype=torch.int64)
+        own = of_ids[row, element]
+        numbers[row, position] = own
+        if bool((numbers[row, position] != own).any()):
+            raise InputError(
+                "A look-up of the function is made of ids of several groups at once; expected look-ups of single ids, "
+                "of which one group can be set apart. Put ids that are looked up together into one group, or use "
+                "method='deeplift'."
+            )
+        of_lookups.append(numbers.view(t.shape))
+    return (*of_floats, *of_lookups)
 
 
 def _check_any(x: Tensors, plan: Plan) -> None:

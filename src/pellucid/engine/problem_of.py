@@ -55,16 +55,19 @@ def followed_problem_of(
     x0: BaselinePoint = None,
     target: OutputTarget = None,
     args: Arguments | Tensor = (),
+    groups: Tensor | Tensors | None = None,
     *,
     sample: bool = False,
+    grouped: bool = False,
 ) -> Followed:
     """As `problem_of`, for a function with integer inputs and a method that needs a gradient.
 
     The Problem is about what f looks up by its integers; `Followed.given_back` turns its answer into one about the
-    integers. Raises InputError where f looks nothing up, and GraphMismatch.
+    integers. grouped: whether it has groups: what is looked up by an id is in the id's. Raises InputError where f looks
+    nothing up, or where one look-up is in several groups, and GraphMismatch.
     """
-    problem = _problem(f, x, x0, target, args, None, sample)
-    return followed(problem, _rows_first(problem))
+    problem = _problem(f, x, x0, target, args, groups, sample)
+    return followed(problem, _rows_first(problem), grouped)
 
 
 def _problem(

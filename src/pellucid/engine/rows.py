@@ -15,6 +15,7 @@ from torch import Tensor
 from ..attribution import Attribution
 from ..errors import OF_A_FUNCTION, InputError, PellucidError, shortened
 from ..problem import Found, Function, Outputs, Problem, Tensors, detached, picked
+from .groups import removed
 from .memory import out_of_memory
 
 WITHIN = 1e-4
@@ -103,7 +104,7 @@ def mixed(problem: Problem, answer: Attribution) -> float:
     several, packed = len(answer.output) > 1, problem.found.packed
     ends = [(*at(problem.x, row), answer.output[row : row + 1 or None]) for row in ((0, -1) if several else (-1,))]
     if packed and problem.source is None:  # of a sample of baselines the output is the mean
-        ends.append((*at(_removed(problem), -1), answer.baseline_output[-1:]))
+        ends.append((*at(removed(problem), -1), answer.baseline_output[-1:]))
     furthest = 0.0
     try:
         if packed and not several:
@@ -150,18 +151,8 @@ def _among(found: Found) -> float:
 def _between(problem: Problem) -> Tensors:
     """A point between x and x0 that is neither, where x holds numbers; x0 where it holds ids."""
     return tuple(
-        torch.lerp(b, a, 0.3) if a.is_floating_point() else b for a, b in zip(problem.x, _removed(problem), strict=True)
+        torch.lerp(b, a, 0.3) if a.is_floating_point() else b for a, b in zip(problem.x, removed(problem), strict=True)
     )
-
-
-def _removed(problem: Problem) -> Tensors:
-    """x with every group at its baseline: elements of no group stay as they are in x."""
-    if problem.groups is None:
-        return problem.x0
-    stays = [
-        (g < 0).reshape(*g.shape, *[1] * (t.ndim - g.ndim)) for g, t in zip(problem.groups, problem.x, strict=True)
-    ]
-    return tuple(torch.where(s, t, t0) for s, t, t0 in zip(stays, problem.x, problem.x0, strict=True))
 
 
 def not_rowwise(off: float) -> InputError:

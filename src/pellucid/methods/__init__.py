@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 
@@ -23,6 +23,7 @@ from ..errors import InputError, UnknownMethod, expected, nearest, quoted
 from ..numerics.noise import MOMENTS
 from ..problem import Problem
 from ..status import Status
+from .apart import deeplift_apart
 from .deeplift import deeplift
 from .distributions import deep_shap, expected_gradients, feature_permutation, gradient_shap
 from .gradient import deconvolution, guided_backprop, input_x_gradient, noisy, saliency
@@ -41,10 +42,11 @@ class Method:
     solve: `(problem, **options) -> attributions`.
     adds_up: whether its scores sum to the change in the output.
     summary: one line for people.
-    groups: whether it removes groups of positions, and so takes `groups` and baseline="delete".
+    groups: whether it removes groups of positions, and so takes `groups`.
     passes_inside: whether it passes the tensors inside the model, and so tells what layers contribute.
     distribution: whether several baselines are a sample that it compares every input with; else it is asked once for
         each of them.
+    unit: of a method that removes groups and takes gradients too, the groups of a text where none are asked for.
     """
 
     solve: Callable[..., Attributions]
@@ -53,6 +55,12 @@ class Method:
     groups: bool = False
     passes_inside: bool = False
     distribution: bool = False
+    unit: Literal["token", "word"] | None = None
+
+    @property
+    def only_removes(self) -> bool:
+        """Whether it removes groups and takes no gradient: it may run on ids, and tokens may be deleted."""
+        return self.groups and self.unit is None
 
     @property
     def options(self) -> Options:
@@ -112,6 +120,13 @@ METHODS: dict[str, Method] = {
     "deeplift": Method(
         deeplift, True, "exact, two passes: multipliers carried back through both forward passes", passes_inside=True
     ),
+    "deeplift_apart": Method(
+        deeplift_apart,
+        True,
+        "exact, four passes: DeepLIFT with the word that counts most removed first on one route, last on the other",
+        groups=True,
+        unit="word",
+    ),
     "integrated_gradients": Method(
         integrated_gradients,
         True,
@@ -152,7 +167,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-METHODS = {name: replace(row, solve=noting(row.solve, not row.groups)) for name, row in METHODS.items()}
+METHODS = {name: replace(row, solve=noting(row.solve, not row.only_removes)) for name, row in METHODS.items()}
 
 
 def method(name: str, options: Options, shared: bool = False) -> tuple[Method, Options]:

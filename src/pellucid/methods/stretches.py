@@ -47,6 +47,10 @@ class CutPass:
     y: Tensors
     calls: list[LayerCall] = field(default_factory=list)
 
+    def of(self, targets: Sequence[int]) -> CutPass:
+        """The same pass, for some of its targets, by number, with calls that may be used up."""
+        return CutPass(self.x, tuple(self.y[t] for t in targets), [*self.calls])
+
 
 def can_cut(problem: Problem) -> bool:
     """Whether the passes may be cut at layers: nothing inside them is watched, and no row goes alone."""
@@ -75,9 +79,12 @@ def cut_pass(
     return detached(at_inputs), selects, CutPass(x, y, calls)
 
 
-def contributions(points: Sequence[CutPass]) -> list[list[Tensor]]:
+def contributions(points: Sequence[CutPass], weights: Sequence[Tensor] = ()) -> list[list[Tensor]]:
     """For each target the contributions m·Δ of the inputs, summed over the segments between neighbouring points, of
-    which the first is x and the last x0. The calls of the points are used up. Raises NotInStretches."""
+    which the first is x and the last x0. The calls of the points are used up. Raises NotInStretches.
+
+    weights: for each target, of each row (rows,), with what its change counts; empty: 1.
+    """
     calls = [[c.layer for c in p.calls] for p in points]
     if any(c != calls[0] for c in calls) or not calls[0]:
         raise NotInStretches("The passes do not call the same layers.")
@@ -85,7 +92,7 @@ def contributions(points: Sequence[CutPass]) -> list[list[Tensor]]:
     with _not_in_stretches(), keeping():
         segments = [_Segment(a, b) for a, b in pairwise(points)]
         for segment in segments:
-            segment.begin()
+            segment.begin(weights or [torch.ones_like(y) for y in segment.upper.y])
         while points[0].calls:
             _through_layer(points, segments)
         of_targets = zip(*(s.at_inputs() for s in segments), strict=True)
@@ -106,10 +113,10 @@ class _Segment:
     lower: CutPass
     multipliers: dict[int, list[Tensor]] = field(default_factory=dict)
 
-    def begin(self) -> None:
-        """From the targets to the output of the last layer, and to whatever else they are made of."""
-        ones = [torch.ones_like(y) for y in self.upper.y]
-        self.arrive(self.upper.y, self.lower.y, ones, range(len(ones)))
+    def begin(self, weights: Sequence[Tensor]) -> None:
+        """From the targets to the output of the last layer, and to whatever else they are made of. weights: of each
+        target."""
+        self.arrive(self.upper.y, self.lower.y, weights, range(len(weights)))
 
     def arrive(self, y: Sequence[Tensor], y0: Sequence[Tensor], g: Sequence[Tensor], targets: Sequence[int]) -> None:
         """Carries multipliers g of y, one for each of the targets, to the leaves that y is computed from."""
