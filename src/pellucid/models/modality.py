@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,11 @@ class Embedder(Protocol):
 class Modality:
     """A kind of input. reader: the name of transformers' class that turns such inputs into numbers. takes: the argument
     of the model's forward that gets them.
+    tokenizer: `what the user gave -> tokenizer`: what reads texts; the object itself where it reads nothing else.
+        Raises UnsupportedModel.
+    reads_text: whether a part of an input is a text.
+    values: `(net, sequence) -> (rows, positions, numbers)`: what a sequence that is not embedded is, such as the pixels
+        of patches; None for one that a module embeds.
 
     embedding: `(network, tokenizer) -> module`: the module whose output is explained. Raises UnsupportedModel.
     collate: `(net, reader, encodings) -> (sequences, owns)`: a batch as the model's inputs, and which positions are a
@@ -47,6 +52,9 @@ class Modality:
     embedding: Callable[[nn.Module, Tokenizer], nn.Module]
     collate: Callable[[Net, Reader, Sequence[Encoding]], tuple[Sequences, Owns]]
     baseline: Callable[[Embedder, Spec, Sequences, Owns, Tensor, Tensor], Tensor]
+    tokenizer: Callable[[Any], Tokenizer] = lambda given: given
+    reads_text: bool = False
+    values: Callable[[Net, Padded], Tensor | None] = lambda net, sequence: None
 
 
 def _padded_ids(net: Net, reader: Reader, encodings: Sequence[Encoding]) -> tuple[Sequences, Owns]:
@@ -91,4 +99,4 @@ def _reading_module(net: nn.Module, tokenizer: Tokenizer) -> nn.Module:
     return found[0]
 
 
-TEXT = Modality("AutoTokenizer", "input_ids", _reading_module, _padded_ids, _other_tokens)
+TEXT = Modality("AutoTokenizer", "input_ids", _reading_module, _padded_ids, _other_tokens, reads_text=True)

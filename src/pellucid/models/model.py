@@ -46,7 +46,7 @@ from .text.collating import Owns, Padded, Sequences
 from .text.encoding import Encoding
 from .text.filler import Filler
 from .text.reader import Reader
-from .text.tokenizer import check_tokenizer, pads_left
+from .text.tokenizer import Tokenizer, check_tokenizer, pads_left
 
 _SHOWN = 5
 """So many labels are shown by name."""
@@ -58,7 +58,7 @@ class Model(Displayed):
 
     model: takes `input_ids` (and `attention_mask`, `token_type_ids` if its forward names them), returns logits
         (rows, classes) as a tensor, the first of a tuple, or the field `logits`.
-    tokenizer: a transformers tokenizer; for images an image processor.
+    tokenizer: a transformers tokenizer; for images an image processor, for images with texts a processor of both.
     task: a name in `TASKS`; found from the model's configuration when None.
     embeddings: the module whose output is explained, or its dotted name, or several of either; found when None. What
         else looks the ids up is found too.
@@ -96,7 +96,7 @@ class Model(Displayed):
             )
         object.__setattr__(self, "model", unwrapped(self.model))
         check_one_kind(self.model)
-        check_tokenizer(self.tokenizer, reads_text=self.does.modality is TEXT)
+        check_tokenizer(self._tokenizer, reads_text=self.does.modality.reads_text)
         one_device(self.model)
         _ = self.runner, self._drawn  # its parts must be found now, not in the middle of an explanation
         in_memory(self.embedding)
@@ -149,8 +149,8 @@ class Model(Displayed):
         task, net = self.does, self.model
         takes = arguments(net, task.modality.takes, task.name)
         named = self.named_embeddings
-        embedding = named[0] if named else task.modality.embedding(net, self.tokenizer)
-        half, left = precision(self.autocast), pads_left(self.tokenizer)
+        embedding = named[0] if named else task.modality.embedding(net, self._tokenizer)
+        half, left = precision(self.autocast), pads_left(self._tokenizer)
         return Runner(net, embedding, takes, task.name, named, half, self._compiled(), left)
 
     @cached_property
@@ -158,7 +158,12 @@ class Model(Displayed):
         """What reads the model's inputs, made when it is first needed: until then the user may set something on the
         tokenizer or the configuration."""
         kind = getattr(getattr(self.model, "config", None), "problem_type", None)
-        return Reader(self.tokenizer, self._limit(), label_names(self.model), kind)
+        return Reader(self._tokenizer, self._limit(), label_names(self.model), kind, self.tokenizer)
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        """What reads texts: the tokenizer, or that of the processor. Raises UnsupportedModel."""
+        return self.does.modality.tokenizer(self.tokenizer)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -179,7 +184,7 @@ class Model(Displayed):
 
     def _limit(self) -> int | None:
         """How many tokens the tokenizer and the network's positions allow; None where nothing says."""
-        limits = [n for n in [getattr(self.tokenizer, "model_max_length", None)] if n and n < 1_000_000]
+        limits = [n for n in [getattr(self._tokenizer, "model_max_length", None)] if n and n < 1_000_000]
         positions = most_positions(self.model)
         return min([*limits, *([] if positions is None else [positions])], default=None)
 
@@ -345,7 +350,7 @@ class Model(Displayed):
 
     def notes(self, encoding: Encoding, baseline: Spec) -> tuple[str, ...]:
         """What a reader must know of an answer for an input against a baseline."""
-        return self.does.notes(self, encoding, baseline)
+        return self.does.notes(self.reader, encoding, baseline)
 
     def distance(self, encoding: Encoding, baseline: Spec) -> float:
         """How far what would be explained is from the model's own answer, as `problems.distance`."""

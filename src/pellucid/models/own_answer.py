@@ -106,8 +106,7 @@ def agrees(pipeline: Pipeline, batch: Batch, found: Problem) -> bool:
             ids = batch.ids[row]
             if len(ends) < 2:
                 other = torch.where(batch.kept[row], ids, other_ids(pipeline, ids)[0])
-                parts = enumerate(replaced_ids(row_of(batch, row), other))
-                ends.append(("other ids", torch.cat([pipeline.embedded(s, k) for k, s in parts], 1), other))
+                ends.append(("other ids", pipeline.point(replaced_ids(row_of(batch, row), other)), other))
             (_, x, _), (_, x0, ids0) = ends
             assert ids0 is not None
             first = 2 * batch.own[row].cumsum(1) <= batch.own[row].sum()

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from ..types import Target
 from . import baselines
 from .baselines import Spec
-from .modality import TEXT
 from .net import Outputs
 from .runner import Runner
 from .structure import is_decoder, is_pretrained, reading_side
 from .tasks import Asked, Goal, Preparation, Task
 from .text import nested_inputs
-from .text.collating import Owns, Padded, Sequences
+from .text.collating import Owns, Padded, Sequences, side_by_side
 from .text.encoding import Encoding
 from .text.filler import Filler
 from .text.inputs import Ids, read
@@ -68,12 +67,12 @@ class Pipeline:
     @property
     def decodes(self) -> bool:
         """Whether it is a decoder, which reads from left to right: one that generates text, or of such a family."""
-        return self.task.name == "text-generation" or (self.task.modality is TEXT and is_decoder(self.model))
+        return self.task.continues or (self.task.modality.reads_text and is_decoder(self.model))
 
     @property
     def filler(self) -> Filler | None:
         """An ordinary short token, the baseline "filler"; None where the vocabulary has none."""
-        found = self.reader.filler if self.task.modality is TEXT else None
+        found = self.reader.filler if self.task.modality.reads_text else None
         return found if found is None or not self.decodes else replace(found, segments=2)
 
     @property
@@ -143,8 +142,15 @@ class Pipeline:
         """The goals of a batch, with their names and predictions, from its outputs at the input."""
         return self.task.goals(self.asked(encodings, target, output), outputs)
 
+    def point(self, sequences: Sequences) -> Tensor:
+        """The input of the Problem: what stands at the positions of all sequences, (rows, positions, numbers)."""
+        return side_by_side([self.embedded(s, k) for k, s in enumerate(sequences)])
+
     def embedded(self, sequence: Padded, k: int = 0) -> Tensor:
-        """The embeddings (rows, tokens, hidden) of the k-th sequence: what its embedding module returns."""
+        """The embeddings (rows, tokens, hidden) of the k-th sequence: what its embedding module returns. Of a sequence
+        that no module embeds, its own numbers."""
+        if (found := self.task.modality.values(self.runner, sequence)) is not None:
+            return found
         module = self.task.embeds(self.runner, k)
         if isinstance(module, nn.Embedding):
             return self.runner.embeddings_of(module, sequence.inputs[self.task.modality.takes])

@@ -138,7 +138,7 @@ def distance(pipeline: Pipeline, encoding: Encoding, baseline: Spec) -> float:
 def _in_place(pipeline: Pipeline, batch: Batch, baseline: Spec, goals: Goals) -> Problem | None:
     """The output of the embedding module as the input; None where the module embeds something else than the ids."""
     try:
-        x = torch.cat([pipeline.embedded(s, k) for k, s in enumerate(batch.sequences)], 1)
+        x = pipeline.point(batch.sequences)
         compared = pipeline.task.modality.baseline
         x0 = x if batch.deletes else compared(pipeline, baseline, batch.sequences, batch.owns, x, batch.kept)
     except hooks.OtherIds:

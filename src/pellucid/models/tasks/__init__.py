@@ -9,6 +9,7 @@ import transformers
 from ...errors import InputError, expected, nearest
 from .fill_mask import FILL_MASK
 from .image_classification import IMAGE_CLASSIFICATION
+from .image_text_to_text import IMAGE_TEXT_TO_TEXT
 from .multiple_choice import MULTIPLE_CHOICE
 from .question_answering import QUESTION_ANSWERING
 from .sentence_similarity import SENTENCE_SIMILARITY, embeds
@@ -34,6 +35,7 @@ TASKS: dict[str, Task] = {
         SENTENCE_SIMILARITY,
         TEXT_GENERATION,
         TEXT2TEXT_GENERATION,
+        IMAGE_TEXT_TO_TEXT,
     )
 }
 
@@ -47,8 +49,11 @@ def task_named(name: str) -> Task:
 
 def task_of(architectures: Sequence[str] | None) -> Task | None:
     """The task that an architecture's name ends with, or whose class in transformers loads it; an encoder without a
-    head compares sentences."""
+    head compares sentences. A decoder of images and texts is called like an encoder with a decoder."""
     names = architectures or ()
+    pictured = _loaded_by(IMAGE_TEXT_TO_TEXT) - _loaded_by(TEXT2TEXT_GENERATION)
+    if any(a in pictured and not a.endswith(TEXT_GENERATION.suffixes) for a in names):
+        return IMAGE_TEXT_TO_TEXT
     found = next((t for t in TASKS.values() for a in names if a.endswith(t.suffixes)), None)
     heads = (t for t in TASKS.values() if t is not SENTENCE_SIMILARITY)
     found = found or next((t for t in heads if not _loaded_by(t).isdisjoint(names)), None)

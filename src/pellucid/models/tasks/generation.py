@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...engine import borrowing
 from ...errors import InputError, UnknownBaseline
@@ -21,8 +21,11 @@ _IDLE = ("temperature", "top_p", "top_k", "min_p", "typical_p", "length_penalty"
 """What a generation configuration may say about sampling and beams, which a greedy one has no use for."""
 
 
-def generated(net: Net, inputs: Mapping[str, Sequence[int]], max_new_tokens: int) -> list[int]:
-    """The ids that `generate` returns for one row, greedily, with the model's own end tokens respected."""
+def generated(
+    net: Net, inputs: Mapping[str, Sequence[int]], max_new_tokens: int, beside: Mapping[str, Tensor] | None = None
+) -> list[int]:
+    """The ids that `generate` returns for one row, greedily, with the model's own end tokens respected. beside: what
+    the model reads beside the tokens."""
     model: Any = net.model
     if not callable(getattr(model, "generate", None)):
         raise InputError(
@@ -38,7 +41,7 @@ def generated(net: Net, inputs: Mapping[str, Sequence[int]], max_new_tokens: int
         config.pad_token_id = next(iter(end_tokens(model)), 0)
     given = {name: torch.tensor([list(values)], device=net.device) for name, values in inputs.items()}
     with borrowing.one_pass(model), torch.no_grad():
-        return model.generate(**given, generation_config=config)[0].tolist()
+        return model.generate(**given, **(beside or {}), generation_config=config)[0].tolist()
 
 
 def continued_text(

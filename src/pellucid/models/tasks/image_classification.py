@@ -10,43 +10,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from os import PathLike, fspath
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...engine import borrowing, hooks
-from ...errors import InputError, MissingExtra, UnknownBaseline, UnsupportedModel, quoted, shortened
+from ...errors import UnknownBaseline, UnsupportedModel, quoted, shortened
 from ...tokens import Token
 from ..baselines import Spec
 from ..modality import Embedder, Modality
 from ..net import Net
 from ..text.collating import Owns, Padded, Sequences
 from ..text.encoding import Encoding
-from ..text.inputs import Form, Value
+from ..text.inputs import Form
 from ..text.reader import Reader
 from ..text.tokenizer import Tokenizer
 from ..text.tokenizing import Item
+from .pictures import Image, opened
 from .task import Preparation, Task
 from .text_classification import class_logits, label_goals, run_classes
 
 PIXELS = "pixel_values"
-
-
-class Picture(Protocol):
-    """An image of Pillow's, as far as it is used here."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    def convert(self, mode: str, /) -> Picture: ...
-
-
-Image = Picture | np.ndarray
-"""A PIL image, or an array (height, width, channels)."""
 
 
 def read_images(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
@@ -54,7 +39,7 @@ def read_images(reader: Reader, items: Sequence[Item], truncate: bool = False) -
     tokens: how many patches a model cuts them into, the model itself says (`cut_into_patches`)."""
     found: list[Encoding] = []
     for i, item in enumerate(items):
-        image, name = _opened(item, i)
+        image, name = opened(item, f"input {i}")
         found.append(Encoding(name, ({PIXELS: _pixels(reader.tokenizer, image)},), ()))
     return found
 
@@ -70,32 +55,6 @@ def cut_into_patches(net: Net, reader: Reader, encodings: list[Encoding], how: P
         tokens = tuple(Token(f"{r},{c}", k, None, False, k) for k, (r, c) in enumerate(places))
         found.append(replace(encoding, tokens=tokens, kind=tuple(pixels.shape)))
     return found
-
-
-def _opened(item: Value, i: int) -> tuple[Image, str]:
-    """The image, and what it is called. Raises InputError, MissingExtra."""
-    if isinstance(item, (str, PathLike)):
-        try:
-            from PIL import Image, UnidentifiedImageError
-        except ImportError as error:
-            raise MissingExtra("Reading an image file needs Pillow: pip install 'pellucid[images]'") from error
-        try:
-            with Image.open(item) as file:
-                return file.convert("RGB"), fspath(item)
-        except (OSError, UnidentifiedImageError) as error:
-            raise InputError(
-                f"Could not read input {i} ({quoted(fspath(item), 80)}) as an image: {error}. Expected a path of one."
-            ) from error
-    if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.size:
-        return item if item.ndim == 3 else np.stack([item] * 3, -1), f"image {item.shape[1]}×{item.shape[0]}"
-    if not isinstance(item, np.ndarray) and hasattr(item, "convert"):  # a PIL image
-        picture = item.convert("RGB")
-        return picture, f"image {picture.width}×{picture.height}"
-    what = f"an array {item.shape}" if isinstance(item, np.ndarray) else quoted(item, 80)
-    raise InputError(
-        f"Found {what} as input {i}; expected an image: a PIL image, a NumPy array (height, width, channels), or the "
-        "path of an image file."
-    )
 
 
 def _pixels(processor: Tokenizer, image: Image) -> Tensor:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+
+from torch import Tensor
 
 from ...errors import InputError, quoted
 from ...tokens import Token
@@ -24,15 +26,19 @@ from ..text.tokenizing import encode
 Piece: TypeAlias = tuple[str, str | None]
 """Characters of a prompt, and the name of the text that they are; None for those that only the format writes."""
 _GAP: Piece = ("\n\n", None)
-Place: TypeAlias = tuple[int, int, int]
-"""Where a text stands in what is written: (start, end, where its own character 0 would stand)."""
+Place: TypeAlias = tuple[int, int, int, int]
+"""Where a text, or a part of one, stands in what is written: (start, end, where the text's own character 0 would stand,
+the number of the text)."""
+Write: TypeAlias = Callable[[Sequence[str]], str]
+"""What the format writes of a conversation with these texts as its contents, in order."""
 
 
 @dataclass(frozen=True)
 class Prompt:
     """What comes before a continuation. texts: as the user wrote them. written: as the model reads them. inputs: one
     list of ints per name. added: whether the tokenizer adds its special tokens. ended: how many of them it adds at the
-    end, where a continuation comes in their place. names: of the texts, where they have any."""
+    end, where a continuation comes in their place. names: of the texts, where they have any. beside: what else the
+    model reads, such as the pixels of images, as its forward takes it for one row."""
 
     texts: tuple[str, ...]
     written: str
@@ -41,6 +47,7 @@ class Prompt:
     added: bool
     ended: int = 0
     names: tuple[str, ...] = ()
+    beside: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     @property
     def ids(self) -> list[int]:
@@ -94,13 +101,12 @@ def chat_prompt(tokenizer: Tokenizer, messages: object, documents: object = None
             "Found messages, and this tokenizer has no chat template to write them with; expected a model made for "
             "conversations. Give the text as a prompt, or set tokenizer.chat_template."
         )
-    names = _told_apart([str(m.get("role", "message")) for m in told])
+    names = told_apart([str(m.get("role", "message")) for m in told])
     of_each: list[list[Piece]] = [[(m["content"], name)] for m, name in zip(told, names, strict=True)]
     if documents is not None:
         asking = max((i for i, m in enumerate(told) if m.get("role") == "user"), default=len(told) - 1)
         of_each[asking] = [*_documents(documents), *of_each[asking]]
-    written = [{**m, "content": "".join(t for t, _ in pieces)} for m, pieces in zip(told, of_each, strict=True)]
-    return _conversation(tokenizer, written, of_each)
+    return _conversation(tokenizer, told, of_each)
 
 
 def documents_prompt(reader: Reader, documents: object, question: str) -> Prompt:
@@ -108,8 +114,7 @@ def documents_prompt(reader: Reader, documents: object, question: str) -> Prompt
     text. Each document is a text of its own, and so is the question."""
     pieces = [*_documents(documents), ("Question: ", None), (question, "question")]
     if has_template(reader.tokenizer):
-        content = "".join(text for text, _ in pieces)
-        return _conversation(reader.tokenizer, [{"role": "user", "content": content}], [pieces])
+        return _conversation(reader.tokenizer, [{"role": "user"}], [pieces])
     return _pieces_prompt(reader, [*pieces, ("\nAnswer:", None)])
 
 
@@ -151,10 +156,10 @@ def named_texts(given: object, where: str, kind: str) -> list[tuple[str, str]]:
         raise InputError(
             f"Found {quoted(given, 80)} as {where!r}; expected a list of texts, or a mapping from names to texts."
         )
-    return list(zip(_told_apart([name for name, _ in found]), [text for _, text in found], strict=True))
+    return list(zip(told_apart([name for name, _ in found]), [text for _, text in found], strict=True))
 
 
-def _told_apart(names: Sequence[str]) -> list[str]:
+def told_apart(names: Sequence[str]) -> list[str]:
     """The same names, with a number behind each that stands more than once: "user 1", "user 2"."""
     seen: Counter[str] = Counter()
     told = []
@@ -174,12 +179,28 @@ def _conversation(
     tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], of_each: Sequence[Sequence[Piece]]
 ) -> Prompt:
     """Messages as the tokenizer's template writes them. of_each: the pieces of each message's content."""
-    written = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-    starts = _starts(tokenizer, messages, written)
+
+    def write(contents: Sequence[str]) -> str:
+        told = [{**m, "content": content} for m, content in zip(messages, contents, strict=True)]
+        return tokenizer.apply_chat_template(told, add_generation_prompt=True, tokenize=False)
+
+    written, places = placed(write, of_each)
+    batch = tokenizer([written], add_special_tokens=False, verbose=False)
+    inputs = {name: list(batch[name][0]) for name in batch}
+    tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], written)
+    whole = Prompt((written,), written, inputs, tokens, False)
+    return _split(whole, [piece for pieces in of_each for piece in pieces], places)
+
+
+def placed(write: Write, of_each: Sequence[Sequence[Piece]]) -> tuple[str, list[Place]]:
+    """What a format writes, and where each named piece stands in it. of_each: the pieces of each content. Raises
+    InputError where a content is not written once and as it is."""
+    contents = ["".join(text for text, _ in pieces) for pieces in of_each]
+    written = write(contents)
+    starts = _starts(write, contents, written)
     places: list[Place] = []
     at = 0
-    for i, pieces in enumerate(of_each):
-        content = "".join(text for text, _ in pieces)
+    for i, (content, pieces) in enumerate(zip(contents, of_each, strict=True)):
         kept = content.strip()
         start = starts[i] if starts else written.find(kept, at) if written[at:].count(kept) == 1 else -1
         if start < 0 or not kept:
@@ -189,30 +210,24 @@ def _conversation(
                 "prompt."
             )
         at = start + len(kept)
-        places += _places(pieces, start - content.find(kept), start, at)
-    batch = tokenizer([written], add_special_tokens=False, verbose=False)
-    inputs = {name: list(batch[name][0]) for name in batch}
-    tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], written)
-    whole = Prompt((written,), written, inputs, tokens, False)
-    return _split(whole, [piece for pieces in of_each for piece in pieces], places)
+        places += _places(pieces, start - content.find(kept), start, at, len(places))
+    return written, places
 
 
-def _starts(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], written: str) -> list[int]:
+def _starts(write: Write, contents: Sequence[str], written: str) -> list[int]:
     """Where each message's content begins in what the template has written, white space before it left out.
 
     The template writes the messages once more with a mark in the place of each content: what stands around the marks is
     the template's own, so that a message such as "user" is not taken for the name of its role. Empty where a template
     does more with a content than to take the white space off its ends.
     """
-    marked = [{**m, "content": f"\ue000{i}\ue001"} for i, m in enumerate(messages)]
-    again = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
-    around = re.split("\ue000\\d+\ue001", again)
+    around = re.split("\ue000\\d+\ue001", write([f"\ue000{i}\ue001" for i in range(len(contents))]))
     found, at = list[int](), len(around[0])
-    if len(around) != len(messages) + 1 or not written.startswith(around[0]):
+    if len(around) != len(contents) + 1 or not written.startswith(around[0]):
         return []
-    for m, after in zip(messages, around[1:], strict=True):
-        kept = m["content"].strip()
-        own = next((c for c in (m["content"], kept) if written.startswith(c + after, at)), None)
+    for content, after in zip(contents, around[1:], strict=True):
+        kept = content.strip()
+        own = next((c for c in (content, kept) if written.startswith(c + after, at)), None)
         if own is None:
             return []
         found.append(at + own.find(kept))
@@ -220,13 +235,13 @@ def _starts(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], written
     return found if at == len(written) else []
 
 
-def _places(pieces: Sequence[Piece], origin: int, start: int, end: int) -> list[Place]:
+def _places(pieces: Sequence[Piece], origin: int, start: int, end: int, first: int = 0) -> list[Place]:
     """Where each named piece stands in what is written, which has the first piece at `origin`, and only what is between
-    start and end of them all."""
-    found = []
+    start and end of them all. first: the number of the first named one."""
+    found: list[Place] = []
     for text, name in pieces:
         if name is not None:
-            found.append((max(origin, start), min(origin + len(text), end), origin))
+            found.append((max(origin, start), min(origin + len(text), end), origin, first + len(found)))
         origin += len(text)
     return found
 
@@ -234,15 +249,15 @@ def _places(pieces: Sequence[Piece], origin: int, start: int, end: int) -> list[
 def _split(whole: Prompt, pieces: Sequence[Piece], places: Sequence[Place]) -> Prompt:
     """A prompt with each named piece as a text of its own. Tokens of none of them are special: the format's."""
     named = [(text, name) for text, name in pieces if name is not None]
-    tokens = tuple(_in_piece(t, places) for t in whole.tokens)
+    tokens = tuple(in_text(t, places) for t in whole.tokens)
     return replace(whole, texts=tuple(t for t, _ in named), tokens=tokens, names=tuple(n for _, n in named))
 
 
-def _in_piece(token: Token, places: Sequence[Place]) -> Token:
-    """A token of what is written as one of the piece that it is in, or as one of the format's."""
+def in_text(token: Token, places: Sequence[Place]) -> Token:
+    """A token of what is written as one of the text that it is in, or as one of the format's."""
     a, b = token.span or (0, 0)
-    for i, (start, end, origin) in enumerate(places):
+    for start, end, origin, number in places:
         if not token.special and a < end and b > start:
-            return replace(token, segment=i, span=(max(a, start) - origin, min(b, end) - origin))
-    near = sum(a >= end for _, end, _ in places)
-    return replace(token, span=None, special=True, word=None, segment=min(near, len(places) - 1))
+            return replace(token, segment=number, span=(max(a, start) - origin, min(b, end) - origin))
+    near = sum(a >= end for _, end, _, _ in places)
+    return replace(token, span=None, special=True, word=None, segment=places[min(near, len(places) - 1)][3])

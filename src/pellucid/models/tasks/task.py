@@ -95,7 +95,7 @@ of the embedding module; None for the model on its own ids."""
 
 
 class HasTokenizer(Protocol):
-    """Anything with a tokenizer: a Reader, a Model."""
+    """Anything with a tokenizer: a Reader."""
 
     @property
     def tokenizer(self) -> Tokenizer: ...
@@ -136,6 +136,7 @@ class Task:
     windows: how the windows of a document too long for the model make one answer: "mean", "best"; None where they
         cannot.
     notes: `(reader, encoding, baseline) -> sentences`: what a reader must know of an answer against that baseline.
+    continues: whether it generates text after what it reads, as a decoder does.
     decodes: whether what a decoder reads is a sequence of its own, beside the encoder's.
     any_side: whether rows of different length may be padded on the left too, because `run` finds each token by its role
         and reads nothing from a fixed column.
@@ -160,6 +161,7 @@ class Task:
     resumed: Callable[[Net, Tensor, Sequences, Owns], Resumed | None] | None = None
     windows: str | None = None
     notes: Callable[[HasTokenizer, Encoding, Spec], tuple[str, ...]] = lambda reader, encoding, baseline: ()
+    continues: bool = False
     decodes: bool = False
     any_side: bool = False
     of_labels: bool = False

@@ -63,21 +63,22 @@ def logits_at(net: Net, inputs: Inputs, x: Tensor | None, columns: Tensor, **mor
     return at_columns(logits, at.expand(rows, -1))
 
 
-def continued(net: Net, x: Tensor | None, sequence: Padded, *others: Padded) -> tuple[Tensor, ...]:
+def continued(net: Net, x: Tensor | None, sequence: Padded, *others: Padded, **more: object) -> tuple[Tensor, ...]:
     """The logits (rows, K, vocabulary) that each continuation's tokens are read from.
 
-    others: the tokens of the continuation that a row's own is compared with. Both follow the same prompt.
+    others: the tokens of the continuation that a row's own is compared with. Both follow the same prompt. more: what
+    the model's forward gets beside the tokens.
     """
     each = x if x is None else x.split([s.ids.shape[1] for s in (sequence, *others)], 1)
     inputs, roles = sequence.inputs, roles_of(sequence)
-    found = [logits_at(net, inputs, None if each is None else each[0], read_from(roles))]
+    found = [logits_at(net, inputs, None if each is None else each[0], read_from(roles), **more)]
     for i, other in enumerate(others, 1):
         both = {name: torch.cat([inputs[name], other.inputs[name]], 1) for name in inputs}
         both_roles = torch.cat([roles, roles_of(other)], 1)
         keep = torch.cat([roles == CONTEXT, roles_of(other) >= FIRST], 1)
         point = None if each is None else torch.cat([each[0], each[i]], 1)
         given, given_roles, point = packed(both, both_roles, point, keep)
-        found.append(logits_at(net, given, point, read_from(given_roles)))
+        found.append(logits_at(net, given, point, read_from(given_roles), **more))
     return tuple(found)
 
 
@@ -104,17 +105,17 @@ _FORM = (
     "{'messages': [{'role': 'user', 'content': …}]}, {'documents': […], 'question': …} or {'parts': {'name': 'text'}}"
 )
 _DOCUMENTS = ("documents", "sources", "contexts")
-_AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "versus": ("versus", "rejected")}
+AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "versus": ("versus", "rejected")}
 CONTINUED = Form(
     (
-        {"prompt": ("prompt", *(name for name in TEXT if name not in ("context", "premise")), "instruction"), **_AFTER},
-        {"messages": ("messages", "conversation"), **_AFTER},
-        {"documents": _DOCUMENTS, "question": ("question", "query"), **_AFTER},
-        {"messages": ("messages", "conversation"), "documents": _DOCUMENTS, **_AFTER},
-        {"parts": ("parts",), **_AFTER},
+        {"prompt": ("prompt", *(name for name in TEXT if name not in ("context", "premise")), "instruction"), **AFTER},
+        {"messages": ("messages", "conversation"), **AFTER},
+        {"documents": _DOCUMENTS, "question": ("question", "query"), **AFTER},
+        {"messages": ("messages", "conversation"), "documents": _DOCUMENTS, **AFTER},
+        {"parts": ("parts",), **AFTER},
     ),
     _FORM,
-    optional=frozenset(_AFTER),
+    optional=frozenset(AFTER),
     listed=frozenset({"messages", "documents", "parts"}),
 )
 
@@ -155,11 +156,11 @@ def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: P
 
     Raises InputError, TextTooLong, UnsupportedModel.
     """
-    _check_causal(net, reader, 3)
-    found = [_with_continuation(net, reader, e.extra, how) for e in encodings if isinstance(e.extra, Unfinished)]
+    check_causal(net, reader, 3)
+    found = [with_continuation(net, reader, e.extra, how) for e in encodings if isinstance(e.extra, Unfinished)]
     if CHANGES in net.findings:  # what it is for a few tokens, it may not be for more
         for length in {width for e in found for width in e.widths if width > 1}:
-            _check_causal(net, reader, length)
+            check_causal(net, reader, length)
     return found
 
 
@@ -183,7 +184,7 @@ def _prompt_and_continuations(reader: Reader, item: Item) -> tuple[Prompt, str |
         return text_prompt(reader, item), None, None
     if isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return text_prompt(reader, item[0]), item[1], None
-    if isinstance(item, Mapping) and (made := _PROMPTS.get(frozenset(item) - set(_AFTER))) is not None:
+    if isinstance(item, Mapping) and (made := _PROMPTS.get(frozenset(item) - set(AFTER))) is not None:
         text, versus = item.get("continuation"), item.get("versus")
         if all(t is None or isinstance(t, str) for t in (text, versus)) and (text is not None or versus is None):
             return made(reader, item), text, versus
@@ -197,7 +198,7 @@ def _text(given: object) -> str:
     raise InputError(f"Found {quoted(given, 80)} in an input; expected {_FORM}.")
 
 
-def _with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparation) -> Encoding:
+def with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparation) -> Encoding:
     """A prompt with its continuation, and the tokens of the one to compare with as a sequence of their own."""
     prompt, text, versus = given.prompt, given.text, given.versus
     tokenizer, n = reader.tokenizer, len(prompt.texts)
@@ -260,7 +261,8 @@ def _spelling(net: Net, reader: Reader, given: Unfinished) -> tuple[str, ...]:
         return ()
     inputs = {n: torch.tensor([v], device=net.device) for n, v in prompt.inputs.items() if net.takes(n)}
     with torch.no_grad():
-        logits = logits_at(net, inputs, None, torch.tensor([len(prompt.ids) - 1], device=net.device))
+        at = torch.tensor([len(prompt.ids) - 1], device=net.device)
+        logits = logits_at(net, inputs, None, at, **prompt.beside)
     chances = logits[0, 0].double().log_softmax(-1)
     found = []
     for text, (bare, spaced) in zip(texts, pairs, strict=True):
@@ -273,7 +275,7 @@ def _spelling(net: Net, reader: Reader, given: Unfinished) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _notes(reader: HasTokenizer, encoding: Encoding, baseline: Spec) -> tuple[str, ...]:
+def continuation_notes(reader: HasTokenizer, encoding: Encoding, baseline: Spec) -> tuple[str, ...]:
     """What a reader must know of how the continuation is written, and of a baseline that deletes."""
     assert isinstance(encoding.extra, Continuations)
     return (*encoding.extra.notes, *deletion.notes(reader, encoding, baseline))
@@ -289,13 +291,13 @@ def _sequence(prompt: Prompt, tokens: Sequence[Token]) -> dict[str, list[int]]:
 def _generated(net: Net, reader: Reader, prompt: Prompt, most: int) -> tuple[str, tuple[Token, ...]]:
     """The text that the model continues a prompt with, and its tokens. most: how many tokens it may generate."""
     given = {name: values for name, values in prompt.inputs.items() if net.takes(name)}
-    ids = generated(net, {"attention_mask": [1] * len(prompt.ids), **given}, most)[len(prompt.ids) :]
+    ids = generated(net, {"attention_mask": [1] * len(prompt.ids), **given}, most, prompt.beside)[len(prompt.ids) :]
     n = len(prompt.texts)
     again: Callable[[str], Sequence[Token]] = lambda text: continuation_tokens(reader.tokenizer, prompt, text, n)
     return continued_text(net, reader.tokenizer, prompt.ids, ids, n, again)
 
 
-def _check_causal(net: Net, reader: Reader, length: int) -> None:
+def check_causal(net: Net, reader: Reader, length: int) -> None:
     """Raises UnsupportedModel where a token's logits depend on the tokens after it: a BERT that is no decoder, or a
     BigBird that attends in blocks. Found on a text of so many tokens, whose last is changed; once for a network."""
     asked = ("a token's logits depend on the tokens before it alone", length)
@@ -328,7 +330,8 @@ TEXT_GENERATION = Task(
     output="log-probability",
     without=without_tokens,
     resumed=resumed,
-    notes=_notes,
+    notes=continuation_notes,
+    continues=True,
     any_side=True,
     part=part_of_text,
 )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .encoding import Encoding, SequenceInputs, Values
 from .tokenizer import Tokenizer, pads_left, special_id
@@ -65,6 +66,13 @@ def _padded(
     inputs = {name: table([padded(r[name], fill.get(name, 0)) for r in rows]) for name in rows[0]}
     own = torch.tensor([padded([1] * n) for n in lengths], dtype=torch.bool, device=device)
     return Padded(inputs, None if roles is None else table([padded(r) for r in roles])), own
+
+
+def side_by_side(values: Sequence[Tensor]) -> Tensor:
+    """What stands at the positions of several sequences (rows, positions, numbers), next to each other; with zeros
+    behind the numbers where a position of another sequence has more."""
+    most = max(v.shape[2] for v in values)
+    return torch.cat([v if v.shape[2] == most else pad(v, (0, most - v.shape[2])) for v in values], 1)
 
 
 def widths(owns: Sequence[Tensor]) -> list[int]:

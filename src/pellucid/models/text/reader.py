@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from .encoding import Encoding
 from .filler import Filler, filler_of
@@ -16,7 +17,8 @@ from .tokenizing import Item, encode
 class Reader:
     """Reads a user's inputs as token ids.
 
-    tokenizer: the model's; for images its image processor. limit: how many tokens the model takes, special tokens
+    tokenizer: the model's; for images its image processor. processor: what the user gave, which is the tokenizer, or
+    has it and reads images too. limit: how many tokens the model takes, special tokens
     included; None for any number. labels: the names of the model's classes, by index; empty where none are named.
     problem_type: what the configuration calls a classification, if anything: "multi_label_classification", …
     """
@@ -25,6 +27,7 @@ class Reader:
     limit: int | None = None
     labels: tuple[str, ...] = ()
     problem_type: str | None = None
+    processor: Any = None
 
     def encode(self, items: Sequence[Item], truncate: bool | str = False) -> list[Encoding]:
         """Texts, pairs of texts and `Ids` as token ids, as `tokenizing.encode` within the limit."""
