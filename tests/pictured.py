@@ -80,7 +80,9 @@ def llava_next() -> tuple[Any, Any]:
 def smolvlm() -> tuple[Any, Any]:
     """Its images are cut into tiles, and each tile into patches."""
     tags = {"fake_image_token": "<fake>", "global_image_token": "<global-img>", "image_token": "<image>"}
-    tok = reading(**tags, end_of_utterance_token="<end>", **{f"tag_{r}{c}": f"<row_{r}_col_{c}>" for r in (1, 2) for c in (1, 2)})
+    tok = reading(
+        **tags, end_of_utterance_token="<end>", **{f"tag_{r}{c}": f"<row_{r}_col_{c}>" for r in (1, 2) for c in (1, 2)}
+    )
     pictures = transformers.Idefics3ImageProcessorPil(size={"longest_edge": 16}, max_image_size={"longest_edge": 8})
     processor = transformers.Idefics3Processor(pictures, tok, 1, template("<image>"))
     config = transformers.Idefics3Config(
@@ -93,10 +95,16 @@ def smolvlm() -> tuple[Any, Any]:
 
 
 def _qwen(config: Any, net: Any, **sight: Any) -> tuple[Any, Any]:
-    tok = reading(image_token="<|image_pad|>", video_token="<|video_pad|>", begin="<|vision_start|>", end="<|vision_end|>")
+    tok = reading(
+        image_token="<|image_pad|>", video_token="<|video_pad|>", begin="<|vision_start|>", end="<|vision_end|>"
+    )
     pictures = transformers.Qwen2VLImageProcessorPil(patch_size=4, min_pixels=64, max_pixels=1024)
     written = template("<|vision_start|><|image_pad|><|vision_end|>")
-    processor = transformers.Qwen2VLProcessor(pictures, tok, None, written)
+    processor = object.__new__(transformers.Qwen2VLProcessor)  # its constructor needs torchvision, for videos
+    processor.tokenizer, processor.image_processor, processor.chat_template = tok, pictures, written
+    for kind in ("image", "video"):
+        setattr(processor, f"{kind}_token", getattr(tok, f"{kind}_token"))
+        setattr(processor, f"{kind}_token_id", getattr(tok, f"{kind}_token_id"))
     ids = tok.convert_tokens_to_ids
     rope = {"rope_theta": 1e4, "rope_type": "default", "mrope_section": [1, 1, 1]}
     made = config(
@@ -116,7 +124,13 @@ def qwen2() -> tuple[Any, Any]:
 
 
 def qwen25() -> tuple[Any, Any]:
-    sight = {"hidden_size": 16, "out_hidden_size": 24, "intermediate_size": 32, "window_size": 16, "fullatt_block_indexes": [1]}
+    sight = {
+        "hidden_size": 16,
+        "out_hidden_size": 24,
+        "intermediate_size": 32,
+        "window_size": 16,
+        "fullatt_block_indexes": [1],
+    }
     return _qwen(transformers.Qwen2_5_VLConfig, transformers.Qwen2_5_VLForConditionalGeneration, **sight)
 
 
@@ -124,9 +138,10 @@ def gemma3() -> tuple[Any, Any]:
     tok = reading(image_token="<soft>", boi_token="<begin>", eoi_token="<end>")
     pictures = transformers.Gemma3ImageProcessorPil(size=SQUARE)
     processor = transformers.Gemma3Processor(pictures, tok, template("<begin>"), image_seq_length=1)
+    windows = {"query_pre_attn_scalar": 6, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
     config = transformers.Gemma3Config(
         vision_config=transformers.SiglipVisionConfig(**SIGHT),
-        text_config=transformers.Gemma3TextConfig(**TEXT, query_pre_attn_scalar=6, sliding_window=8),
+        text_config=transformers.Gemma3TextConfig(**TEXT, **windows),
         image_token_id=tok.image_token_id,
         boi_token_index=tok.boi_token_id,
         eoi_token_index=tok.eoi_token_id,

@@ -29,6 +29,7 @@ from ..randomness import Draws, joined
 from . import baselines, lookups
 from .baselines import Spec
 from .batch import Batch, batch_of, part_of_batch
+from .modality import TEXT
 from .net import CHANGES, Outputs
 from .own_answer import (
     agrees,
@@ -89,7 +90,7 @@ def problem_of(
         if on_ids:
             pipeline.findings[kind] = "followed"
             return _on_ids(pipeline, batch, goals)
-        if batch.ids is None:
+        if pipeline.task.modality is not TEXT:
             raise UnsupportedModel(
                 f"The forward pass to be explained gives other numbers than {type(pipeline.model).__name__} itself on "
                 "the same image; expected the same. The model's answers are random or change from call to call, or are "

@@ -19,7 +19,7 @@ from ..randomness import rewound
 from .batching import TOKENS, positions
 from .devices import autocast
 from .net import CHANGES, Outputs
-from .structure import Arguments, first_position, is_of_transformers, layer_stack
+from .structure import Arguments, first_position, is_of_transformers, layer_stack, placeholder
 from .text.collating import Inputs
 
 
@@ -90,7 +90,7 @@ class Runner:
     def forward(self, inputs: Inputs, x: Tensor | None = None, **more: object) -> Outputs:
         """`model(**inputs, **more)`, where `x` (rows, tokens, hidden), if given, is what the embedding returns."""
         with self._running(inputs) as given:
-            ids = given["input_ids"].flatten(0, -2) if "input_ids" in given else None
+            ids = self._looked_up(given["input_ids"].flatten(0, -2)) if "input_ids" in given else None
             with nullcontext() if x is None else hooks.replaced(self.embedding, x, ids):
                 return self.called({**given, **more})
 
@@ -180,12 +180,18 @@ class Runner:
     def embeddings_of(self, module: nn.Embedding, ids: Tensor) -> Tensor:
         """What a table of embeddings returns for ids. Raises OtherIds where it has too few rows."""
         try:
-            return module(ids)
+            return module(self._looked_up(ids))
         except IndexError as error:
             raise hooks.OtherIds(
                 f"{type(module).__name__} has {module.num_embeddings} rows, fewer than the ids it would embed; "
                 "expected the module that embeds them: pellucid.Model(..., embeddings='path.to.module')."
             ) from error
+
+    def _looked_up(self, ids: Tensor) -> Tensor:
+        """Ids as the embedding module gets them: where the placeholder of an image is beyond its table, a network that
+        has one looks up the first row instead, and overwrites it."""
+        token, rows = placeholder(self.model), getattr(self.embedding, "num_embeddings", None)
+        return ids if token is None or rows is None or token < rows else ids.masked_fill(ids == token, 0)
 
     def embedding_output(self, inputs: Inputs) -> Tensor:
         """What the embedding module returns (rows, tokens, hidden) in the network's own pass on these inputs, which

@@ -199,6 +199,13 @@ def label_names(net: nn.Module) -> tuple[str, ...]:
     return tuple(str(names[i]) for i in sorted(names))
 
 
+def placeholder(net: nn.Module) -> int | None:
+    """The id of the token that a network puts an image in the place of; None where it has none."""
+    config = getattr(net, "config", None)
+    found = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+    return found if isinstance(found, int) else None
+
+
 _SOUND = ("input_values", "input_features")
 
 

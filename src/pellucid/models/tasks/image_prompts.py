@@ -61,6 +61,8 @@ def image_prompt(reader: Reader, written: Written) -> Prompt:
             f"{type(reader.processor).__name__} returns {', '.join(found.outputs)}; expected {PIXELS!r}, one tensor of "
             "numbers for the images of an input."
         )
+    if images and not any(p in heard for p in _placeholders(reader.processor)):
+        raise _unplaced(reader.processor, written)
     pieces = _pieces(written, heard, _placeholder(reader.processor, written))
     tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], heard)
     tokens = tuple(in_text(t, pieces) for t in tokens)
@@ -133,16 +135,22 @@ def beside_images(reader: Reader, given: Sequence[Value], prompt: str) -> Writte
         raise InputError(f"Found an empty prompt ({quoted(prompt, 40)}); expected a text with at least one word.")
     if not images or _placeholder(reader.processor, written) is not None:
         return written
-    named = [name for name in _placeholders(reader.processor) if name in prompt]
-    if named or not getattr(reader.processor, "chat_template", None):
-        shown = next(iter(_placeholders(reader.processor)), "<image>")
-        raise InputError(
-            f"Found {len(images)} image{'s' * (len(images) > 1)} and {prompt.count(shown)} times {shown!r} in the "
-            f"prompt {quoted(prompt, 60)}; expected as many. Write {shown!r} where each image stands: "
-            f"{quoted(shown * len(images) + ' ' + prompt.replace(shown, ''), 60)}."
-        )
+    if any(name in prompt for name in _placeholders(reader.processor)):
+        raise _unplaced(reader.processor, written)
+    if not getattr(reader.processor, "chat_template", None):
+        return written  # some processors put the images in front themselves
     content = [*[{"type": "image"}] * len(images), {"type": "text", "text": prompt}]
     return _templated(reader, [{"role": "user", "content": content}], [(prompt, "prompt")], images)
+
+
+def _unplaced(processor: Any, written: Written) -> InputError:
+    """The error for a prompt that does not say where its images stand."""
+    shown, n = next(iter(_placeholders(processor)), "<image>"), len(written.images)
+    return InputError(
+        f"Found {n} image{'s' * (n > 1)} and {written.text.count(shown)} times {shown!r} in the prompt "
+        f"{quoted(written.text, 60)}; expected as many. Write {shown!r} where each image stands: "
+        f"{quoted(shown * n + ' ' + written.text.replace(shown, ''), 80)}."
+    )
 
 
 def _templated(

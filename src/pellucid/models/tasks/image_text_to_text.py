@@ -22,6 +22,7 @@ from ...errors import InputError, TextTooLong, UnknownBaseline, UnsupportedModel
 from ..baselines import Spec
 from ..modality import TEXT, Embedder, Modality
 from ..net import Net
+from ..structure import placeholder
 from ..text.collating import Inputs, Owns, Padded, Sequences, collate, side_by_side
 from ..text.encoding import Encoding
 from ..text.inputs import TEXT as TEXTS
@@ -35,7 +36,7 @@ from .image_classification import PIXELS, SHOWN
 from .image_prompts import Written, beside_images, conversation, image_prompt
 from .patches import PRESENT, Layout, layout_of, patch_tokens
 from .task import HasTokenizer, Preparation, Task
-from .text_generation import AFTER, Unfinished, check_causal, continuation_notes, continued, with_continuation
+from .text_generation import AFTER, Unfinished, continuation_notes, continued, with_continuation
 
 # ------------------------------------------------------------------------------------------------------ the model's run
 
@@ -62,9 +63,15 @@ def _layout(net: Net, images: Padded) -> Layout:
 
 
 def _patches(net: Net, images: Padded) -> Tensor:
-    """The patches (rows, patches, numbers) of images; of those that are not there, an image without content: zeros."""
+    """The patches (rows, patches, numbers) of images; of those that are not there, an image without content."""
     own = _layout(net, images).cut(images.inputs[PIXELS])
-    return torch.where((images.ids == PRESENT).unsqueeze(2), own, 0.0)
+    return torch.where((images.ids == PRESENT).unsqueeze(2), own, _nothing(own))
+
+
+def _nothing(pixels: Tensor) -> Tensor:
+    """The pixels of an image without content: zeros; or what no sum can tell from 0, where the image has another
+    number, as some models (Idefics) take an image of nothing but zeros for padding and leave it out."""
+    return torch.where(pixels == 0, 0.0, torch.finfo(pixels.dtype).eps ** 2)
 
 
 def _values(net: Net, sequence: Padded) -> Tensor | None:
@@ -166,7 +173,6 @@ def continue_pictured(net: Net, reader: Reader, encodings: list[Encoding], how: 
     """Each prompt with its continuation, which the model generates where the user gave none, and its patches in front.
     Raises InputError, TextTooLong, UnsupportedModel."""
     _check_decoder(net.model)
-    check_causal(net, reader, 3)
     found: list[Encoding] = []
     for given in (e.extra for e in encodings):
         assert isinstance(given, _Pictured)
@@ -174,8 +180,20 @@ def continue_pictured(net: Net, reader: Reader, encodings: list[Encoding], how: 
         if given.shares:
             beside[PIXELS] = beside[PIXELS].to(next(net.model.parameters()).dtype)
         given = replace(given, prompt=replace(given.prompt, beside=beside))
-        found.append(_typed(net, reader, _with_patches(net, given, with_continuation(net, reader, given, how))))
+        encoding = with_continuation(net, reader, given, how)
+        _check_writes_text(net, reader, encoding.ids[len(given.prompt.tokens) :])
+        found.append(_typed(net, reader, _with_patches(net, given, encoding)))
     return found
+
+
+def _check_writes_text(net: Net, reader: Reader, ids: Sequence[int]) -> None:
+    """Raises InputError where a continuation has the placeholder of an image, which there is none for."""
+    token = placeholder(net.model)
+    if token in ids:
+        raise InputError(
+            f"Found {reader.tokenizer.decode([token])!r} in the continuation, given or generated, where the model puts "
+            "an image; expected text. Give a continuation without it."
+        )
 
 
 def _with_patches(net: Net, given: _Pictured, encoding: Encoding) -> Encoding:
@@ -288,7 +306,7 @@ def _without_content(embedder: Embedder, spec: Spec, images: Padded) -> Tensor:
     """The patches of images without content."""
     pixels = images.inputs[PIXELS]
     if not (isinstance(spec, str) and spec == "mean"):
-        return torch.zeros_like(embedder.embedded(images))
+        return _nothing(embedder.embedded(images))
     colour = pixels.mean((-2, -1), keepdim=True) if pixels.ndim > 4 else pixels.mean(-2, keepdim=True)
     return embedder.embedded(images._replace(inputs={**images.inputs, PIXELS: colour.expand_as(pixels)}))
 
