@@ -134,11 +134,13 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "own_sequences",
     ],
     "models/tasks": [
-        "image_classification multiple_choice zero_shot_classification",
-        "text2text_generation text_classification text_generation",
+        "image_text_to_text multiple_choice zero_shot_classification",
+        "image_prompts text2text_generation text_generation",
+        "image_classification",
+        "text_classification",
         "continuation_goals deletion fill_mask question_answering sentence_similarity shortened_texts "
         "token_classification",
-        "continuation generation prompts target_names task",
+        "continuation generation patches pictures prompts target_names task",
     ],
     "models/text": [
         "reader",

@@ -115,7 +115,8 @@ def _probe(model: Model, batch: Batch) -> tuple[float, int]:
     """The seconds of one forward pass on an input, or on a part of a long one, and its tokens."""
     part = model.does.part
     roles = batch.sequences[0].roles
-    some = batch if part is None or roles is None else part_of_batch(batch, part(roles[:1]))
+    several = len(batch.sequences) > 1
+    some = batch if part is None or roles is None or several else part_of_batch(batch, part(roles[:1]))
     times: list[float] = []
     for _ in range(2):
         start = time.perf_counter()

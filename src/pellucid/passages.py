@@ -18,7 +18,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "text-generation": ("prompt", "continuation", "other continuation"),
 }
 """What the texts of an input are to their task, in order."""
-GENERATE = ("text-generation", "text2text-generation")
+GENERATE = ("text-generation", "text2text-generation", "image-text-to-text")
 """The tasks whose target is what the model wrote."""
 
 

@@ -168,6 +168,23 @@ class AttentionView:
 
 
 @dataclass(frozen=True)
+class PatchMap:
+    """The patches of an image, or of one of its tiles, as they lie in it.
+
+    name: of the image and the tile, where there is more to see than one image. rows, columns: of patches. tokens: their
+    indices, row by row. score: their sum. segment: the number of the image among the texts of the input.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    tokens: tuple[int, ...]
+    score: float
+    written: str
+    segment: int
+
+
+@dataclass(frozen=True)
 class ExplanationView:
     """What a person is shown of one explanation.
 
@@ -177,7 +194,8 @@ class ExplanationView:
     strongest first; strongest: the few that count most. chance_written: the target's own probability, empty where
     it has none. peak: the largest |score| of a word, which full colour means; peaks: the same
     of tokens, words and sentences. places: the decimal places of scores. grid: rows and columns of an image's patches,
-    row by row as the tokens are. probabilities: of every class, by its label; empty where unknown. attention: heads,
+    row by row as the tokens are, where all that is explained is one image; maps: the patches of each image, alone or
+    beside a text. probabilities: of every class, by its label; empty where unknown. attention: heads,
     attentions and measures in a form for pages. heads, attentions: None unless they were asked for. remark: a sentence
     where a special token carries more than any word; empty elsewhere. reading: how the colours and the sum are read.
     unit: what one of `words` is: a word, or a sentence, a source or a group where `groups=` asked for these.
@@ -224,6 +242,7 @@ class ExplanationView:
     remark: str = ""
     reading: str = ""
     unit: str = "word"
+    maps: tuple[PatchMap, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .number_text import decimals, plain, signed
 from .tokens import Array, Explained, Word
-from .view import AttentionView, Layer, Parts
+from .view import AttentionView, Layer, Parts, PatchMap
 from .view_items import items_of, peak_of, ranking
 
 STRONGEST = 4
@@ -128,11 +128,26 @@ def _cells(values: Array, peak: float, kept: int) -> Cells:
     )
 
 
-def grid_of(e: Explained) -> tuple[int, int] | None:
-    """Rows and columns of an image's patches, whose tokens are named "row,column"."""
-    found = [re.fullmatch(r"(\d+),(\d+)", t.text) for t in e.tokens]
-    patches = [(int(m[1]), int(m[2])) for m in found if m]
-    if not patches or len(patches) < len(found):
-        return None
-    rows, columns = 1 + max(r for r, _ in patches), 1 + max(c for _, c in patches)
-    return (rows, columns) if rows * columns == len(patches) else None
+_PATCH = re.compile(r"(?:(.*): )?(\d+),(\d+)")
+"""The name of a patch: perhaps that of its image or tile, and "row,column"."""
+
+
+def maps_of(e: Explained, names: Sequence[str], places: int) -> tuple[PatchMap, ...]:
+    """The patches of each image and tile, as they lie in it. names: of the texts of the input, and of its images."""
+    found: dict[tuple[int, str], dict[tuple[int, int], int]] = {}
+    for i, t in enumerate(e.tokens):
+        if t.span is None and not t.special and (m := _PATCH.fullmatch(t.text)):
+            found.setdefault((t.segment, m[1] or ""), {})[int(m[2]), int(m[3])] = i
+    maps: list[PatchMap] = []
+    for (segment, tile), at in found.items():
+        rows, columns = (1 + max(place[k] for place in at) for k in (0, 1))
+        if rows * columns == len(at):
+            tokens = tuple(at[place] for place in sorted(at))
+            score, name = float(e.scores[list(tokens)].sum()), tile or (names[segment] if len(names) > 1 else "")
+            maps.append(PatchMap(name, rows, columns, tokens, score, signed(score, places), segment))
+    return tuple(maps)
+
+
+def grid_of(e: Explained, maps: Sequence[PatchMap]) -> tuple[int, int] | None:
+    """Rows and columns of an image's patches, where all that is explained is one image."""
+    return next(((m.rows, m.columns) for m in maps if len(m.tokens) == len(e.tokens)), None)

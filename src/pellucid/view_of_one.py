@@ -9,14 +9,14 @@ import numpy as np
 
 from .grouping import UNITS
 from .number_text import decimals, percent, places_that_add_up, plain, signed
-from .passages import GENERATE, passages
+from .passages import GENERATE, passages, roles
 from .plain_data import as_plain
 from .public_names import model_name
 from .status import Status
 from .tokens import Array, Explained, Word
 from .units import cut_at_targets, read_until
 from .view import TARGET_PROBABILITY, ExplanationView, Fact, Item, Json, Piece, Standing, Sum, Term
-from .view_inside import STRONGEST, attention_views, grid_of, layer_views, parts_view
+from .view_inside import STRONGEST, attention_views, grid_of, layer_views, maps_of, parts_view
 from .view_items import items_of, peak_of, ranking
 
 FLOAT_PRECISION = 1e-5
@@ -70,6 +70,7 @@ def explanation_view(e: Explained, include: Sequence[str], rows: Rows | None = N
     facts += [Fact("groups", groups)] if (groups := _groups(e)) not in ("", "token") else []
     pieces = _pieces(e, words, sentences)
     own = [t for t in pieces if not t.special] or pieces
+    maps = maps_of(e, roles(e), places)
     return ExplanationView(
         headline=e.prediction if e.prediction is not None else e.target.name,
         prediction=e.prediction,
@@ -108,7 +109,8 @@ def explanation_view(e: Explained, include: Sequence[str], rows: Rows | None = N
         layers=layer_views(e, words),
         parts=parts_view(e),
         measures={name: as_plain(values, finite=True) for name, values in (e.measures or {}).items()},
-        grid=grid_of(e),
+        grid=grid_of(e, maps),
+        maps=maps,
         probabilities=dict(e.probabilities or {}),
         attention=attention_views(e),
         heads=_asked(e.heads, "heads" in include),

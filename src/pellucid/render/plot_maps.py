@@ -169,12 +169,17 @@ def table(axes: Axes, values: Matrix, columns: Sequence[str], rows: Sequence[str
 
 
 def patches(v: ExplanationView) -> Matrix:
-    """The scores as rows × columns of an image's patches. Raises InputError."""
-    if v.grid is None:
+    """The scores as rows × columns of an image's patches; of several images or tiles one below the other, with an empty
+    row between them. Raises InputError."""
+    if not v.maps:
         raise InputError(
             "This explanation is not of an image; expected patches, tokens such as '0,3'. Use plot('words')."
         )
-    return np.array([t.score for t in v.tokens]).reshape(v.grid)
+    wide = max(m.columns for m in v.maps)
+    gap = np.full((1, wide), np.nan)
+    each = [np.array([v.tokens[i].score for i in m.tokens]).reshape(m.rows, m.columns) for m in v.maps]
+    filled = [np.pad(t, ((0, 0), (0, wide - t.shape[1])), constant_values=np.nan) for t in each]
+    return np.concatenate([part for t in filled for part in (gap, t)][1:])
 
 
 def layer_scores(v: ExplanationView) -> Matrix:

@@ -185,8 +185,13 @@ def _texts(v: ExplanationView, screen: Screen, plain: bool = False) -> list[Rend
     """The texts, each under the name of its role where there are several. plain: without the colour of scores."""
     shown: list[RenderableType] = []
     for i, passage in enumerate(v.passages):
+        image = [m for m in v.maps if m.segment == passage.segment and v.grid is None]
         if len(v.passages) > 1:
-            shown += [*([Text("")] if i and not plain else []), Text(visible(passage.role), DIM)]
+            of_all = f"  {signed(sum(m.score for m in image), v.places)}" if image and not plain else ""
+            shown += [*([Text("")] if i and not plain else []), Text(visible(passage.role), DIM).append(of_all, BOLD)]
+        if image:  # its patches stand in the table
+            shown.append(Text(visible(passage.text)))
+            continue
         runs = drawn(passage.words, v.peak)
         text = _passage([r for r in runs if r.text] if plain else runs, 0.0 if plain else v.peak, screen)
         shown.append(Excerpt(text))

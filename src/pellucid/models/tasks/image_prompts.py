@@ -21,7 +21,7 @@ from ..text.token_spans import tokens_of
 from ..text.tokenizer import Tokenizer
 from .image_classification import PIXELS
 from .pictures import Image, opened
-from .prompts import Place, Prompt, in_text, placed, told_apart
+from .prompts import Place, Prompt, bare, in_text, placed, told_apart
 
 _SOURCES = ("image", "path", "url", "image_url", "base64")
 """What a part of a message may call its image."""
@@ -64,13 +64,13 @@ def image_prompt(reader: Reader, written: Written) -> Prompt:
     if images and not any(p in heard for p in _placeholders(reader.processor)):
         raise _unplaced(reader.processor, written)
     pieces = _pieces(written, heard, _placeholder(reader.processor, written))
-    tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], heard)
-    tokens = tuple(in_text(t, pieces) for t in tokens)
+    read = tokens_of(tokenizer, batch, 0, inputs["input_ids"], heard)
+    ended = len(read) - len(bare(read)) if added else 0
+    tokens = (in_text(t, pieces) for t in read)
     tokens = tuple(replace(t, segment=t.segment + images) for t in tokens)
-    ended = len(tokens) - max((i + 1 for i, t in enumerate(tokens) if t.id not in tokenizer.all_special_ids), default=0)
     names = (*(["image"] if images == 1 else [f"image {k}" for k in range(1, images + 1)]), *_told(written))
     texts = (*(name for _, name in written.images), *(text for text, _ in written.texts))
-    return Prompt(texts, heard, inputs, tokens, added, ended if added else 0, names, beside)
+    return Prompt(texts, heard, inputs, tokens, added, ended, names, beside)
 
 
 def _told(written: Written) -> list[str]:

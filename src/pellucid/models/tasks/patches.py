@@ -82,7 +82,8 @@ def layout_of(net: nn.Module, shape: torch.Size) -> Layout:
 
 
 def patch_tokens(layout: Layout, counts: Sequence[int], grids: Sequence[Sequence[int]], merged: int) -> list[Token]:
-    """A token for each patch, "row,column", of several tiles "tile: row,column"; its segment is the image's number.
+    """A token for each patch, "image: row,column", or "image 2, tile 1: row,column" where there are several. Its segment
+    is the number of its image.
 
     counts: how many patches each image has. grids: of patches that come cut the (time, rows, columns) of each image,
     which stand in squares of merged × merged; a patch whose place is not known is called by its number.
@@ -90,6 +91,7 @@ def patch_tokens(layout: Layout, counts: Sequence[int], grids: Sequence[Sequence
     found: list[Token] = []
     for image, count in enumerate(counts):
         names = _names(layout, count, grids[image] if image < len(grids) else (), merged)
+        names = _told_apart(names, f"image {image + 1}" if len(counts) > 1 else "image")
         found += [Token(name, PRESENT, None, False, len(found) + k, image) for k, name in enumerate(names)]
     return found
 
@@ -98,15 +100,22 @@ PRESENT = -1
 """The id of a patch that is the image's own, and of no token; any other stands for that of an image without content."""
 
 
-def _names(layout: Layout, count: int, grid: Sequence[int], merged: int) -> list[str]:
-    """The names of the patches of one image."""
+def _names(layout: Layout, count: int, grid: Sequence[int], merged: int) -> list[list[str]]:
+    """The names of the patches of each tile of one image."""
     if layout.size is not None:
         rows, columns = layout.grid
-        tiles = count // (rows * columns)
-        tile = (lambda t: f"{t + 1}: ") if tiles > 1 else (lambda t: "")
-        return [f"{tile(t)}{r},{c}" for t in range(tiles) for r in range(rows) for c in range(columns)]
+        return [[f"{r},{c}" for r in range(rows) for c in range(columns)]] * (count // (rows * columns))
     if len(grid) == 3 and math.prod(grid) == count and grid[0] == 1:
         _, rows, columns = grid
         places = torch.arange(count).view(rows // merged, merged, columns // merged, merged).permute(0, 2, 1, 3)
-        return [f"{p // columns},{p % columns}" for p in places.flatten().tolist()]
-    return [str(k) for k in range(count)]
+        return [[f"{p // columns},{p % columns}" for p in places.flatten().tolist()]]
+    return [[str(k) for k in range(count)]]
+
+
+def _told_apart(tiles: Sequence[Sequence[str]], image: str) -> list[str]:
+    """The names of the patches of all tiles, with the image in front, and the tile where there are several."""
+    found: list[str] = []
+    for number, names in enumerate(tiles, 1):
+        of = f"{image}, tile {number}" if len(tiles) > 1 else image
+        found += [f"{of}: {name}" for name in names]
+    return found

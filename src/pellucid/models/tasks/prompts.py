@@ -58,7 +58,7 @@ def text_prompt(reader: Reader, given: str | Ids) -> Prompt:
     """A text, or token ids, as a prompt of any length."""
     (found,) = encode(reader.tokenizer, [given], None)
     text = found.text if isinstance(found.text, str) else " ".join(found.text)
-    ended = len(found.tokens) - len(_bare(found.tokens))
+    ended = len(found.tokens) - len(bare(found.tokens))
     return Prompt((text,), text, found.sequences[0], found.tokens, True, ended)
 
 
@@ -66,7 +66,7 @@ def continuation_tokens(tokenizer: Tokenizer, prompt: Prompt, text: str, segment
     """The tokens of a continuation: those that the tokenizer makes of it behind the prompt, unless one would reach back
     into the prompt; then those that it makes of the continuation alone. segment: the number that its text gets."""
     batch = tokenizer([prompt.written + text], add_special_tokens=prompt.added, verbose=False)
-    whole = _bare(tokens_of(tokenizer, batch, 0, list(batch["input_ids"][0]), prompt.written + text))
+    whole = bare(tokens_of(tokenizer, batch, 0, list(batch["input_ids"][0]), prompt.written + text))
     before = prompt.tokens[: len(prompt.tokens) - prompt.ended]
     offset = len(prompt.written)
     if [t.id for t in whole[: len(before)]] == [t.id for t in before] and len(whole) > len(before):
@@ -82,7 +82,7 @@ def continuation_tokens(tokenizer: Tokenizer, prompt: Prompt, text: str, segment
     )
 
 
-def _bare(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+def bare(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
     """The tokens of a text without the special tokens that end it."""
     return tokens[: max((i + 1 for i, t in enumerate(tokens) if not t.special), default=0)]
 
