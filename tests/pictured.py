@@ -150,7 +150,7 @@ def gemma3() -> tuple[Any, Any]:
     return transformers.Gemma3ForConditionalGeneration(config), processor
 
 
-def paligemma() -> tuple[Any, Any]:
+def paligemma(vocab_size: int = 1400) -> tuple[Any, Any]:
     tok = reading(image_token="<image>")
     tok.bos_token = "[CLS]"
     pictures = transformers.SiglipImageProcessorPil(size=SQUARE)
@@ -158,7 +158,7 @@ def paligemma() -> tuple[Any, Any]:
     processor = transformers.PaliGemmaProcessor(pictures, tok)
     config = transformers.PaliGemmaConfig(
         vision_config=transformers.SiglipVisionConfig(**SIGHT),
-        text_config=transformers.GemmaConfig(**TEXT | {"vocab_size": 1400}),
+        text_config=transformers.GemmaConfig(**TEXT | {"vocab_size": vocab_size}),
         image_token_id=tok.image_token_id,
         projection_dim=24,
     )
@@ -176,11 +176,11 @@ FAMILIES = {
 }
 
 
-def built(family: str, dtype: torch.dtype = torch.float64, attention: str = "eager", seed: int = 0) -> Model:
+def built(family: str, dtype: torch.dtype = torch.float64, attention: str = "eager", **config: Any) -> Model:
     """A model of this family with its processor, its weights scaled up so that nothing stays in its linear range."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net, processor = FAMILIES[family]()
+        torch.manual_seed(0)
+        net, processor = FAMILIES[family](**config)
         net.set_attn_implementation(attention)
         with torch.no_grad():
             for p in net.parameters():

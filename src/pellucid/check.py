@@ -29,13 +29,17 @@ TEXTS = (
     "Angela Merkel visited Paris on Tuesday; nobody in Berlin knew why, or so the papers said.",
 )
 
+PICTURES = [np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8) for i in range(3)]
 PROBES: Mapping[str, Sequence[Any]] = {
     "question-answering": [{"question": "Who visited Paris?", "context": text} for text in TEXTS],
     "zero-shot-classification": [{"text": text, "labels": ["film", "politics"]} for text in TEXTS],
     "fill-mask": [f"It was {{mask}}. {text}" for text in TEXTS],
     "sentence-similarity": [(a, b) for a, b in zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True)],
     "multiple-choice": [{"prompt": text, "choices": ["It is good.", "It is a pity."]} for text in TEXTS],
-    "image-classification": [np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8) for i in range(3)],
+    "image-text-to-text": [
+        {"image": picture, "prompt": text, "continuation": " so"} for picture, text in zip(PICTURES, TEXTS, strict=True)
+    ],
+    "image-classification": PICTURES,
 }
 """By task; the texts themselves for any other."""
 

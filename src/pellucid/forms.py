@@ -55,6 +55,11 @@ FORMS: dict[str, list[Field]] = {
         _field("source", "Source", example="translate English to German: The house is small."),
         _field("target", "Output; empty: the model's own", optional=True),
     ],
+    "image-text-to-text": [
+        _field("image", "Image", "image"),
+        _field("prompt", "Prompt", example="What is in this picture?"),
+        _field("continuation", "Continuation; empty: the model's own", optional=True),
+    ],
     "image-classification": [_field("image", "Image", "image")],
 }
 """For each task the parts of its input, in the order of the page."""

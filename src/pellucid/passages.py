@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from .grouping import stretches
 from .tokens import Array, Explained, Word
@@ -20,6 +20,9 @@ ROLES: dict[str, tuple[str, ...]] = {
 """What the texts of an input are to their task, in order."""
 GENERATE = ("text-generation", "text2text-generation", "image-text-to-text")
 """The tasks whose target is what the model wrote."""
+
+MANY = 4
+"""So many times on end a special token is shown as one."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _cut(text: str, units: Sequence[Word], unread: list[tuple[int, int]], error:
     pieces = [_run(text, start, end, group, error) for start, end, group in _merged(spans)]
     at_end = len(text)  # where no unit stands for text, they all come after it
     loose = loose if spans else [(at_end, unit) for _, unit in loose]
-    pieces += [_run(text, place, place, [unit], error) for place, unit in loose]
+    pieces += [_run(text, place, place, units, error) for place, units in _repeated(loose)]
     runs: list[Run] = []
     at = 0
     for run in sorted(pieces, key=lambda r: (r.start, r.end)):
@@ -127,7 +130,7 @@ def _run(text: str, start: int, end: int, units: Sequence[Word], error: Array | 
         start,
         end,
         tokens,
-        text[start:end] or units[0].text,
+        text[start:end] or units[0].text + (f" × {len(units)}" if len(units) > 1 else ""),
         sum(unit.score for unit in units),
         None if error is None else float(error[list(tokens)].sum()),
         all(unit.special for unit in units),
@@ -145,6 +148,17 @@ def _greyed(text: str, runs: list[Run], unread: list[tuple[int, int]]) -> list[R
         for a, b in pairwise([run.start, *sorted(edges), run.end]):
             grey = a < b and any(first <= a and b <= last for first, last in unread)
             found.append(replace(run, text=text[a:b], start=a, end=b, unread=grey))
+    return found
+
+
+def _repeated(loose: Sequence[tuple[int, Word]]) -> list[tuple[int, list[Word]]]:
+    """Units that stand for no text; the same special token many times on end, as a processor writes it for an image, as
+    one."""
+    found: list[tuple[int, list[Word]]] = []
+    for (place, text, special), group in groupby(loose, key=lambda p: (p[0], p[1].text, p[1].special)):
+        units = [unit for _, unit in group]
+        as_one = special and text and len(units) >= MANY
+        found += [(place, units)] if as_one else [(place, [unit]) for unit in units]
     return found
 
 

@@ -16,7 +16,7 @@ from .grouping import groups_of, stretches
 from .passages import GENERATE, roles
 from .sentences import sentence_of_each
 from .token_text import shown
-from .tokens import Explained, Source, Token, Word
+from .tokens import Explained, Source, Word
 
 
 def unit(e: Explained, group: tuple[int, ...]) -> Word:
@@ -28,15 +28,15 @@ def unit(e: Explained, group: tuple[int, ...]) -> Word:
     spans = [span for i in group if (span := e.tokens[i].span) is not None]
     span = (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
     text = e.segment_text(first.segment)[slice(*span)] if span else first.text
-    if not text and len(group) > 1 and all(t.special or t.segment != first.segment for t in _others(e, group)):
-        text = e.segment_text(first.segment)  # a whole image
+    if span is None and len(group) > 1 and _is_whole(e, group):  # an image
+        text = e.segment_text(first.segment)
     return Word(text or shown(first.text), score, span, first.special, first.segment, group)
 
 
-def _others(e: Explained, group: Sequence[int]) -> list[Token]:
-    """The tokens outside of a group."""
-    inside = set(group)
-    return [t for i, t in enumerate(e.tokens) if i not in inside]
+def _is_whole(e: Explained, group: Sequence[int]) -> bool:
+    """Whether a group has all tokens of one of the texts, or images, and no others."""
+    segment = e.tokens[group[0]].segment
+    return list(group) == [i for i, t in enumerate(e.tokens) if t.segment == segment and not t.special]
 
 
 def words(e: Explained) -> list[Word]:

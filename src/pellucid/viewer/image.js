@@ -10,7 +10,7 @@ function imageOf({ v, state, set, links }) {
     toggle("Grid", state.grid, (grid) => set({ grid })),
     chooser("Lay over the image", "The image, from a file", "image/*", (file) => ((picture = URL.createObjectURL(file)), set({}))),
   );
-  return section("Patches", v.maps.length === 1 && tools, v.maps.map((map) => patchesOf(v, map, state, links, peak)), legend(peak, v.places));
+  return section("Patches", v.maps.length === 1 && tools, div(v.maps.length > 1 ? "maps" : "", v.maps.map((map) => patchesOf(v, map, state, links, peak))), legend(peak, v.places));
 }
 
 function patchesOf(v, { name, rows, columns, tokens, written }, state, links, peak) {

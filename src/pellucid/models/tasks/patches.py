@@ -82,8 +82,8 @@ def layout_of(net: nn.Module, shape: torch.Size) -> Layout:
 
 
 def patch_tokens(layout: Layout, counts: Sequence[int], grids: Sequence[Sequence[int]], merged: int) -> list[Token]:
-    """A token for each patch, "image: row,column", or "image 2, tile 1: row,column" where there are several. Its segment
-    is the number of its image.
+    """A token for each patch, "image: row,column", or "image 2, tile 1: row,column" where there are several. Its
+    segment is the number of its image.
 
     counts: how many patches each image has. grids: of patches that come cut the (time, rows, columns) of each image,
     which stand in squares of merged × merged; a patch whose place is not known is called by its number.
