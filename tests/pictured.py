@@ -18,7 +18,7 @@ TEMPLATE = (
 TEXT = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "head_dim": 6}
 TEXT |= {"num_key_value_heads": 2, "vocab_size": 100, "max_position_embeddings": 256, "pad_token_id": 0}
 TEXT |= {"bos_token_id": 2, "eos_token_id": 3}
-SIGHT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+SIGHT = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
 SIGHT |= {"image_size": 12, "patch_size": 4}
 SQUARE = {"height": 12, "width": 12}
 
@@ -150,6 +150,13 @@ def gemma3() -> tuple[Any, Any]:
     return transformers.Gemma3ForConditionalGeneration(config), processor
 
 
+def qwen3() -> tuple[Any, Any]:
+    """Its vision tower adds to the first layers of the text too."""
+    sight = {"hidden_size": 16, "out_hidden_size": 24, "intermediate_size": 32}
+    sight |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    return _qwen(transformers.Qwen3VLConfig, transformers.Qwen3VLForConditionalGeneration, **sight)
+
+
 def paligemma(vocab_size: int = 1400) -> tuple[Any, Any]:
     tok = reading(image_token="<image>")
     tok.bos_token = "[CLS]"
@@ -171,6 +178,7 @@ FAMILIES = {
     "Idefics3": smolvlm,
     "Qwen2VL": qwen2,
     "Qwen2_5_VL": qwen25,
+    "Qwen3VL": qwen3,
     "Gemma3": gemma3,
     "PaliGemma": paligemma,
 }

@@ -13,8 +13,9 @@ import torch
 import pellucid
 from pellucid import Explanation, Model
 from pellucid.errors import InputError, UnknownBaseline, UnsupportedModel
+from pellucid.methods import stretches
 from pellucid.models.tasks.patches import Layout
-from pictured import FAMILIES, built, image
+from pictured import FAMILIES, TEXT, built, image
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # PaliGemma's processor
 PROMPT = "the film is great"
@@ -135,6 +136,21 @@ def direct(model: Model, given: dict[str, Any], text: str, blank: bool = False, 
     with torch.no_grad():
         logits = model.model(**made).logits[0, -len(ids) - 1 : -1]
     return logits.log_softmax(-1)[range(len(ids)), ids].sum().item()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layer_by_layer(family: str, models: dict[str, Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no graph fits into memory as a whole: it is cut at the layers that the text passes through."""
+    m = models[family]
+    given = asked(m, image(), continuation=" but")
+    whole = pellucid.explain(m, given)
+    monkeypatch.setattr(stretches, "most_for_a_graph", lambda device: 0)
+    walked, inner = [], stretches.contributions
+    counted = lambda points: (walked.append(len(points[0].calls)), inner(points))[1]
+    monkeypatch.setattr(stretches, "contributions", counted)
+    found = pellucid.explain(m, given)
+    assert walked == [TEXT["num_hidden_layers"]]
+    np.testing.assert_allclose(found.scores, whole.scores, atol=1e-4 * np.abs(whole.scores).max())
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,14 @@ def arguments(net: nn.Module, takes: str, task: str) -> Arguments:
             f"{type(net).__name__}.forward takes {', '.join(sorted(named)) or 'nothing'}; expected an argument "
             f"{takes!r} for {task}. Give it that name, or load a model that reads it."
         )
-    return Arguments(named, anything)
+    # what generates text keeps a key–value cache unless it is told not to; some pass that on without naming it
+    passed = _passes_on(net) and is_of_transformers(net) and callable(getattr(net, "generate", None))
+    return Arguments(named | {"use_cache"} if passed else named, anything)
+
+
+def _passes_on(net: nn.Module) -> bool:
+    """Whether a forward takes arguments that it does not name."""
+    return any(p.kind == p.VAR_KEYWORD for p in inspect.signature(net.forward).parameters.values())
 
 
 def _named(net: nn.Module, takes: str) -> tuple[frozenset[str], bool]:
@@ -108,7 +115,8 @@ def layer_stack(net: nn.Module) -> list[nn.Module]:
             f"{type(net).__name__} has no list of layers (an nn.ModuleList); name the modules that are: "
             "at=['path.to.layer', …]."
         )
-    told = getattr(getattr(side, "config", None), "num_hidden_layers", None)
+    config = getattr(side, "config", None)  # of a model of images and texts, whose text passes through fewer, its own
+    told = getattr(getattr(config, "text_config", config), "num_hidden_layers", None)
     layers = max(reversed(outer), key=lambda m: (len(m) == told, len(m)))
     return [layer for item in layers for layer in (item if isinstance(item, nn.ModuleList) else [item])]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import InputError, UnsupportedModel, quoted, shortened
+from ...errors import OF_A_FUNCTION, InputError, UnsupportedModel, quoted, shortened
 from ..text.inputs import Value
 from ..text.reader import Reader
 from ..text.token_spans import tokens_of
@@ -46,7 +46,8 @@ def image_prompt(reader: Reader, written: Written) -> Prompt:
     inputs: dict[str, list[int]] = {}
     beside: dict[str, Tensor] = {}
     for name, value in found.outputs.items():
-        if name in batch or name.endswith("token_type_ids"):
+        flat = isinstance(value, Tensor) and value.shape == (1, n) and not value.is_floating_point()
+        if flat and (name in batch or name.endswith("token_type_ids")):
             inputs[name] = [int(i) for i in value[0]]
         elif isinstance(value, Tensor) and name != "labels":
             beside[name] = value
@@ -196,10 +197,11 @@ def _templated(
 
 @dataclass
 class _Heard:
-    """A tokenizer that keeps what it was last called with, and what it returned."""
+    """A tokenizer that keeps what it was called with, and what it returned. calls: of each the text, whether special
+    tokens were added, what was returned, and the ids in it, which the caller may change."""
 
     tokenizer: Tokenizer
-    calls: list[tuple[str, bool, Any]] = field(default_factory=list[tuple[str, bool, Any]])
+    calls: list[tuple[str, bool, Any, list[int]]] = field(default_factory=list[tuple[str, bool, Any, list[int]]])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.tokenizer, name)
@@ -209,8 +211,9 @@ class _Heard:
 
     def __call__(self, text: Any = None, *more: Any, **how: Any) -> Any:
         found = self.tokenizer(text, *more, **how)
-        told = text[0] if isinstance(text, (list, tuple)) and text else text
-        self.calls.append((str(told), how.get("add_special_tokens", True), found))
+        if isinstance(text, (list, tuple)) and len(text) == 1:
+            ids = [int(i) for i in found["input_ids"][0]]
+            self.calls.append((text[0], how.get("add_special_tokens", True), found, ids))
         return found
 
 
@@ -235,19 +238,19 @@ def _read(processor: Any, written: Written) -> _Read:
     images = [image for image, _ in written.images]
     try:
         outputs = hearing(images=[images] if images else None, text=[written.text], return_tensors="pt", **how)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+    except OF_A_FUNCTION as error:
         raise InputError(
             f"{type(processor).__name__} refused {quoted(written.text, 60)} with {len(images)} images: "
             f"{shortened(str(error), 300)} Expected a text with as many placeholders as images."
         ) from error
     ids = [int(i) for i in outputs["input_ids"][0]]
-    same = [call for call in heard.calls if [int(i) for i in call[2]["input_ids"][0]] == ids]
+    same = [call for call in heard.calls if call[3] == ids]
     if not same:
         raise UnsupportedModel(
-            f"{type(processor).__name__} returns other token ids than its tokenizer makes; expected those of one call "
-            "of its tokenizer."
+            f"{type(processor).__name__} returns other token ids than its tokenizer makes of a text (it puts those of "
+            "images in front, say); expected those of one call of its tokenizer."
         )
-    text, added, batch = same[-1]
+    text, added, batch, _ = same[-1]
     return _Read(text, batch, outputs, added)
 
 
