@@ -16,11 +16,9 @@ function imageOf({ v, state, set, links }) {
 function patchesOf(v, { name, rows, columns, tokens, written }, state, links, peak) {
   const shown = v.maps.length === 1 && picture, opacity = shown ? state.opacity : 1;
   const cells = tokens.map((token, i) => {
-    const { score } = v.tokens[token], place = `row ${Math.floor(i / columns) + 1}, column ${(i % columns) + 1}: ${signed(score, v.places)}`;
-    const style = { ...tinted(strength(score, peak)), opacity };
-    return links.add(h("span", { class: "link patch tint", order: token, role: "img", named: name ? `${name}, ${place}` : place, style }), [token]);
+    const { score } = v.tokens[token], named = `${name} row ${Math.floor(i / columns) + 1}, column ${(i % columns) + 1}: ${signed(score, v.places)}`.trim();
+    return links.add(h("span", { class: "link patch tint", order: token, role: "img", named, style: { ...tinted(strength(score, peak)), opacity } }), [token]);
   });
   const style = { "grid-template-columns": `repeat(${columns}, 1fr)`, "aspect-ratio": `${columns} / ${rows}` };
-  const told = name && par("eyebrow role", `${name} ${written}`);
-  return div("held", told, h("div", { class: `patches${state.grid ? " ruled" : ""}`, style }, shown && h("img", { src: picture, alt: "" }), cells));
+  return div("held", name && par("eyebrow role", `${name} ${written}`), h("div", { class: `patches${state.grid ? " ruled" : ""}`, style }, shown && h("img", { src: picture, alt: "" }), cells));
 }

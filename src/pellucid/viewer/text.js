@@ -12,10 +12,8 @@ function textOf({ view, v, state, links }) {
 }
 
 function passageOf(v, passage, state, links, peak, [segment, from, to]) {
-  const maps = v.maps.filter((map) => map.segment === passage.segment);
-  if (maps.length) return pictureOf(v, passage, maps, links);
   let order = 0;
-  const drawn = runsOf(passage, state).filter((run) => run.text || (state.special && run.tokens.length)).map((run) => {
+  const drawn = runsIn(v, passage, state).map((run) => {
     const [kind, title] = run.unread ? ["unread", "not read by the model"] : run.tokens.length && isLater(v, run) ? ["muted later", "not yet there"] : [];
     if (kind || !run.tokens.length) return kind ? h("span", { class: kind, title }, run.text) : run.text;
     const t = Math.abs(run.score) >= state.threshold * peak ? strength(run.score, peak) : 0;
@@ -34,11 +32,11 @@ function passageOf(v, passage, state, links, peak, [segment, from, to]) {
   return div("held", role, h("div", { class: "reading", dir: "auto", lang: "" }, drawn));
 }
 
-/** An image among texts: its name and the sum of its patches, which are drawn apart. */
-function pictureOf(v, passage, maps, links) {
-  const written = signed(maps.reduce((sum, { score }) => sum + score, 0), v.places), tokens = maps.flatMap((map) => map.tokens);
-  const unit = h("span", { class: "link unit special", role: "button", named: `${passage.role} ${written}`, "data-token": `${passage.text} ${written}`, key: `text:${passage.segment}:image` });
-  return div("held", par("eyebrow role", passage.role), h("div", { class: "reading" }, links.add(unit, tokens)));
+/** The runs of a text that are drawn; an image is one, whose patches are drawn apart. */
+function runsIn(v, passage, state) {
+  const maps = v.maps.filter((map) => map.segment === passage.segment), score = maps.reduce((sum, map) => sum + map.score, 0);
+  if (maps.length) return [{ text: "", label: `${passage.text} ${signed(score, v.places)}`, tokens: maps.flatMap((map) => map.tokens), score }];
+  return runsOf(passage, state).filter((run) => run.text || (state.special && run.tokens.length));
 }
 
 function legend(peak, digits) {
