@@ -44,7 +44,7 @@ a function `logits (n, classes) -> (n,)`. Some tasks have targets of their own:
   both (n, tokens): `lambda logits: logits["start"][:, 5]`.
 - token-classification: a label, a word of the text, the number of a token, or a mapping: `{"word": …, "occurrence":
   0}`, `{"span": …}`, `{"position": …}`. A mapping with `"label": "B-LOC - O"` means another label than the predicted.
-- text-generation, text2text-generation: None (each generated token), a token, its number, `"total"` or `{"span": …}` in
+- text-generation, text2text-generation, image-text-to-text: None (each generated token), a token, its number, `"total"` or `{"span": …}` in
   characters of the continuation, or `"sentences"` (each sentence of it). These are log-probabilities. `{"token": "a -
   b", "position": 0}` contrasts two tokens that could stand at a place. `"runner-up"`, or `{"runner-up": 0}` for one of
   the tokens, contrasts a token with the most probable other token at its place: log p(token) − log p(runner-up).
@@ -64,6 +64,9 @@ kept"`, for a model that generates text, replaces the words of the prompt alone,
 and DeepLIFT then cuts the path into two segments unless `segments=` says otherwise. For another model it means the
 first of these that exists: the unknown token, the padding token, the token that ends a text, `"zero"`.
 `Explanation.baseline` names what was taken, such as `filler ' the'`.
+
+An image is compared with one whose pixels are 0 after normalisation, or for `"mean"` with one of its mean colour; beside
+a text so too, whatever the text is compared with.
 
 `"delete"` is for the methods that remove groups of tokens: removed tokens are gone, and the text on both sides of them
 is joined. A continuation is then read at the place to which it has moved; where nothing is left before it, it follows
