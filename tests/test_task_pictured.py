@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,47 @@ def test_shown(models: dict[str, Model]) -> None:
     assert figure.axes[0].images[0].get_array().shape == (4, 4)
     forecast = pellucid.forecast(models["Qwen2VL"], asked(models["Qwen2VL"], image(), continuation=" but"))
     assert (forecast.tokens, forecast.targets) == (len(q.tokens), 1)
+
+
+def test_an_image_is_cited(llava: Model) -> None:
+    given = asked(llava, image())
+    cited = pellucid.cite(llava, {**given, "continuation": " but dull"}, verify=True)
+    (sentence,) = cited.sentences
+    whole = direct(llava, given, " but dull")
+    drops = {c.name: c.drop for c in sentence.sources if c.cited}
+    assert set(drops) == {"image", "user"}
+    assert drops["image"] == pytest.approx(whole - direct(llava, given, " but dull", blank=True), abs=1e-5)
+
+
+def test_faithfulness_is_measured(llava: Model) -> None:
+    """With tokens drawn from the texts too, of which no patch is one."""
+    given = [{**asked(llava, image()), "continuation": " but"}]
+    found = pellucid.evaluate(llava, given, methods=["occlusion"], operators=["mask", "sampled"])
+    assert "occlusion" in str(found)
+
+
+def test_processors_that_say_more_of_tokens(llava: Model) -> None:
+    class Turned(type(llava.tokenizer)):
+        def __call__(self, *args: Any, **how: Any) -> Any:
+            made = super().__call__(*args, **how)
+            return {**made, "input_ids": made["input_ids"].flip(1)}
+
+    class Crossing(type(llava.tokenizer)):
+        def __call__(self, *args: Any, **how: Any) -> Any:
+            made = super().__call__(*args, **how)
+            return {**made, "cross_attention_mask": torch.ones(*made["input_ids"].shape, 1, 2)}
+
+    for kind, told in ((Turned, "other token ids than its tokenizer"), (Crossing, "which images it sees")):
+        processor = copy.copy(llava.tokenizer)
+        processor.__class__ = kind
+        with pytest.raises(UnsupportedModel, match=told):
+            pellucid.explain(Model(llava.model, processor), asked(llava, image()))
+
+
+def test_in_half_precision() -> None:
+    m = built("Idefics3", torch.bfloat16)
+    e = pellucid.explain(m, asked(m, image(), continuation=" but"), baseline="zero")
+    assert abs(e.delta) <= 0.1 * np.abs(e.scores).sum() and e.scores[:20].any()
 
 
 @pytest.mark.parametrize(("shape", "size"), [((2, 3, 12, 8), (4, 4)), ((1, 3, 10, 7), (4, 3)), ((6, 5), None)])

@@ -43,8 +43,8 @@ class Cited:
     name: of the source, as the input has it; by sentences, that of its text and the sentence. segment: the number of
     its text; −1 for the template. score: what it contributed to the sentence's log-probability. share: its score as a
     share of the whole change. drop: by how much the sentence's log-probability falls where the source is deleted from
-    the prompt; None where that was not asked for, and for what is no source. cited: whether it is a source, and not the
-    answer itself or the template.
+    the prompt, or, beside images, put to its baseline; None where that was not asked for, and for what is no source.
+    cited: whether it is a source, and not the answer itself or the template.
     """
 
     name: str
@@ -239,7 +239,8 @@ def cite(
     if verify:
         given = [{**item, ANSWER: _answer(a)} for item, a in zip(listed, answers, strict=True)]
         more = {k: v for k, v in options.items() if k in ("output", "truncate", "progress")}
-        asked = {"method": ["occlusion"], "groups": by, "baseline": "delete", "target": "sentences"}
+        gone = "mask" if model.does.without is None else "delete"
+        asked = {"method": ["occlusion"], "groups": by, "baseline": gone, "target": "sentences"}
         tested = [list(cast(Explanations, a)) for a in explain(model, given, **asked, **more)]
     most = {} if "max_new_tokens" not in options else {"most": options["max_new_tokens"]}
     found = [

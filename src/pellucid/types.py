@@ -24,6 +24,8 @@ Input: TypeAlias = Union[str, tuple[str, str], Mapping[str, Any], "ndarray"]
   `"documents": […]` with a `"question"` or with messages, or `"parts": {"a name": "its text", …}`; and, where the model
   shall not generate it, the `"continuation"`. With `"versus"`, another continuation, the two are contrasted
 - text to text: a source, or `{"source": …, "target": …}`
+- images and text to text: `{"image": …, "prompt": …}`, `{"images": […], "prompt": …}` or `"messages"` whose contents
+  are lists with `{"type": "image", "image": …}` and `{"type": "text", "text": …}`; and what text generation has beside
 - image classification: a PIL image, an array (height, width, channels), or the path of a file
 - token ids, for the tasks that read text: a list of integers, a tensor, a `BatchEncoding`, or `{"input_ids": …, …}`;
   the attention mask says which of the ids are padding
@@ -44,8 +46,8 @@ a function `logits (n, classes) -> (n,)`. Some tasks have targets of their own:
   both (n, tokens): `lambda logits: logits["start"][:, 5]`.
 - token-classification: a label, a word of the text, the number of a token, or a mapping: `{"word": …, "occurrence":
   0}`, `{"span": …}`, `{"position": …}`. A mapping with `"label": "B-LOC - O"` means another label than the predicted.
-- text-generation, text2text-generation, image-text-to-text: None (each generated token), a token, its number, `"total"` or `{"span": …}` in
-  characters of the continuation, or `"sentences"` (each sentence of it). These are log-probabilities. `{"token": "a -
+- text-generation, text2text-generation, image-text-to-text: None (each generated token), a token, its number, `"total"`
+  or `{"span": …}` in characters of the continuation, or `"sentences"` (each of it). Log-probabilities. `{"token": "a -
   b", "position": 0}` contrasts two tokens that could stand at a place. `"runner-up"`, or `{"runner-up": 0}` for one of
   the tokens, contrasts a token with the most probable other token at its place: log p(token) − log p(runner-up).
 - fill-mask: a word, an index, a contrast, or `{"fill": …, "mask": 0}` for one mask of several. A function is given the
@@ -65,8 +67,8 @@ and DeepLIFT then cuts the path into two segments unless `segments=` says otherw
 first of these that exists: the unknown token, the padding token, the token that ends a text, `"zero"`.
 `Explanation.baseline` names what was taken, such as `filler ' the'`.
 
-An image is compared with one whose pixels are 0 after normalisation, or for `"mean"` with one of its mean colour; beside
-a text so too, whatever the text is compared with.
+An image is compared with one whose pixels are 0 after normalisation, or for `"mean"` with one of its mean colour;
+beside a text so too, whatever the text is compared with.
 
 `"delete"` is for the methods that remove groups of tokens: removed tokens are gone, and the text on both sides of them
 is joined. A continuation is then read at the place to which it has moved; where nothing is left before it, it follows

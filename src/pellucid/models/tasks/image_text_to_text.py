@@ -71,7 +71,7 @@ def _patches(net: Net, images: Padded) -> Tensor:
 def _nothing(pixels: Tensor) -> Tensor:
     """The pixels of an image without content: zeros; or what no sum can tell from 0, where the image has another
     number, as some models (Idefics) take an image of nothing but zeros for padding and leave it out."""
-    return torch.where(pixels == 0, 0.0, torch.finfo(pixels.dtype).eps ** 2)
+    return torch.zeros_like(pixels).masked_fill(pixels != 0, torch.finfo(pixels.dtype).eps ** 2)
 
 
 def _values(net: Net, sequence: Padded) -> Tensor | None:
