@@ -135,7 +135,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
     ],
     "models/tasks": [
         "image_text_to_text multiple_choice zero_shot_classification",
-        "image_prompts text2text_generation text_generation",
+        "image_and_text image_prompts text2text_generation text_generation",
         "image_classification",
         "text_classification",
         "continuation_goals deletion fill_mask question_answering sentence_similarity shortened_texts "

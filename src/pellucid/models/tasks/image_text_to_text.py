@@ -16,25 +16,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...errors import InputError, TextTooLong, UnknownBaseline, UnsupportedModel, quoted
+from ...errors import InputError, TextTooLong, UnsupportedModel, quoted
 from ..baselines import Spec
-from ..modality import TEXT, Embedder, Modality
 from ..net import Net
 from ..structure import placeholder
-from ..text.collating import Inputs, Owns, Padded, Sequences, collate, side_by_side
+from ..text.collating import Padded
 from ..text.encoding import Encoding
 from ..text.inputs import TEXT as TEXTS
 from ..text.inputs import Form
 from ..text.reader import Reader
-from ..text.tokenizer import Tokenizer
 from ..text.tokenizing import Item
 from .continuation import CONTEXT, FIRST, Continuations, part_of_text
 from .continuation_goals import continuation_goals
+from .image_and_text import PICTURES_AND_TEXT, collated, layout_in, patches_in
 from .image_classification import PIXELS, SHOWN
 from .image_prompts import Written, beside_images, conversation, image_prompt
-from .patches import PRESENT, Layout, layout_of, patch_tokens
+from .patches import PRESENT, layout_of, patch_tokens
 from .task import HasTokenizer, Preparation, Task
 from .text_generation import AFTER, Unfinished, continuation_notes, continued, with_continuation
 
@@ -49,33 +48,13 @@ def seen(net: Net, x: Tensor | None, *sequences: Padded) -> tuple[Tensor, ...]:
     if PIXELS not in sequences[0].inputs:
         return continued(net, x, *sequences)
     images, *texts = sequences
-    layout, patches = _layout(net, images), _patches(net, images)
+    layout, patches = layout_in(net, images), patches_in(net, images)
     n, numbers = patches.shape[1:]
     words = None
     if x is not None:
         patches, words = x[:, :n, :numbers], x[:, n:, : getattr(net.embedding, "embedding_dim", None)]
     given = {name: value.flatten(0, 1) for name, value in images.inputs.items() if name != "input_ids"}
     return continued(net, words, *texts, **{**given, PIXELS: layout.joined(patches).flatten(0, 1)})
-
-
-def _layout(net: Net, images: Padded) -> Layout:
-    return layout_of(net.model, images.inputs[PIXELS].shape[1:])
-
-
-def _patches(net: Net, images: Padded) -> Tensor:
-    """The patches (rows, patches, numbers) of images; of those that are not there, an image without content."""
-    own = _layout(net, images).cut(images.inputs[PIXELS])
-    return torch.where((images.ids == PRESENT).unsqueeze(2), own, _nothing(own))
-
-
-def _nothing(pixels: Tensor) -> Tensor:
-    """The pixels of an image without content: zeros; or what no sum can tell from 0, where the image has another
-    number, as some models (Idefics) take an image of nothing but zeros for padding and leave it out."""
-    return torch.zeros_like(pixels).masked_fill(pixels != 0, torch.finfo(pixels.dtype).eps ** 2)
-
-
-def _values(net: Net, sequence: Padded) -> Tensor | None:
-    return _patches(net, sequence) if PIXELS in sequence.inputs else None
 
 
 # ---------------------------------------------------------------------------------------------- what the user asked for
@@ -172,7 +151,7 @@ def _shares(processor: Any, written: Written, pixels: Tensor | None) -> tuple[in
 def continue_pictured(net: Net, reader: Reader, encodings: list[Encoding], how: Preparation) -> list[Encoding]:
     """Each prompt with its continuation, which the model generates where the user gave none, and its patches in front.
     Raises InputError, TextTooLong, UnsupportedModel."""
-    _check_decoder(net.model)
+    _check_decoder(net)
     found: list[Encoding] = []
     for given in (e.extra for e in encodings):
         assert isinstance(given, _Pictured)
@@ -253,74 +232,27 @@ def _reads_later(net: Net, reader: Reader, encoding: Encoding) -> bool:
     ids = encoding.sequences[-1]["input_ids"]
     other = next((i for i in encoding.sequences[-1]["input_ids"][::-1] if i != ids[-1]), ids[-1])
     changed = {**encoding.sequences[-1], "input_ids": [*ids[:-1], other]}
-    sequences, _ = _collated(net, reader, [encoding, replace(encoding, sequences=(*encoding.sequences[:-1], changed))])
+    sequences, _ = collated(net, reader, [encoding, replace(encoding, sequences=(*encoding.sequences[:-1], changed))])
     taken = tuple(s._replace(inputs={k: v for k, v in s.inputs.items() if net.takes(k)}) for s in sequences)
     with torch.no_grad():
         a, b = seen(net, None, *taken)[-1]
     return not torch.allclose(a, b, rtol=0, atol=1e-4 * float(a.abs().max()))
 
 
-def _check_decoder(net: nn.Module) -> None:
-    """Raises UnsupportedModel for an encoder with a decoder, which reads its images in the encoder."""
-    if getattr(getattr(net, "config", None), "is_encoder_decoder", False):
+def _check_decoder(net: Net) -> None:
+    """Raises UnsupportedModel for a network that reads no pixels, and for an encoder with a decoder, which reads its
+    images in the encoder."""
+    model, name = net.model, type(net.model).__name__
+    if not net.takes(PIXELS):
         raise UnsupportedModel(
-            f"{type(net).__name__} has an encoder that reads the image and a decoder that reads the text; expected a "
+            f"{name}.forward takes no {PIXELS!r}; expected a model that reads images. For texts alone give a tokenizer."
+        )
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise UnsupportedModel(
+            f"{name} has an encoder that reads the image and a decoder that reads the text; expected a "
             "decoder that reads both. Explain its pixels: pellucid.attribute(lambda x: model(pixel_values=x, "
             "decoder_input_ids=ids).logits[:, -1], x, target=token)."
         )
-
-
-# ------------------------------------------------------------------------------------------------------ the modality
-
-
-def _collated(net: Net, reader: Reader, encodings: Sequence[Encoding]) -> tuple[Sequences, Owns]:
-    """Rows of the same sizes as a batch."""
-    if PIXELS not in encodings[0].sequences[0]:
-        return collate(reader.tokenizer, encodings, net.device)
-    texts = [replace(e, sequences=e.sequences[1:], roles=e.roles[1:]) for e in encodings]
-    sequences, owns = collate(reader.tokenizer, texts, net.device)
-    table = lambda name: [torch.as_tensor(e.sequences[0][name], device=net.device) for e in encodings]
-    inputs: Inputs = {name: torch.stack(table(name)) for name in encodings[0].sequences[0]}
-    own = torch.ones_like(inputs["input_ids"], dtype=torch.bool)
-    return (Padded(dict(inputs), CONTEXT * own.long()), *sequences), (own, *owns)
-
-
-def _empty(embedder: Embedder, spec: Spec, sequences: Sequences, owns: Owns, x: Tensor, kept: Tensor) -> Tensor:
-    """Images without content beside a text without content. spec: as for a text; "mean" stands for an image's mean
-    colour too, and any other for pixels that are 0 after normalisation. Raises UnknownBaseline for a tensor."""
-    if isinstance(spec, Tensor):
-        raise UnknownBaseline(
-            f"Found a tensor {tuple(spec.shape)} as the baseline of images and a text; expected 'filler', 'zero', "
-            "'mean', 'pad' or a token, which say what the text is compared with; images are compared with empty ones."
-        )
-    images = sequences[0] if PIXELS in sequences[0].inputs else None
-    texts, theirs = (sequences, owns) if images is None else (sequences[1:], owns[1:])
-    words = side_by_side([embedder.embedded(s, k) for k, s in enumerate(texts)])
-    words = TEXT.baseline(embedder, spec, texts, theirs, words, kept[:, -words.shape[1] :])
-    if images is None:
-        return words
-    return side_by_side([_without_content(embedder, spec, images), words])
-
-
-def _without_content(embedder: Embedder, spec: Spec, images: Padded) -> Tensor:
-    """The patches of images without content."""
-    pixels = images.inputs[PIXELS]
-    if not (isinstance(spec, str) and spec == "mean"):
-        return _nothing(embedder.embedded(images))
-    colour = pixels.mean((-2, -1), keepdim=True) if pixels.ndim > 4 else pixels.mean(-2, keepdim=True)
-    return embedder.embedded(images._replace(inputs={**images.inputs, PIXELS: colour.expand_as(pixels)}))
-
-
-def _tokenizer_of(processor: Any) -> Tokenizer:
-    """The tokenizer of a processor of images and texts. Raises UnsupportedModel for anything else."""
-    tokenizer = getattr(processor, "tokenizer", None)
-    if tokenizer is None or not hasattr(processor, "image_processor"):
-        raise UnsupportedModel(
-            f"Found {quoted(processor)} as the reader of images and texts; expected the model's processor, which has a "
-            "tokenizer and an image processor: pellucid.Model(model, AutoProcessor.from_pretrained(name)). For texts "
-            "alone a tokenizer will do, with task='text-generation'."
-        )
-    return tokenizer
 
 
 def _notes(reader: HasTokenizer, encoding: Encoding, baseline: Spec) -> tuple[str, ...]:
@@ -333,10 +265,6 @@ def _notes(reader: HasTokenizer, encoding: Encoding, baseline: Spec) -> tuple[st
     empty = mean if isinstance(baseline, str) and baseline == "mean" else "pixels that are 0 after normalisation"
     return (*told, f"An image is compared with one without content: {empty}.")
 
-
-PICTURES_AND_TEXT = Modality(
-    "AutoProcessor", "input_ids", TEXT.embedding, _collated, _empty, _tokenizer_of, reads_text=True, values=_values
-)
 
 IMAGE_TEXT_TO_TEXT = Task(
     "image-text-to-text",
