@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from .targets import selected
 Value: TypeAlias = Any
 Tensors: TypeAlias = tuple[Tensor, ...]
 Forward: TypeAlias = Callable[..., Value]
+GradientFunc: TypeAlias = Callable[..., Tensors]
+"""`(forward function, inputs, target, more arguments of the function) → a gradient for each input`."""
 
 
 def tupled(value: Value) -> Tensors:
@@ -110,9 +113,12 @@ def rows_in(inputs: Sequence[Tensor]) -> int:
 
 
 def outputs_of(f: Forward, inputs: Sequence[Value], args: Value = None) -> Value:
-    """What the function returns: a tensor, or the first tensor of a tuple, a list or a ModelOutput (its logits)."""
-    found = f(*inputs, *more_args(args))
-    return first_tensor(found)
+    """What the function returns: a tensor, or the first tensor of a tuple, a list or a ModelOutput (its logits); an
+    array as a tensor."""
+    found = first_tensor(f(*inputs, *more_args(args)))
+    if isinstance(found, (np.ndarray, np.generic)):
+        return torch.tensor(found, device=next((t.device for t in inputs if isinstance(t, Tensor)), None))
+    return found
 
 
 def first_tensor(found: Value) -> Value:
@@ -170,6 +176,18 @@ def gradients(y: Value, of: Sequence[Tensor], grad_kwargs: Mapping[str, Any] | N
             "a layer, take one that the target depends on."
         )
     return tuple(torch.zeros_like(t) if g is None else g for t, g in zip(of, found, strict=True))
+
+
+def compute_gradients(
+    forward_fn: Forward,
+    inputs: Tensors,
+    target_ind: Value = None,
+    additional_forward_args: Value = None,
+    grad_kwargs: Mapping[str, Any] | None = None,
+) -> Tensors:
+    """∂(Σ target)/∂input for each input. Raises as `gradients`."""
+    with torch.enable_grad():
+        return gradients(run(forward_fn, inputs, target_ind, additional_forward_args), inputs, grad_kwargs)
 
 
 @dataclass(frozen=True)
@@ -241,6 +259,11 @@ class Call:
         """The target's values at points, the rows of the inputs `copies` times."""
         r = self.rows.repeated(copies) if copies > 1 else self.rows
         return run(self.f, points, r.target, r.args)
+
+    def gradients(self, points: Tensors, copies: int = 1, by: GradientFunc = compute_gradients) -> Tensors:
+        """The gradients of the target's values at points, the rows of the inputs `copies` times."""
+        r = self.rows.repeated(copies) if copies > 1 else self.rows
+        return tupled(by(self.f, points, r.target, r.args))
 
     def numbers(self, points: Sequence[Tensor], copies: int = 1) -> Tensor:
         """As `values`, of a function that may return a number in place of a tensor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from .calls import Call, Tensors, Value, outputs_of, tupled
 from .noise import distribution
 
 Custom = Callable[..., Any]
-"""`(multipliers, inputs, baselines) → attributions`."""
+"""`(multipliers[, inputs[, baselines]]) → attributions`."""
 
 
 def lifted(call: Call, multiply: bool, custom: Custom | None, known: Tensors = ()) -> tuple[Tensors, Tensors]:
@@ -34,7 +35,18 @@ def lifted(call: Call, multiply: bool, custom: Custom | None, known: Tensors = (
 
 def weighed(call: Call, m: Tensors, multiply: bool, custom: Custom | None) -> Tensors:
     """The attributions that multipliers make."""
-    return call.times_change(m, multiply) if custom is None else tupled(custom(m, call.x, call.x0))
+    return call.times_change(m, multiply) if custom is None else _customised(custom, (m, call.x, call.x0))
+
+
+def _customised(custom: Custom, given: tuple[Tensors, Tensors, Tensors]) -> Tensors:
+    """What the function makes of the multipliers, the inputs and the baselines, of which it is given as many as it has
+    parameters. Raises ArgumentError."""
+    if not callable(custom) or not 1 <= (n := len(signature(custom).parameters)) <= len(given):
+        raise ArgumentError(
+            f"Found custom_attribution_func={custom!r}; expected a function of the multipliers, or of the multipliers "
+            "and the inputs, or of both and the baselines."
+        )
+    return tupled(custom(*given[:n]))
 
 
 def of_layer(
@@ -81,6 +93,8 @@ class DeepLift(ScaledGradientAttribution):
 
     eps: taken, and not needed.
     """
+
+    asks_gradient_func = False
 
     def __init__(self, model: nn.Module, multiply_by_inputs: bool = True, eps: float = 1e-10) -> None:
         super().__init__(model, multiply_by_inputs)

@@ -222,7 +222,7 @@ def _strides(strides: Value, x: Tensors) -> list[tuple[int, ...]]:
     return found
 
 
-class LayerFeatureAblation(LayerAttribution):
+class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
     """What the output loses where parts of a layer's activations are replaced."""
 
     def attribute(
@@ -262,7 +262,7 @@ class LayerFeaturePermutation(LayerFeatureAblation):
         return self._by(FeaturePermutation, outer, False, **given)
 
 
-class NeuronFeatureAblation(NeuronAttribution):
+class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
     """What a neuron loses where a feature is replaced by its baseline."""
 
     _multiply_by_inputs = True

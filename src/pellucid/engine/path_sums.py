@@ -40,8 +40,10 @@ class Points:
         return values.view(self.n, -1, *values.shape[1:])
 
     def summed(self, values: Tensor) -> Tensor:
-        """Σ weights·values over the points: (points · rows, …) → (rows, …)."""
-        return torch.tensordot(values.new_tensor(self.weights), self.by_point(values), 1)
+        """Σ weights·values over the points: (points · rows, …) → (rows, …). In float32 at least: half precision would
+        round each sum."""
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
+        return torch.tensordot(wide.new_tensor(self.weights), self.by_point(wide), 1)
 
 
 def path_points(
