@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import warnings
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pellucid import captum as ours
 from pellucid.errors import ArgumentError
@@ -134,7 +136,9 @@ def test_attributions_have_the_types_that_captum_gives_them(peer: Any, name: str
 @pytest.mark.parametrize("takes", [1, 2, 3])
 def test_a_custom_attribution_function_takes_as_many_arguments_as_it_has(peer: Any, takes: int) -> None:
     def custom(m: Any, x: Any = None, x0: Any = None) -> Any:
-        return tuple(g * (2 if x is None else a if x0 is None else a - b) for g, a, b in zip(m, x or m, x0 or m))
+        return tuple(
+            g * (2 if x is None else a if x0 is None else a - b) for g, a, b in zip(m, x or m, x0 or m, strict=True)
+        )
 
     own = [lambda m: custom(m), lambda m, x: custom(m, x), custom][takes - 1]
     found, wanted = (
@@ -214,3 +218,64 @@ def test_a_function_may_return_an_array(peer: Any, name: str) -> None:
     torch.testing.assert_close(asked(ours, array), asked(ours, model))
     if name in ("KernelShap", "Lime"):  # the others of Captum take none
         torch.testing.assert_close(asked(ours, array), asked(peer, array), rtol=1e-3, atol=1e-3)
+
+
+def test_methods_are_pickled(peer: Any) -> None:
+    model = net()
+    for name in ("KernelShap", "Lime", "IntegratedGradients", "DeepLift", "FeatureAblation", "LRP"):
+        method = pickle.loads(pickle.dumps(getattr(ours, name)(model)))
+        torch.manual_seed(0)
+        found = method.attribute(X[:1], target=1)
+        torch.manual_seed(0)
+        torch.testing.assert_close(found, getattr(ours, name)(model).attribute(X[:1], target=1))
+
+
+def test_classes_are_of_the_kinds_that_captum_has_them_of(peer: Any) -> None:
+    kinds = ("Attribution", "GradientAttribution", "PerturbationAttribution", "LayerAttribution", "NeuronAttribution")
+    for name in ours.__all__:
+        own, theirs = getattr(ours, name), getattr(peer, name, None)
+        if isinstance(own, type) and isinstance(theirs, type):
+            for kind in kinds:
+                same = issubclass(own, getattr(ours, kind)) == issubclass(theirs, getattr(peer, kind))
+                assert same, (name, kind)
+
+
+def test_names_and_attributes_that_users_read_are_there(peer: Any) -> None:
+    for name in ("ImageVisualizationMethod", "TimeseriesVisualizationMethod", "VisualizeSign"):
+        own, theirs = (getattr(of.visualization, name) for of in (ours, peer))
+        assert [(m.name, m.value) for m in own] == [(m.name, m.value) for m in theirs]
+    names = lambda of: [t.__name__ for t in (*of.SUPPORTED_METHODS, *of.SUPPORTED_INPUTS)]
+    assert set(names(ours.LLMAttribution)) == set(names(peer.LLMAttribution)) - {"ImageMaskInput"}
+    assert set(names(ours.LLMGradientAttribution)) == set(names(peer.LLMGradientAttribution))
+    model = net()
+    inner = ours.LayerIntegratedGradients(model, model[1]).ig
+    torch.testing.assert_close(inner.attribute(X, target=1), ours.IntegratedGradients(model).attribute(X, target=1))
+    overlapping = [of.FeatureAblation(model) for of in (ours, peer)]
+    for method in overlapping:
+        assert not method.use_weights
+        method.use_weights = True
+    torch.testing.assert_close(*(method.attribute(X, target=1) for method in overlapping))
+
+
+def test_no_steps_and_no_samples_are_one_clear_error() -> None:
+    model = net()
+    for name in ("IntegratedGradients", "LayerConductance", "InternalInfluence"):
+        made = getattr(ours, name)(model, *([model[1]] if name != "IntegratedGradients" else []))
+        with pytest.raises(ArgumentError, match=r"n_steps=0; expected at least 1"):
+            made.attribute(X, target=1, n_steps=0)
+    for name in ("KernelShap", "Lime", "ShapleyValueSampling"):
+        with pytest.raises(ArgumentError, match=r"n_samples=0; expected at least 1"):
+            getattr(ours, name)(model).attribute(X[:1], target=1, n_samples=0)
+    with pytest.raises(ArgumentError, match="Found 0 samples"):
+        ours.NoiseTunnel(ours.Saliency(model)).attribute(X, target=1, nt_samples=0)
+
+
+def test_a_batch_that_is_too_small_is_said(peer: Any) -> None:
+    model, said = net(), []
+    for of in (ours, peer):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            of.IntegratedGradients(model).attribute(X, target=1, n_steps=3, internal_batch_size=1)
+            of.LayerConductance(model, model[1]).attribute(X, target=1, n_steps=3, internal_batch_size=3)
+        said.append([w.category for w in seen if "atch" in str(w.message)])
+    assert said[0] == said[1] == [UserWarning] * 2

@@ -49,6 +49,10 @@ class NoiseTunnel(Attribution):
         **kwargs: Any,
     ) -> Any:
         x = tupled(inputs)
+        if nt_samples < 1 or (nt_samples_batch_size is not None and nt_samples_batch_size < 1):
+            raise ArgumentError(
+                f"Found {nt_samples} samples, in batches of {nt_samples_batch_size}; expected at least 1 of each."
+            )
         if nt_type not in NOISE_TYPES:
             raise ArgumentError(f"Found nt_type={nt_type!r}; expected one of {', '.join(NOISE_TYPES)}.")
         sigma = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(x)

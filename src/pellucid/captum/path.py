@@ -188,6 +188,7 @@ class LayerConductance(_LayerPath):
         attribute_to_layer_input: bool = False,
         grad_kwargs: Value = None,
     ) -> Any:
+        table_of(method, n_steps)  # of which there may be none
         call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args).moving()
 
         def add(points: Points, h: Tensor, g: Tensor) -> Tensor:

@@ -70,6 +70,8 @@ class ShapleyValueSampling(PerturbationAttribution):
         return answered_later(empty, asked, finish)
 
     def orders(self, n: int, n_samples: int) -> Iterator[tuple[int, ...]]:
+        if n_samples < 1:
+            raise ArgumentError(f"Found n_samples={n_samples!r}; expected at least 1.")
         for _ in range(n_samples):
             yield tuple(torch.randperm(n).tolist())
 

@@ -13,7 +13,14 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..render.colour import LIGHT, background, ink_on
-from .plots import visualize_image_attr, visualize_image_attr_multiple, visualize_timeseries_attr
+from .plots import (
+    ImageVisualizationMethod,
+    TimeseriesVisualizationMethod,
+    VisualizeSign,
+    visualize_image_attr,
+    visualize_image_attr_multiple,
+    visualize_timeseries_attr,
+)
 
 
 @dataclass
@@ -183,6 +190,9 @@ def _legend() -> str:
 
 __all__ = ["VisualizationDataRecord", "VisualizedText", "visualize_image_attr", "visualize_image_attr_multiple"]
 __all__ += [
+    "ImageVisualizationMethod",
+    "TimeseriesVisualizationMethod",
+    "VisualizeSign",
     "format_classname",
     "format_special_tokens",
     "format_tooltip",
