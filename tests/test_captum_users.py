@@ -133,6 +133,20 @@ def test_attributions_have_the_types_that_captum_gives_them(peer: Any, name: str
         assert found.dtype == wanted.dtype, dtype
 
 
+@pytest.mark.parametrize("name", ["IntegratedGradients", "DeepLift", "DeepLiftShap", "GradientShap"])
+def test_inputs_of_half_precision_with_wider_baselines(peer: Any, name: str) -> None:
+    """Captum gives the model the wider type; a model of half precision has its own."""
+    base, found = torch.ones(2, 4), []
+    for of, model in ((ours, net()), (peer, net()), (ours, net(torch.bfloat16))):
+        torch.manual_seed(0)
+        kind = torch.float16 if model[0].weight.dtype == torch.float32 else torch.bfloat16
+        found.append(getattr(of, name)(model).attribute(X.to(kind), baselines=base, target=1))
+    assert found[0].dtype == found[1].dtype == torch.float32
+    if name != "GradientShap":  # which draws other places
+        torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[2].float(), found[1], rtol=0.1, atol=0.02)
+
+
 @pytest.mark.parametrize("takes", [1, 2, 3])
 def test_a_custom_attribution_function_takes_as_many_arguments_as_it_has(peer: Any, takes: int) -> None:
     def custom(m: Any, x: Any = None, x0: Any = None) -> Any:

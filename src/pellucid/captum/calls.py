@@ -85,12 +85,23 @@ def baselines_of(inputs: Tensors, baselines: Value) -> tuple[Value, ...]:
     return found
 
 
-def spread(inputs: Tensors, baselines: Value) -> Tensors:
-    """A baseline tensor like each input, in the type that holds both."""
-    return tuple(map(_like, inputs, baselines_of(inputs, baselines)))
+def in_the_type_taken(f: Forward, inputs: Tensors, baselines: Sequence[Value], args: Value) -> Tensors:
+    """The inputs in their own type; in that of wider baselines where the function takes those only, as one of float32
+    takes no float16."""
+    both = [(t, b) for t, b in zip(inputs, baselines, strict=True) if isinstance(b, Tensor)]
+    if not any(t.is_floating_point() and t.dtype != torch.promote_types(t.dtype, b.dtype) for t, b in both):
+        return inputs
+    try:
+        with torch.no_grad():
+            outputs_of(f, inputs, args)
+    except RuntimeError:
+        wide = lambda t, b: t.to(torch.promote_types(t.dtype, b.dtype)) if isinstance(b, Tensor) else t
+        return tuple(map(wide, inputs, baselines))
+    return inputs
 
 
 def _like(t: Tensor, b: Value) -> Tensor:
+    """A baseline as a tensor like the input; of an input of integers in the type that holds both."""
     kind = t.dtype if t.is_floating_point() else torch.result_type(t, b)
     if not isinstance(b, Tensor):
         return torch.full_like(t, b, dtype=kind)
@@ -252,7 +263,9 @@ class Call:
     def of(cls, f: Forward, inputs: Value, baselines: Value = None, target: Value = None, args: Value = None) -> Call:
         """Raises ArgumentError where the inputs are no tensors, or the baselines do not fit them."""
         x = tuple(t.detach() for t in tupled(inputs))
-        x0 = tuple(t.detach() for t in spread(x, baselines))
+        base = baselines_of(x, baselines)
+        x = in_the_type_taken(f, x, base, args)
+        x0 = tuple(_like(t, b).detach() for t, b in zip(x, base, strict=True))
         return cls(f, inputs, x, x0, Rows(target, args, rows_in(x)))
 
     def values(self, points: Sequence[Tensor], copies: int = 1) -> Value:

@@ -20,7 +20,7 @@ from .base import (
     layer_call,
     layer_call_at,
 )
-from .calls import Call, Tensors, Value, outputs_of, tupled
+from .calls import Call, Tensors, Value, in_the_type_taken, outputs_of, tupled
 from .noise import distribution
 
 Custom = Callable[..., Any]
@@ -79,7 +79,9 @@ def paired(call: Call, baselines: Value) -> tuple[Call, int]:
     rows, n = call.x[0].shape[0], base[0].shape[0]
     if len(base) != len(call.x) or any(b.shape[1:] != t.shape[1:] for b, t in zip(base, call.x, strict=True)):
         raise ArgumentError("Found baselines of other shapes than the inputs; expected rows like those of each input.")
-    x = tuple(t.repeat_interleave(n, 0) for t in call.x)
+    own = in_the_type_taken(call.f, call.x, base, call.rows.args)
+    x = tuple(t.repeat_interleave(n, 0) for t in own)
+    base = tuple(b.to(t.dtype) if t.is_floating_point() else b for t, b in zip(own, base, strict=True))
     x0 = tuple(b.detach().repeat(rows, *[1] * (b.ndim - 1)) for b in base)
     return Call(call.f, call.given, x, x0, call.rows.repeated(n, True)), n
 
