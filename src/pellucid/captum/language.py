@@ -144,7 +144,8 @@ class _LanguageModel(Attribution):
 class LLMAttribution(_LanguageModel):
     """A method that removes features, over the log-probabilities of a generation's tokens."""
 
-    SUPPORTED_METHODS = (FeatureAblation, ShapleyValueSampling, ShapleyValues, Lime, KernelShap)
+    SUPPORTED_PER_TOKEN_ATTR_METHODS = (FeatureAblation, ShapleyValueSampling, ShapleyValues)
+    SUPPORTED_METHODS = (*SUPPORTED_PER_TOKEN_ATTR_METHODS, Lime, KernelShap)
     SUPPORTED_INPUTS = (TextTemplateInput, TextTokenInput)
 
     def __init__(self, attr_method: Any, tokenizer: Any, attr_target: str = "log_prob") -> None:
@@ -152,7 +153,7 @@ class LLMAttribution(_LanguageModel):
         if attr_target not in ("log_prob", "prob"):
             raise ArgumentError(f"Found attr_target={attr_target!r}; expected 'log_prob' or 'prob'.")
         self.attr_target = attr_target
-        self.include_per_token_attr = not isinstance(attr_method, Lime)
+        self.include_per_token_attr = isinstance(attr_method, self.SUPPORTED_PER_TOKEN_ATTR_METHODS)
         self.attr_method.forward_func = self._values
 
     def _values(
