@@ -219,6 +219,16 @@ def test_deeplift_runs_through_hooks_of_the_models_own_and_leaves_them(peer: Any
             found.append(call(of, model))
             assert handle.id in handle.hooks_dict_ref(), name
         torch.testing.assert_close(*found, msg=name, rtol=1e-4, atol=1e-6)
+    ids = torch.tensor([[1, 2, 3], [3, 4, 5]])
+    found = []
+    for of in (ours, peer):
+        torch.manual_seed(0)
+        text = nn.Sequential(
+            nn.Embedding(9, 4), nn.Identity(), nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3)
+        )
+        _HOOKS[kind](text)
+        found.append(of.LayerDeepLift(text.eval(), text[1]).attribute(ids, ids * 0, target=1))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
     plain = ours.DeepLift(net()).attribute(X, target=1)
     hooked = net()
     hooked[1].register_full_backward_hook(lambda m, g, _: (5 * g[0],))  # of which Captum leaves out its own rule

@@ -271,7 +271,7 @@ def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_base
         at_x0, y0 = activations(self, outer.x0, outer.rows.args, at_input, hooked)
         ends = (y, y0)
         x0 = tuple(t.expand_as(a) for a, t in zip(x, (t for layer in at_x0 for t in layer.values), strict=True))
-    return layer_call_at(self, outer, at_x, x, x0, at_input, ends)
+    return layer_call_at(self, outer, at_x, x, x0, at_input, ends, hooked)
 
 
 def layer_call_at(
@@ -282,8 +282,12 @@ def layer_call_at(
     x0: Tensors,
     at_input: bool,
     ends: tuple[Value, ...],
+    hooked: bool = False,
 ) -> LayerCall:
-    """As `layer_call`, from the layers' activations at x, all tensors of theirs, and those at x0."""
+    """As `layer_call`, from the layers' activations at x, all tensors of theirs, and those at x0.
+
+    hooked: whether hooks of the model's own on the layers ask for gradients.
+    """
     sizes, is_tuple = tuple(len(layer.values) for layer in at_x), tuple(layer.is_tuple for layer in at_x)
 
     def rest(*given: Value) -> Value:
@@ -291,7 +295,7 @@ def layer_call_at(
         for n in sizes:
             each.append(tuple(given[i : i + n]))
             i += n
-        with with_layer_values(self.layers, each, at_input):
+        with with_layer_values(self.layers, each, at_input, first=hooked):
             return outputs_of(self.forward_func, given[i:])
 
     rows = replace(outer.rows, args=(*outer.x, *more_args(outer.rows.args)))
