@@ -16,19 +16,8 @@ from torch import Tensor, nn
 
 from ..engine.layer_hooks import Activations, layer_values, with_layer_values
 from ..errors import ArgumentError
-from .calls import (
-    Call,
-    Forward,
-    GradientFunc,
-    Tensors,
-    Value,
-    compute_gradients,
-    in_a_row,
-    more_args,
-    one_or_all,
-    outputs_of,
-    tupled,
-)
+from .calls import Call, in_a_row, one_or_all, tupled
+from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, more_args, outputs_of
 from .targets import selected
 
 

@@ -20,8 +20,9 @@ from .base import (
     layer_call,
     layer_call_at,
 )
-from .calls import Call, Tensors, Value, in_the_type_taken, outputs_of, tupled
+from .calls import Call, in_the_type_taken, tupled
 from .noise import distribution
+from .outputs import Tensors, Value, outputs_of
 
 Custom = Callable[..., Any]
 """`(multipliers[, inputs[, baselines]]) → attributions`."""

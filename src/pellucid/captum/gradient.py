@@ -11,18 +11,8 @@ from ..engine.layer_hooks import layer_values
 from ..engine.relu_gradients import ReluRule, change_relus, deconvolved, guided
 from ..errors import ArgumentError
 from .base import GradientAttribution, LayerAttribution, NeuronAttribution, ScaledLayerAttribution, activations
-from .calls import (
-    Forward,
-    GradientFunc,
-    Tensors,
-    Value,
-    as_given,
-    compute_gradients,
-    floats,
-    gradients,
-    outputs_of,
-    tupled,
-)
+from .calls import as_given, floats, tupled
+from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, gradients, outputs_of
 from .targets import selected
 
 

@@ -17,7 +17,8 @@ from ..engine.surrogate_samples import asked_samples, closeness, half_present, s
 from ..errors import ArgumentError
 from ..numerics.surrogates import lasso, least_squares
 from .base import PerturbationAttribution
-from .calls import Call, Forward, Rows, Tensors, Value, as_given, as_tensor, baselines_of, run, tupled
+from .calls import Call, Rows, as_given, baselines_of, tupled
+from .outputs import Forward, Tensors, Value, as_tensor, run
 from .progress import counted
 from .removal import feature_ids, per_eval
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..engine.relevance import Passing, RelevanceRule, propagating, used_twice
 from .base import GradientAttribution, LayerAttribution
-from .calls import Tensors, Value, as_given, floats, one_or_all, one_per_row, run, sum_of_rows, tupled
+from .calls import as_given, floats, one_or_all, sum_of_rows, tupled
+from .outputs import Tensors, Value, one_per_row, run
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from .base import (
     ScaledNeuronAttribution,
     layer_call,
 )
-from .calls import Call, GradientFunc, Rows, Tensors, Value, as_given, compute_gradients, tupled
+from .calls import Call, Rows, as_given, tupled
+from .outputs import GradientFunc, Tensors, Value, compute_gradients
 
 NOISE_TYPES = {"smoothgrad": "mean", "smoothgrad_sq": "square", "vargrad": "variance"}
 """Captum's name of what is made of the answers for noisy copies, and its name in MOMENTS."""

@@ -22,8 +22,9 @@ from .base import (
     layer_call,
     neuron_of,
 )
-from .calls import Call, GradientFunc, Tensors, Value, compute_gradients, gradients, outputs_of
+from .calls import Call
 from .gradient import layer_gradients
+from .outputs import GradientFunc, Tensors, Value, compute_gradients, gradients, outputs_of
 from .targets import selected
 
 RULES = {

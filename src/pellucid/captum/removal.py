@@ -23,7 +23,8 @@ from ..engine.removal import (
 )
 from ..errors import ArgumentError
 from .base import LayerAttribution, NeuronAttribution, PerturbationAttribution, layer_call
-from .calls import Call, Forward, Rows, Tensors, Value, as_given, baselines_of, rows_in, tupled
+from .calls import Call, Rows, as_given, baselines_of, rows_in, tupled
+from .outputs import Forward, Tensors, Value
 from .progress import counted
 
 

@@ -15,7 +15,8 @@ from ..engine.entering import asked_in_orders, mean_gains
 from ..errors import ArgumentError
 from ..problem import Tensors
 from .base import PerturbationAttribution
-from .calls import Call, Value, as_given
+from .calls import Call, as_given
+from .outputs import Value
 from .progress import counted
 from .removal import answered_later, feature_ids, per_eval
 
