@@ -56,6 +56,7 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "gradient lrp",
         "base metrics",
         "calls embeddings progress text_inputs visualization",
+        "outputs",
         "plots targets",
     ],
     "cli": [

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..engine.layer_hooks import Activations, layer_values, with_layer_values
 from ..errors import ArgumentError
-from .calls import Call, Forward, Tensors, Value, in_a_row, more_args, one_or_all, outputs_of, tupled
+from .calls import Call, in_a_row, one_or_all, tupled
+from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, more_args, outputs_of
 from .targets import selected
 
 
@@ -70,7 +71,29 @@ class Attribution:
 
 
 class GradientAttribution(Attribution):
-    """An attribution that needs gradients."""
+    """An attribution that needs gradients.
+
+    asks_gradient_func: whether `attribute` takes them by `gradient_func`, so that one of your own may be set.
+    """
+
+    asks_gradient_func = True
+
+    @property
+    def gradient_func(self) -> GradientFunc:
+        """`(forward_func, inputs, target, additional_forward_args) → a gradient for each input`.
+
+        Raises ArgumentError on being set where the class does not ask it.
+        """
+        return vars(self).get("_gradient_func", compute_gradients)
+
+    @gradient_func.setter
+    def gradient_func(self, func: GradientFunc) -> None:
+        if not self.asks_gradient_func and func is not compute_gradients:
+            raise ArgumentError(
+                f"Found a gradient_func for {type(self).__name__}, which takes its gradients in another way; expected "
+                "one for Saliency, InputXGradient, IntegratedGradients, GradientShap, GuidedBackprop or Deconvolution."
+            )
+        self._gradient_func = func
 
 
 class ScaledGradientAttribution(GradientAttribution):
@@ -95,6 +118,8 @@ class PerturbationAttribution(Attribution):
 class InternalAttribution(Attribution):
     """An attribution that looks into a layer, or into several."""
 
+    asks_gradient_func = False
+
     def __init__(self, forward_func: Forward, layer: Any, device_ids: list[int] | None = None) -> None:
         super().__init__(forward_func)
         self.layer, self.device_ids = layer, device_ids
@@ -118,7 +143,7 @@ class LayerAttribution(InternalAttribution):
         return nn.functional.interpolate(layer_attribution, interpolate_dims, mode=interpolate_mode)
 
 
-class ScaledLayerAttribution(LayerAttribution):
+class ScaledLayerAttribution(LayerAttribution, GradientAttribution):
     """A layer method whose answer is multiplied by the change of the layer, unless multiply_by_inputs=False."""
 
     def __init__(
@@ -147,7 +172,7 @@ class NeuronAttribution(InternalAttribution):
         return f
 
 
-class ScaledNeuronAttribution(NeuronAttribution):
+class ScaledNeuronAttribution(NeuronAttribution, GradientAttribution):
     """A neuron method whose answer is multiplied by the change of the inputs, unless multiply_by_inputs=False."""
 
     def __init__(
@@ -219,15 +244,23 @@ def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_base
 
     with_baselines: else the activations at x0 are not looked at, and zeros stand for them.
     """
-    at_x, y = activations(self, outer.x, outer.rows.args, at_input)
+    hooked = False
+    try:
+        at_x, y = activations(self, outer.x, outer.rows.args, at_input)
+    except RuntimeError as error:
+        if "grad" not in str(error):
+            raise
+        hooked = True  # a hook of the model's own asks for the gradients of what it is shown
+        outer = replace(outer, x=tuple(t.clone().requires_grad_(t.is_floating_point()) for t in outer.x))
+        at_x, y = activations(self, outer.x, outer.rows.args, at_input, hooked)
     ends: tuple[Value, ...] = ()
     x = tuple(t for layer in at_x for t in layer.values)
     x0 = tuple(torch.zeros_like(t) for t in x)
     if with_baselines:
-        at_x0, y0 = activations(self, outer.x0, outer.rows.args, at_input)
+        at_x0, y0 = activations(self, outer.x0, outer.rows.args, at_input, hooked)
         ends = (y, y0)
         x0 = tuple(t.expand_as(a) for a, t in zip(x, (t for layer in at_x0 for t in layer.values), strict=True))
-    return layer_call_at(self, outer, at_x, x, x0, at_input, ends)
+    return layer_call_at(self, outer, at_x, x, x0, at_input, ends, hooked)
 
 
 def layer_call_at(
@@ -238,8 +271,12 @@ def layer_call_at(
     x0: Tensors,
     at_input: bool,
     ends: tuple[Value, ...],
+    hooked: bool = False,
 ) -> LayerCall:
-    """As `layer_call`, from the layers' activations at x, all tensors of theirs, and those at x0."""
+    """As `layer_call`, from the layers' activations at x, all tensors of theirs, and those at x0.
+
+    hooked: whether hooks of the model's own on the layers ask for gradients.
+    """
     sizes, is_tuple = tuple(len(layer.values) for layer in at_x), tuple(layer.is_tuple for layer in at_x)
 
     def rest(*given: Value) -> Value:
@@ -247,7 +284,7 @@ def layer_call_at(
         for n in sizes:
             each.append(tuple(given[i : i + n]))
             i += n
-        with with_layer_values(self.layers, each, at_input):
+        with with_layer_values(self.layers, each, at_input, first=hooked):
             return outputs_of(self.forward_func, given[i:])
 
     rows = replace(outer.rows, args=(*outer.x, *more_args(outer.rows.args)))
@@ -255,11 +292,19 @@ def layer_call_at(
 
 
 def activations(
-    self: InternalAttribution, inputs: Value, args: Value, at_input: bool
+    self: InternalAttribution, inputs: Value, args: Value, at_input: bool, hooked: bool = False
 ) -> tuple[list[Activations], Value]:
-    """The activations of each layer at the inputs, without a graph, and the outputs."""
-    with torch.no_grad():
-        return layer_values(lambda: outputs_of(self.forward_func, inputs, args), self.layers, at_input)
+    """The activations of each layer at the inputs, without a graph, and the outputs.
+
+    hooked: whether the pass has a graph, for hooks of the model's own.
+    """
+    with torch.set_grad_enabled(hooked):
+        leaves = tuple(t.detach().requires_grad_(t.is_floating_point()) for t in inputs) if hooked else inputs
+        found, y = layer_values(lambda: outputs_of(self.forward_func, leaves, args), self.layers, at_input)
+    if not hooked:
+        return found, y
+    values = [replace(layer, values=tuple(t.detach() for t in layer.values)) for layer in found]
+    return values, y.detach() if isinstance(y, Tensor) else y
 
 
 __all__ = ["Attribution", "GradientAttribution", "InternalAttribution", "LayerAttribution", "NeuronAttribution"]

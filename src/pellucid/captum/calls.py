@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, CutGraph
+from ..errors import ArgumentError
 from ..problem import Problem
+from .outputs import (
+    Forward,
+    GradientFunc,
+    Tensors,
+    Value,
+    as_tensor,
+    compute_gradients,
+    first_tensor,
+    more_args,
+    one_per_row,
+    outputs_of,
+    run,
+)
 from .targets import selected
-
-Value: TypeAlias = Any
-Tensors: TypeAlias = tuple[Tensor, ...]
-Forward: TypeAlias = Callable[..., Value]
 
 
 def tupled(value: Value) -> Tensors:
@@ -36,11 +43,6 @@ def as_given(values: Sequence[Value], given: Value) -> Value:
 def one_or_all(values: Sequence[Value]) -> Value:
     """The only value, or all of them where there are several."""
     return values[0] if len(values) == 1 else values
-
-
-def more_args(args: Value) -> tuple[Value, ...]:
-    """`additional_forward_args` as a tuple."""
-    return () if args is None else args if isinstance(args, tuple) else (args,)
 
 
 def floats(inputs: Tensors) -> Tensors:
@@ -82,94 +84,32 @@ def baselines_of(inputs: Tensors, baselines: Value) -> tuple[Value, ...]:
     return found
 
 
-def spread(inputs: Tensors, baselines: Value) -> Tensors:
-    """A baseline tensor like each input, in the type that holds both."""
-    return tuple(map(_like, inputs, baselines_of(inputs, baselines)))
+def in_the_type_taken(f: Forward, inputs: Tensors, baselines: Sequence[Value], args: Value) -> Tensors:
+    """The inputs in their own type; in that of wider baselines where the function takes those only, as one of float32
+    takes no float16."""
+    both = [(t, b) for t, b in zip(inputs, baselines, strict=True) if isinstance(b, Tensor)]
+    if not any(t.is_floating_point() and t.dtype != torch.promote_types(t.dtype, b.dtype) for t, b in both):
+        return inputs
+    try:
+        with torch.no_grad():
+            outputs_of(f, inputs, args)
+    except RuntimeError:
+        wide = lambda t, b: t.to(torch.promote_types(t.dtype, b.dtype)) if isinstance(b, Tensor) else t
+        return tuple(map(wide, inputs, baselines))
+    return inputs
 
 
 def _like(t: Tensor, b: Value) -> Tensor:
+    """A baseline as a tensor like the input; of an input of integers in the type that holds both."""
     kind = t.dtype if t.is_floating_point() else torch.result_type(t, b)
     if not isinstance(b, Tensor):
         return torch.full_like(t, b, dtype=kind)
     return (b if b.shape == t.shape else b.expand_as(t)).to(t.device, kind)
 
 
-def as_tensor(y: Value) -> Tensor:
-    """An output as a tensor. Raises ArgumentError where it is neither a tensor nor a number."""
-    if isinstance(y, (int, float)):
-        return torch.tensor(y, dtype=torch.int64 if isinstance(y, int) else torch.float64)
-    if not isinstance(y, Tensor):
-        what = "a future; expected a call of attribute_future" if isinstance(y, torch.Future) else repr(y)
-        raise ArgumentError(f"The forward function returned {what}; expected a tensor, an int or a float.")
-    return y
-
-
 def rows_in(inputs: Sequence[Tensor]) -> int:
     """How many rows the inputs have; a number without dimensions is one row."""
     return inputs[0].shape[0] if inputs[0].ndim else 1
-
-
-def outputs_of(f: Forward, inputs: Sequence[Value], args: Value = None) -> Value:
-    """What the function returns: a tensor, or the first tensor of a tuple, a list or a ModelOutput (its logits)."""
-    found = f(*inputs, *more_args(args))
-    return first_tensor(found)
-
-
-def first_tensor(found: Value) -> Value:
-    """The logits of a mapping, the first tensor of a sequence, and anything else as it is."""
-    if isinstance(found, Mapping):
-        named = [found[k] for k in ("logits", "start_logits") if k in found]
-        rest = (v for k, v in found.items() if k != "loss" and isinstance(v, Tensor))
-        return next(iter(named), None) if named else next(rest, found)
-    if isinstance(found, (tuple, list)):
-        return next((t for t in found if isinstance(t, Tensor)), found)
-    return found
-
-
-def run(f: Forward, inputs: Sequence[Value], target: Value = None, args: Value = None) -> Value:
-    """The target's values at the inputs."""
-    return selected(outputs_of(f, inputs, args), target)
-
-
-def one_per_row(y: Value) -> Tensor:
-    """The values that a gradient is taken of. Raises ArgumentError where a row has several, CutGraph where none has a
-    graph."""
-    if not isinstance(y, Tensor):
-        raise ArgumentError(f"The forward function returned a {type(y).__name__}; expected a tensor.")
-    if math.prod(y.shape[1:]) != 1:
-        raise ArgumentError(
-            f"The target has {tuple(y.shape)} values; expected one for each row. Name one with target=index."
-        )
-    if not y.requires_grad:
-        raise CutGraph(
-            "The output does not depend on the input through autograd: it was detached, by torch.tensor(...), .item(), "
-            ".detach() or torch.no_grad(). Return what the model computed: out[:, 1], not torch.tensor(out[0][1])."
-        )
-    return y
-
-
-def gradients(y: Value, of: Sequence[Tensor], grad_kwargs: Mapping[str, Any] | None = None) -> Tensors:
-    """∂(Σ y)/∂of. Raises CutGraph where one of them is not used in the graph."""
-    y = one_per_row(y)
-    given = dict(grad_kwargs or {})
-    fill = given.pop("materialize_grads", False)
-    allow = given.pop("allow_unused", False) or fill
-    found = torch.autograd.grad(y.sum(), of, allow_unused=True, **given)
-    if not allow and all(g is None for g in found):
-        raise CutGraph(
-            "None of the tensors that are explained was used in the graph of the output. Either the forward function "
-            "makes its output anew, which begins another graph, also with requires_grad=True: return what the model "
-            "computed, out[:, 1], not torch.tensor(out[0][1], requires_grad=True). Or it does not use these inputs: "
-            "leave them out, or use them; of a layer, take one that the target depends on."
-        )
-    if not allow and any(g is None for g in found):
-        i = next(i for i, g in enumerate(found) if g is None)
-        raise CutGraph(
-            f"Tensor {i} (shape {tuple(of[i].shape)}) was not used in the graph of the output, so it has no gradient. "
-            "Leave it out of the inputs and give it in additional_forward_args, or use it in the forward function; of "
-            "a layer, take one that the target depends on."
-        )
-    return tuple(torch.zeros_like(t) if g is None else g for t, g in zip(of, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -234,13 +174,20 @@ class Call:
     def of(cls, f: Forward, inputs: Value, baselines: Value = None, target: Value = None, args: Value = None) -> Call:
         """Raises ArgumentError where the inputs are no tensors, or the baselines do not fit them."""
         x = tuple(t.detach() for t in tupled(inputs))
-        x0 = tuple(t.detach() for t in spread(x, baselines))
+        base = baselines_of(x, baselines)
+        x = in_the_type_taken(f, x, base, args)
+        x0 = tuple(_like(t, b).detach() for t, b in zip(x, base, strict=True))
         return cls(f, inputs, x, x0, Rows(target, args, rows_in(x)))
 
     def values(self, points: Sequence[Tensor], copies: int = 1) -> Value:
         """The target's values at points, the rows of the inputs `copies` times."""
         r = self.rows.repeated(copies) if copies > 1 else self.rows
         return run(self.f, points, r.target, r.args)
+
+    def gradients(self, points: Tensors, copies: int = 1, by: GradientFunc = compute_gradients) -> Tensors:
+        """The gradients of the target's values at points, the rows of the inputs `copies` times."""
+        r = self.rows.repeated(copies) if copies > 1 else self.rows
+        return tupled(by(self.f, points, r.target, r.args))
 
     def numbers(self, points: Sequence[Tensor], copies: int = 1) -> Tensor:
         """As `values`, of a function that may return a number in place of a tensor."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from ..engine.removal import put_to
 from ..errors import ArgumentError
 from .base import Attribution
-from .calls import Tensors, Value, as_given, baselines_of, first_tensor
+from .calls import as_given, baselines_of
+from .outputs import Tensors, Value, first_tensor
 from .removal import FeatureAblation, feature_ids
 
 Reduce = Callable[[Any, Any, Any], Any]

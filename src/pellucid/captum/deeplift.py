@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -19,11 +20,12 @@ from .base import (
     layer_call,
     layer_call_at,
 )
-from .calls import Call, Tensors, Value, outputs_of, tupled
+from .calls import Call, in_the_type_taken, tupled
 from .noise import distribution
+from .outputs import Tensors, Value, outputs_of
 
 Custom = Callable[..., Any]
-"""`(multipliers, inputs, baselines) → attributions`."""
+"""`(multipliers[, inputs[, baselines]]) → attributions`."""
 
 
 def lifted(call: Call, multiply: bool, custom: Custom | None, known: Tensors = ()) -> tuple[Tensors, Tensors]:
@@ -34,7 +36,18 @@ def lifted(call: Call, multiply: bool, custom: Custom | None, known: Tensors = (
 
 def weighed(call: Call, m: Tensors, multiply: bool, custom: Custom | None) -> Tensors:
     """The attributions that multipliers make."""
-    return call.times_change(m, multiply) if custom is None else tupled(custom(m, call.x, call.x0))
+    return call.times_change(m, multiply) if custom is None else _customised(custom, (m, call.x, call.x0))
+
+
+def _customised(custom: Custom, given: tuple[Tensors, Tensors, Tensors]) -> Tensors:
+    """What the function makes of the multipliers, the inputs and the baselines, of which it is given as many as it has
+    parameters. Raises ArgumentError."""
+    if not callable(custom) or not 1 <= (n := len(signature(custom).parameters)) <= len(given):
+        raise ArgumentError(
+            f"Found custom_attribution_func={custom!r}; expected a function of the multipliers, or of the multipliers "
+            "and the inputs, or of both and the baselines."
+        )
+    return tupled(custom(*given[:n]))
 
 
 def of_layer(
@@ -67,7 +80,9 @@ def paired(call: Call, baselines: Value) -> tuple[Call, int]:
     rows, n = call.x[0].shape[0], base[0].shape[0]
     if len(base) != len(call.x) or any(b.shape[1:] != t.shape[1:] for b, t in zip(base, call.x, strict=True)):
         raise ArgumentError("Found baselines of other shapes than the inputs; expected rows like those of each input.")
-    x = tuple(t.repeat_interleave(n, 0) for t in call.x)
+    own = in_the_type_taken(call.f, call.x, base, call.rows.args)
+    x = tuple(t.repeat_interleave(n, 0) for t in own)
+    base = tuple(b.to(t.dtype) if t.is_floating_point() else b for t, b in zip(own, base, strict=True))
     x0 = tuple(b.detach().repeat(rows, *[1] * (b.ndim - 1)) for b in base)
     return Call(call.f, call.given, x, x0, call.rows.repeated(n, True)), n
 
@@ -81,6 +96,8 @@ class DeepLift(ScaledGradientAttribution):
 
     eps: taken, and not needed.
     """
+
+    asks_gradient_func = False
 
     def __init__(self, model: nn.Module, multiply_by_inputs: bool = True, eps: float = 1e-10) -> None:
         super().__init__(model, multiply_by_inputs)

@@ -11,20 +11,28 @@ from ..engine.layer_hooks import layer_values
 from ..engine.relu_gradients import ReluRule, change_relus, deconvolved, guided
 from ..errors import ArgumentError
 from .base import GradientAttribution, LayerAttribution, NeuronAttribution, ScaledLayerAttribution, activations
-from .calls import Forward, Tensors, Value, as_given, floats, gradients, outputs_of, run, tupled
+from .calls import as_given, floats, tupled
+from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, gradients, outputs_of
 from .targets import selected
 
 
 def input_gradients(
-    f: Forward, inputs: Tensors, target: Value, args: Value, rule: ReluRule | None = None
-) -> tuple[Tensors, Tensors]:
-    """The inputs as leaves, and ∂target/∂inputs. rule: another rule than the gradient's at ReLUs."""
-    leaves = floats(inputs)
-    with torch.enable_grad():
-        y = run(f, leaves, target, args)
+    f: Forward,
+    inputs: Tensors,
+    target: Value,
+    args: Value,
+    rule: ReluRule | None = None,
+    by: GradientFunc = compute_gradients,
+) -> Tensors:
+    """∂target/∂inputs, the inputs as leaves. rule: another rule than the gradient's at ReLUs."""
+
+    def changed(*given: Value) -> Value:
+        y = outputs_of(f, given)
         if rule is not None and isinstance(y, Tensor):
             change_relus(y, rule)
-        return leaves, gradients(y, leaves)
+        return y
+
+    return tupled(by(f if rule is None else changed, floats(inputs), target, args))
 
 
 def layer_gradients(
@@ -51,7 +59,8 @@ class Saliency(GradientAttribution):
     def attribute(
         self, inputs: Value, target: Value = None, abs: bool = True, additional_forward_args: Value = None
     ) -> Any:
-        _, found = input_gradients(self.forward_func, tupled(inputs), target, additional_forward_args)
+        given = (self.forward_func, tupled(inputs), target, additional_forward_args)
+        found = input_gradients(*given, by=self.gradient_func)
         return as_given([g.abs() if abs else g for g in found], inputs)
 
 
@@ -61,7 +70,8 @@ class InputXGradient(GradientAttribution):
     _multiply_by_inputs = True
 
     def attribute(self, inputs: Value, target: Value = None, additional_forward_args: Value = None) -> Any:
-        x, found = input_gradients(self.forward_func, tupled(inputs), target, additional_forward_args)
+        x = tupled(inputs)
+        found = input_gradients(self.forward_func, x, target, additional_forward_args, by=self.gradient_func)
         return as_given([t.detach() * g for t, g in zip(x, found, strict=True)], inputs)
 
 
@@ -77,8 +87,8 @@ class GuidedBackprop(GradientAttribution):
             raise ArgumentError(f"Found a {type(model).__name__}; expected an nn.Module, whose ReLUs are changed.")
 
     def attribute(self, inputs: Value, target: Value = None, additional_forward_args: Value = None) -> Any:
-        x = tupled(inputs)
-        return as_given(input_gradients(self.forward_func, x, target, additional_forward_args, self.rule)[1], inputs)
+        given = (self.forward_func, tupled(inputs), target, additional_forward_args)
+        return as_given(input_gradients(*given, self.rule, self.gradient_func), inputs)
 
 
 class Deconvolution(GuidedBackprop):
@@ -87,7 +97,7 @@ class Deconvolution(GuidedBackprop):
     rule = staticmethod(deconvolved)
 
 
-class NeuronGradient(NeuronAttribution):
+class NeuronGradient(NeuronAttribution, GradientAttribution):
     """∂neuron/∂x."""
 
     rule: ReluRule | None = None
@@ -100,7 +110,7 @@ class NeuronGradient(NeuronAttribution):
         attribute_to_neuron_input: bool = False,
     ) -> Any:
         f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        return as_given(input_gradients(f, tupled(inputs), None, additional_forward_args, self.rule)[1], inputs)
+        return as_given(input_gradients(f, tupled(inputs), None, additional_forward_args, self.rule), inputs)
 
 
 class NeuronGuidedBackprop(NeuronGradient):

@@ -78,12 +78,12 @@ def pretty_tokens(tokenizer: Any, ids: Tensor) -> list[str]:
 class _LanguageModel(Attribution):
     """What both classes share: the model, its tokenizer, and the tokens that are explained."""
 
-    methods: tuple[type[Any], ...] = ()
-    inputs: tuple[type[InterpretableInput], ...] = ()
+    SUPPORTED_METHODS: tuple[type[Any], ...] = ()
+    SUPPORTED_INPUTS: tuple[type[InterpretableInput], ...] = ()
 
     def __init__(self, attr_method: Any, tokenizer: Any) -> None:
-        if not isinstance(attr_method, self.methods):
-            names = ", ".join(m.__name__ for m in self.methods)
+        if not isinstance(attr_method, self.SUPPORTED_METHODS):
+            names = ", ".join(m.__name__ for m in self.SUPPORTED_METHODS)
             raise ArgumentError(f"Found {type(attr_method).__name__} as the method; expected one of {names}.")
         super().__init__(attr_method.forward_func)
         self.model: nn.Module = attr_method.forward_func
@@ -112,8 +112,8 @@ class _LanguageModel(Attribution):
         return found[~torch.isin(found, torch.tensor(skip_tokens, device=found.device))] if skip_tokens else found
 
     def _all_targets(self, inp: InterpretableInput, target: Any, gen_args: dict[str, Any] | None) -> Tensor:
-        if not isinstance(inp, self.inputs):
-            names = ", ".join(t.__name__ for t in self.inputs)
+        if not isinstance(inp, self.SUPPORTED_INPUTS):
+            names = ", ".join(t.__name__ for t in self.SUPPORTED_INPUTS)
             raise ArgumentError(f"Found a {type(inp).__name__} as the input; expected one of {names}.")
         if target is None:
             generate: Any = getattr(self.model, "generate", None)
@@ -144,15 +144,16 @@ class _LanguageModel(Attribution):
 class LLMAttribution(_LanguageModel):
     """A method that removes features, over the log-probabilities of a generation's tokens."""
 
-    methods = (FeatureAblation, ShapleyValueSampling, ShapleyValues, Lime, KernelShap)
-    inputs = (TextTemplateInput, TextTokenInput)
+    SUPPORTED_PER_TOKEN_ATTR_METHODS = (FeatureAblation, ShapleyValueSampling, ShapleyValues)
+    SUPPORTED_METHODS = (*SUPPORTED_PER_TOKEN_ATTR_METHODS, Lime, KernelShap)
+    SUPPORTED_INPUTS = (TextTemplateInput, TextTokenInput)
 
     def __init__(self, attr_method: Any, tokenizer: Any, attr_target: str = "log_prob") -> None:
         super().__init__(attr_method, tokenizer)
         if attr_target not in ("log_prob", "prob"):
             raise ArgumentError(f"Found attr_target={attr_target!r}; expected 'log_prob' or 'prob'.")
         self.attr_target = attr_target
-        self.include_per_token_attr = not isinstance(attr_method, Lime)
+        self.include_per_token_attr = isinstance(attr_method, self.SUPPORTED_PER_TOKEN_ATTR_METHODS)
         self.attr_method.forward_func = self._values
 
     def _values(
@@ -227,8 +228,8 @@ class LLMAttribution(_LanguageModel):
 class LLMGradientAttribution(_LanguageModel):
     """A gradient method over the embeddings, for the log-probability of each token of a generation."""
 
-    methods = (LayerGradientShap, LayerGradientXActivation, LayerIntegratedGradients)
-    inputs = (TextTokenInput,)
+    SUPPORTED_METHODS = (LayerGradientShap, LayerGradientXActivation, LayerIntegratedGradients)
+    SUPPORTED_INPUTS = (TextTokenInput,)
 
     def attribute(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,9 +17,13 @@ from ..engine.surrogate_samples import asked_samples, closeness, half_present, s
 from ..errors import ArgumentError
 from ..numerics.surrogates import lasso, least_squares
 from .base import PerturbationAttribution
-from .calls import Call, Forward, Rows, Tensors, Value, as_given, as_tensor, baselines_of, run, tupled
+from .calls import Call, Rows, as_given, baselines_of, tupled
+from .outputs import Forward, Tensors, Value, as_tensor, run
 from .progress import counted
 from .removal import feature_ids, per_eval
+
+MANY = 10000
+"""So many features are fitted without a warning."""
 
 
 class Linear:
@@ -79,6 +84,8 @@ class LimeBase(PerturbationAttribution):
         self, inputs: Value, target: Value, args: Value, n_samples: int, at_once: int, show: bool, kwargs: Any
     ) -> Any:
         """The representation of the surrogate model, fitted."""
+        if n_samples < 1:
+            raise ArgumentError(f"Found n_samples={n_samples!r}; expected at least 1.")
         rows, several = Rows(target, args, tupled(inputs)[0].shape[0]), isinstance(inputs, (tuple, list))
         call = Call(self.forward_func, inputs, tupled(inputs), (), rows)
         drawn = counted(
@@ -91,6 +98,10 @@ class LimeBase(PerturbationAttribution):
 
         samples = ((code, tupled(point)) for code, point in drawn)
         x, y, w = asked_samples(call.numbers, samples, near, n_samples, at_once)
+        if len(x) < n_samples:
+            warnings.warn(
+                f"perturb_func gave {len(x)} samples, where n_samples={n_samples} are asked for.", stacklevel=4
+            )
         self.interpretable_model.fit(DataLoader(TensorDataset(x, y, w), batch_size=len(x)))
         return self.interpretable_model.representation()
 
@@ -113,10 +124,11 @@ def exp_kernel(distance_mode: str = "cosine", kernel_width: float = 1.0) -> Call
     if distance_mode not in ("cosine", "euclidean"):
         raise ArgumentError(f"Found distance_mode={distance_mode!r}; expected 'cosine' or 'euclidean'.")
 
-    def similarity(original: Value, perturbed: Value, _code: Value, **kwargs: Any) -> float:
-        return closeness(tupled(original), tupled(perturbed), kernel_width, distance_mode == "cosine")
+    return partial(_near, kernel_width, distance_mode == "cosine")
 
-    return similarity
+
+def _near(width: float, cosine: bool, original: Value, perturbed: Value, _code: Value, **kwargs: Any) -> float:
+    return closeness(tupled(original), tupled(perturbed), width, cosine)
 
 
 get_exp_kernel_similarity_function = exp_kernel
@@ -143,7 +155,7 @@ class Lime(LimeBase):
         similarity_func: Callable[..., Any] | None = None,
         perturb_func: Callable[..., Any] | None = None,
     ) -> None:
-        model = interpretable_model or Linear(lambda x, y, w: lasso(x, y, w, 0.01))
+        model = interpretable_model or Linear(partial(lasso, alpha=0.01))
         super().__init__(
             forward_func,
             model,
@@ -173,7 +185,8 @@ class Lime(LimeBase):
         if least:
             warnings.warn("The feature mask does not begin at 0; its numbers are shifted.", stacklevel=2)
             ids = tuple(t - least for t in ids)
-        n = 1 + max(int(t.max()) for t in ids if t.numel())
+        if (n := 1 + max(int(t.max()) for t in ids if t.numel())) > MANY:
+            warnings.warn(f"Found {n} features, whose fit is slow and large: group them by feature_mask.", stacklevel=2)
         at_once, rows = per_eval(perturbations_per_eval), x[0].shape[0]
         kwargs = {"num_interp_features": n}
         several = isinstance(inputs, (tuple, list))
@@ -235,11 +248,17 @@ class KernelShap(Lime):
     """Shapley values by a weighted regression on random coalitions (Lundberg & Lee 2017, 1705.07874)."""
 
     def __init__(self, forward_func: Forward) -> None:
-        certain = lambda original, point, code, **kwargs: torch.tensor(
-            [1e6 if int(code.sum()) in (0, kwargs["num_interp_features"]) else 1.0]
-        )
-        solve = lambda x, y, w: least_squares(x, y, w).unsqueeze(0)  # one row, as a fit of one output has it in Captum
-        super().__init__(forward_func, Linear(solve), certain, coalitions)
+        super().__init__(forward_func, Linear(_in_one_row), certain, coalitions)
+
+
+def _in_one_row(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """The slopes that fit best, (1, features): in one row, as Captum has a fit of one output."""
+    return least_squares(x, y, w).unsqueeze(0)
+
+
+def certain(original: Value, point: Value, code: Tensor, **kwargs: Any) -> Tensor:
+    """The weight of a code: 1, and a million where all features are present, or none, whose outputs are exact."""
+    return torch.tensor([1e6 if int(code.sum()) in (0, kwargs["num_interp_features"]) else 1.0])
 
 
 def coalitions(original: Value, **kwargs: Any) -> Iterator[Tensor]:

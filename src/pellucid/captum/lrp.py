@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..engine.relevance import Passing, RelevanceRule, propagating
+from ..engine.relevance import Passing, RelevanceRule, propagating, used_twice
 from .base import GradientAttribution, LayerAttribution
-from .calls import Tensors, Value, as_given, floats, one_or_all, one_per_row, run, sum_of_rows, tupled
+from .calls import as_given, floats, one_or_all, sum_of_rows, tupled
+from .outputs import Tensors, Value, one_per_row, run
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,30 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.Dropout, nn.Tanh)
 """Modules that relevance passes unchanged."""
 
 
+def own_rule(module: nn.Module) -> PropagationRule | None:
+    """The rule that was set on a module, one of ours or of Captum's own; None without one. Raises TypeError."""
+    found: Any = getattr(module, "rule", None)
+    if found is None or isinstance(found, PropagationRule):
+        return found
+    like = {rule.__name__: rule for rule in (EpsilonRule, GammaRule, Alpha1_Beta0_Rule, IdentityRule)}
+    rule = like.get(type(found).__name__)
+    if rule is None or not hasattr(found, "STABILITY_FACTOR"):
+        raise TypeError(
+            f"Found rule={found!r} of a {type(module).__name__}; expected one of "
+            f"{', '.join(like)}, from pellucid.captum."
+        )
+    if issubclass(rule, EpsilonRule):
+        return rule(found.STABILITY_FACTOR)
+    return rule(**{name: vars(found)[name] for name in rule.__dataclass_fields__})
+
+
 def rules_of(model: nn.Module) -> dict[nn.Module, RelevanceRule]:
     """The rule of each module without children. Raises TypeError for a module without one."""
     found: dict[nn.Module, RelevanceRule] = {}
     for module in model.modules():
         if next(module.children(), None) is not None or module is model:
             continue
-        own = getattr(module, "rule", None)
-        if isinstance(own, PropagationRule):
+        if (own := own_rule(module)) is not None:
             found[module] = own.as_rule()
         elif type(module) in ACTIVATIONS:
             found[module] = RelevanceRule(identity=True)
@@ -111,6 +128,7 @@ class LRP(GradientAttribution):
     """
 
     _multiply_by_inputs: ClassVar[bool] = True
+    asks_gradient_func = False
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -138,7 +156,7 @@ class LRP(GradientAttribution):
         return absorbed(output, attributions)
 
 
-class LayerLRP(LayerAttribution):
+class LayerLRP(LayerAttribution, GradientAttribution):
     """The relevance that a layer, or each of several, gives out; or takes in."""
 
     def __init__(self, model: nn.Module, layer: Any) -> None:
@@ -163,6 +181,8 @@ class LayerLRP(LayerAttribution):
     ) -> Any:
         leaves = floats(tupled(inputs))
         passing, output = _run(self.model, leaves, target, additional_forward_args, verbose)
+        if twice := passing.several & set(self.layers):
+            raise used_twice(next(iter(twice)))
         given = lambda m: passing.taken[m] if attribute_to_layer_input else (passing.given[m],)
         places: list[Tensors] = [*map(given, self.layers)]
         relevance = iter(_relevance(output, [t for place in places for t in place]))
@@ -180,14 +200,12 @@ def absorbed(output: Tensor, relevance: Value) -> Tensor:
 
 def _check_rules(model: nn.Module) -> None:
     for module in model.modules():
-        own = getattr(module, "rule", None)
-        if own is not None and not isinstance(own, PropagationRule):
-            raise TypeError(f"Found rule={own!r} of a {type(module).__name__}; expected a PropagationRule.")
+        own_rule(module)
 
 
 def _run(model: nn.Module, leaves: Tensors, target: Value, args: Value, verbose: bool) -> tuple[Passing, Tensor]:
     """The target's values, with relevance in the place of gradients."""
-    rules, passing = rules_of(model), Passing({}, {})
+    rules, passing = rules_of(model), Passing()
     if verbose:
         for module, rule in rules.items():
             print(f"Applied {rule} on layer {module}")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
-from .calls import Forward, Rows, Tensors, Value, baselines_of, one_or_all, run, tupled
+from .calls import Rows, baselines_of, one_or_all, tupled
+from .outputs import Forward, Tensors, Value, run
 
 
 def infidelity_perturb_func_decorator(multiply_by_inputs: bool = True) -> Callable[..., Any]:

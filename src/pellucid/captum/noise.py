@@ -18,7 +18,8 @@ from .base import (
     ScaledNeuronAttribution,
     layer_call,
 )
-from .calls import Call, Rows, Tensors, Value, as_given, gradients, tupled
+from .calls import Call, Rows, as_given, tupled
+from .outputs import GradientFunc, Tensors, Value, compute_gradients
 
 NOISE_TYPES = {"smoothgrad": "mean", "smoothgrad_sq": "square", "vargrad": "variance"}
 """Captum's name of what is made of the answers for noisy copies, and its name in MOMENTS."""
@@ -49,6 +50,10 @@ class NoiseTunnel(Attribution):
         **kwargs: Any,
     ) -> Any:
         x = tupled(inputs)
+        if nt_samples < 1 or (nt_samples_batch_size is not None and nt_samples_batch_size < 1):
+            raise ArgumentError(
+                f"Found {nt_samples} samples, in batches of {nt_samples_batch_size}; expected at least 1 of each."
+            )
         if nt_type not in NOISE_TYPES:
             raise ArgumentError(f"Found nt_type={nt_type!r}; expected one of {', '.join(NOISE_TYPES)}.")
         sigma = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(x)
@@ -124,13 +129,12 @@ def distribution(baselines: Value, inputs: Value) -> Tensors:
     return found
 
 
-def random_gradients(call: Call) -> Tensors:
+def random_gradients(call: Call, by: GradientFunc = compute_gradients) -> Tensors:
     """∂f/∂x at one random place between x0 and x for each row."""
     call = call.moving()
     t = torch.from_numpy(np.random.uniform(0.0, 1.0, call.x[0].shape[0])).to(call.x[0])
     at = tuple(_between(a, b, t).requires_grad_() for a, b in zip(call.x, call.x0, strict=True))
-    with torch.enable_grad():
-        return gradients(call.values(at), at)
+    return call.gradients(at, by=by)
 
 
 def _between(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -150,7 +154,7 @@ class InputBaselineXGradient(ScaledGradientAttribution):
         return_convergence_delta: bool = False,
     ) -> Any:
         call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
-        values = call.times_change(random_gradients(call), self._multiply_by_inputs)
+        values = call.times_change(random_gradients(call, self.gradient_func), self._multiply_by_inputs)
         return call.answer(values, return_convergence_delta)
 
 
@@ -200,6 +204,7 @@ class GradientShap(ScaledGradientAttribution):
     ) -> Any:
         given = {"target": target, "additional_forward_args": additional_forward_args}
         inner = InputBaselineXGradient(self.forward_func, self._multiply_by_inputs)
+        inner.gradient_func = self.gradient_func
         delta = return_convergence_delta
         return _expected(inner, inputs, baselines, n_samples, stdevs, return_convergence_delta=delta, **given)
 

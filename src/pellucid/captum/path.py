@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ..engine.path_sums import Points, path_points, path_sum
 from ..errors import ArgumentError
 from ..numerics.quadrature.fixed import QUADRATURES, Quadrature
 from .base import (
+    GradientAttribution,
     LayerAttribution,
     ScaledGradientAttribution,
     ScaledLayerAttribution,
@@ -20,8 +22,9 @@ from .base import (
     layer_call,
     neuron_of,
 )
-from .calls import Call, Tensors, Value, gradients, outputs_of
+from .calls import Call
 from .gradient import layer_gradients
+from .outputs import GradientFunc, Tensors, Value, compute_gradients, gradients, outputs_of
 from .targets import selected
 
 RULES = {
@@ -43,14 +46,13 @@ def table_of(method: str, n: int) -> Quadrature:
     return QUADRATURES[RULES[method]](n)
 
 
-def mean_gradients(call: Call, table: Quadrature, most: int | None, grad_kwargs: Value = None) -> Tensors:
+def mean_gradients(call: Call, table: Quadrature, most: int | None, by: GradientFunc = compute_gradients) -> Tensors:
     """The mean of ∂f/∂x on the path from x0 to x. Raises ArgumentError where an input has no gradient."""
     call = call.moving()
 
     def part(points: Points) -> list[Tensor]:
         at = tuple(t.detach().requires_grad_() for t in points.at)
-        with torch.enable_grad():
-            found = gradients(call.values(at, points.n), at, grad_kwargs)
+        found = call.gradients(at, points.n, by)
         if points.reach_first_only(found):
             return [*path_sum(points.alone(), part)]
         return [*map(points.summed, found)]
@@ -73,7 +75,7 @@ class IntegratedGradients(ScaledGradientAttribution):
         return_convergence_delta: bool = False,
     ) -> Any:
         call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
-        mean = mean_gradients(call, table_of(method, n_steps), internal_batch_size)
+        mean = mean_gradients(call, table_of(method, n_steps), internal_batch_size, self.gradient_func)
         return call.answer(call.times_change(mean, self._multiply_by_inputs), return_convergence_delta)
 
 
@@ -98,7 +100,14 @@ class NeuronIntegratedGradients(ScaledNeuronAttribution):
 
 
 class LayerIntegratedGradients(ScaledLayerAttribution):
-    """Integrated gradients with the activations of a layer, or of several, as the input."""
+    """Integrated gradients with the activations of a layer, or of several, as the input.
+
+    ig: integrated gradients of the same function, over its inputs.
+    """
+
+    @property
+    def ig(self) -> IntegratedGradients:
+        return IntegratedGradients(self.forward_func, self._multiply_by_inputs)
 
     def attribute(
         self,
@@ -115,11 +124,12 @@ class LayerIntegratedGradients(ScaledLayerAttribution):
     ) -> Any:
         outer = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args)
         layer = layer_call(self, outer, attribute_to_layer_input)
-        mean = mean_gradients(layer.call, table_of(method, n_steps), internal_batch_size, grad_kwargs)
+        by = partial(compute_gradients, grad_kwargs=grad_kwargs)
+        mean = mean_gradients(layer.call, table_of(method, n_steps), internal_batch_size, by)
         return layer.answer(layer.call.times_change(mean, self._multiply_by_inputs), return_convergence_delta)
 
 
-class _LayerPath(LayerAttribution):
+class _LayerPath(LayerAttribution, GradientAttribution):
     """What is summed over the points of the path between inputs, from the gradients at layers."""
 
     def gradients_at(
@@ -179,6 +189,7 @@ class LayerConductance(_LayerPath):
         attribute_to_layer_input: bool = False,
         grad_kwargs: Value = None,
     ) -> Any:
+        table_of(method, n_steps)  # of which there may be none
         call = Call.of(self.forward_func, inputs, baselines, target, additional_forward_args).moving()
 
         def add(points: Points, h: Tensor, g: Tensor) -> Tensor:

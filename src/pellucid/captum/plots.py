@@ -7,7 +7,8 @@ below; what is beyond is drawn as the largest.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +29,14 @@ SIGNS: dict[str, tuple[str, float, Callable[[Array], Array]]] = {
     "all": ("RdWhGn", -1, lambda a: a),
 }
 """For each sign its colour map, the smallest value that it shows, and what it keeps of attributions."""
-IMAGES = ("heat_map", "blended_heat_map", "original_image", "masked_image", "alpha_scaling")
-SERIES = ("overlay_individual", "overlay_combined", "colored_graph")
+ImageVisualizationMethod = Enum(
+    "ImageVisualizationMethod", "heat_map blended_heat_map original_image masked_image alpha_scaling"
+)
+TimeseriesVisualizationMethod = Enum(
+    "TimeseriesVisualizationMethod", "overlay_individual overlay_combined colored_graph"
+)
+VisualizeSign = Enum("VisualizeSign", list(SIGNS))
+"""The names of methods and signs, of which Captum's code asks the list."""
 
 
 def _subplots(use_pyplot: bool, size: Sequence[float], **layout: Any) -> tuple[Figure, Any]:
@@ -63,7 +70,7 @@ def _colours(name: Any) -> Any:
     return matplotlib.colormaps[name] if isinstance(name, str) else name
 
 
-def _one_of(name: str, value: str, among: Sequence[str]) -> None:
+def _one_of(name: str, value: str, among: Collection[str]) -> None:
     if value not in among:
         raise ArgumentError(f"Found {name}={value!r}; expected one of {', '.join(among)}.")
 
@@ -77,7 +84,7 @@ def scaled(attr: Array, sign: str, outlier_perc: float = 2) -> Array:
         array([[0.25, 0.  ],
                [1.  , 0.  ]])
     """
-    _one_of("sign", sign, tuple(SIGNS))
+    _one_of("sign", sign, SIGNS)
     if not 0 <= outlier_perc <= 100:
         raise ArgumentError(f"Found outlier_perc={outlier_perc!r}; expected a number from 0 to 100.")
     kept = SIGNS[sign][2](np.asarray(attr))
@@ -108,12 +115,13 @@ def visualize_image_attr(
 
     attr: (height, width) or (height, width, channels), whose sum over the channels is drawn. original_image: (height,
         width, channels), in 0 … 1 or 0 … 255; needed by every method but "heat_map".
-    method: one of IMAGES. sign: one of SIGNS, not "all" for "masked_image" and "alpha_scaling".
+    method: a name of ImageVisualizationMethod. sign: one of VisualizeSign, not "all" for "masked_image" and
+        "alpha_scaling".
     use_pyplot: make the figure by pyplot, and show it.
 
     Returns `(figure, axes)`. Raises ArgumentError, MissingExtra.
     """
-    _one_of("method", method, IMAGES)
+    _one_of("method", method, ImageVisualizationMethod.__members__)
     if original_image is None and method != "heat_map":
         raise ArgumentError(f"Found no original_image for the method {method!r}; expected the image.")
     if sign == "all" and method in ("masked_image", "alpha_scaling"):
@@ -135,7 +143,7 @@ def visualize_image_attr(
 
 
 def _draw_image(axes: Axes, method: str, values: Array, image: Array | None, heat: dict[str, Any], alpha: float) -> Any:
-    """Draws one method of IMAGES; returns what has a colour scale, if anything."""
+    """Draws one method of ImageVisualizationMethod; returns what has a colour scale, if anything."""
     whole = np.zeros((*values.shape, 1)) if image is None else np.asarray(image)
     pixels = _pixels(whole * 255 if whole.max() <= 1 else whole)
     if method == "heat_map":
@@ -213,13 +221,13 @@ def visualize_timeseries_attr(
     """The attributions of a time series over its channels.
 
     attr, data: (times, channels), or (channels, times) where channels_last=False. x_values: (times,); 0, 1, … without.
-    method: one of SERIES: each channel on its colours; all channels on the colours of the sum of their attributions;
-        each channel as a line of the colours.
+    method: a name of TimeseriesVisualizationMethod: each channel on its colours; all channels on the colours of the sum
+        of their attributions; each channel as a line of the colours.
     pyplot_kwargs: what else the lines are drawn with.
 
     Returns `(figure, axes)`. Raises ArgumentError, MissingExtra.
     """
-    _one_of("method", method, SERIES)
+    _one_of("method", method, TimeseriesVisualizationMethod.__members__)
     values, lines = (np.asarray(a) for a in (attr, data))
     if values.ndim != 2 or values.shape != lines.shape:
         raise ArgumentError(
@@ -327,4 +335,5 @@ def _result(figure: Figure, axes: Axes, show: bool) -> Any:
     return _shown(figure, show) and None if show else (figure, axes)
 
 
-__all__ = ["visualize_image_attr", "visualize_image_attr_multiple", "visualize_timeseries_attr"]
+__all__ = ["ImageVisualizationMethod", "TimeseriesVisualizationMethod", "VisualizeSign"]
+__all__ += ["visualize_image_attr", "visualize_image_attr_multiple", "visualize_timeseries_attr"]

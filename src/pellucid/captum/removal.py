@@ -23,7 +23,8 @@ from ..engine.removal import (
 )
 from ..errors import ArgumentError
 from .base import LayerAttribution, NeuronAttribution, PerturbationAttribution, layer_call
-from .calls import Call, Forward, Rows, Tensors, Value, as_given, baselines_of, rows_in, tupled
+from .calls import Call, Rows, as_given, baselines_of, rows_in, tupled
+from .outputs import Forward, Tensors, Value
 from .progress import counted
 
 
@@ -70,8 +71,12 @@ def answered_later(whole: Value, asked: Sequence[tuple[Any, ...]], finish: Calla
 
 
 class FeatureAblation(PerturbationAttribution):
-    """What the output loses where a feature is replaced by its baseline."""
+    """What the output loses where a feature is replaced by its baseline.
 
+    use_weights: whether a place that several features cover has the mean of their losses (float32), not the sum.
+    """
+
+    use_weights = False
     _min_examples_per_batch_grouped = 0
 
     def attribute(
@@ -108,7 +113,7 @@ class FeatureAblation(PerturbationAttribution):
         with torch.no_grad():
             whole = call.later(call.x)
             asked = list(asked_without(call.later, call.x, features, self.replacing(call.x, baselines), n, least))
-        return answered_later(whole, asked, lambda y, each: as_given(losses(call.x, y, each).total, inputs))
+        return answered_later(whole, asked, lambda y, each: as_given(self.scores(losses(call.x, y, each)), inputs))
 
     def replacing(self, x: Tensors, baselines: Value) -> Replace:
         return put_to(baselines_of(x, baselines))
@@ -123,7 +128,7 @@ class FeatureAblation(PerturbationAttribution):
             return as_given(self.scores(losses(call.x, whole, batches)), call.given)
 
     def scores(self, found: Losses) -> list[Tensor]:
-        return found.total
+        return found.means() if self.use_weights else found.total
 
 
 class FeaturePermutation(FeatureAblation):
@@ -169,6 +174,8 @@ class FeaturePermutation(FeatureAblation):
 class Occlusion(FeatureAblation):
     """The mean loss over all windows that cover a place (Zeiler & Fergus 2013, 1311.2901)."""
 
+    use_weights = True
+
     def attribute(
         self,
         inputs: Value,
@@ -183,9 +190,6 @@ class Occlusion(FeatureAblation):
         call = plain_call(self.forward_func, inputs, target, additional_forward_args)
         windows = windows_of(call.x, _windows(sliding_window_shapes, call.x), _strides(strides, call.x))
         return self.without(call, windows, self.replacing(call.x, baselines), perturbations_per_eval, show_progress)
-
-    def scores(self, found: Losses) -> list[Tensor]:
-        return found.means()
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> Any:
         return PerturbationAttribution.attribute_future(self)
@@ -222,7 +226,7 @@ def _strides(strides: Value, x: Tensors) -> list[tuple[int, ...]]:
     return found
 
 
-class LayerFeatureAblation(LayerAttribution):
+class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
     """What the output loses where parts of a layer's activations are replaced."""
 
     def attribute(
@@ -262,7 +266,7 @@ class LayerFeaturePermutation(LayerFeatureAblation):
         return self._by(FeaturePermutation, outer, False, **given)
 
 
-class NeuronFeatureAblation(NeuronAttribution):
+class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
     """What a neuron loses where a feature is replaced by its baseline."""
 
     _multiply_by_inputs = True

@@ -15,7 +15,8 @@ from ..engine.entering import asked_in_orders, mean_gains
 from ..errors import ArgumentError
 from ..problem import Tensors
 from .base import PerturbationAttribution
-from .calls import Call, Value, as_given
+from .calls import Call, as_given
+from .outputs import Value
 from .progress import counted
 from .removal import answered_later, feature_ids, per_eval
 
@@ -70,6 +71,8 @@ class ShapleyValueSampling(PerturbationAttribution):
         return answered_later(empty, asked, finish)
 
     def orders(self, n: int, n_samples: int) -> Iterator[tuple[int, ...]]:
+        if n_samples < 1:
+            raise ArgumentError(f"Found n_samples={n_samples!r}; expected at least 1.")
         for _ in range(n_samples):
             yield tuple(torch.randperm(n).tolist())
 

@@ -9,16 +9,26 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArgumentError
 from ..render.colour import LIGHT, background, ink_on
-from .plots import visualize_image_attr, visualize_image_attr_multiple, visualize_timeseries_attr
+from .plots import (
+    ImageVisualizationMethod,
+    TimeseriesVisualizationMethod,
+    VisualizeSign,
+    visualize_image_attr,
+    visualize_image_attr_multiple,
+    visualize_timeseries_attr,
+)
 
 
 @dataclass
 class VisualizationDataRecord:
     """One text: its attributions, one number per token, and what was predicted.
 
-    attr_score: the sum of the attributions. convergence_score: the residual.
+    word_attributions: None, or an empty list, for a text that is not shown. attr_score: the sum of the attributions.
+    convergence_score: the residual; several of them, or a text; None where there is none.
     """
 
     word_attributions: Any
@@ -54,6 +64,8 @@ class VisualizedText:
 
 
 HEADINGS = ("True label", "Predicted label", "Attribution label", "Attribution score", "Convergence score", "Words")
+_SHOWN = 4
+"""So many convergence scores of a text are shown at most."""
 _LEFT = ' style="text-align:left"'
 _WORDS = "line-height:1.9;text-align:start;width:50%;min-width:16em;overflow-wrap:anywhere"
 """The cell of a text begins on the side on which its script does, and breaks a word that is longer than a line."""
@@ -63,7 +75,7 @@ def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool 
     """A table with a row for each record. Words that spoke for the label are blue, those against it orange.
 
     The attributions are taken to lie within −1 … 1: larger ones have the colour of 1. In a notebook the table is shown,
-    also where the call is not the last of its cell.
+    once, wherever in a cell the call stands.
 
     Raises ArgumentError where a record has fewer attributions than words.
 
@@ -99,9 +111,8 @@ def format_word_importances(words: Sequence[str], importances: Any) -> str:
 
     Raises ArgumentError where there are fewer importances than words.
     """
-    if importances is None or not len(importances):
-        return "<td></td>"
-    return f'<td dir="auto" style="{_WORDS}">{" ".join(_word(*pair) for pair in _paired(words, importances))}</td>'
+    pairs = _paired(words, importances)
+    return f'<td dir="auto" style="{_WORDS}">{" ".join(_word(*p) for p in pairs)}</td>' if pairs else "<td></td>"
 
 
 def format_classname(classname: Any) -> str:
@@ -120,10 +131,10 @@ def format_special_tokens(token: str) -> str:
 
 
 def _cell() -> int | None:
-    """The number of the cell that runs, where a notebook runs."""
-    module: Any = sys.modules.get("IPython")  # not there, no notebook runs
+    """The number of the cell that runs, where IPython runs: in a notebook, or in a terminal."""
+    module: Any = sys.modules.get("IPython")  # not there, IPython does not run
     shell: Any = module.get_ipython() if module is not None else None
-    return shell.execution_count if getattr(shell, "kernel", None) is not None else None
+    return None if shell is None else shell.execution_count
 
 
 def _show(found: VisualizedText) -> None:
@@ -138,8 +149,18 @@ def _cells(r: VisualizationDataRecord) -> tuple[str, ...]:
         f"{r.pred_class} ({float(r.pred_prob):.2f})",
         str(r.attr_class),
         f"{float(r.attr_score):.2f}",
-        f"{float(r.convergence_score):.3g}",
+        _numbers(r.convergence_score),
     )
+
+
+def _numbers(score: Any) -> str:
+    """A score, or several, as text; what is no number as it is, and nothing for None."""
+    try:
+        found = np.asarray([] if score is None else score.tolist() if hasattr(score, "tolist") else score, float)
+    except (TypeError, ValueError):
+        return str(score)
+    shown = [f"{v:.3g}" for v in found.ravel()[:_SHOWN]]
+    return ", ".join(shown + ["…"] * (found.size > _SHOWN))
 
 
 def _pairs(r: VisualizationDataRecord) -> list[tuple[str, float]]:
@@ -147,6 +168,8 @@ def _pairs(r: VisualizationDataRecord) -> list[tuple[str, float]]:
 
 
 def _paired(words: Sequence[str], values: Any) -> list[tuple[str, float]]:
+    if values is None or not len(values):
+        return []
     words, values = list(words), list(values)
     if len(words) > len(values):
         raise ArgumentError(f"Found {len(values)} attributions for {len(words)} words; expected one for each.")
@@ -167,6 +190,9 @@ def _legend() -> str:
 
 __all__ = ["VisualizationDataRecord", "VisualizedText", "visualize_image_attr", "visualize_image_attr_multiple"]
 __all__ += [
+    "ImageVisualizationMethod",
+    "TimeseriesVisualizationMethod",
+    "VisualizeSign",
     "format_classname",
     "format_special_tokens",
     "format_tooltip",

@@ -96,9 +96,11 @@ def _follows(t: Value, cut: bool) -> bool:
 
 @contextmanager
 def with_layer_values(
-    layers: Sequence[nn.Module], values: Sequence[tuple[Tensor, ...]], at_input: bool
+    layers: Sequence[nn.Module], values: Sequence[tuple[Tensor, ...]], at_input: bool, first: bool = False
 ) -> Iterator[None]:
     """Lets each layer take in, or give out, these values inside.
+
+    first: whether other hooks on the layers are shown the values too; what they change is not kept.
 
     Raises UnsupportedModel where a layer is not called.
     """
@@ -114,7 +116,8 @@ def with_layer_values(
 
         return put
 
-    handles = [_hooked(layer, hook(i), at_input) for i, layer in enumerate(layers)]
+    orders = (True, False) if first else (False,)
+    handles = [_hooked(layer, hook(i), at_input, order) for i, layer in enumerate(layers) for order in orders]
     try:
         yield
     finally:
@@ -123,10 +126,12 @@ def with_layer_values(
     _require_called(layers, called)
 
 
-def _hooked(layer: nn.Module, change: Callable[[nn.Module, Value], Value], at_input: bool) -> Value:
+def _hooked(
+    layer: nn.Module, change: Callable[[nn.Module, Value], Value], at_input: bool, first: bool = False
+) -> Value:
     if at_input:
-        return layer.register_forward_pre_hook(change)
-    return layer.register_forward_hook(lambda m, args, output: change(m, output))
+        return layer.register_forward_pre_hook(change, prepend=first)
+    return layer.register_forward_hook(lambda m, args, output: change(m, output), prepend=first)
 
 
 def _require_called(layers: Sequence[nn.Module], called: Value) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,8 +41,10 @@ class Points:
         return values.view(self.n, -1, *values.shape[1:])
 
     def summed(self, values: Tensor) -> Tensor:
-        """Σ weights·values over the points: (points · rows, …) → (rows, …)."""
-        return torch.tensordot(values.new_tensor(self.weights), self.by_point(values), 1)
+        """Σ weights·values over the points: (points · rows, …) → (rows, …). In float32 at least: half precision would
+        round each sum."""
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
+        return torch.tensordot(wide.new_tensor(self.weights), self.by_point(wide), 1)
 
 
 def path_points(
@@ -55,6 +58,8 @@ def path_points(
     t, n = table.nodes.tolist(), len(table.nodes)
     rows = x[0].shape[0] if x[0].ndim else 1
     each = n if most is None else max(1 + shared, most // rows)
+    if most is not None and most < (1 + shared) * rows:
+        warnings.warn(f"A batch of at most {most} rows is too small: each has {each * rows} rows.", stacklevel=2)
     for i in range(0, n - shared, each - shared):
         at = tuple(_between(a, b, t[i : i + each]) for a, b in zip(x, x0, strict=True))
         yield Points(at, len(t[i : i + each]), table.weights[i : i + each].tolist())

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -44,29 +44,42 @@ class RelevanceRule:
 
 @dataclass
 class Passing:
-    """The tensors at which relevance is read: what each module took in and gave out, once it was called."""
+    """The tensors at which relevance is read: what each module took in and gave out when it was called.
 
-    taken: dict[nn.Module, tuple[Tensor, ...]]
-    given: dict[nn.Module, Tensor]
+    several: the modules that were called more than once, which relevance passes unchanged each time. Of these the last
+    call is kept.
+    """
+
+    taken: dict[nn.Module, tuple[Tensor, ...]] = field(default_factory=dict)
+    given: dict[nn.Module, Tensor] = field(default_factory=dict)
+    several: set[nn.Module] = field(default_factory=set)
 
 
 class ModuleUsedTwice(RuntimeError):
     """A module is used more than once in the network, so its relevance would be of both calls."""
 
 
+def used_twice(module: nn.Module) -> ModuleUsedTwice:
+    """The error of a module whose calls cannot be told from each other."""
+    return ModuleUsedTwice(
+        f"Found a {type(module).__name__} that is used more than once in the network; expected a module of its own at "
+        "each place, whose relevance can be told."
+    )
+
+
 def propagating(rules: Mapping[nn.Module, RelevanceRule], passing: Passing) -> AbstractContextManager[None]:
     """Lets gradients through these modules be relevance inside.
 
-    passing: is told what each module takes in and gives out. Raises ModuleUsedTwice.
+    passing: is told what each module takes in and gives out. Raises ModuleUsedTwice for a module whose rule is not the
+    identity.
     """
 
     def change(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if module in passing.given:
-            raise ModuleUsedTwice(
-                f"Found a {type(module).__name__} that is used more than once in the network; expected a module of its "
-                "own at each place, whose relevance can be told."
-            )
         rule = rules[module]
+        if module in passing.given:
+            if not rule.identity:
+                raise used_twice(module)
+            passing.several.add(module)
         with torch.enable_grad():
             inputs = tuple(t.view_as(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in args)
             if rule.identity:

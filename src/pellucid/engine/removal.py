@@ -137,7 +137,7 @@ def losses(x: Tensors, whole: Tensor, asked: Iterable[Asked]) -> Losses:
     """
     flat = whole.reshape(1, -1)
     total = [torch.zeros((flat.numel(), *t.shape[1:]), dtype=flat.dtype, device=t.device) for t in x]
-    count = [torch.zeros_like(t) for t in total]
+    count = [torch.zeros(t.shape, device=t.device) for t in total]
     for masks, y in asked:
         k = len(masks)
         if k > 1 and (not y.ndim or not whole.ndim or len(y) != k * len(whole)):

@@ -25,6 +25,10 @@ ATTENTION = """
 """.split()
 """Fused attention, one name for each kernel."""
 
+HOOKED = "BackwardHookFunctionBackward"
+"""What a module with a backward hook passes its inputs and outputs through, unchanged, so that the hook sees their
+gradients. A walk does not call the hook."""
+
 STEPS = "floor ceil round trunc sign frac".split()
 """Functions whose derivative is 0 or 1 everywhere, and whose quotient Δy/Δx is what they did."""
 POLES = "asin acos acosh atanh erfinv lgamma digamma".split()

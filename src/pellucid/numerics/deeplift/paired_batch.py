@@ -22,9 +22,9 @@ from ...errors import GraphMismatch
 from .lockstep import Grads, Multipliers, NotHalved, Rule, Step
 from .metadata import INPUT
 from .nodes import Node, dimension, is_fed
-from .operation_names import ATTENTION
+from .operation_names import ATTENTION, HOOKED
 from .pairs import EVEN, Pairs
-from .rules.linear import Backward, gradients, matrix_gradients
+from .rules.linear import Backward, gradients, matrix_gradients, unchanged
 from .rules.table import RULES
 
 Shape: TypeAlias = tuple[int, ...]
@@ -287,6 +287,7 @@ _PAIRED: Mapping[str, PairedRule] = {
     **{name: _each(name, _beside("_saved_dim")) for name in (f"{s}SoftmaxBackward0" for s in ("", "Safe", "Log"))},
     **{name: _each(name, _rows_first) for name in (f"MaxPool{d}DWithIndicesBackward0" for d in (2, 3))},
     **{f"{name}Backward0": _linear(_rows_first, _twice) for name in ("AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D")},
+    HOOKED: _linear(_always, alone=unchanged),
     "ConvolutionBackward0": _linear(_only(0), _convolved),
     "NativeBatchNormBackward0": _each(
         "NativeBatchNormBackward0", lambda n, s: not n._saved_training and _only(0)(n, s)

@@ -47,6 +47,11 @@ def linear(n: Node, n0: Node, given: tuple[str, ...] | None = None, backward: Ba
     return lambda g: backward(n, g)
 
 
+def unchanged(n: Node, g: Grads) -> Multipliers:
+    """The multipliers as they arrive: of a node that hands on what it is given."""
+    return g
+
+
 def matrix_gradients(n: Node, g: Grads) -> Multipliers:
     """As `gradients`, of A·B (+ C). Where A alone has a gradient, a long g·Bᵀ is added up in parts."""
     at, gy = len(n.next_functions) - 2, g[0]

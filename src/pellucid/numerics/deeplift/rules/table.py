@@ -18,7 +18,7 @@ from ....errors import UnsupportedOperation
 from ..lockstep import Rule, Step
 from ..metadata import OVERWRITTEN, SLICES
 from ..nodes import Node, dimension, is_fed
-from ..operation_names import ATTENTION, LINEAR, NOTED, POLES, STEPS
+from ..operation_names import ATTENTION, HOOKED, LINEAR, NOTED, POLES, STEPS
 from . import functions
 from .composed import Parts, composed, polynomial, product
 from .elementwise import (
@@ -53,6 +53,7 @@ from .linear import (
     sampled,
     scatter_reduce,
     solved,
+    unchanged,
     where_finite,
 )
 from .norms import batch_norm, group_norm, layer_norm, variance, vector_norm
@@ -136,6 +137,7 @@ RULES: dict[str, Rule] = {
     **{f"{name}Backward{i}{copied}": linear for name in LINEAR for i in range(6) for copied in ("", "_copy")},
     SLICES: on_view,
     "torch::autograd::CopyBackwards": linear,
+    HOOKED: partial(linear, given=(), backward=unchanged),
     "LerpBackward0": linear,
     "WhereBackward0": chosen,
     "MaskedFillBackward0": chosen,
