@@ -215,6 +215,18 @@ def test_the_numbers_that_can_be_asked_for() -> None:
     assert [e.target.name for e in ask(target=[0, "total"])] == ["not", PAIR[1]]
 
 
+def test_a_probability_too_small_for_its_numbers_is_refused() -> None:
+    """Of 60 words it is some e^-200: 0 in float32, whose scores would all be 0; in float64 it is what it is."""
+    pair = (PAIR[0], " so good and bad" * 15)
+    m, precise = generator("GPT2"), generator("GPT2", dtype=torch.float64)
+    with pytest.raises(errors.InputError, match=r"log-probability is -\d+\.\d: .*'log-probability'.*'sentences'"):
+        pellucid.explain(m, pair, target="total", output="probability")
+    e = pellucid.explain(precise, pair, target="total", output="probability")
+    assert 0 < e.output == pytest.approx(np.exp(log_p(precise, *pair).sum()), rel=1e-9)
+    assert e.relative_delta < 1e-6 and (e.scores != 0).any()
+    assert pellucid.explain(m, pair, target="total", output="logit").meta["output"] == "log-probability"
+
+
 def test_the_same_word_twice_is_two() -> None:
     es = pellucid.explain(generator("GPT2"), ("the", " film is so so good"), target="so")
     assert isinstance(es, Explanations) and [e.target.position for e in es] == [3, 4]
