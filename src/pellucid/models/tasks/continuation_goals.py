@@ -267,9 +267,9 @@ def _check_probable(found: Tensor, dtype: torch.dtype, texts: Sequence[str]) -> 
         if value < least:
             raise InputError(
                 f"Found output='probability' for {quoted(text, 40)}, whose log-probability is {value:.1f}: the "
-                f"probability is too small for {str(dtype).removeprefix('torch.')}, and its scores would be 0; expected "
-                f"a log-probability above {least:.0f}. Ask for output='log-probability', or for a part of the text: "
-                "target='sentences' or {'span': (start, end)}."
+                f"probability is too small for {str(dtype).removeprefix('torch.')}, and its scores would be 0; "
+                f"expected a log-probability above {least:.0f}. Ask for output='log-probability', or for a part of the "
+                "text: target='sentences' or {'span': (start, end)}."
             )
 
 
@@ -287,7 +287,8 @@ def _versus(asked: Asked, rows: Sequence[Continuation]) -> Goal:
     others = [continuation(e, 1) for e in asked.encodings]
     a, b = (_total(asked, c, [list(range(len(r.tokens))) for r in c]) for c in (rows, others))
     names = [Target(f"{p.text.strip()} - {q.text.strip()}") for p, q in zip(rows, others, strict=True)]
-    return Goal(lambda out, which: a(out[0], which) - b(out[1], which), names, [(None, None)] * len(rows), output="log-probability")
+    select = lambda out, which: a(out[0], which) - b(out[1], which)
+    return Goal(select, names, [(None, None)] * len(rows), output="log-probability")
 
 
 def _total(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]]) -> Callable[[Tensor, Tensor], Tensor]:
