@@ -23,9 +23,12 @@ from ._explain import request_of
 from ._outcomes import for_each_method
 from .engine.memory import between_layers, free_on, graph_size
 from .errors import InputError
+from .methods.deeplift import walks_by_layer
 from .methods.stretches import is_large
 from .models import Model
+from .models.baselines import Spec
 from .models.batch import Batch, batch_of, part_of_batch
+from .models.problems import problem_of
 from .models.tasks.continuation import FIRST
 from .number_text import spoken
 from .problem import Problem
@@ -95,10 +98,11 @@ def forecast(
         (encoding,) = model.encode([given], False, max_new_tokens)
         problem = model.problem([encoding], request.baselines[0], None)
         batch = batch_of(model.pipeline, [encoding], request.baselines[0], None)
-        seconds, probed = _probe(model, batch)
+        part = _part(model, batch)
+        seconds, probed = _probe(model, part)
+        large = is_large(problem) and _walks(model, part, request.baselines[0])
     points, n, baselines = int(str(request.options.get("segments", 1))) + 1, len(encoding), len(request.baselines)
     targets = len(request.targets) if request.targets != (None,) else max(1, _answer_tokens(encoding.roles))
-    large = is_large(problem)
     passes = baselines * points if large or points > 2 else baselines + 1  # one pass has the input for all baselines
     units = passes * (1 + large) + WALK * baselines * (points - 1) * targets
     ratio = _operations(problem, n) / _operations(problem, probed)
@@ -111,19 +115,33 @@ def _answer_tokens(roles: Sequence[Sequence[int]]) -> int:
     return sum(role >= FIRST for of_sequence in roles for role in of_sequence)
 
 
-def _probe(model: Model, batch: Batch) -> tuple[float, int]:
-    """The seconds of one forward pass on an input, or on a part of a long one, and its tokens."""
-    part = model.does.part
-    roles = batch.sequences[0].roles
-    some = batch if part is None or roles is None else part_of_batch(batch, part(roles[:1]))
+def _part(model: Model, batch: Batch) -> Batch:
+    """An input, or the part of a long one that stands for all of it."""
+    part, roles = model.does.part, batch.sequences[0].roles
+    return batch if part is None or roles is None else part_of_batch(batch, part(roles[:1]))
+
+
+def _walks(model: Model, part: Batch, baseline: Spec) -> bool:
+    """Whether the layers can be walked one by one, tried on a part of an input: for the first number of the outputs.
+    Of a task whose inputs have no part it is assumed."""
+    if model.does.part is None:
+        return True
+    goals = lambda outputs: (lambda found, rows: found[0][:, 0, 0],)
+    with torch.enable_grad():
+        spec = baseline if part.ids0 is None else part.ids0
+        return walks_by_layer(problem_of(model.pipeline, part, spec, goals, False, frozenset()))
+
+
+def _probe(model: Model, part: Batch) -> tuple[float, int]:
+    """The seconds of one forward pass on a part of an input, and its tokens."""
     times: list[float] = []
     for _ in range(2):
         start = time.perf_counter()
-        model.alone(*some.sequences)
+        model.alone(*part.sequences)
         if model.device.type == "cuda":  # which works beside Python
             torch.cuda.synchronize(model.device)
         times.append(time.perf_counter() - start)
-    return min(times), some.own.shape[1]
+    return min(times), part.own.shape[1]
 
 
 def _operations(problem: Problem, n: int) -> float:

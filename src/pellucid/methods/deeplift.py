@@ -175,6 +175,15 @@ def _cut(problem: Problem, k: int, segments: int) -> Tensors:
     return tuple(at(a, b) for a, b in zip(problem.x, problem.x0, strict=True))
 
 
+def walks_by_layer(problem: Problem) -> bool:
+    """Whether the layers of a model account for all of the change, tried on a Problem."""
+    try:
+        _in_stretches(problem, 1)
+    except (stretches.NotInStretches, RoutedApart):
+        return False
+    return True
+
+
 def _together(problem: Problem) -> Walked | None:
     """One forward pass of x and x0 as a paired batch, and a walk through its graph; None where the graph does not keep
     the two apart, which is found once for a model."""
