@@ -227,6 +227,21 @@ def test_a_probability_too_small_for_its_numbers_is_refused() -> None:
     assert pellucid.explain(m, pair, target="total", output="logit").meta["output"] == "log-probability"
 
 
+@pytest.mark.parametrize("cut", range(3, 10))
+def test_spans_that_meet_in_a_token_add_up_to_the_total(cut: int) -> None:
+    m, text = generator("GPT2", dtype=torch.float64), PAIR[1]
+    a, b, total = pellucid.explain(m, PAIR, target=[{"span": (0, cut)}, {"span": (cut, len(text))}, "total"])
+    each = log_p(m, *PAIR)
+    assert a.output + b.output == pytest.approx(total.output)
+    first = a.target.name.split()
+    assert [*first, *b.target.name.split()] == text.split() and a.output == pytest.approx(each[: len(first)].sum())
+    assert bool(a.notes) == (text[:cut].split() != first)
+    inside = pellucid.explain(m, PAIR, target={"span": (10, 11)})
+    assert (
+        inside.target.name == "good" and inside.output == pytest.approx(each[2]) and "cuts a token" in inside.notes[0]
+    )
+
+
 def test_the_same_word_twice_is_two() -> None:
     es = pellucid.explain(generator("GPT2"), ("the", " film is so so good"), target="so")
     assert isinstance(es, Explanations) and [e.target.position for e in es] == [3, 4]

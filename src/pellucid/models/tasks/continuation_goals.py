@@ -211,18 +211,26 @@ def _word(i: int, tokenizer: Tokenizer) -> str:
     return text if text and "\ufffd" not in text else shown(written_as(tokenizer, i))
 
 
+WHOLE_TOKENS = (
+    "The span {span} cuts a token: a token belongs to the span that has most of its characters, and the name of the "
+    "target is the text of the whole tokens that are explained."
+)
+
+
 def _span(asked: Asked, logits: Tensor, span: object) -> Goal:
-    """The goal of the tokens that share characters with a span. Raises UnknownTarget."""
+    """The goal of the tokens of a span. Raises UnknownTarget."""
     if not (isinstance(span, (tuple, list)) and len(span) == 2 and all(isinstance(i, int) for i in span)):
         raise UnknownTarget(f"Found the span {quoted(span)}; expected (start, end) in the continuation's characters.")
     rows = [continuation(e) for e in asked.encodings]
-    chosen = [c.overlapping(*span) for c in rows]
+    chosen = [c.inside(*span) for c in rows]
     if not any(chosen):
         raise UnknownTarget(
             f"Found the span {tuple(span)}, which no token is in; expected characters of {quoted(rows[0].text)}, from "
             f"0 to {len(rows[0].text)}."
         )
-    return _sum(asked, logits, chosen, [c.text[slice(*span)] for c in rows])
+    texts = [c.text_of(group) for c, group in zip(rows, chosen, strict=True)]
+    whole = all(t == c.text[slice(*span)].strip() for t, c, group in zip(texts, rows, chosen, strict=True) if group)
+    return _sum(asked, logits, chosen, texts, () if whole else (WHOLE_TOKENS.format(span=tuple(span)),))
 
 
 def _sentences(asked: Asked, logits: Tensor) -> list[Goal]:
@@ -244,7 +252,9 @@ def _sentences(asked: Asked, logits: Tensor) -> list[Goal]:
     return goals
 
 
-def _sum(asked: Asked, logits: Tensor, chosen: list[list[int]], texts: Sequence[str]) -> Goal:
+def _sum(
+    asked: Asked, logits: Tensor, chosen: list[list[int]], texts: Sequence[str], notes: tuple[str, ...] = ()
+) -> Goal:
     """The sum of the chosen tokens' log-probabilities; their product for output="probability"."""
     rows = [continuation(e) for e in asked.encodings]
     total = _total(asked, rows, chosen)
@@ -254,9 +264,9 @@ def _sum(asked: Asked, logits: Tensor, chosen: list[list[int]], texts: Sequence[
     ]
     if asked.output == "probability":
         _check_probable(total(logits.detach(), torch.arange(len(rows), device=logits.device)), logits.dtype, texts)
-        return Goal(lambda outputs, which: total(outputs[0], which).exp(), names, [(None, None)] * len(rows))
+        return Goal(lambda outputs, which: total(outputs[0], which).exp(), names, [(None, None)] * len(rows), notes)
     select = lambda outputs, which: total(outputs[0], which)
-    return Goal(select, names, [(None, None)] * len(rows), output="log-probability")
+    return Goal(select, names, [(None, None)] * len(rows), notes, output="log-probability")
 
 
 def _check_probable(found: Tensor, dtype: torch.dtype, texts: Sequence[str]) -> None:

@@ -8,12 +8,12 @@ writes between the texts, such as a chat template's tokens, belongs to none of t
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ...errors import InputError, quoted
+from ...grouping import told_apart
 from ...tokens import Token
 from ..text.inputs import Ids
 from ..text.reader import Reader
@@ -24,6 +24,8 @@ from ..text.tokenizing import encode
 Piece: TypeAlias = tuple[str, str | None]
 """Characters of a prompt, and the name of the text that they are; None for those that only the format writes."""
 _GAP: Piece = ("\n\n", None)
+RESERVED = ("continuation", "other continuation", "template")
+"""What no text of a prompt is called, because the answer and the tokens of no text are."""
 Place: TypeAlias = tuple[int, int, int]
 """Where a text stands in what is written: (start, end, where its own character 0 would stand)."""
 
@@ -94,7 +96,7 @@ def chat_prompt(tokenizer: Tokenizer, messages: object, documents: object = None
             "Found messages, and this tokenizer has no chat template to write them with; expected a model made for "
             "conversations. Give the text as a prompt, or set tokenizer.chat_template."
         )
-    names = _told_apart([str(m.get("role", "message")) for m in told])
+    names = told_apart([str(m.get("role", "message")) for m in told])
     of_each: list[list[Piece]] = [[(m["content"], name)] for m, name in zip(told, names, strict=True)]
     if documents is not None:
         asking = max((i for i, m in enumerate(told) if m.get("role") == "user"), default=len(told) - 1)
@@ -151,17 +153,7 @@ def named_texts(given: object, where: str, kind: str) -> list[tuple[str, str]]:
         raise InputError(
             f"Found {quoted(given, 80)} as {where!r}; expected a list of texts, or a mapping from names to texts."
         )
-    return list(zip(_told_apart([name for name, _ in found]), [text for _, text in found], strict=True))
-
-
-def _told_apart(names: Sequence[str]) -> list[str]:
-    """The same names, with a number behind each that stands more than once: "user 1", "user 2"."""
-    seen: Counter[str] = Counter()
-    told = []
-    for name in names:
-        seen[name] += 1
-        told.append(f"{name} {seen[name]}" if names.count(name) > 1 else name)
-    return told
+    return list(zip(told_apart([name for name, _ in found]), [text for _, text in found], strict=True))
 
 
 def _pieces_prompt(reader: Reader, pieces: Sequence[Piece]) -> Prompt:
@@ -235,7 +227,8 @@ def _split(whole: Prompt, pieces: Sequence[Piece], places: Sequence[Place]) -> P
     """A prompt with each named piece as a text of its own. Tokens of none of them are special: the format's."""
     named = [(text, name) for text, name in pieces if name is not None]
     tokens = tuple(_in_piece(t, places) for t in whole.tokens)
-    return replace(whole, texts=tuple(t for t, _ in named), tokens=tokens, names=tuple(n for _, n in named))
+    names = told_apart([name for _, name in named], RESERVED)
+    return replace(whole, texts=tuple(t for t, _ in named), tokens=tokens, names=tuple(names))
 
 
 def _in_piece(token: Token, places: Sequence[Place]) -> Token:
