@@ -205,6 +205,16 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     document = json.loads(made.output)
     direct = explained(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})
     assert [e["output"] for e in document["explanations"]] == pytest.approx([e.output for e in direct], rel=1e-5)
+    tested = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--verify", "--json")
+    (own,) = json.loads(tested.output)["citations"]
+    cited = pellucid.cite(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})
+    assert isinstance(cited, pellucid.Citations)
+    for sentence, citation in zip(own["sentences"], cited.sentences, strict=True):
+        assert [s["drop"] for s in sentence["sources"]] == pytest.approx([s.drop for s in citation.sources], abs=1e-4)
+        assert [s["cited"] for s in sentence["sources"]] == [s.cited for s in citation.sources]
+        assert sentence["delta"] == pytest.approx(citation.delta, abs=1e-5)
+    before = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--dry-run")
+    assert f"tokens, {len(cited.sentences)} targets" in before.output
     m.tokenizer.chat_template = TEMPLATE
     try:
         chat = run("explain", "--chat", str(tmp_path / "chat.json"), "--sources", *files, "--continuation", " bad .")

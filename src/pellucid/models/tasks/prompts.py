@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, TypeAlias
 
-from ...errors import InputError, quoted
+from ...errors import InputError, quoted, shortened
 from ...grouping import told_apart
 from ...tokens import Token
 from ..text.inputs import Ids
@@ -82,27 +83,47 @@ def _bare(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
     return tokens[: max((i + 1 for i, t in enumerate(tokens) if not t.special), default=0)]
 
 
-def chat_prompt(tokenizer: Tokenizer, messages: object, documents: object = None) -> Prompt:
-    """Messages as the tokenizer's template writes them: each is a text of its own, named by its role. documents: texts
-    that the last message of a user begins with, as `documents_prompt` has them."""
+def chat_prompt(tokenizer: Tokenizer, messages: object, documents: object = None, tools: object = None) -> Prompt:
+    """Messages as the tokenizer's template writes them: each is a text of its own, named by its role, unless it has no
+    content, as one that only calls a tool. documents: texts that the last message of a user begins with, as
+    `documents_prompt` has them. tools: what the model may call, as `apply_chat_template` takes it: what the template
+    writes of them is a text of its own, "tools"."""
     listed = list(messages) if isinstance(messages, (list, tuple)) else []
-    told = [m for m in listed if isinstance(m, Mapping) and isinstance(m.get("content"), str)]
-    if not listed or len(told) < len(listed):
+    told = [_message(m) for m in listed]
+    if not listed or None in told:
         raise InputError(
-            f"Found {quoted(messages, 80)} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}."
+            f"Found {quoted(messages, 80)} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}. A "
+            "content may also be a list of parts {'type': 'text', 'text': …}, and none where there are 'tool_calls'."
         )
     if not has_template(tokenizer):
         raise InputError(
             "Found messages, and this tokenizer has no chat template to write them with; expected a model made for "
             "conversations. Give the text as a prompt, or set tokenizer.chat_template."
         )
-    names = told_apart([str(m.get("role", "message")) for m in told])
-    of_each: list[list[Piece]] = [[(m["content"], name)] for m, name in zip(told, names, strict=True)]
+    own = [m for m in told if m is not None]
+    names = told_apart([m["role"] for m in own])
+    of_each: list[list[Piece]] = [[(m.get("content") or "", name)] for m, name in zip(own, names, strict=True)]
     if documents is not None:
-        asking = max((i for i, m in enumerate(told) if m.get("role") == "user"), default=len(told) - 1)
+        asking = max((i for i, m in enumerate(own) if m["role"] == "user"), default=len(own) - 1)
         of_each[asking] = [*_documents(documents), *of_each[asking]]
-    written = [{**m, "content": "".join(t for t, _ in pieces)} for m, pieces in zip(told, of_each, strict=True)]
-    return _conversation(tokenizer, written, of_each)
+        own[asking] = {**own[asking], "content": "".join(t for t, _ in of_each[asking])}
+    return _conversation(tokenizer, own, of_each, tools)
+
+
+def _message(given: object) -> dict[str, Any] | None:
+    """A message with a text, or with none, as its content; None for what is no message."""
+    if not isinstance(given, Mapping) or not isinstance(given.get("role"), str):
+        return None
+    content = given.get("content")
+    if isinstance(content, (list, tuple)):
+        texts = [part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
+        if len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
+            return None
+        content = "".join(map(str, texts))
+    if content is None and "content" not in given and "tool_calls" not in given:
+        return None
+    message = {"role": "", **given} | ({"content": content} if "content" in given else {})
+    return message if content is None or isinstance(content, str) else None
 
 
 def documents_prompt(reader: Reader, documents: object, question: str) -> Prompt:
@@ -163,53 +184,121 @@ def _pieces_prompt(reader: Reader, pieces: Sequence[Piece]) -> Prompt:
 
 
 def _conversation(
-    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], of_each: Sequence[Sequence[Piece]]
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    of_each: Sequence[Sequence[Piece]],
+    tools: object = None,
 ) -> Prompt:
     """Messages as the tokenizer's template writes them. of_each: the pieces of each message's content."""
-    written = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-    starts = _starts(tokenizer, messages, written)
-    places: list[Place] = []
+    written = _written(tokenizer, messages, tools)
+    found = _Around.of(tokenizer, messages, written, tools)
+    placed: list[tuple[Place, Piece]] = [*found.tools] if found is not None else []
+    if tools and not placed:
+        raise InputError(
+            f"Found tools {quoted(tools, 80)}, which this tokenizer's chat template does not write, or not apart from "
+            "the messages; expected a template that takes tools. Write them into a message."
+        )
     at = 0
     for i, pieces in enumerate(of_each):
         content = "".join(text for text, _ in pieces)
-        kept = content.strip()
-        start = starts[i] if starts else written.find(kept, at) if written[at:].count(kept) == 1 else -1
-        if start < 0 or not kept:
+        if not (kept := content.strip()):
+            continue
+        once = written[at:].count(kept) == 1
+        start = found.starts[i] if found is not None else written.find(kept, at) if once else -1
+        if start < 0:
             raise InputError(
                 f"The chat template does not write message {i} ({quoted(content, 40)}) once and as it is, so that its "
                 "tokens could not be told from the template's; expected its text, unchanged. Give the whole text as a "
                 "prompt."
             )
         at = start + len(kept)
-        places += _places(pieces, start - content.find(kept), start, at)
+        named = [piece for piece in pieces if piece[1] is not None]
+        placed += zip(_places(pieces, start - content.find(kept), start, at), named, strict=True)
+    placed = sorted((each for each in placed if each[1][0].strip()), key=lambda each: each[0][:2])
+    if not placed:
+        raise InputError(f"Found no text in {quoted(messages, 80)}; expected a message with a content.")
     batch = tokenizer([written], add_special_tokens=False, verbose=False)
     inputs = {name: list(batch[name][0]) for name in batch}
     tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], written)
+    ends = frozenset(getattr(tokenizer, "all_special_ids", ()))
+    made = [place for place, _ in (found.tools if found is not None else [])]  # with marks of turns: the template's
+    within = lambda t: t.span is not None and any(t.span[0] >= start and t.span[1] <= end for start, end, _ in made)
+    tokens = tuple(replace(t, special=True) if t.id in ends and within(t) else t for t in tokens)
     whole = Prompt((written,), written, inputs, tokens, False)
-    return _split(whole, [piece for pieces in of_each for piece in pieces], places)
+    return _split(whole, [piece for _, piece in placed], [place for place, _ in placed])
 
 
-def _starts(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], written: str) -> list[int]:
-    """Where each message's content begins in what the template has written, white space before it left out.
+def _written(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], tools: object) -> str:
+    """What the tokenizer's template makes of messages, where it does not take messages without a content of those with
+    an empty one. Raises InputError where it refuses them."""
+    from jinja2 import TemplateError
 
-    The template writes the messages once more with a mark in the place of each content: what stands around the marks is
-    the template's own, so that a message such as "user" is not taken for the name of its role. Empty where a template
-    does more with a content than to take the white space off its ends.
-    """
-    marked = [{**m, "content": f"\ue000{i}\ue001"} for i, m in enumerate(messages)]
-    again = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
-    around = re.split("\ue000\\d+\ue001", again)
-    found, at = list[int](), len(around[0])
-    if len(around) != len(messages) + 1 or not written.startswith(around[0]):
-        return []
-    for m, after in zip(messages, around[1:], strict=True):
-        kept = m["content"].strip()
-        own = next((c for c in (m["content"], kept) if written.startswith(c + after, at)), None)
-        if own is None:
-            return []
-        found.append(at + own.find(kept))
-        at += len(own) + len(after)
-    return found if at == len(written) else []
+    more: dict[str, Any] = {"tools": tools} if tools else {}
+    try:
+        return tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False, **more)
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        if any(m.get("content") is None for m in messages):
+            return _written(tokenizer, [{**m, "content": m.get("content") or ""} for m in messages], tools)
+        roles = ", ".join(str(m.get("role")) for m in messages)
+        raise InputError(
+            f"The tokenizer's chat template refused the messages ({roles}): {type(error).__name__}: "
+            f"{shortened(str(error), 200)}. Expected messages that the template writes. Change them, or give the whole "
+            "text as a prompt."
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What a template writes around the contents of messages. starts: for each message where its content begins, white
+    space before it left out; −1 for one without any. tools: each stretch that stands there for the tools, with its
+    place."""
+
+    starts: list[int]
+    tools: list[tuple[Place, Piece]]
+
+    @classmethod
+    def of(
+        cls, tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], written: str, tools: object
+    ) -> _Around | None:
+        """Found by writing the messages once more with a mark in the place of each content: what stands around the
+        marks is the template's own, so that a message such as "user" is not taken for the name of its role; and what of
+        it is not there without the tools is the tools'. None where a template does more with a content than to take
+        the white space off its ends."""
+        own = [i for i, m in enumerate(messages) if (m.get("content") or "").strip()]
+        marked = [{**m, "content": f"\ue000{i}\ue001"} if i in own else m for i, m in enumerate(messages)]
+        around = _unmarked(_written(tokenizer, marked, tools))
+        without = _unmarked(_written(tokenizer, marked, None)) if tools else around
+        if len(around) != len(own) + 1 or len(without) != len(around):
+            return None
+        starts, found, at = [-1] * len(messages), list[tuple[Place, Piece]](), 0
+        for k, (after, plain) in enumerate(zip(around, without, strict=True)):
+            if k:
+                content = messages[own[k - 1]]["content"]
+                kept = content.strip()
+                mine = next((c for c in (content, kept) if written.startswith(c + after, at)), None)
+                if mine is None:
+                    return None
+                starts[own[k - 1]] = at + mine.find(kept)
+                at += len(mine)
+            elif not written.startswith(after):
+                return None
+            if after != plain:
+                a, b = _inserted(after, plain)
+                found.append(((at + a, at + b, at + a), (after[a:b], "tools")))
+            at += len(after)
+        return cls(starts, found) if at == len(written) else None
+
+
+def _unmarked(text: str) -> list[str]:
+    """What stands around the marks of contents."""
+    return re.split("\ue000\\d+\ue001", text)
+
+
+def _inserted(longer: str, shorter: str) -> tuple[int, int]:
+    """Where the characters begin and end that one text has more than another."""
+    alike = lambda a, b: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+    start = alike(longer, shorter)
+    return start, len(longer) - alike(longer[start:][::-1], shorter[start:][::-1])
 
 
 def _places(pieces: Sequence[Piece], origin: int, start: int, end: int) -> list[Place]:
