@@ -22,6 +22,7 @@ from ..engine.rows import near
 from ..errors import GraphError, InputError, PellucidError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, depends_on
 from ..numerics.deeplift.pairs import EVEN, Pairs
+from ..numerics.deeplift.recording.expert_routing import RoutedApart
 from ..numerics.deeplift.recording.recorder import forward_pass
 from ..numerics.deeplift.rules.table import NOTED
 from ..problem import Outputs, Problem, Select, Tensors, attached, detached, picked
