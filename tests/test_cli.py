@@ -19,7 +19,8 @@ import pytest
 import generative
 import pellucid
 from pellucid import Explanation, cli, console
-from pellucid.cli.inputs import messages_of, read_inputs
+from pellucid.cli.inputs import read_inputs
+from pellucid.conversations import messages_of
 from pellucid.errors import InputError
 from pellucid.types import Progress
 

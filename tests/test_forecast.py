@@ -26,13 +26,34 @@ def test_tokens_targets_and_passes_are_those_of_the_answer() -> None:
         each = [answer] if isinstance(answer, pellucid.Explanation) else list(answer)
         assert found.tokens == len(each[0].tokens) and found.passes == each[0].passes
         assert found.targets == len(each)
+    for target in ("sentences", "runner-up", "so", {"runner-up": 1}, [0, "total"]):
+        answer = pellucid.explain(m, ("the film was", " so. so good"), target=target, method=["deeplift"])
+        assert pellucid.forecast(m, ("the film was", " so. so good"), target).targets == len(answer)  # type: ignore
     for segments in (1, 2):
         how: Any = {"target": "total", "baseline": [" the", " a"], "segments": segments}
         assert pellucid.forecast(m, PAIR, **how).passes == pellucid.explain(m, PAIR, **how).passes == 3 * segments
 
 
+def test_a_long_input_has_the_targets_of_its_answer() -> None:
+    """The probe is a part of the text, and the targets are of all of it; what names nothing is refused as it is."""
+    (tokenizer := causal_tokenizer()).model_max_length = 4096
+    m = Model(net("Llama", "sdpa", max_position_embeddings=4096), tokenizer)
+    pair = ("the film was good " * 200, " so good." * 80)
+    found = pellucid.forecast(m, pair, "sentences", groups="sentence", output="probability")
+    assert found.targets == 80 and found.tokens > 900
+    for target in ("nonsense", 9999, {"span": (5, 5)}):
+        with pytest.raises(errors.UnknownTarget) as told:
+            pellucid.explain(m, PAIR, target=target)
+        with pytest.raises(errors.UnknownTarget) as said:
+            pellucid.forecast(m, PAIR, target)
+        assert str(said.value) == str(told.value)
+    for how in ({"method": "occlusion"}, {"window": 64}, {"detail": ["layers"]}):
+        with pytest.raises(errors.InputError, match=f"Found {next(iter(how))}=.*for a forecast; expected none: "):
+            pellucid.forecast(m, PAIR, **how)  # type: ignore[arg-type]
+
+
 def test_time_grows_with_targets_and_with_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pellucid._forecast._probe", lambda model, batch: (1.0, 4))
+    monkeypatch.setattr("pellucid._forecast._probe", lambda model, part: (1.0, 4, model.alone(*part.sequences)))
     network = net("Llama", "sdpa")
     m = Model(network, causal_tokenizer())
     one, two = (pellucid.forecast(m, PAIR, t).seconds for t in ("total", ["total", {"span": (0, 4)}]))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 import pellucid
 from generative import CAUSAL, cases, causal_tokenizer, net
@@ -68,6 +69,34 @@ def test_layer_by_layer_is_the_whole_graph(
     assert walked == [network.config.num_hidden_layers]
     assert far(whole, found) < 1e-5
     assert all(e.relative_delta < 1e-3 for e in found)
+
+
+class Around(nn.Module):
+    """A network of one's own around a decoder, which it cannot tell to keep no keys and values."""
+
+    def __init__(self, inner: Any, keeps: bool = False):
+        super().__init__()
+        self.inner, self.config, self.keeps = inner, inner.config, keeps
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
+        more = {"use_cache": True} if self.keeps else {}
+        return self.inner(input_ids=input_ids, attention_mask=attention_mask, **more)
+
+
+def test_a_network_around_a_decoder_is_walked_too(walked: list[int], without_room: Callable[[bool], None]) -> None:
+    """A layer that is run again does not meet the keys and values that its first run kept. What cannot be walked is
+    forecast as the whole graph that it takes."""
+    inner = net("Llama", "sdpa")
+    m, plain = Model(Around(inner), causal_tokenizer(), task="text-generation"), Model(inner, causal_tokenizer())
+    without_room(True)
+    found, expected = (pellucid.explain(each, PAIR, target=SPANS) for each in (m, plain))
+    assert walked == [inner.config.num_hidden_layers] * 2 and far(found, expected) < 1e-5
+    assert inner.config.use_cache is True
+    assert pellucid.forecast(m, PAIR, "total").by_layer
+    keeping = Model(Around(inner, keeps=True), causal_tokenizer(), task="text-generation")
+    walked.clear()
+    assert far(pellucid.explain(keeping, PAIR, target=SPANS), expected) < 1e-5 and not walked
+    assert not pellucid.forecast(keeping, PAIR, "total").by_layer
 
 
 @pytest.mark.parametrize("large", [False, True])

@@ -205,6 +205,16 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     document = json.loads(made.output)
     direct = explained(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})
     assert [e["output"] for e in document["explanations"]] == pytest.approx([e.output for e in direct], rel=1e-5)
+    tested = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--verify", "--json")
+    (own,) = json.loads(tested.output)["citations"]
+    cited = pellucid.cite(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})
+    assert isinstance(cited, pellucid.Citations)
+    for sentence, citation in zip(own["sentences"], cited.sentences, strict=True):
+        assert [s["drop"] for s in sentence["sources"]] == pytest.approx([s.drop for s in citation.sources], abs=1e-4)
+        assert [s["cited"] for s in sentence["sources"]] == [s.cited for s in citation.sources]
+        assert sentence["delta"] == pytest.approx(citation.delta, abs=1e-5)
+    before = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--dry-run")
+    assert f"tokens, {len(cited.sentences)} targets" in before.output
     m.tokenizer.chat_template = TEMPLATE
     try:
         chat = run("explain", "--chat", str(tmp_path / "chat.json"), "--sources", *files, "--continuation", " bad .")
@@ -227,6 +237,51 @@ def test_rows_of_a_citation_add_up_to_the_change_and_a_sentence_names_the_source
     assert change == pytest.approx(whole) == pytest.approx(sum(score for _, score, _, _ in parts))
     assert [name for name, *_ in rows][3:6] == ["2 other sources", "the answer itself", "template"]
     assert "most on document 0" in _meaning(citation) and "falls by 3.00" in _meaning(citation)
+
+
+def test_a_sentence_claims_no_more_than_the_numbers_say() -> None:
+    from pellucid.citations import Citation, Cited, _meaning
+    from pellucid.status import Status
+
+    def said(*sources: tuple[float, float | None]) -> str:
+        made = tuple(Cited(f"document {k}", k, score, 0.5, drop, True) for k, (score, drop) in enumerate(sources))
+        return _meaning(Citation("So.", 1.0, 0.0, made, 0.0, Status.EXACT, ()))
+
+    assert "as probable as with it (every drop, measured, is below 0.10)" in said((2.0, 0.01), (1.0, -0.09))
+    rises = said((2.0, 0.01), (1.0, -0.83))
+    assert "Without document 1 its log-probability rises by 0.83" in rises and "most" not in rises
+    lowered = said((-1.46, 0.17), (-0.74, -0.14))
+    assert "Without document 0" in lowered and "falls by 0.17" in lowered and "rests" not in lowered
+    assert "rests most on document 0: without it" in said((1.0, 0.2), (0.1, -3.0))
+    assert "rests most on document 1: its score" in said((0.5, None), (1.0, None))
+    assert "rests on none of them; none raises it" in said((-0.5, None), (-1.0, None))
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [({"method": "occlusion"}, "do not add up"), ({"target": "total"}, "e.sources"), ({"errors": "return"}, "raised")],
+)
+def test_what_a_citation_cannot_say_is_refused(m: Model, how: Any, told: str) -> None:
+    with pytest.raises(errors.InputError, match=told):
+        pellucid.cite(m, INPUT, **how)
+
+
+def test_sources_are_told_apart_from_the_answer_and_the_template(m: Model) -> None:
+    m.tokenizer.chat_template = TEMPLATE
+    try:
+        named = {"continuation": "a film", "question": "a plot", "template": "so"}
+        found = pellucid.cite(m, {"documents": named, "question": "was it", "continuation": " good ."})
+    finally:
+        m.tokenizer.chat_template = None
+    assert isinstance(found, pellucid.Citations)
+    names = [s.name for s in found.sentences[0].sources]
+    assert names == ["continuation 1", "question 1", "template 1", "question 2", "continuation", "template"]
+    assert [s.cited for s in found.sentences[0].sources] == [True] * 4 + [False] * 2
+    twice = {"documents": ["a film . a film ."], "question": "so", "continuation": "\n\n good .\n\n bad .\n"}
+    found = pellucid.cite(m, twice, by="sentence", verify=False)
+    assert isinstance(found, pellucid.Citations)
+    assert [s.name for s in found.sentences[0].sources][:2] == ["document 1: a film . 1", "document 1: a film . 2"]
+    assert [c.sentence for c in found.sentences] == ["good .", "bad ."]
 
 
 def test_a_text_alone_is_refused_with_the_call(bundled: Model) -> None:

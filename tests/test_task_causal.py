@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from families import model, tokenizer
 from generative import CAUSAL, cases, causal_tokenizer, generator, net
 from itself import read, said, times_gradient
 from pellucid import Explanation, Explanations, Model, errors
+from pellucid.cli.inputs import read_inputs
 from pellucid.methods import METHODS
 from pellucid.models.runner import Runner
 
@@ -215,6 +218,32 @@ def test_the_numbers_that_can_be_asked_for() -> None:
     assert [e.target.name for e in ask(target=[0, "total"])] == ["not", PAIR[1]]
 
 
+def test_a_probability_too_small_for_its_numbers_is_refused() -> None:
+    """Of 60 words it is some e^-200: 0 in float32, whose scores would all be 0; in float64 it is what it is."""
+    pair = (PAIR[0], " so good and bad" * 15)
+    m, precise = generator("GPT2"), generator("GPT2", dtype=torch.float64)
+    with pytest.raises(errors.InputError, match=r"log-probability is -\d+\.\d: .*'log-probability'.*'sentences'"):
+        pellucid.explain(m, pair, target="total", output="probability")
+    e = pellucid.explain(precise, pair, target="total", output="probability")
+    assert 0 < e.output == pytest.approx(np.exp(log_p(precise, *pair).sum()), rel=1e-9)
+    assert e.relative_delta < 1e-6 and (e.scores != 0).any()
+    assert pellucid.explain(m, pair, target="total", output="logit").meta["output"] == "log-probability"
+
+
+@pytest.mark.parametrize("cut", range(3, 10))
+def test_spans_that_meet_in_a_token_add_up_to_the_total(cut: int) -> None:
+    m, text = generator("GPT2", dtype=torch.float64), PAIR[1]
+    a, b, total = pellucid.explain(m, PAIR, target=[{"span": (0, cut)}, {"span": (cut, len(text))}, "total"])
+    each = log_p(m, *PAIR)
+    assert a.output + b.output == pytest.approx(total.output)
+    first = a.target.name.split()
+    assert [*first, *b.target.name.split()] == text.split() and a.output == pytest.approx(each[: len(first)].sum())
+    assert bool(a.notes) == (text[:cut].split() != first)
+    inside = pellucid.explain(m, PAIR, target={"span": (10, 11)})
+    assert inside.target.name == "good" and inside.output == pytest.approx(each[2])
+    assert "cuts a token" in inside.notes[0]
+
+
 def test_the_same_word_twice_is_two() -> None:
     es = pellucid.explain(generator("GPT2"), ("the", " film is so so good"), target="so")
     assert isinstance(es, Explanations) and [e.target.position for e in es] == [3, 4]
@@ -263,8 +292,63 @@ def test_a_conversation() -> None:
     m.tokenizer.chat_template = "{{ messages[0].content | upper }}"
     with pytest.raises(errors.InputError, match="does not write message 0"):
         pellucid.explain(m, {"messages": messages, "continuation": " great"})
-    with pytest.raises(errors.InputError, match="expected a list of"):
-        pellucid.explain(m, {"messages": [{"role": "user"}]})
+    for message in ({"role": "user"}, {"content": "so"}, {"role": "user", "content": [{"type": "image"}]}):
+        with pytest.raises(errors.InputError, match="expected a list of"):
+            pellucid.explain(m, {"messages": [message]})
+    m.tokenizer.chat_template = "{{ raise_exception('the roles must alternate') }}"
+    with pytest.raises(errors.InputError, match=r"refused the messages \(the, a\).*must alternate.*Expected"):
+        pellucid.explain(m, {"messages": messages})
+
+
+WITH_TOOLS = (
+    "{% if tools %}[CLS] {% for t in tools %}{{ t.name }} {% endfor %}[SEP]{% endif %}{% for m in messages %}[CLS] "
+    "{{ m.role }} : {{ m.content | trim }}{% for c in m.tool_calls or [] %} {{ c.name }}{% endfor %} [SEP]{% endfor %}"
+    "[CLS] a :"
+)
+
+
+def test_tools_are_a_part_of_their_own_and_a_call_of_one_is_explained(tmp_path: Path) -> None:
+    """What the model reads is what its template writes of the tools and the calls; each token is in one part."""
+    m = generator("Llama")
+    m.tokenizer.chat_template = WITH_TOOLS
+    tools: list[Any] = [{"name": "film"}, {"name": "plot"}]
+    asked = {"role": "the", "content": "film so good"}
+    call: dict[str, Any] = {"role": "a", "tool_calls": [{"name": "plot"}]}
+    for content in (None, ""):
+        messages = [
+            {"role": "it", "content": ""},
+            asked,
+            {**call, "content": content},
+            {"role": "not", "content": "bad"},
+        ]
+        e = pellucid.explain(m, {"messages": messages, "tools": tools, "continuation": " great"}, target="total")
+        plain = [{**each, "content": each["content"] or ""} for each in messages]
+        written = m.tokenizer.apply_chat_template(plain, tools=tools, add_generation_prompt=True, tokenize=False)
+        assert [t.id for t in e.tokens[:-1]] == m.tokenizer(written, add_special_tokens=False)["input_ids"]
+        assert [s.name for s in e.sources()] == ["tools", "the", "not", "continuation", "template"]
+        words = [[e.tokens[i].text for i in s.tokens] for s in e.sources()[:3]]
+        assert words == [["film", "plot"], ["film", "so", "good"], ["bad"]]
+        assert sorted(i for s in e.sources() for i in s.tokens) == list(range(len(e.tokens)))
+    parts = {**asked, "content": [{"type": "text", "text": "film "}, {"type": "text", "text": "so good"}]}
+    one, two = (
+        pellucid.explain(m, {"messages": [each], "continuation": " great"}, target=0) for each in (parts, asked)
+    )
+    assert one.text == two.text and np.array_equal(one.scores, two.scores)
+    chat = tmp_path / "chat.json"
+    chat.write_text(json.dumps({"messages": [asked], "tools": tools}))
+    (given,) = read_inputs([], None, chat=str(chat))
+    assert given == {"messages": [asked], "tools": tools}
+    m.tokenizer.chat_template = TEMPLATE
+    with pytest.raises(errors.InputError, match=r"Found tools .*does not write"):
+        pellucid.explain(m, {"messages": [asked], "tools": tools})
+
+
+def test_strings_that_a_tokenizer_cannot_stop_at_are_named() -> None:
+    m = generator("Llama")
+    config: Any = m.model.generation_config
+    config.stop_strings = ["great"]
+    with pytest.raises(errors.InputError, match=r"stop_strings=\['great'\].*give a continuation"):
+        pellucid.explain(m, "the film", target="total")
 
 
 def test_a_message_that_says_what_the_template_says() -> None:

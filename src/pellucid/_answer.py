@@ -250,6 +250,7 @@ def _answered(
                     ),
                     meta=meta
                     | told[i]
+                    | ({"output": goal.output} if goal.output else {})
                     | ({"step": goal.steps[i]} if goal.steps else {})
                     | ({"target_probability": goal.chances[i]} if goal.chances else {})
                     | _parts_told(in_parts[row], names[b]),

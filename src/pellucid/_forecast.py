@@ -22,13 +22,19 @@ import torch
 from ._explain import request_of
 from ._outcomes import for_each_method
 from .engine.memory import between_layers, free_on, graph_size
-from .errors import InputError
+from .errors import InputError, quoted
+from .methods.deeplift import walks_by_layer
 from .methods.stretches import is_large
 from .models import Model
+from .models.baselines import Spec
 from .models.batch import Batch, batch_of, part_of_batch
+from .models.net import Outputs
+from .models.problems import problem_of
 from .models.tasks.continuation import FIRST
+from .models.text.encoding import Encoding
 from .number_text import spoken
 from .problem import Problem
+from .request import Request
 from .types import Baseline, Target
 
 WALK = 1.5
@@ -60,7 +66,11 @@ class Forecast:
     def __str__(self) -> str:
         targets = "1 target" if self.targets == 1 else f"{self.targets:,} targets"
         how = " layer by layer" if self.by_layer else ""
-        remedy = "" if self.fits else ": ask for spans of the answer (target=), a shorter text, or a smaller dtype"
+        remedy = (
+            ""
+            if self.fits
+            else ": ask for spans of the answer (target=), fewer sources, a shorter text, or a smaller dtype"
+        )
         return (
             f"{self.tokens:,} tokens, {targets}: about {spoken(self.seconds)}, {self.memory / 1e9:.1f} GB{how} of "
             f"{self.free / 1e9:.1f} GB that are free{remedy}"
@@ -78,8 +88,9 @@ def forecast(
 ) -> Forecast:
     """How long `explain(model, given, …)` will take, and how much memory, from one forward pass on some of its tokens.
 
-    model, given, target, baseline, max_new_tokens, options: as `explain`, for one input and the method "deeplift". An
-    answer that is not given is generated. Raises what `explain` raises for the same input.
+    model, given, target, baseline, max_new_tokens, options: as `explain`, for one input and the method "deeplift",
+    without windows and what is inside the model. An answer that is not given is generated. Raises what `explain` raises
+    for the same input and targets, and InputError for what is not forecast.
 
     Examples:
         >>> f = pellucid.forecast(model, "It's great!")
@@ -88,17 +99,23 @@ def forecast(
     """
     if isinstance(given, list):
         raise InputError("Found a list of inputs; expected one. `pellucid run --dry-run` says what a data set takes.")
-    how = {"detail": (), "at": None, "groups": None, "output": None, "truncate": False, "window": None, "stride": None}
-    asked = request_of("deeplift", target, baseline, options=options, max_new_tokens=max_new_tokens, **how)
+    for name, usual, why in _NOT_FORECAST:
+        if (found := options.pop(name, usual)) not in (usual, None, [usual], (), []):
+            raise InputError(f"Found {name}={quoted(found)} for a forecast; expected none: {why}.")
+    how = {"groups": None, "output": None, "truncate": False}
+    how |= {name: options.pop(name, value) for name, value in how.items()} | dict(detail=(), at=None)
+    how |= {"window": None, "stride": None, "options": options, "max_new_tokens": max_new_tokens}
+    asked = request_of("deeplift", target, baseline, **how)  # type: ignore[arg-type]
     (request,) = for_each_method(model, asked)
     with model.borrowed(), torch.no_grad():
-        (encoding,) = model.encode([given], False, max_new_tokens)
+        (encoding,) = model.encode([given], asked.truncate, max_new_tokens)
         problem = model.problem([encoding], request.baselines[0], None)
         batch = batch_of(model.pipeline, [encoding], request.baselines[0], None)
-        seconds, probed = _probe(model, batch)
+        part = _part(model, batch)
+        seconds, probed, outputs = _probe(model, part)
+        targets = _targets(model, encoding, request, outputs if part is batch else _of_length(outputs, encoding))
+        large = is_large(problem) and _walks(model, part, request.baselines[0])
     points, n, baselines = int(str(request.options.get("segments", 1))) + 1, len(encoding), len(request.baselines)
-    targets = len(request.targets) if request.targets != (None,) else max(1, _answer_tokens(encoding.roles))
-    large = is_large(problem)
     passes = baselines * points if large or points > 2 else baselines + 1  # one pass has the input for all baselines
     units = passes * (1 + large) + WALK * baselines * (points - 1) * targets
     ratio = _operations(problem, n) / _operations(problem, probed)
@@ -106,25 +123,57 @@ def forecast(
     return Forecast(n, targets, passes, units * seconds * ratio, memory, free_on(model.device), large)
 
 
-def _answer_tokens(roles: Sequence[Sequence[int]]) -> int:
-    """How many tokens of a continuation there are, each a target of its own."""
-    return sum(role >= FIRST for of_sequence in roles for role in of_sequence)
+_NOT_FORECAST = (
+    ("method", "deeplift", "it is counted from DeepLIFT's passes and walks, and others take other ones"),
+    ("window", None, "how many windows there are is not counted; forecast a text of the length of one"),
+    ("stride", None, "it goes with window="),
+    ("detail", (), "what is inside the model is read from whole graphs, which are not counted"),
+    ("at", None, "walks to the embeddings are counted"),
+)
+"""What `explain` takes and a forecast does not: its name, its usual value, and why."""
 
 
-def _probe(model: Model, batch: Batch) -> tuple[float, int]:
-    """The seconds of one forward pass on an input, or on a part of a long one, and its tokens."""
-    part = model.does.part
-    roles = batch.sequences[0].roles
-    several = len(batch.sequences) > 1
-    some = batch if part is None or roles is None or several else part_of_batch(batch, part(roles[:1]))
-    times: list[float] = []
+def _targets(model: Model, encoding: Encoding, request: Request, outputs: Outputs) -> int:
+    """How many numbers the targets of a request are, from outputs of the right shape. Raises UnknownTarget."""
+    output = None if request.output == "probability" else request.output
+    goals = (goal for target in request.targets for goal in model.goals([encoding], target, output, outputs))
+    return sum(goal.targets[0] is not None for goal in goals)
+
+
+def _of_length(outputs: Outputs, encoding: Encoding) -> Outputs:
+    """Outputs for each continuation (1, K, vocabulary), from those of a part of the input: nothing but their shape."""
+    counts = [sum(role >= FIRST for role in of_sequence) for of_sequence in encoding.roles]
+    return tuple(o[:, :1].expand(-1, n, -1) for o, n in zip(outputs, counts, strict=True))
+
+
+def _part(model: Model, batch: Batch) -> Batch:
+    """An input, or the part of a long one that stands for all of it."""
+    part, roles = model.does.part, batch.sequences[0].roles
+    whole = part is None or roles is None or len(batch.sequences) > 1
+    return batch if whole else part_of_batch(batch, part(roles[:1]))
+
+
+def _walks(model: Model, part: Batch, baseline: Spec) -> bool:
+    """Whether the layers can be walked one by one, tried on a part of an input: for the first number of the outputs.
+    Of a task whose inputs have no part it is assumed."""
+    if model.does.part is None or len(part.sequences) > 1:
+        return True
+    goals = lambda outputs: (lambda found, rows: found[0][:, 0, 0],)
+    with torch.enable_grad():
+        spec = baseline if part.ids0 is None else part.ids0
+        return walks_by_layer(problem_of(model.pipeline, part, spec, goals, False, frozenset()))
+
+
+def _probe(model: Model, part: Batch) -> tuple[float, int, Outputs]:
+    """The seconds of one forward pass on a part of an input, its tokens, and what the pass gives."""
+    times, outputs = list[float](), None
     for _ in range(2):
         start = time.perf_counter()
-        model.alone(*some.sequences)
+        outputs = model.alone(*part.sequences)
         if model.device.type == "cuda":  # which works beside Python
             torch.cuda.synchronize(model.device)
         times.append(time.perf_counter() - start)
-    return min(times), some.own.shape[1]
+    return min(times), part.own.shape[1], outputs
 
 
 def _operations(problem: Problem, n: int) -> float:

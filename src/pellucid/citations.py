@@ -19,6 +19,7 @@ from .errors import InputError, quoted
 from .explanation import Explanation
 from .explanations import Explanations
 from .hops import Hops, trace_hops
+from .methods import METHODS
 from .notebook import Displayed, Printed, Sheet
 from .number_text import plain, signed
 from .plain_data import Json, as_plain
@@ -170,20 +171,52 @@ def _rows(citation: Citation) -> list[tuple[str, float, float | None, bool]]:
     return [*found, ("change in the log-probability", change, None, False)]
 
 
+SMALL = 0.1
+"""Less of a log-probability says nothing: the sentence is as probable within a tenth."""
+_SHARE = " share: of the change from the baseline to the prompt."
+
+
 def _meaning(citation: Citation) -> str:
     """The source of the sentence in words, and what the columns say."""
     own = [s for s in citation.sources if s.cited]
     if not own:
         return ""
-    tested = [s for s in own if s.drop is not None]
-    best = max(tested, key=lambda s: s.drop or 0.0) if tested else max(own, key=lambda s: s.score)
-    if tested:
-        why = f"without it the log-probability of the sentence falls by {plain(best.drop or 0.0, 2)} (drop, measured)"
-        if (best.drop or 0.0) <= 0:
-            return "Without any one source the sentence is as probable as with it: it rests on no source alone."
-    else:
-        why = f"its score is the largest, {signed(best.score, 2)} (--verify, or verify=True, takes it away to test it)"
-    return f"The sentence rests most on {best.name}: {why}. share: of the change from the baseline to the prompt."
+    drops = {s: s.drop for s in own if s.drop is not None}
+    return (_tested(drops) if drops else _by_scores(own)) + _SHARE
+
+
+def _tested(drops: Mapping[Cited, float]) -> str:
+    """What the drops say, and whether the score of the source with the largest agrees."""
+    best, least = max(drops, key=drops.__getitem__), min(drops, key=drops.__getitem__)
+    if max(map(abs, drops.values())) < SMALL:
+        return (
+            "Without any one source the sentence is about as probable as with it (every drop, measured, is below "
+            f"{plain(SMALL, 2)}): it rests on no source alone."
+        )
+    if drops[best] < SMALL:
+        rise = plain(-drops[least], 2)
+        return (
+            "The sentence rests on no source alone: without any one it is as probable as with it, or more. Without "
+            f"{least.name} its log-probability rises by {rise} (drop, measured)."
+        )
+    falls = f"the log-probability of the sentence falls by {plain(drops[best], 2)} (drop, measured)"
+    if best.score > 0:
+        return f"The sentence rests most on {best.name}: without it {falls}."
+    more = ", more than without any other source" if len(drops) > 1 else ""
+    return f"Without {best.name} {falls}{more}; against the baseline its score is {signed(best.score, 2)}."
+
+
+def _by_scores(own: Sequence[Cited]) -> str:
+    """What the scores say where no source was taken away."""
+    best, total = max(own, key=lambda s: s.score), sum(s.score for s in own)
+    if best.score > 0 and total > 0:
+        return (
+            f"The sentence rests most on {best.name}: its score is the largest, {signed(best.score, 2)} (--verify, or "
+            "verify=True, takes it away to test it)."
+        )
+    lower = f"Against the baseline the sources change the log-probability of the sentence by {signed(total, 2)}"
+    raises = f"{best.name} raises it most, by {signed(best.score, 2)}" if best.score > 0 else "none raises it"
+    return f"{lower}: it rests on none of them; {raises} (--verify, or verify=True, takes them away to test it)."
 
 
 def cite(
@@ -213,9 +246,10 @@ def cite(
     method: any method that adds up, as `explain`. options: as `explain`, such as `baseline` or `max_new_tokens`.
     verify: whether each source is taken away and the model runs again, which costs a pass for each source.
 
-    Returns Citations; a list of them for a list. Raises InputError for an input whose texts have no names, and what
-    `explain` raises.
+    Returns Citations; a list of them for a list. Raises InputError for an input whose texts have no names, for a method
+    that does not add up, and what `explain` raises.
     """
+    _check_options(method, options)
     if by not in BY:
         raise InputError(f"Found by={by!r}; expected one of {', '.join(map(repr, BY))}.")
     if isinstance(inputs, str) and documents is not None and not isinstance(documents, str):
@@ -248,6 +282,23 @@ def cite(
         for item, a, t in zip(listed, answers, tested, strict=True)
     ]
     return found[0] if isinstance(inputs, Mapping) else found
+
+
+def _check_options(method: str, options: Mapping[str, object]) -> None:
+    """Raises InputError for a method whose scores do not add up, so that there are no shares of the change, and for
+    what `cite` decides itself."""
+    row = METHODS.get(method) if isinstance(method, str) else None
+    if row is not None and not row.adds_up:
+        able = ", ".join(name for name, row in METHODS.items() if row.adds_up)
+        raise InputError(
+            f"Found method={method!r}, whose scores do not add up to the change; expected one of {able}. What is lost "
+            "without a source stands beside its score in any case: verify=True."
+        )
+    if named := [name for name in ("target", "errors") if name in options]:
+        raise InputError(
+            f"Found {named[0]}={quoted(options[named[0]])} in cite; expected none: each sentence of the answer is a "
+            f"target, and an error is raised. Use pellucid.explain(model, inputs, {named[0]}=…) and e.sources()."
+        )
 
 
 def _answer(answer: Explanations) -> str:

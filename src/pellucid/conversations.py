@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from .errors import InputError, quoted
 
@@ -15,6 +16,12 @@ _TURN = re.compile(rf"({'|'.join(ROLES)})\s*:\s?(.*)", re.IGNORECASE | re.DOTALL
 def is_conversation(text: str) -> bool:
     """Whether a text is the messages themselves: JSON, or lines of which the first begins with a role."""
     return bool(_TURN.match(text)) or text.lstrip()[:1] in ("[", "{")
+
+
+def conversation_of(text: str) -> dict[str, list[Any]]:
+    """A conversation as an input has it: its "messages", as `messages_of`, and its "tools" where the JSON has any."""
+    found = json.loads(text) if (messages := messages_of(text)) and text.lstrip()[:1] == "{" else {}
+    return {"messages": messages, **({"tools": found["tools"]} if found.get("tools") else {})}
 
 
 def messages_of(text: str) -> list[dict[str, str]]:

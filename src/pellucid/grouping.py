@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
 
 from .sentences import sentence_of_each
 from .tokens import Token
@@ -28,6 +29,26 @@ def groups_of(asked: object, tokens: Sequence[Token], text: str | tuple[str, ...
     for i, key in enumerate(keys):
         found.setdefault((i,) if key is None else ("group", key), []).append(i)
     return [tuple(group) for group in found.values()]
+
+
+def told_apart(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """The same names, with a number behind each that stands more than once, or is taken.
+
+    Examples:
+        >>> told_apart(["user", "system", "user"]), told_apart(["user", "user 1", "template"], {"template"})
+        (['user 1', 'system', 'user 2'], ['user', 'user 1', 'template 1'])
+    """
+    counts, used = Counter(names), {*names, *taken}
+    seen: Counter[str] = Counter()
+    told = []
+    for name in names:
+        new = name
+        while new in used and (counts[name] > 1 or name in taken):
+            seen[name] += 1
+            new = f"{name} {seen[name]}"
+        used.add(new)
+        told.append(new)
+    return told
 
 
 def stretches(tokens: Sequence[int]) -> list[tuple[int, ...]]:

@@ -15,13 +15,18 @@ _SENTENCE_END = re.compile(r"""(?:[.!?…]+["'”’»)\]]*\s+)|(?:[。！？]+[
 
 
 def sentence_ends(text: str) -> list[int]:
-    """Where each sentence but the last ends, with the white space behind it, in characters.
+    """Where each sentence but the last ends, with the white space behind it, in characters. White space alone is no
+    sentence: it belongs to the one before it, and at the beginning to the one behind it.
 
     Examples:
         >>> sentence_ends("It's great! Go. Now")
         [12, 16]
+        >>> sentence_ends("\\n\\nA.\\n\\nB.\\n")
+        [6]
     """
-    return [end.end() for end in _SENTENCE_END.finditer(text)]
+    ends = [end.end() for end in _SENTENCE_END.finditer(text)]
+    starts = [0, *ends]
+    return [end for start, end in zip(starts, ends, strict=False) if text[start:end].strip() and text[end:].strip()]
 
 
 def is_finished(text: str) -> bool:
@@ -31,7 +36,7 @@ def is_finished(text: str) -> bool:
         >>> is_finished("It's great!"), is_finished("It's gr")
         (True, False)
     """
-    ends = sentence_ends(f"{text.rstrip()} ")
+    ends = [end.end() for end in _SENTENCE_END.finditer(f"{text.rstrip()} ")]
     return bool(ends) and ends[-1] >= len(text.rstrip())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .grouping import told_apart
 from .tokens import Explained
 from .units import sentences, sources
 
@@ -68,7 +69,8 @@ def _by_sentence(e: Explained) -> list[_Named]:
     own = [w for w in sentences(e) if not w.special]
     inside = {i for w in own for i in w.tokens}
     rest = tuple(i for i in range(len(e.tokens)) if i not in inside)
-    named = [(f"{e.text_names[w.segment]}: {w.text.strip()}", w.segment, w.tokens) for w in own]
+    names = told_apart([f"{e.text_names[w.segment]}: {w.text.strip()}" for w in own])
+    named = [(name, w.segment, w.tokens) for name, w in zip(names, own, strict=True)]
     return [*named, (TEMPLATE, -1, rest)]
 
 

@@ -141,8 +141,10 @@ def _size(item: Item) -> float:
 
 
 def _chance(e: Explained) -> str:
-    """The target's own probability; empty where it has none."""
-    if e.meta.get("output") == "log-probability" and e.output <= 0:
+    """The target's own probability; empty where it has none, as a contrast."""
+    at, ids = e.target.position, e.target.index
+    contrast = at is None or (isinstance(ids, tuple) and len(ids) > 1 and read_until(e, at) == at)
+    if e.meta.get("output") == "log-probability" and e.output <= 0 and not contrast:
         return percent(float(np.exp(e.output)))
     own = e.meta.get("target_probability", (e.probabilities or {}).get(e.target.name))
     return "" if own is None else percent(own)

@@ -165,19 +165,26 @@ def explain(
     details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = load_model(model, task, device, quiet=as_json)
+        cites = bool(sources or by or hops)
+        asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
+        more: dict[str, Any] = {"output": output, "truncate": truncate}
+        if cites:
+            _check_cited(asked)
         if dry_run:
-            return _forecast(loaded, inputs, target, baseline, options)
+            how = options | more | {"method": (method or ["deeplift"])[0], "groups": groups, "detail": details}
+            if cites and not (baseline or hops) and loaded.filler is not None:
+                baseline = ["filler, answer kept"]
+            return _forecast(loaded, inputs, ["sentences"] if cites else target, baseline, how)
         from ..explanations import Explanations
 
         cited: list[Citations] = []
         labels = _true_labels(list(map(argument, true or [])), inputs, loaded)
         with progress_bar(len(inputs)) as progress, waiting("explaining …", quiet=as_json or len(inputs) > 1):
-            if sources or by or hops:
-                asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
-                more: dict[str, Any] = {"output": output, "truncate": truncate}
+            if cites:
                 if baseline or hops:  # the hops go through the words of the answer
                     more["baseline"] = list(map(argument, baseline or ["mask"]))
-                cited = _cited(loaded, inputs, by or "source", verify, asked, options | more)
+                more["method"] = (method or ["deeplift"])[0]
+                cited = _cited(loaded, inputs, by or "source", verify, options | more)
             answers = (
                 []
                 if cited
@@ -187,9 +194,10 @@ def explain(
             )
         each = [c.explanations for c in cited] or map(_labelled, answers, labels)
         found = Explanations(tuple(e for some in each for e in some))
-    _write(found, cited[0] if len(cited) == 1 else found, documents, files)
+    told = found.to_dict() | ({"citations": [c.to_dict() for c in cited]} if cited else {})
+    _write(found, cited[0] if len(cited) == 1 else found, told, documents, files)
     if as_json:
-        print_json(found.to_dict())
+        print_json(told)
     elif not documents and not files:
         for shown in cited or [found if len(found) > 1 else found[0]]:
             show(shown)
@@ -208,17 +216,17 @@ def _forecast(
         typer.echo(forecast(loaded, given, of, list(map(argument, baseline or ["mask"])), **options))
 
 
-def _cited(
-    loaded: Model, inputs: list[Input], by: str, verify: bool, asked: dict[str, Any], options: dict[str, Any]
-) -> list[Citations]:
-    """What each sentence of the answers came from. asked: other arguments. Raises InputError for those that do not go
-    with it."""
+def _check_cited(asked: dict[str, Any]) -> None:
+    """Raises InputError for arguments that do not go with sources."""
+    if given := [f"--{name}" for name, value in asked.items() if value and (name != "method" or len(value) > 1)]:
+        raise InputError(f"Found {given[0]} with sources; expected one method, for the sentences of the answer.")
+
+
+def _cited(loaded: Model, inputs: list[Input], by: str, verify: bool, options: dict[str, Any]) -> list[Citations]:
+    """What each sentence of the answers came from."""
     from ..citations import cite
 
-    methods = asked.pop("method") or ["deeplift"]
-    if given := [f"--{name}" for name, value in asked.items() if value] + ["--method"] * (len(methods) > 1):
-        raise InputError(f"Found {given[0]} with sources; expected one method, for the sentences of the answer.")
-    return cite(loaded, inputs, by=by, verify=verify, method=methods[0], **options)  # type: ignore[return-value]
+    return cite(loaded, inputs, by=by, verify=verify, **options)  # type: ignore[return-value]
 
 
 def _explain(
@@ -291,12 +299,19 @@ def _files(json_files: list[Path], html: list[Path], save: list[Path]) -> tuple[
     return json_files, [*html, *save]
 
 
-def _write(found: Explanations, drawn: Explanations | Citations, documents: list[Path], files: list[Path]) -> None:
-    """Writes each file, and says so on standard error. drawn: what is written where it is not JSON."""
+def _write(
+    found: Explanations,
+    drawn: Explanations | Citations,
+    told: dict[str, Any],
+    documents: list[Path],
+    files: list[Path],
+) -> None:
+    """Writes each file, and says so on standard error. drawn: what is written where it is not JSON. told: the document
+    that --json writes."""
     for path in documents:
         from ..render.files import replace_file
 
-        replace_file(path, found.to_json(indent=1).encode("utf-8"))
+        replace_file(path, json.dumps(told, ensure_ascii=False, indent=1).encode("utf-8"))
         typer.echo(f"wrote {path}", err=True)
     for path in files:
         typer.echo(f"wrote {(found if path.suffix.lower() == '.json' else drawn).save(path)}", err=True)

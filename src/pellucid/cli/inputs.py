@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..console import argument, lines_of
-from ..conversations import is_conversation, messages_of
+from ..conversations import conversation_of, is_conversation
 from ..errors import InputError, quoted
 
 Input: TypeAlias = str | tuple[str, str] | dict[str, Any]
@@ -36,7 +36,7 @@ def read_inputs(
         if texts or file is not None or given not in ([], ["--continuation"]):
             raise InputError("Found --chat and another text; expected the conversation alone, or with --continuation.")
         documents = {"documents": _documents(sources)} if sources else {}
-        return [{"messages": _messages(argument(chat)), **documents, **after}]
+        return [{**_conversation(argument(chat)), **documents, **after}]
     found = _texts(texts, file)
     if sources:
         if given not in ([], ["--continuation"]):
@@ -77,14 +77,14 @@ def _standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _messages(chat: str) -> list[dict[str, str]]:
+def _conversation(chat: str) -> dict[str, list[Any]]:
     """A conversation from a file, from standard input (-), or from the argument itself. Raises InputError."""
     if chat == "-":
-        return messages_of(_decoded(_standard_input(), "standard input"))
+        return conversation_of(_decoded(_standard_input(), "standard input"))
     if is_conversation(chat):
-        return messages_of(chat)
+        return conversation_of(chat)
     try:
-        return messages_of(_decoded(Path(chat).read_bytes(), repr(chat)))
+        return conversation_of(_decoded(Path(chat).read_bytes(), repr(chat)))
     except (OSError, ValueError) as error:
         raise InputError(
             f"Could not read --chat {quoted(chat)}: {getattr(error, 'strerror', None) or error}. Expected a file of "

@@ -46,6 +46,21 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
             held.put_back()
 
 
+@contextmanager
+def without_cache(net: nn.Module) -> Iterator[None]:
+    """Inside, no part of a network keeps keys and values unless it is told to: a layer that is run again would meet
+    those of its first run. For a network that cannot be told in its forward, such as a wrapper of a decoder."""
+    found: list[Any] = [vars(m).get("config") for m in net.modules()]
+    configs = {id(config): config for config in found if getattr(config, "use_cache", False) is True}
+    for config in configs.values():
+        config.use_cache = False
+    try:
+        yield
+    finally:
+        for config in configs.values():
+            config.use_cache = True
+
+
 def _uncompiled() -> AbstractContextManager[object]:
     """A context in which nothing that the user compiled runs compiled."""
     dynamo = sys.modules.get("torch._dynamo")  # not there, nothing is compiled: it takes a second to import

@@ -105,9 +105,12 @@ def check_room(problem: Problem, points: int) -> None:
     told = f"{least / 1e9:.1f} GB or more for {x.shape[1]} tokens; {x.device} has {free / 1e9:.1f} GB that are free"
     if problem.rows > 1:
         raise torch.OutOfMemoryError(told)
+    fitting = x.shape[1] * free // least
+    fit = f"Fewer than {fitting} tokens would fit: fewer sources or a shorter text, or window={fitting // 2} where the "
+    fit += "task reads documents in windows"
     raise OutOfMemory(
-        f"DeepLIFT needs {told}, and expected room for them. Fewer than {x.shape[1] * free // least} tokens would fit: "
-        "use a shorter text, a smaller dtype or another device, or method='occlusion', which keeps no graph."
+        f"DeepLIFT needs {told}, and expected room for them. {fit if fitting > 1 else 'No token would fit'}. Use "
+        f"{'that, ' * (fitting > 1)}a smaller dtype or another device, or method='occlusion', which keeps no graph."
     )
 
 

@@ -22,6 +22,7 @@ from ..engine.rows import near
 from ..errors import GraphError, InputError, PellucidError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, depends_on
 from ..numerics.deeplift.pairs import EVEN, Pairs
+from ..numerics.deeplift.recording.expert_routing import RoutedApart
 from ..numerics.deeplift.recording.recorder import forward_pass
 from ..numerics.deeplift.rules.table import NOTED
 from ..problem import Outputs, Problem, Select, Tensors, attached, detached, picked
@@ -173,6 +174,15 @@ def _cut(problem: Problem, k: int, segments: int) -> Tensors:
     t = (k / segments) ** GROWTH
     at = lambda a, b: laid_out(torch.lerp(b, a, t) if k else b, a)
     return tuple(at(a, b) for a, b in zip(problem.x, problem.x0, strict=True))
+
+
+def walks_by_layer(problem: Problem) -> bool:
+    """Whether the layers of a model account for all of the change, tried on a Problem."""
+    try:
+        _in_stretches(problem, 1)
+    except (stretches.NotInStretches, RoutedApart):
+        return False
+    return True
 
 
 def _together(problem: Problem) -> Walked | None:

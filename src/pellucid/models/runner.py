@@ -98,8 +98,10 @@ class Runner:
     def _running(self, inputs: Inputs) -> Iterator[dict[str, Tensor]]:
         """Inside, the network runs as every pass does. Gives the arguments of its forward for these inputs."""
         precision = autocast(self.device, self.precision)
-        with precision, hooks.compiled(self.layers), hooks.padded(self.model, inputs) as given:
-            alone: dict[str, Any] = {"use_cache": False} if "use_cache" in self.arguments.named else {}
+        told = "use_cache" in self.arguments.named
+        cache = nullcontext() if told else borrowing.without_cache(self.model)
+        with precision, cache, hooks.compiled(self.layers), hooks.padded(self.model, inputs) as given:
+            alone: dict[str, Any] = {"use_cache": False} if told else {}
             yield {**given, **self._positions(inputs), **alone}
 
     @contextmanager

@@ -126,10 +126,19 @@ class Continuation:
         token, name = self.tokens[k], self.name(k)
         return token.text, name, name.strip(), readable(token.text, self.piece(k))
 
-    def overlapping(self, start: int, end: int) -> list[int]:
-        """The tokens that share characters with [start, end) of the text."""
-        spans = [(k, t.span) for k, t in enumerate(self.tokens) if t.span]
-        return [k for k, (a, b) in spans if a < end and start < b]
+    def inside(self, start: int, end: int) -> list[int]:
+        """The tokens of which [start, end) of the text has most characters, of a half the first one; where there are
+        none, those that share any. So a token belongs to one of two spans that meet in it."""
+        spans = [(k, *t.span) for k, t in enumerate(self.tokens) if t.span]
+        last = end + (end >= len(self.text))  # white space at the end stands behind the last character
+        own = [k for k, a, b in spans if _mostly(a, b, start, end) or (a == b and start <= a < last)]
+        return own or [k for k, a, b in spans if a < end and start < b]
+
+
+def _mostly(a: int, b: int, start: int, end: int) -> bool:
+    """Whether [start, end) has more than half of [a, b), or half and its beginning."""
+    shared = 2 * (min(b, end) - max(a, start))
+    return shared > b - a or (shared == b - a > 0 and start <= a)
 
 
 def continuation(encoding: Encoding, which: int = 0) -> Continuation:

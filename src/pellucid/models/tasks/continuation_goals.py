@@ -7,6 +7,7 @@ A model of language gives each token t of a continuation a logit z, and with the
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -62,9 +63,9 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     if spec is None:
         return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows])
     if spec == "total":
-        return [_sum(asked, rows, [list(range(len(c.tokens))) for c in rows], [c.text for c in rows])]
+        return [_sum(asked, logits[0], [list(range(len(c.tokens))) for c in rows], [c.text for c in rows])]
     if spec == "sentences":
-        return _sentences(asked, rows)
+        return _sentences(asked, logits[0])
     if spec == "runner-up":
         return _tokens(asked, logits[0], [list(range(len(c.tokens))) for c in rows], contrast=True)
     if isinstance(spec, int) and not isinstance(spec, bool):
@@ -72,7 +73,7 @@ def continuation_goals(asked: Asked, outputs: Sequence[Tensor]) -> list[Goal]:
     if isinstance(spec, Mapping) and set(spec) == {"runner-up"} and type(spec["runner-up"]) is int:
         return _tokens(asked, logits[0], [_index(spec["runner-up"], c) for c in rows], contrast=True)
     if isinstance(spec, Mapping) and set(spec) == {"span"}:
-        return [_span(asked, rows, spec["span"])]
+        return [_span(asked, logits[0], spec["span"])]
     if isinstance(spec, Mapping) and "token" in spec and set(spec) <= {"token", "position"}:
         return _candidates(asked, logits[0], spec["token"], spec.get("position", 0))
     if isinstance(spec, str) and spec:
@@ -210,22 +211,32 @@ def _word(i: int, tokenizer: Tokenizer) -> str:
     return text if text and "\ufffd" not in text else shown(written_as(tokenizer, i))
 
 
-def _span(asked: Asked, rows: Sequence[Continuation], span: object) -> Goal:
-    """The goal of the tokens that share characters with a span. Raises UnknownTarget."""
+WHOLE_TOKENS = (
+    "The span {span} cuts a token: a token belongs to the span that has most of its characters, and the name of the "
+    "target is the text of the whole tokens that are explained."
+)
+
+
+def _span(asked: Asked, logits: Tensor, span: object) -> Goal:
+    """The goal of the tokens of a span. Raises UnknownTarget."""
     if not (isinstance(span, (tuple, list)) and len(span) == 2 and all(isinstance(i, int) for i in span)):
         raise UnknownTarget(f"Found the span {quoted(span)}; expected (start, end) in the continuation's characters.")
-    chosen = [c.overlapping(*span) for c in rows]
+    rows = [continuation(e) for e in asked.encodings]
+    chosen = [c.inside(*span) for c in rows]
     if not any(chosen):
         raise UnknownTarget(
             f"Found the span {tuple(span)}, which no token is in; expected characters of {quoted(rows[0].text)}, from "
             f"0 to {len(rows[0].text)}."
         )
-    return _sum(asked, rows, chosen, [c.text[slice(*span)] for c in rows])
+    texts = [c.text_of(group) for c, group in zip(rows, chosen, strict=True)]
+    whole = all(t == c.text[slice(*span)].strip() for t, c, group in zip(texts, rows, chosen, strict=True) if group)
+    return _sum(asked, logits, chosen, texts, () if whole else (WHOLE_TOKENS.format(span=tuple(span)),))
 
 
-def _sentences(asked: Asked, rows: Sequence[Continuation]) -> list[Goal]:
+def _sentences(asked: Asked, logits: Tensor) -> list[Goal]:
     """A goal for the first sentence of each row's continuation, one for the second, and so on. Tokens that stand for no
     text belong to the sentence before them."""
+    rows = [continuation(e) for e in asked.encodings]
     of_row: list[list[list[int]]] = []
     for c in rows:
         ends, groups, number = sentence_ends(c.text), dict[int, list[int]](), 0
@@ -237,21 +248,39 @@ def _sentences(asked: Asked, rows: Sequence[Continuation]) -> list[Goal]:
     for j in range(max(map(len, of_row))):
         chosen = [groups[j] if j < len(groups) else [] for groups in of_row]
         texts = [c.text_of(group).strip() for c, group in zip(rows, chosen, strict=True)]
-        goals.append(_sum(asked, rows, chosen, texts))
+        goals.append(_sum(asked, logits, chosen, texts))
     return goals
 
 
-def _sum(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]], texts: Sequence[str]) -> Goal:
+def _sum(
+    asked: Asked, logits: Tensor, chosen: list[list[int]], texts: Sequence[str], notes: tuple[str, ...] = ()
+) -> Goal:
     """The sum of the chosen tokens' log-probabilities; their product for output="probability"."""
+    rows = [continuation(e) for e in asked.encodings]
     total = _total(asked, rows, chosen)
     names = [
         Target(text, tuple(c.tokens[k].id for k in of_row), c.first + of_row[0]) if of_row else None
         for c, of_row, text in zip(rows, chosen, texts, strict=True)
     ]
-    select = lambda outputs, which: total(outputs[0], which)
     if asked.output == "probability":
-        select = lambda outputs, which: total(outputs[0], which).exp()
-    return Goal(select, names, [(None, None)] * len(rows))
+        _check_probable(total(logits.detach(), torch.arange(len(rows), device=logits.device)), logits.dtype, texts)
+        return Goal(lambda outputs, which: total(outputs[0], which).exp(), names, [(None, None)] * len(rows), notes)
+    select = lambda outputs, which: total(outputs[0], which)
+    return Goal(select, names, [(None, None)] * len(rows), notes, output="log-probability")
+
+
+def _check_probable(found: Tensor, dtype: torch.dtype, texts: Sequence[str]) -> None:
+    """Raises InputError where a probability, and so the gradient of it, is too small for the logits' type of number:
+    all scores would be 0. found: the log-probabilities (rows,)."""
+    least = math.log(torch.finfo(dtype).tiny / torch.finfo(dtype).eps)
+    for text, value in zip(texts, found.tolist(), strict=True):
+        if value < least:
+            raise InputError(
+                f"Found output='probability' for {quoted(text, 40)}, whose log-probability is {value:.1f}: the "
+                f"probability is too small for {str(dtype).removeprefix('torch.')}, and its scores would be 0; "
+                f"expected a log-probability above {least:.0f}. Ask for output='log-probability', or for a part of the "
+                "text: target='sentences' or {'span': (start, end)}."
+            )
 
 
 def _versus(asked: Asked, rows: Sequence[Continuation]) -> Goal:
@@ -268,7 +297,8 @@ def _versus(asked: Asked, rows: Sequence[Continuation]) -> Goal:
     others = [continuation(e, 1) for e in asked.encodings]
     a, b = (_total(asked, c, [list(range(len(r.tokens))) for r in c]) for c in (rows, others))
     names = [Target(f"{p.text.strip()} - {q.text.strip()}") for p, q in zip(rows, others, strict=True)]
-    return Goal(lambda out, which: a(out[0], which) - b(out[1], which), names, [(None, None)] * len(rows))
+    select = lambda out, which: a(out[0], which) - b(out[1], which)
+    return Goal(select, names, [(None, None)] * len(rows), output="log-probability")
 
 
 def _total(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]]) -> Callable[[Tensor, Tensor], Tensor]:

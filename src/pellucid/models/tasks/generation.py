@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...engine import borrowing
-from ...errors import InputError, UnknownBaseline
+from ...errors import InputError, UnknownBaseline, quoted
 from ...tokens import Token
 from ..net import Net
 from ..text.decoding import spelled, written_as
@@ -22,7 +22,11 @@ _IDLE = ("temperature", "top_p", "top_k", "min_p", "typical_p", "length_penalty"
 
 
 def generated(
-    net: Net, inputs: Mapping[str, Sequence[int]], max_new_tokens: int, beside: Mapping[str, Tensor] | None = None
+    net: Net,
+    tokenizer: Tokenizer,
+    inputs: Mapping[str, Sequence[int]],
+    max_new_tokens: int,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> list[int]:
     """The ids that `generate` returns for one row, greedily, with the model's own end tokens respected. beside: what
     the model reads beside the tokens."""
@@ -41,7 +45,16 @@ def generated(
         config.pad_token_id = next(iter(end_tokens(model)), 0)
     given = {name: torch.tensor([list(values)], device=net.device) for name, values in inputs.items()}
     with borrowing.one_pass(model), torch.no_grad():
-        return model.generate(**given, **(beside or {}), generation_config=config)[0].tolist()
+        if not (stops := getattr(config, "stop_strings", None)):
+            return model.generate(**given, **(beside or {}), generation_config=config)[0].tolist()
+        try:
+            return model.generate(**given, **(beside or {}), generation_config=config, tokenizer=tokenizer)[0].tolist()
+        except ValueError as error:
+            raise InputError(
+                f"Found generation_config.stop_strings={quoted(stops)}, which transformers does not find in the tokens "
+                f"of this tokenizer ({error}); expected none, or another tokenizer. Set it to None, or give a "
+                "continuation."
+            ) from error
 
 
 def continued_text(

@@ -15,13 +15,14 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import OF_A_FUNCTION, InputError, UnsupportedModel, quoted, shortened
+from ...grouping import told_apart
 from ..text.inputs import Value
 from ..text.reader import Reader
 from ..text.token_spans import tokens_of
 from ..text.tokenizer import Tokenizer
 from .image_classification import PIXELS
 from .pictures import Image, opened
-from .prompts import Place, Prompt, bare, in_text, placed, told_apart
+from .prompts import Place, Prompt, bare, in_text, numbered, placed
 
 _SOURCES = ("image", "path", "url", "image_url", "base64")
 """What a part of a message may call its image."""
@@ -168,6 +169,8 @@ def _templated(
             "made for conversations. Give {'image': …, 'prompt': …}, or set processor.chat_template."
         )
 
+    from jinja2 import TemplateError
+
     def write(contents: Sequence[str]) -> str:
         left = iter(contents)
         filled = lambda part: {**part, "text": next(left)} if part["type"] == "text" else dict(part)
@@ -175,21 +178,21 @@ def _templated(
         return processor.apply_chat_template(told, add_generation_prompt=True, tokenize=False)
 
     try:
-        written, places = placed(write, [[piece] for piece in texts])
-    except (TypeError, ValueError, KeyError) as error:
+        written, found, _ = placed(write, [[piece] for piece in texts])
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"The chat template of {type(processor).__name__} could not write these messages "
             f"({shortened(str(error), 200)}); expected {_MESSAGE}."
         ) from error
-    found = Written(written, tuple(texts), tuple(places), tuple(images))
-    if images and _placeholder(processor, found) is None:
+    told = Written(written, tuple(texts), tuple(numbered(found)), tuple(images))
+    if images and _placeholder(processor, told) is None:
         raise InputError(
             f"The chat template wrote {quoted(written, 80)}, without a placeholder for each of {len(images)} images; "
             f"expected {' or '.join(map(repr, _placeholders(processor)))} for each. Give a prompt that has them."
         )
-    return found
+    return told
 
 
 # ------------------------------------------------------------------------------------------ what the processor makes

@@ -8,14 +8,15 @@ writes between the texts, such as a chat template's tokens, belongs to none of t
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from ...errors import InputError, quoted
+from ...errors import InputError, quoted, shortened
+from ...grouping import told_apart
 from ...tokens import Token
 from ..text.inputs import Ids
 from ..text.reader import Reader
@@ -26,6 +27,8 @@ from ..text.tokenizing import encode
 Piece: TypeAlias = tuple[str, str | None]
 """Characters of a prompt, and the name of the text that they are; None for those that only the format writes."""
 _GAP: Piece = ("\n\n", None)
+RESERVED = ("continuation", "other continuation", "template")
+"""What no text of a prompt is called, because the answer and the tokens of no text are."""
 Place: TypeAlias = tuple[int, int, int, int]
 """Where a text, or a part of one, stands in what is written: (start, end, where the text's own character 0 would stand,
 the number of the text)."""
@@ -87,26 +90,47 @@ def bare(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
     return tokens[: max((i + 1 for i, t in enumerate(tokens) if not t.special), default=0)]
 
 
-def chat_prompt(tokenizer: Tokenizer, messages: object, documents: object = None) -> Prompt:
-    """Messages as the tokenizer's template writes them: each is a text of its own, named by its role. documents: texts
-    that the last message of a user begins with, as `documents_prompt` has them."""
+def chat_prompt(tokenizer: Tokenizer, messages: object, documents: object = None, tools: object = None) -> Prompt:
+    """Messages as the tokenizer's template writes them: each is a text of its own, named by its role, unless it has no
+    content, as one that only calls a tool. documents: texts that the last message of a user begins with, as
+    `documents_prompt` has them. tools: what the model may call, as `apply_chat_template` takes it: what the template
+    writes of them is a text of its own, "tools"."""
     listed = list(messages) if isinstance(messages, (list, tuple)) else []
-    told = [m for m in listed if isinstance(m, Mapping) and isinstance(m.get("content"), str)]
-    if not listed or len(told) < len(listed):
+    told = [_message(m) for m in listed]
+    if not listed or None in told:
         raise InputError(
-            f"Found {quoted(messages, 80)} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}."
+            f"Found {quoted(messages, 80)} as messages; expected a list of {{'role': 'user', 'content': 'a text'}}. A "
+            "content may also be a list of parts {'type': 'text', 'text': …}, and none where there are 'tool_calls'."
         )
     if not has_template(tokenizer):
         raise InputError(
             "Found messages, and this tokenizer has no chat template to write them with; expected a model made for "
             "conversations. Give the text as a prompt, or set tokenizer.chat_template."
         )
-    names = told_apart([str(m.get("role", "message")) for m in told])
-    of_each: list[list[Piece]] = [[(m["content"], name)] for m, name in zip(told, names, strict=True)]
+    own = [m for m in told if m is not None]
+    names = told_apart([m["role"] for m in own])
+    of_each: list[list[Piece]] = [[(m.get("content") or "", name)] for m, name in zip(own, names, strict=True)]
     if documents is not None:
-        asking = max((i for i, m in enumerate(told) if m.get("role") == "user"), default=len(told) - 1)
+        asking = max((i for i, m in enumerate(own) if m["role"] == "user"), default=len(own) - 1)
         of_each[asking] = [*_documents(documents), *of_each[asking]]
-    return _conversation(tokenizer, told, of_each)
+        own[asking] = {**own[asking], "content": "".join(t for t, _ in of_each[asking])}
+    return _conversation(tokenizer, own, of_each, tools)
+
+
+def _message(given: object) -> dict[str, Any] | None:
+    """A message with a text, or with none, as its content; None for what is no message."""
+    if not isinstance(given, Mapping) or not isinstance(given.get("role"), str):
+        return None
+    content = given.get("content")
+    if isinstance(content, (list, tuple)):
+        texts = [part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
+        if len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
+            return None
+        content = "".join(map(str, texts))
+    if content is None and "content" not in given and "tool_calls" not in given:
+        return None
+    message = {"role": "", **given} | ({"content": content} if "content" in given else {})
+    return message if content is None or isinstance(content, str) else None
 
 
 def documents_prompt(reader: Reader, documents: object, question: str) -> Prompt:
@@ -114,7 +138,8 @@ def documents_prompt(reader: Reader, documents: object, question: str) -> Prompt
     text. Each document is a text of its own, and so is the question."""
     pieces = [*_documents(documents), ("Question: ", None), (question, "question")]
     if has_template(reader.tokenizer):
-        return _conversation(reader.tokenizer, [{"role": "user"}], [pieces])
+        content = "".join(text for text, _ in pieces)
+        return _conversation(reader.tokenizer, [{"role": "user", "content": content}], [pieces])
     return _pieces_prompt(reader, [*pieces, ("\nAnswer:", None)])
 
 
@@ -159,16 +184,6 @@ def named_texts(given: object, where: str, kind: str) -> list[tuple[str, str]]:
     return list(zip(told_apart([name for name, _ in found]), [text for _, text in found], strict=True))
 
 
-def told_apart(names: Sequence[str]) -> list[str]:
-    """The same names, with a number behind each that stands more than once: "user 1", "user 2"."""
-    seen: Counter[str] = Counter()
-    told = []
-    for name in names:
-        seen[name] += 1
-        told.append(f"{name} {seen[name]}" if names.count(name) > 1 else name)
-    return told
-
-
 def _pieces_prompt(reader: Reader, pieces: Sequence[Piece]) -> Prompt:
     """Pieces as one text, with the special tokens that the tokenizer adds."""
     whole = text_prompt(reader, "".join(text for text, _ in pieces))
@@ -176,33 +191,61 @@ def _pieces_prompt(reader: Reader, pieces: Sequence[Piece]) -> Prompt:
 
 
 def _conversation(
-    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], of_each: Sequence[Sequence[Piece]]
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    of_each: Sequence[Sequence[Piece]],
+    tools: object = None,
 ) -> Prompt:
     """Messages as the tokenizer's template writes them. of_each: the pieces of each message's content."""
+    own = [i for i, pieces in enumerate(of_each) if "".join(text for text, _ in pieces).strip()]
+    if not own and not tools:
+        raise InputError(f"Found no text in {quoted(messages, 80)}; expected a message with a content.")
 
-    def write(contents: Sequence[str]) -> str:
-        told = [{**m, "content": content} for m, content in zip(messages, contents, strict=True)]
-        return tokenizer.apply_chat_template(told, add_generation_prompt=True, tokenize=False)
+    def write(contents: Sequence[str], tools: object = tools) -> str:
+        filled = dict(zip(own, contents, strict=True))
+        told = [{**m, "content": filled[i]} if i in filled else m for i, m in enumerate(messages)]
+        return _written(tokenizer, told, tools)
 
-    written, places = placed(write, of_each)
+    without = (lambda contents: write(contents, None)) if tools else None
+    written, texts, made = placed(write, [of_each[i] for i in own], without)
+    if tools and not made:
+        raise InputError(
+            f"Found tools {quoted(tools, 80)}, which this tokenizer's chat template does not write, or not apart from "
+            "the messages; expected a template that takes tools. Write them into a message."
+        )
     batch = tokenizer([written], add_special_tokens=False, verbose=False)
     inputs = {name: list(batch[name][0]) for name in batch}
     tokens = tokens_of(tokenizer, batch, 0, inputs["input_ids"], written)
+    ends = frozenset(getattr(tokenizer, "all_special_ids", ()))  # with marks of turns: the template's
+    within = lambda t: t.span is not None and any(t.span[0] >= p[0] and t.span[1] <= p[1] for p, _ in made)
+    tokens = tuple(replace(t, special=True) if t.id in ends and within(t) else t for t in tokens)
     whole = Prompt((written,), written, inputs, tokens, False)
-    return _split(whole, [piece for pieces in of_each for piece in pieces], places)
+    in_order = sorted([*texts, *made], key=lambda each: each[0][:2])
+    return _split(whole, [piece for _, piece in in_order], numbered(in_order))
 
 
-def placed(write: Write, of_each: Sequence[Sequence[Piece]]) -> tuple[str, list[Place]]:
-    """What a format writes, and where each named piece stands in it. of_each: the pieces of each content. Raises
-    InputError where a content is not written once and as it is."""
+def numbered(texts: Sequence[tuple[Place, Piece]]) -> list[Place]:
+    """The places of texts, each with the text's number in this order."""
+    return [(start, end, origin, i) for i, ((start, end, origin, _), _) in enumerate(texts)]
+
+
+def placed(
+    write: Write, of_each: Sequence[Sequence[Piece]], without: Write | None = None
+) -> tuple[str, list[tuple[Place, Piece]], list[tuple[Place, Piece]]]:
+    """What a format writes, each named piece with its place in it, and what stands there that is not in the messages.
+
+    of_each: the pieces of each content, none of which is empty. without: what the format writes without tools; what it
+    writes of these is named "tools". Raises InputError where a content is not written once and as it is.
+    """
     contents = ["".join(text for text, _ in pieces) for pieces in of_each]
     written = write(contents)
-    starts = _starts(write, contents, written)
-    places: list[Place] = []
+    around = _Around.of(write, contents, written, without)
+    texts: list[tuple[Place, Piece]] = []
     at = 0
     for i, (content, pieces) in enumerate(zip(contents, of_each, strict=True)):
         kept = content.strip()
-        start = starts[i] if starts else written.find(kept, at) if written[at:].count(kept) == 1 else -1
+        once = written[at:].count(kept) == 1
+        start = around.starts[i] if around is not None else written.find(kept, at) if once else -1
         if start < 0 or not kept:
             raise InputError(
                 f"The chat template does not write message {i} ({quoted(content, 40)}) once and as it is, so that its "
@@ -210,38 +253,83 @@ def placed(write: Write, of_each: Sequence[Sequence[Piece]]) -> tuple[str, list[
                 "prompt."
             )
         at = start + len(kept)
-        places += _places(pieces, start - content.find(kept), start, at, len(places))
-    return written, places
+        named = [piece for piece in pieces if piece[1] is not None]
+        texts += zip(_places(pieces, start - content.find(kept), start, at), named, strict=True)
+    return written, [each for each in texts if each[1][0].strip()], around.tools if around is not None else []
 
 
-def _starts(write: Write, contents: Sequence[str], written: str) -> list[int]:
-    """Where each message's content begins in what the template has written, white space before it left out.
+def _written(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], tools: object) -> str:
+    """What the tokenizer's template makes of messages, where it does not take messages without a content of those with
+    an empty one. Raises InputError where it refuses them."""
+    from jinja2 import TemplateError
 
-    The template writes the messages once more with a mark in the place of each content: what stands around the marks is
-    the template's own, so that a message such as "user" is not taken for the name of its role. Empty where a template
-    does more with a content than to take the white space off its ends.
-    """
-    around = re.split("\ue000\\d+\ue001", write([f"\ue000{i}\ue001" for i in range(len(contents))]))
-    found, at = list[int](), len(around[0])
-    if len(around) != len(contents) + 1 or not written.startswith(around[0]):
-        return []
-    for content, after in zip(contents, around[1:], strict=True):
-        kept = content.strip()
-        own = next((c for c in (content, kept) if written.startswith(c + after, at)), None)
-        if own is None:
-            return []
-        found.append(at + own.find(kept))
-        at += len(own) + len(after)
-    return found if at == len(written) else []
+    more: dict[str, Any] = {"tools": tools} if tools else {}
+    try:
+        return tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False, **more)
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        if any(m.get("content") is None for m in messages):
+            return _written(tokenizer, [{**m, "content": m.get("content") or ""} for m in messages], tools)
+        roles = ", ".join(str(m.get("role")) for m in messages)
+        raise InputError(
+            f"The tokenizer's chat template refused the messages ({roles}): {type(error).__name__}: "
+            f"{shortened(str(error), 200)}. Expected messages that the template writes. Change them, or give the whole "
+            "text as a prompt."
+        ) from error
 
 
-def _places(pieces: Sequence[Piece], origin: int, start: int, end: int, first: int = 0) -> list[Place]:
+@dataclass(frozen=True)
+class _Around:
+    """What a format writes around the contents of messages. starts: where each content begins, white space before it
+    left out. tools: each stretch that stands there for the tools, with its place."""
+
+    starts: list[int]
+    tools: list[tuple[Place, Piece]]
+
+    @classmethod
+    def of(cls, write: Write, contents: Sequence[str], written: str, without: Write | None) -> _Around | None:
+        """Found by writing the messages once more with a mark in the place of each content: what stands around the
+        marks is the format's own, so that a message such as "user" is not taken for the name of its role; and what of
+        it is not there without the tools is the tools'. None where a format does more with a content than to take the
+        white space off its ends."""
+        around = _around_marks(write, len(contents))
+        plain = around if without is None else _around_marks(without, len(contents))
+        if len(around) != len(contents) + 1 or len(plain) != len(around) or not written.startswith(around[0]):
+            return None
+        starts, found, at = list[int](), list[tuple[Place, Piece]](), 0
+        for content, after, bare in zip((None, *contents), around, plain, strict=True):
+            if content is not None:
+                kept = content.strip()
+                mine = next((c for c in (content, kept) if written.startswith(c + after, at)), None)
+                if mine is None:
+                    return None
+                starts.append(at + mine.find(kept))
+                at += len(mine)
+            if after != bare:
+                a, b = _inserted(after, bare)
+                found.append(((at + a, at + b, at + a, 0), (after[a:b], "tools")))
+            at += len(after)
+        return cls(starts, found) if at == len(written) else None
+
+
+def _around_marks(write: Write, n: int) -> list[str]:
+    """What stands around n contents."""
+    return re.split("\ue000\\d+\ue001", write([f"\ue000{i}\ue001" for i in range(n)]))
+
+
+def _inserted(longer: str, shorter: str) -> tuple[int, int]:
+    """Where the characters begin and end that one text has more than another."""
+    alike = lambda a, b: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+    start = alike(longer, shorter)
+    return start, len(longer) - alike(longer[start:][::-1], shorter[start:][::-1])
+
+
+def _places(pieces: Sequence[Piece], origin: int, start: int, end: int) -> list[Place]:
     """Where each named piece stands in what is written, which has the first piece at `origin`, and only what is between
-    start and end of them all. first: the number of the first named one."""
+    start and end of them all, numbered in their order."""
     found: list[Place] = []
     for text, name in pieces:
         if name is not None:
-            found.append((max(origin, start), min(origin + len(text), end), origin, first + len(found)))
+            found.append((max(origin, start), min(origin + len(text), end), origin, len(found)))
         origin += len(text)
     return found
 
@@ -250,7 +338,8 @@ def _split(whole: Prompt, pieces: Sequence[Piece], places: Sequence[Place]) -> P
     """A prompt with each named piece as a text of its own. Tokens of none of them are special: the format's."""
     named = [(text, name) for text, name in pieces if name is not None]
     tokens = tuple(in_text(t, places) for t in whole.tokens)
-    return replace(whole, texts=tuple(t for t, _ in named), tokens=tokens, names=tuple(n for _, n in named))
+    names = told_apart([name for _, name in named], RESERVED)
+    return replace(whole, texts=tuple(t for t, _ in named), tokens=tokens, names=tuple(names))
 
 
 def in_text(token: Token, places: Sequence[Place]) -> Token:

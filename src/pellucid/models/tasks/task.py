@@ -42,6 +42,7 @@ class Goal:
     the number. classes: in each row, the probability of every class by its label; empty where the task has none. steps:
     in each row, what `Explanation.meta["step"]` says of a generated token; empty where none was generated. chances: in
     each row, the probability of the target where it is not that of a class: `Explanation.meta["target_probability"]`.
+    output: what the number is, where that is not what was asked for: a sum over tokens has no logit.
     """
 
     select: Select
@@ -51,6 +52,7 @@ class Goal:
     classes: Sequence[Mapping[str, float]] = ()
     steps: Sequence[Mapping[str, object]] = ()
     chances: Sequence[float] = ()
+    output: str | None = None
 
 
 @dataclass(frozen=True)

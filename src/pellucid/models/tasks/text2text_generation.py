@@ -235,7 +235,7 @@ def _generated(net: Net, reader: Reader, source: Encoding, most: int) -> tuple[l
     (inputs,) = source.sequences
     room = most if reader.limit is None else min(most, reader.limit - 1)
     given = {name: values for name, values in inputs.items() if net.takes(name)}
-    ids = generated(net, {"attention_mask": [1] * len(source), **given}, room)
+    ids = generated(net, reader.tokenizer, {"attention_mask": [1] * len(source), **given}, room)
     special = set(reader.tokenizer.all_special_ids)
     lead = next((i for i, token in enumerate(ids) if i and token not in special), 1)
     again: Callable[[str], list[Token]] = lambda text: [t for t in _target(reader.tokenizer, text) if not t.special]

@@ -109,14 +109,14 @@ AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "
 CONTINUED = Form(
     (
         {"prompt": ("prompt", *(name for name in TEXT if name not in ("context", "premise")), "instruction"), **AFTER},
-        {"messages": ("messages", "conversation"), **AFTER},
+        {"messages": ("messages", "conversation"), "tools": ("tools",), **AFTER},
         {"documents": _DOCUMENTS, "question": ("question", "query"), **AFTER},
-        {"messages": ("messages", "conversation"), "documents": _DOCUMENTS, **AFTER},
+        {"messages": ("messages", "conversation"), "documents": _DOCUMENTS, "tools": ("tools",), **AFTER},
         {"parts": ("parts",), **AFTER},
     ),
     _FORM,
-    optional=frozenset(AFTER),
-    listed=frozenset({"messages", "documents", "parts"}),
+    optional=frozenset({*AFTER, "tools"}),
+    listed=frozenset({"messages", "documents", "parts", "tools"}),
 )
 
 
@@ -132,9 +132,9 @@ class Unfinished:
 
 def read_prompts(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
     """A prompt, which the model continues; a pair (prompt, continuation); {"messages": [{"role", "content"}, …]},
-    written out by the tokenizer's chat template; {"documents", "question"}; {"parts"}; each mapping with or without a
-    "continuation". With "versus": another continuation to compare with. A continuation follows the prompt as it is
-    written: it begins with a space where one belongs.
+    written out by the tokenizer's chat template, perhaps with the "tools" that the model may call; {"documents",
+    "question"}; {"parts"}; each mapping with or without a "continuation". With "versus": another continuation to
+    compare with. A continuation follows the prompt as it is written: it begins with a space where one belongs.
 
     The encodings are of the prompts alone, for `continue_prompts`. Raises InputError, TextTooLong.
     """
@@ -166,10 +166,12 @@ def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: P
 
 _PROMPTS: dict[frozenset[str], Callable[[Reader, Mapping[str, object]], Prompt]] = {
     frozenset({"prompt"}): lambda reader, item: text_prompt(reader, _text(item["prompt"])),
-    frozenset({"messages"}): lambda reader, item: chat_prompt(reader.tokenizer, item["messages"]),
-    frozenset({"messages", "documents"}): lambda reader, item: chat_prompt(
-        reader.tokenizer, item["messages"], item["documents"]
-    ),
+    **{
+        frozenset({"messages", *more}): lambda reader, item: chat_prompt(
+            reader.tokenizer, item["messages"], item.get("documents"), item.get("tools")
+        )
+        for more in ((), ("documents",), ("tools",), ("documents", "tools"))
+    },
     frozenset({"documents", "question"}): lambda reader, item: documents_prompt(
         reader, item["documents"], _text(item["question"])
     ),
@@ -291,7 +293,8 @@ def _sequence(prompt: Prompt, tokens: Sequence[Token]) -> dict[str, list[int]]:
 def _generated(net: Net, reader: Reader, prompt: Prompt, most: int) -> tuple[str, tuple[Token, ...]]:
     """The text that the model continues a prompt with, and its tokens. most: how many tokens it may generate."""
     given = {name: values for name, values in prompt.inputs.items() if net.takes(name)}
-    ids = generated(net, {"attention_mask": [1] * len(prompt.ids), **given}, most, prompt.beside)[len(prompt.ids) :]
+    given = {"attention_mask": [1] * len(prompt.ids), **given}
+    ids = generated(net, reader.tokenizer, given, most, prompt.beside)[len(prompt.ids) :]
     n = len(prompt.texts)
     again: Callable[[str], Sequence[Token]] = lambda text: continuation_tokens(reader.tokenizer, prompt, text, n)
     return continued_text(net, reader.tokenizer, prompt.ids, ids, n, again)
