@@ -208,6 +208,10 @@ def test_messages_as_json_and_as_lines(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(lines.encode())))
         (found,) = read_inputs([], None, chat=chat, continuation="I am.")
         assert found == {"messages": asked, "continuation": "I am."}
+    whole = json.dumps({"messages": asked, "tools": [{}], "continuation": "I am."})
+    assert read_inputs([], None, chat=whole) == [json.loads(whole)]
+    with pytest.raises(pellucid.errors.InputError, match="continuation in --chat and as an option"):
+        read_inputs([], None, chat=whole, continuation="I was.")
 
 
 def test_a_chat_and_a_continuation_of_a_language_model(here: Run, tmp_path: Path) -> None:

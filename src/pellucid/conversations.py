@@ -18,10 +18,11 @@ def is_conversation(text: str) -> bool:
     return bool(_TURN.match(text)) or text.lstrip()[:1] in ("[", "{")
 
 
-def conversation_of(text: str) -> dict[str, list[Any]]:
-    """A conversation as an input has it: its "messages", as `messages_of`, and its "tools" where the JSON has any."""
-    found = json.loads(text) if (messages := messages_of(text)) and text.lstrip()[:1] == "{" else {}
-    return {"messages": messages, **({"tools": found["tools"]} if found.get("tools") else {})}
+def conversation_of(text: str) -> dict[str, Any]:
+    """A conversation as an input has it: its "messages", as `messages_of`, and what else a mapping as JSON has, such as
+    "tools" or a "continuation"."""
+    messages = messages_of(text)
+    return {**(json.loads(text) if text.lstrip()[:1] == "{" else {}), "messages": messages}
 
 
 def messages_of(text: str) -> list[dict[str, str]]:

@@ -35,8 +35,11 @@ def read_inputs(
     if chat is not None:
         if texts or file is not None or given not in ([], ["--continuation"]):
             raise InputError("Found --chat and another text; expected the conversation alone, or with --continuation.")
-        documents = {"documents": _documents(sources)} if sources else {}
-        return [{**_conversation(argument(chat)), **documents, **after}]
+        found = _conversation(argument(chat))
+        asked = {**({"documents": _documents(sources)} if sources else {}), **after}
+        if twice := found.keys() & asked.keys():
+            raise InputError(f"Found {', '.join(sorted(twice))} in --chat and as an option; expected one of the two.")
+        return [{**found, **asked}]
     found = _texts(texts, file)
     if sources:
         if given not in ([], ["--continuation"]):
@@ -77,7 +80,7 @@ def _standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _conversation(chat: str) -> dict[str, list[Any]]:
+def _conversation(chat: str) -> dict[str, Any]:
     """A conversation from a file, from standard input (-), or from the argument itself. Raises InputError."""
     if chat == "-":
         return conversation_of(_decoded(_standard_input(), "standard input"))
