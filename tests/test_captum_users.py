@@ -305,3 +305,16 @@ def test_a_batch_that_is_too_small_is_said(peer: Any) -> None:
             of.LayerConductance(model, model[1]).attribute(X, target=1, n_steps=3, internal_batch_size=3)
         said.append([w.category for w in seen if "atch" in str(w.message)])
     assert said[0] == said[1] == [UserWarning] * 2
+
+
+def test_a_function_that_changes_its_input_in_place() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    for x in (torch.randn(2, 6), torch.randn(40, 6)):
+        for name, layer in (("DeepLift", ()), ("LayerDeepLift", (net[1],)), ("NeuronDeepLift", (net[3],))):
+            more = {"neuron_selector": 1} if name == "NeuronDeepLift" else {"target": 1}
+            found = getattr(ours, name)(net, *layer).attribute(x.clone(), **more)
+            before = x.clone()
+            plain = nn.Sequential(nn.ReLU(), *net[1:])
+            torch.testing.assert_close(found, getattr(ours, name)(plain, *layer).attribute(x, **more))
+            assert torch.equal(x, before)

@@ -215,7 +215,9 @@ class Call:
                     )
                 return y
 
-        f = lambda *given: outputs_of(self.f, given)
+        def f(*given: Value) -> Value:
+            return outputs_of(self.f, (*copies(given[: len(self.x)]), *given[len(self.x) :]))
+
         return Problem(f, self.x, self.x0, lambda outputs: select, more_args(self.rows.args))
 
     def moving(self) -> Call:
@@ -252,6 +254,12 @@ class Call:
             [v.reshape(t.shape) if not t.ndim else v for v, t in zip(values, self.x, strict=True)], self.given
         )
         return (found, self.delta(values, known)) if with_delta else found
+
+
+def copies(x: Sequence[Tensor]) -> Tensors:
+    """Tensors that a function may change in place, as it may not those that a gradient is taken of."""
+    with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+        return tuple(t.clone() for t in x)
 
 
 def in_a_row(y: Tensor, rows: int) -> Tensor:

@@ -20,7 +20,7 @@ from .base import (
     layer_call,
     layer_call_at,
 )
-from .calls import Call, in_the_type_taken, tupled
+from .calls import Call, copies, in_the_type_taken, tupled
 from .noise import distribution
 from .outputs import Tensors, Value, outputs_of
 
@@ -61,7 +61,9 @@ def of_layer(
 
     def run(x: Tensors) -> tuple[Tensors, Value]:
         seen.append(
-            layer_values(lambda: outputs_of(self.forward_func, x, outer.rows.args), self.layers, at_input, cut=True)
+            layer_values(
+                lambda: outputs_of(self.forward_func, copies(x), outer.rows.args), self.layers, at_input, cut=True
+            )
         )
         return tuple(t for layer in seen[-1][0] for t in layer.values), seen[-1][1]
 
