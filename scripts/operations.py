@@ -25,6 +25,7 @@ from pellucid.numerics.deeplift.rules.table import RULES  # noqa: E402
 PAGE = ROOT / "docs" / "operations.md"
 ELSEWHERE = {
     **{f"{name}Backward0": "only on a GPU" for name in ATTENTION if not name.endswith("ForCpu")},
+    "BackwardHookFunctionBackward": "tests/test_captum_users.py, in models with backward hooks",
     "ChosenBackward": "tests/test_families.py, in mixtures of experts",
     "GeLUFunctionBackward": "tests/test_families.py, in BLOOM",
     "SqrtBoundDerivativeBackward": "tests/test_families.py, in RecurrentGemma",
