@@ -149,8 +149,9 @@ def _of_length(outputs: Outputs, encoding: Encoding) -> Outputs:
 def _part(model: Model, batch: Batch) -> Batch:
     """An input, or the part of a long one that stands for all of it."""
     part, roles = model.does.part, batch.sequences[0].roles
-    whole = part is None or roles is None or len(batch.sequences) > 1
-    return batch if whole else part_of_batch(batch, part(roles[:1]))
+    if part is None or roles is None or len(batch.sequences) > 1:
+        return batch
+    return part_of_batch(batch, part(roles[:1]))
 
 
 def _walks(model: Model, part: Batch, baseline: Spec) -> bool:
