@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from .errors import InputError, quoted
@@ -20,29 +19,15 @@ def is_conversation(text: str) -> bool:
 
 def conversation_of(text: str) -> dict[str, Any]:
     """A conversation as an input has it: its "messages", as `messages_of`, and what else a mapping as JSON has, such as
-    "tools" or a "continuation"."""
-    messages = messages_of(text)
-    return {**(json.loads(text) if text.lstrip()[:1] == "{" else {}), "messages": messages}
-
-
-def messages_of(text: str) -> list[dict[str, str]]:
-    """The messages of a conversation: JSON (a list of {"role", "content"}, or {"messages": that list}), or lines that
-    begin with the name of a role and a colon; a line that does not goes on with the message above. Raises InputError.
-
-    Examples:
-        >>> messages_of("user: Hello!\\nHow are you?\\nassistant: Fine.")[0]
-        {'role': 'user', 'content': 'Hello!\\nHow are you?'}
-        >>> messages_of('[{"role": "user", "content": "Hello!"}]')
-        [{'role': 'user', 'content': 'Hello!'}]
-    """
+    "tools" or a "continuation". Raises InputError."""
     expected = "expected a list of {'role': 'user', 'content': 'a text'} as JSON, or lines such as 'user: a text'"
     if text.lstrip()[:1] in ("[", "{"):
         try:
             found = json.loads(text)
         except json.JSONDecodeError as error:
             raise InputError(f"Found messages that are no JSON ({error}); {expected}.") from error
-        found = found.get("messages") if isinstance(found, Mapping) else found
-        if not isinstance(found, list) or not found:
+        found = found if isinstance(found, dict) else {"messages": found}
+        if not isinstance(found.get("messages"), list) or not found["messages"]:
             raise InputError(f"Found {quoted(text, 80)} as messages; {expected}.")
         return found
     turns: list[dict[str, str]] = []
@@ -55,4 +40,17 @@ def messages_of(text: str) -> list[dict[str, str]]:
             raise InputError(f"Found {quoted(line, 80)} as the first line of a conversation; {expected}.")
     if not turns:
         raise InputError(f"Found no messages; {expected}.")
-    return [{**turn, "content": turn["content"].strip()} for turn in turns]
+    return {"messages": [{**turn, "content": turn["content"].strip()} for turn in turns]}
+
+
+def messages_of(text: str) -> list[dict[str, str]]:
+    """The messages of a conversation: JSON (a list of {"role", "content"}, or {"messages": that list}), or lines that
+    begin with the name of a role and a colon; a line that does not goes on with the message above. Raises InputError.
+
+    Examples:
+        >>> messages_of("user: Hello!\\nHow are you?\\nassistant: Fine.")[0]
+        {'role': 'user', 'content': 'Hello!\\nHow are you?'}
+        >>> messages_of('[{"role": "user", "content": "Hello!"}]')
+        [{'role': 'user', 'content': 'Hello!'}]
+    """
+    return conversation_of(text)["messages"]
