@@ -259,6 +259,9 @@ def test_several_images(family: str, models: dict[str, Model]) -> None:
     changed = pellucid.explain(m, {"messages": other, "continuation": " but dull"}, target="total")
     assert changed.baseline_output == pytest.approx(e.baseline_output, rel=1e-5) and changed.output != e.output
     assert sum(s.score for s in e.sources()) == pytest.approx(e.output - e.baseline_output, rel=1e-9)
+    named = [{**messages[0], "role": "continuation"}, {"role": "image 1", "content": "bad"}]
+    names = pellucid.explain(m, {"messages": named, "continuation": " but"}, "random", target="total").text_names
+    assert names[2:] == ("continuation 1", "continuation 2", "image 1 1", "continuation") and len({*names}) == 6
 
 
 def test_a_placeholder_beyond_the_vocabulary() -> None:

@@ -22,7 +22,7 @@ from ..text.token_spans import tokens_of
 from ..text.tokenizer import Tokenizer
 from .image_classification import PIXELS
 from .pictures import Image, opened
-from .prompts import Place, Prompt, bare, in_text, numbered, placed
+from .prompts import RESERVED, Place, Prompt, bare, in_text, numbered, placed
 
 _SOURCES = ("image", "path", "url", "image_url", "base64")
 """What a part of a message may call its image."""
@@ -70,14 +70,10 @@ def image_prompt(reader: Reader, written: Written) -> Prompt:
     ended = len(read) - len(bare(read)) if added else 0
     tokens = (in_text(t, pieces) for t in read)
     tokens = tuple(replace(t, segment=t.segment + images) for t in tokens)
-    names = (*(["image"] if images == 1 else [f"image {k}" for k in range(1, images + 1)]), *_told(written))
+    shown = ["image"] if images == 1 else [f"image {k}" for k in range(1, images + 1)]
+    names = (*shown, *told_apart([name for _, name in written.texts], (*RESERVED, *shown)))
     texts = (*(name for _, name in written.images), *(text for text, _ in written.texts))
     return Prompt(texts, heard, inputs, tokens, added, ended, names, beside)
-
-
-def _told(written: Written) -> list[str]:
-    """The names of a prompt's texts, told apart."""
-    return told_apart([name for _, name in written.texts])
 
 
 # ------------------------------------------------------------------------------------------ what the user has written
