@@ -156,7 +156,7 @@ def test_an_error_is_that_of_python(server: Server) -> None:
 
 def test_who_does_not_know_the_token_gets_nothing(server: Server) -> None:
     for token in ("", "wrong", server.token[:-1], "é"):
-        headers = {"authorization": f"Bearer {token}x".encode()}
+        headers = {"authorization": f"Bearer {token}xx".encode()}
         assert httpx.get(f"{server.origin}/?token={token}").status_code == 403
         for name in ("models", "status"):
             assert httpx.get(f"{server.origin}/api/{name}", headers=headers).status_code == 403
