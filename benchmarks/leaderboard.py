@@ -39,6 +39,8 @@ METRICS = (
     ("probability", "normalised area"),
 )
 BEAM = 2
+RANDOM = 16
+"""The row of chance is the mean of so many rankings."""
 SHORT = 12
 """Prompts of at most so many words, of which orders can be searched in time."""
 LIKELY = 0.1
@@ -233,6 +235,7 @@ def _evaluated(entry: Entry, there: dict[str, dict[str, Any]], path: Path) -> di
         operators=OPERATORS,
         target=entry.target,
         beam=BEAM,
+        random_rankings=RANDOM,
         rationales=entry.rationales,
         progress=lambda line: print(entry.name, "|", line, flush=True),
     ).to_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +273,25 @@ def test_the_random_ranking_is_measured_from_both_ends(model: pellucid.Model) ->
     for key, value in of["random"].items():
         assert value == pytest.approx((of["one"][key] + of["other"][key]) / 2, abs=1e-12)
         assert key[2] not in ("area between", "LDS") or abs(value) < 1e-12  # as chance has it
+
+
+def test_chance_is_the_mean_over_all_orders(model: pellucid.Model) -> None:
+    text = "dull but great"
+    tokens = pellucid.explain(model, text, "random").tokens
+    orders = [[0, *o, 0] for o in permutations([3.0, 2.0, 1.0])]
+    assert all(len(o) == len(tokens) for o in orders)
+    each = {str(o): [o] for o in orders}
+    found = pellucid.evaluate(model, [text], (), scores=each, random_rankings=400)
+    of = {r.method: {(c.operator, c.output, c.metric): c.value.mean for c in r.cells} for r in found.rows}
+    chance, one = of.pop("random"), {r.method: r for r in pellucid.evaluate(model, [text], (), scores=each).rows}
+    assert [c.value for c in one["random"].cells] != list(chance.values())
+    for key, value in chance.items():
+        if key[2] != "LDS":  # which reads the scores themselves
+            values = [cells[key] for cells in of.values()]
+            assert value == pytest.approx(np.mean(values), abs=4 * np.std(values) / 20 + 1e-9)
+    for wrong in (0, 1.5):
+        with pytest.raises(pellucid.PellucidError, match="random_rankings"):
+            pellucid.evaluate(model, [text], "saliency", random_rankings=wrong)  # pyright: ignore[reportArgumentType]
 
 
 def test_scores_of_others_are_measured_like_ones_own(model: pellucid.Model) -> None:

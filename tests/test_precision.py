@@ -133,3 +133,19 @@ def test_a_cast_of_float64_to_half_precision_rounds_as_the_function_itself_does(
     a = pellucid.attribute(f, x, x0)
     assert a.output.double().equal(f(x).double()) and a.baseline_output.double().equal(f(x0).double())
     assert a.status != "exact" or abs(float(a.delta)) < 1e-12
+
+
+def test_a_cast_that_stays_in_float64_meets_what_was_made_in_float32() -> None:
+    """As the angles of rotary embeddings: positions made as float32, times frequencies cast to float32."""
+    x, x0 = torch.randn(2, 1, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
+    scale = torch.linspace(0.1, 1, 4, dtype=torch.float64)
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        angles = scale.float()[:, None] @ torch.arange(4, dtype=torch.float32)[None]
+        tilted = x.float() @ torch.arange(16).float().view(4, 4)  # the function itself rounds to float32
+        return (x @ angles.cos().to(x.dtype)).tanh().sum(1) + tilted.double().tanh().sum(1)
+
+    found = pellucid.attribute(f, x, x0)
+    assert found.status == "exact" and found.delta.abs().item() < 1e-9
+    assert found.output.item() == pytest.approx(f(x).item(), rel=1e-5)
+    assert found.baseline_output.item() == pytest.approx(f(x0).item(), rel=1e-5)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.metadata import version
 from itertools import pairwise
 from typing import Any, cast
 
 import torch
+import transformers
 from torch import Tensor
 
+from . import __version__
 from .attribution import Attribution, Attributions
 from .averaging import average
 from .engine.hooks import OtherIds
@@ -344,10 +344,8 @@ def _of_tokens(of_positions: Tensor, problem: Problem) -> Tensor:
     return total.scatter_add_(1, problem.token_of.cpu(), of_positions.masked_fill(~mask, 0.0))
 
 
-@cache
 def _versions() -> dict[str, str]:
-    """Reading a package's metadata takes as long as a layer of a small model."""
-    return {"pellucid": version("pellucid"), "torch": str(torch.__version__), "transformers": version("transformers")}
+    return {"pellucid": __version__, "torch": str(torch.__version__), "transformers": transformers.__version__}
 
 
 def _meta(asked: _Asked) -> dict[str, Any]:

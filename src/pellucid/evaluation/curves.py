@@ -44,13 +44,15 @@ class Measured:
 @dataclass(frozen=True)
 class Removal:
     """How words are removed. operator: a name in OPERATORS. target: as `explain`, one number. groups: what is removed
-    together. beam: the width of the search for the best and the worst order; 0 for none. seed: of the random sets."""
+    together. beam: the width of the search for the best and the worst order; 0 for none. seed: of the random sets.
+    random_rankings: so many stand for chance."""
 
     operator: str
     target: Target
     groups: Groups = "word"
     beam: int = 0
     seed: int = 0
+    random_rankings: int = 1
 
 
 def measured(
@@ -64,30 +66,36 @@ def measured(
     """The metrics of each method, and with a beam last those of the best order that the search finds.
 
     scores: for each method those of all tokens of each text. heard: told how many texts are done. control: the number
-    of the method whose ranking is random; the reverse of a random ranking is random too, so that each of its metrics is
-    the mean of both, which is nearer to what chance gets (an area between of 0). The model is borrowed. Raises as
-    `plays`.
+    of the method whose ranking is random. Each of its metrics is the mean over `how.random_rankings`, of which the
+    method's own is the first, and over both ends of each: the reverse of a random ranking is random too, so the area
+    between is 0, as chance has it. The model is borrowed. Raises as `plays`.
     """
     found = [Measured() for _ in range(len(scores) + (how.beam > 0))]
     done = 0
     for play in plays(model, encodings, how.operator, how.target, how.groups):
         game = play.games[OUTPUTS[0]]
         own = [{row: group_scores(game, row, each[i]) for row, i in enumerate(play.numbers)} for each in scores]
+        more = range(len(own), len(own) + (0 if control is None else how.random_rankings - 1))
+        own += [{row: _drawn(game.players[row], how.seed, i, k) for row, i in enumerate(play.numbers)} for k in more]
         orders = _orders(game, own, how.beam)
         kept = {row: _kept(n, how.seed) for row, n in enumerate(game.players)}
         curves, of_kept = curves_of_targets(game, orders), every_target(game, kept)
         for k, one in enumerate(found):
+            rankings = [k, *more] if k == control else [k if k < len(scores) else len(own)]
             for row, i in enumerate(play.numbers):
                 for t, output in enumerate(OUTPUTS):
-                    evidence = Evidence(
-                        curves[f"{k} {MOST}"][row][:, t],
-                        curves[f"{k} {LEAST}"][row][:, t],
-                        *_extremes(curves, row, t),
-                        own[k][row] if k < len(own) else None,
-                        kept[row],
-                        of_kept[row][:, t],
-                    )
-                    each = [evidence, evidence.reversed] if k == control else [evidence]
+                    each = [
+                        Evidence(
+                            curves[f"{r} {MOST}"][row][:, t],
+                            curves[f"{r} {LEAST}"][row][:, t],
+                            *_extremes(curves, row, t),
+                            own[r][row] if r < len(own) else None,
+                            kept[row],
+                            of_kept[row][:, t],
+                        )
+                        for r in rankings
+                    ]
+                    each += [e.reversed for e in each] if k == control else []
                     _put(one, how.operator, output, i, len(encodings), each)
         heard(done := done + len(play.numbers))
     return found
@@ -112,6 +120,11 @@ def _extremes(curves: _Curves, row: int, t: int) -> tuple[np.ndarray | None, np.
     if t or _STEEPEST not in curves:
         return None, None
     return curves[_STEEPEST][row][:, t], curves[_FLATTEST][row][:, t]
+
+
+def _drawn(players: int, *seed: int) -> Float[np.ndarray, " players"]:
+    """Scores at random, the same for a text in whatever batch it is."""
+    return np.random.default_rng(seed).random(players)
 
 
 def _kept(players: int, seed: int) -> Bool[np.ndarray, "sets players"]:

@@ -45,6 +45,7 @@ def evaluate(
     target: Target = None,
     groups: Groups = "word",
     beam: int = 0,
+    random_rankings: int = 1,
     rationales: Sequence[Spans] | None = None,
     truncate: bool = False,
     seed: int = 0,
@@ -72,6 +73,7 @@ def evaluate(
     groups: what is ranked and removed together, see `types.Groups`: words, or the sources of a prompt.
     beam: also searches for the best and the worst order of each text, keeping so many candidates at each step, as
         "normalised area" needs. It takes about beam·n² evaluations of a text of n words; exact up to 10 words.
+    random_rankings: the row of chance is the mean over so many random rankings of each text.
     rationales: for each input the spans that a person marked, (start, end) in characters, or (segment, start, end);
         each Row's `plausibility` then says how well its method agrees.
     seed: of the resampled texts.
@@ -100,6 +102,8 @@ def evaluate(
         raise InputError(f"Found a {type(model).__name__} as the model; expected pellucid.load('name-or-path').")
     if type(beam) is not int or beam < 0:
         raise InputError(f"Found beam={quoted(beam)}; expected a whole number: 0 for no search, or such as 5.")
+    if type(random_rankings) is not int or random_rankings < 1:
+        raise InputError(f"Found random_rankings={quoted(random_rankings)}; expected a whole number from 1.")
     tell = progress or (lambda line: None)
     ways = operators_of(model, operators)
     answers = _brought(data, limit)
@@ -121,7 +125,7 @@ def evaluate(
         found: list[Measured] = [Measured() for _ in range(len(answers) + (beam > 0))]
         for way in ways:
             heard = _heard(tell, f"removing words by {way!r} ({ways.index(way) + 1} of {len(ways)})", len(encodings))
-            removal = Removal(way, target, groups, beam, seed)
+            removal = Removal(way, target, groups, beam, seed, random_rankings)
             each_way = measured(model, list(encodings.values()), each, removal, heard, control_of(answers))
             for one, more in zip(found, each_way, strict=True):
                 one.metrics.update(more.metrics)

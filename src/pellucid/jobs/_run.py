@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 
+from .. import __version__
 from .._explain import request_of
 from ..errors import InputError, RunError, quoted
 from ..models import Model
@@ -155,7 +155,7 @@ class _Work:
         return blocks_of(self.source, self.columns, size, done, self.limit, self.chosen)
 
     def job(self, threads: int | None) -> Job:
-        told = {"pellucid.version": version("pellucid"), "pellucid.request": self.request.digest}
+        told = {"pellucid.version": __version__, "pellucid.request": self.request.digest}
         return Job(self.folder, self.request, told, threads)
 
     def tried(self, workers: int | None, say: Callable[[str], None], size: int | None) -> Run:

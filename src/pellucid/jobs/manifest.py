@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from .. import __version__
 from ..errors import RunError, quoted
 from ..models import Model
 from ..request import Request
@@ -30,7 +31,7 @@ def manifest(model: Model, request: Request, data: Mapping[str, Any], shard_rows
         "request_digest": request.digest,
         "model": identity(model),
         "data": dict(data),
-        "versions": {n: version(n) for n in ("pellucid", "torch", "transformers", "pyarrow")},
+        "versions": {"pellucid": __version__, **{n: version(n) for n in ("torch", "transformers", "pyarrow")}},
         "shard_rows": shard_rows,
         "threads": None,
         "began": now(),

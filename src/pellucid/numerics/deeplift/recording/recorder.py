@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ....errors import UnsupportedOperation
 from ...attention.logits import attention_logits, fusable
@@ -31,7 +32,8 @@ class Recording(TorchFunctionMode):
     Autograd saves only the *result* of ReLU, tanh, softmax and others, and their rules need the input: it is noted on
     the node. Parameters among the arguments are passed on detached, so that no graph is built for them, and no flag of
     theirs is touched. If the inputs are float64, a model's casts down to float32 (rotary embeddings, RMS norms) stay in
-    float64, because they would round the proof away.
+    float64, because they would round the proof away. Where such a tensor then meets one that the model made in float32,
+    in an operation that takes one type alone (a matrix product), the other is read in float64 too.
 
     inputs: the leaves of the forward pass. noted: for each torch function whose input is noted, the name of its node.
     loses: whether a value without a gradient was made of one with a gradient (by `detach`, a comparison, `.item()`).
@@ -65,7 +67,7 @@ class Recording(TorchFunctionMode):
         name, in_place, plain = _of(func)
         source = args[0] if args else kwargs.get("input")
         if plain and not kwargs.get("inplace"):
-            out = func(*args, **kwargs)
+            out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
             if not self.loses and not getattr(out, "requires_grad", True):
                 self.loses = _loses(name, args)
             if name in self.noted:
@@ -87,7 +89,7 @@ class Recording(TorchFunctionMode):
             return run_seen(name, func, args, kwargs, self.noted)
         before = source.detach().clone() if noted and in_place and isinstance(source, Tensor) else source
         overwritten = _overwritten(name, source, args, kwargs) if in_place and self.noted else None
-        out = func(*args, **kwargs)
+        out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
         if not self.loses and (name in READ_OUT or not getattr(out, "requires_grad", True)):
             self.loses = _loses(name, args)
         if overwritten is not None:
@@ -153,6 +155,19 @@ def _loses(name: str, args: Args) -> bool:
 
 def _undemoted(a: Value) -> Value:
     return torch.float64 if isinstance(a, torch.dtype) and a in _NARROW else a
+
+
+def _widened(func: TorchFunction, args: Args, kwargs: Kwargs) -> Value:
+    """What a function returns; of its arguments in float64, where it refuses float64 beside float32."""
+    try:
+        return func(*args, **kwargs)
+    except RuntimeError:
+        found = {t.dtype for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        if not {torch.float32, torch.float64} <= found:
+            raise
+    wide = lambda t: t.double() if t.dtype == torch.float32 else t
+    args, kwargs = tree_map_only(Tensor, wide, (args, kwargs))
+    return func(*args, **kwargs)
 
 
 def _note(node_name: str, out: Value, source: Value) -> None:
