@@ -139,7 +139,7 @@ def attention(n: Node, n0: Node) -> Step:
 def _means(
     q: Sequence[Float[Tensor, "_ heads queries size"]],
     k: Sequence[Float[Tensor, "_ heads keys size"]],
-    mask: Float[Tensor, "rows heads queries keys"] | None,
+    mask: Float[Tensor, "*rows queries last_keys"] | None,
     lse: Sequence[Float[Tensor, "_ heads queries 1"]],
 ) -> tuple[
     Float[Tensor, "rows heads queries keys"],
@@ -149,14 +149,15 @@ def _means(
     """The arithmetic mean and the logarithmic mean of the two passes' attention probabilities, softmax(q·kᵀ + mask),
     and the sum of the logarithmic mean over the keys.
 
-    lse: ln Σ eᶻ over the keys, of both passes; empty where it is not known.
+    mask: added to the logits of the last keys, as many as it has. lse: ln Σ eᶻ over the keys, of both passes; empty where
+    it is not known.
     """
     both = [a @ b.mT for a, b in zip(q, k, strict=True)]
     log_p, log_p0 = apart(both)
     lowest = math.log(torch.finfo(log_p.dtype).tiny) + 8  # exp() is slow near the smallest number, and what meets it
     if mask is not None:
-        log_p += mask
-        log_p0 += mask
+        log_p[..., -mask.shape[-1] :] += mask
+        log_p0[..., -mask.shape[-1] :] += mask
     for logits, whole in zip(both, lse or [torch.logsumexp(z, -1, keepdim=True) for z in both], strict=True):
         logits -= whole
     u = torch.sub(log_p, log_p0).mul_(0.5).add_(_TINY)
@@ -211,16 +212,17 @@ def _mask_of(n: Node) -> Tensor | None:
 
 
 def _added(mask: Tensor | None, causal: bool, block: tuple[slice, ...], keys: int, like: Tensor) -> Tensor | None:
-    """What is added to the logits of one block, of its first `keys` keys; None for nothing. The mask of the whole text,
-    tokens × tokens, is never made.
+    """What is added to the logits of one block, of its first `keys` keys or of the last of these; None for nothing. The
+    mask of the whole text, tokens × tokens, is never made.
 
     mask: (rows, heads, queries, keys), true where a key is seen, or numbers to be added. block: slices of the rows, the
     heads and the queries.
     """
     if causal:
-        queries = torch.arange(*block[-1].indices(like.shape[-2]), device=like.device)
-        hidden = torch.arange(keys, device=like.device) > queries.unsqueeze(1)
-        return like.new_zeros(hidden.shape).masked_fill_(hidden, _NEVER)
+        start, stop, _ = block[-1].indices(like.shape[-2])
+        if start >= keys:
+            return None
+        return like.new_full((stop - start, keys - start), _NEVER).triu_(1)  # each query sees the keys up to its own
     if mask is None:
         return None
     own = mask[(*block, slice(keys))]
