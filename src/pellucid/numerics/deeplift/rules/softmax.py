@@ -149,8 +149,8 @@ def _means(
     """The arithmetic mean and the logarithmic mean of the two passes' attention probabilities, softmax(q·kᵀ + mask),
     and the sum of the logarithmic mean over the keys.
 
-    mask: added to the logits of the last keys, as many as it has. lse: ln Σ eᶻ over the keys, of both passes; empty where
-    it is not known.
+    mask: added to the logits of the last keys, as many as it has. lse: ln Σ eᶻ over the keys, of both passes; empty
+    where it is not known.
     """
     both = [a @ b.mT for a, b in zip(q, k, strict=True)]
     log_p, log_p0 = apart(both)
