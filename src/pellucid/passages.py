@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from .grouping import stretches
+from .scored import Units, units
 from .tokens import Array, Explained, Word
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -58,9 +59,9 @@ class Passage:
     role: str
     segment: int
     text: str
-    tokens: tuple[Run, ...]
-    words: tuple[Run, ...]
-    sentences: tuple[Run, ...]
+    tokens: Sequence[Run]
+    words: Sequence[Run]
+    sentences: Sequence[Run]
 
 
 def passages(e: Explained, units: Sequence[Word] = (), sentences: Sequence[Word] = ()) -> tuple[Passage, ...]:
@@ -76,6 +77,31 @@ def passages(e: Explained, units: Sequence[Word] = (), sentences: Sequence[Word]
         cut = [tuple(_cut(text, [u for u in units if every or u.segment == i], unread, e.error)) for units in levels]
         found.append(Passage(role, i, text, *cut))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A passage without scores: what its explanations share."""
+
+    role: str
+    segment: int
+    text: str
+    levels: tuple[Units[Run], Units[Run], Units[Run]]
+
+    def scored(self, scores: Array, errors: Array | None) -> Passage:
+        """The passage with scores and estimated errors, one of each token of the input."""
+        levels = [level.scored(scores, errors, _scored) for level in self.levels]
+        return Passage(self.role, self.segment, self.text, *levels)
+
+
+def cut(passage: Passage) -> Cut:
+    levels = units(passage.tokens), units(passage.words), units(passage.sentences)
+    return Cut(passage.role, passage.segment, passage.text, levels)
+
+
+def _scored(run: Run, score: float, error: float | None) -> Run:
+    own = error if run.tokens else None
+    return Run(run.text, run.start, run.end, run.tokens, run.label, score, own, run.special, run.unread)
 
 
 def _stretches(unit: Word, e: Explained) -> list[Word]:
