@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .grouping import UNITS
 from .number_text import decimals, percent, places_that_add_up, plain, signed
-from .passages import GENERATE, Cut, cut, passages, roles
+from .passages import GENERATE, Cut, cuts, roles
 from .plain_data import as_plain
 from .public_names import model_name
 from .scored import Scored, Units, units
@@ -78,8 +78,8 @@ def layout_of(e: Explained, rows: Rows | None = None) -> Layout:
     """rows: those of several explanations of the same input, so that a table of them has one kind of row; None: e's."""
     unit, words = rows or rows_of(e)
     sentences = e.sentences()
-    named = [units(items_of(level, e, e.scores, 0)) for level in (words, sentences)]
-    return Layout(unit, words, _pieces(e, words, sentences), *named, tuple(map(cut, passages(e, words, sentences))))
+    items, spoken = (units(items_of(level, e, e.scores, 0)) for level in (words, sentences))
+    return Layout(unit, words, _pieces(e, words, sentences), items, spoken, cuts(e, words, sentences))
 
 
 def explanation_view(e: Explained, include: Sequence[str], layout: Layout | None = None) -> ExplanationView:
