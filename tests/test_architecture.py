@@ -37,10 +37,10 @@ FLOORS: dict[str, Floors] = {  # of each folder, from the top: the names on one 
         "source_units",
         "hops units",
         "forms notebook numerics problem passages plain_data tables",
-        "grouping",
+        "grouping scored",
         "sentences",
         "choices console conversations interruption randomness tokens",
-        "errors number_text public_names status token_text types viewer",
+        "errors number_text public_names status token_text types version viewer",
     ],
     "app": [
         "serving",

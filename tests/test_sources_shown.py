@@ -9,6 +9,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pellucid
@@ -173,6 +174,46 @@ def test_ten_thousand_tokens_and_a_thousand_fit_a_page(
     own = bars(p.get_by_role("region", name="Hops", exact=True))
     assert "89 more" in own and sum(own.values()) == pytest.approx(es[0].change, rel=1e-5)
     assert "11000 tokens are listed where JavaScript runs" in document
+
+
+def test_a_thousand_tokens_that_are_explained_fit_a_page() -> None:
+    """The scores have a fixed room, and what all explanations share is written once."""
+    named = long_answer(10_000, 100, 20, target=1)  # 900 fewer, whose own part is counted below
+    view = Explanations(tuple(replace(e, text_names=()) for e in named)).view()
+    document, held = page(view), packed(view)["explanations"]
+    own = len(json.dumps({name: value for name, value in held[-1].items() if name != "kept"}))
+    assert "pieces" not in held[-1] and "cuts" not in held[-1]
+    assert held[0]["kept"]["count"] and len(document) + 900 * own <= 5_000_000
+
+
+def test_what_a_page_leaves_out_is_a_number_and_nothing_else_changes(
+    tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pellucid.render.packed.MOST", 0)
+    monkeypatch.setattr("pellucid.render.packed.ROOM", 12 * 200)
+    es = long_answer(prompt=100, answer=12, sentence=10, documents=2, target=1)
+    p, e = tab.open(page(es.view()), tmp_path), es[0]
+    p.get_by_role("button", name="Sentences", exact=True).click()
+    sentences = [w.score for w in e.sentences()]
+    assert [float(x) for x in units(p)] == pytest.approx(sentences[: len(units(p))], abs=2e-3)
+    p.get_by_role("button", name="Words", exact=True).click()
+    kept, order = len(units(p)), np.argsort(-np.abs(e.scores))
+    assert 0 < kept < 105
+    assert sorted(units(p)) == pytest.approx(sorted(e.scores[order[:kept]]), abs=2e-3)
+    left = e.scores[order[kept:]]
+    told = p.locator(".left").inner_text().replace("−", "-")
+    count, largest, together = re.findall(r"[+-]?\d[\d.]*\d|\d+", told)
+    assert int(count) == np.count_nonzero(left)
+    assert float(largest) == pytest.approx(np.abs(left).max(), abs=2e-3)
+    assert float(together) == pytest.approx(left.sum(), abs=2e-3)
+    assert "tokens left out" in p.locator(".waterfall").inner_text()
+    assert p.get_by_role("button", name="Spans", exact=True).count() == 0
+
+
+def units(p: Any) -> list[float]:
+    """The scores of the units that the text is drawn as."""
+    names = p.locator(".unit").evaluate_all("all => all.map((e) => e.ariaLabel ?? e.getAttribute('aria-label'))")
+    return [float(name.split()[-1].replace("−", "-")) for name in names]
 
 
 def test_few_scores_keep_their_digits_and_many_single_precision(cited: Citations) -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from . import captum, extend
     from ._attribute import attribute
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from .problem import Problem
     from .request import Request
     from .tokens import Target, Token, Word
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Attribution": "attribution",

@@ -12,7 +12,6 @@ import torch
 import transformers
 from torch import Tensor
 
-from . import __version__
 from .attribution import Attribution, Attributions
 from .averaging import average
 from .engine.hooks import OtherIds
@@ -33,6 +32,7 @@ from .problem import Outputs, Problem, Select
 from .randomness import RandomDraws
 from .request import Request
 from .types import Groups
+from .version import __version__
 
 Goals = list[Explanation]
 """One Explanation for each number that a task reads from an input for a target: most have one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from .grouping import stretches
+from .scored import Scored, Units, units
 from .tokens import Array, Explained, Word
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -58,24 +59,49 @@ class Passage:
     role: str
     segment: int
     text: str
-    tokens: tuple[Run, ...]
-    words: tuple[Run, ...]
-    sentences: tuple[Run, ...]
+    tokens: Scored[Run]
+    words: Scored[Run]
+    sentences: Scored[Run]
 
 
-def passages(e: Explained, units: Sequence[Word] = (), sentences: Sequence[Word] = ()) -> tuple[Passage, ...]:
-    """The texts of an explanation: one, two for a pair, or as many as the input had. units: what `words` are the runs
-    of, instead of `e.groups()`. sentences: `e.sentences()`, where they are known."""
+def passages(e: Explained) -> tuple[Passage, ...]:
+    """The texts of an explanation: one, two for a pair, or as many as the input had."""
+    return tuple(each.scored(e.scores, e.error) for each in cuts(e, e.groups(), e.sentences()))
+
+
+def cuts(e: Explained, words: Sequence[Word], sentences: Sequence[Word]) -> tuple[Cut, ...]:
+    """The texts without scores. words: what the words of a `Passage` are the runs of, in place of `e.groups()`."""
     texts = (e.text,) if isinstance(e.text, str) else e.text
     pieces = [Word(e.shown(i), float(e.scores[i]), t.span, t.special, t.segment, (i,)) for i, t in enumerate(e.tokens)]
-    levels = (pieces, [part for w in units or e.groups() for part in _stretches(w, e)], sentences or e.sentences())
-    found: list[Passage] = []
+    levels = (pieces, [part for w in words for part in _stretches(w, e)], sentences)
+    found: list[Cut] = []
     for i, (role, text) in enumerate(zip(roles(e), texts, strict=True)):
         every = len(texts) == 1
         unread = [(a, b) for s, a, b in e.unread if every or s == i]
-        cut = [tuple(_cut(text, [u for u in units if every or u.segment == i], unread, e.error)) for units in levels]
-        found.append(Passage(role, i, text, *cut))
+        own = ([w for w in level if every or w.segment == i] for level in levels)
+        tokens, spoken, whole = (units(_cut(text, level, unread, e.error)) for level in own)
+        found.append(Cut(role, i, text, (tokens, spoken, whole)))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A passage without scores: what its explanations share."""
+
+    role: str
+    segment: int
+    text: str
+    levels: tuple[Units[Run], Units[Run], Units[Run]]
+
+    def scored(self, scores: Array, errors: Array | None) -> Passage:
+        """The passage with scores and estimated errors, one of each token of the input."""
+        tokens, words, sentences = (level.scored(scores, errors, _scored) for level in self.levels)
+        return Passage(self.role, self.segment, self.text, tokens, words, sentences)
+
+
+def _scored(run: Run, score: float, error: float | None) -> Run:
+    own = error if run.tokens else None
+    return Run(run.text, run.start, run.end, run.tokens, run.label, score, own, run.special, run.unread)
 
 
 def _stretches(unit: Word, e: Explained) -> list[Word]:

@@ -31,7 +31,7 @@ def as_plain(value: object, finite: bool = False) -> Json:
         return as_plain(cast(object, value.tolist()), finite)
     if isinstance(value, Mapping):
         return {str(k): as_plain(v, finite) for k, v in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [as_plain(v, finite) for v in cast("Sequence[object]", value)]
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_plain(getattr(value, f.name), finite) for f in fields(value)}

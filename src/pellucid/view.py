@@ -8,12 +8,13 @@ never normalised; `peak` is what full colour means.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from .hops import Hops
 from .passages import Passage
 from .plain_data import Json, as_plain
+from .scored import Scored
 from .source_units import Sources
 from .tokens import Meta, Target
 
@@ -221,9 +222,9 @@ class ExplanationView:
     status: Standing
     notes: tuple[str, ...]
     passages: tuple[Passage, ...]
-    tokens: tuple[Piece, ...]
-    words: tuple[Item, ...]
-    sentences: tuple[Item, ...]
+    tokens: Scored[Piece]
+    words: Scored[Item]
+    sentences: Scored[Item]
     ranking: tuple[int, ...]
     strongest: tuple[int, ...]
     peak: float
@@ -261,7 +262,7 @@ class Generation:
     rows: tuple[int, ...]
     until: tuple[int, ...]
     first: int
-    scores: tuple[tuple[float | None, ...], ...]
+    scores: tuple[Sequence[float | None], ...]
     peak: float
 
 

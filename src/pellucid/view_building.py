@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, cast
 
+import numpy as np
+
 from .hops import Hops, have_hops, trace_hops
-from .passages import GENERATE
+from .passages import GENERATE, roles
+from .scored import Scored
 from .source_units import Sources, sources_of
 from .status import combined
-from .tokens import Explained, Target, Token
+from .tokens import Array, Explained, Target, Token
 from .units import read_until
 from .view import TARGET_PROBABILITY, AnswerRow, ExplanationView, Fact, Generation, SharedNote, View
-from .view_of_one import explanation_view, rows_of
+from .view_of_one import Layout, explanation_view, layout_of, rows_of
 
 OPPOSED = 0.1
 """Signs are opposite where both scores are at least this part of their method's largest."""
@@ -24,8 +27,10 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
     """The View of one or several explanations. include: as `explanation_view`."""
     first = explanations[0] if explanations else None
     same = first is not None and all(e.tokens == first.tokens and e.text == first.text for e in explanations)
-    rows = rows_of(*explanations) if same else None
-    each = tuple(explanation_view(e, include, rows) for e in explanations)
+    each = tuple(
+        explanation_view(e, include, layout)
+        for e, layout in zip(explanations, _layouts(explanations, same), strict=True)
+    )
     told = [{f.name: f.value for f in how(v)} for v in each]
     names = list(dict.fromkeys(name for row in told for name in row))
     common = [n for n in names if len({row.get(n, "") for row in told}) == 1]
@@ -47,6 +52,18 @@ def build_view(explanations: Sequence[Explained], include: Sequence[str] = ()) -
         _hops(explanations),
         _sources(explanations) if same else None,
     )
+
+
+def _layouts(explanations: Sequence[Explained], same: bool) -> list[Layout]:
+    """Of each explanation the layout of its input, made once for all that have it. same: whether all are of one."""
+    if not same:
+        return [layout_of(e) for e in explanations]
+    rows, found = rows_of(*explanations), dict[Hashable, Layout]()
+    keys = [(e.unread, *roles(e)) for e in explanations]
+    for key, e in zip(keys, explanations, strict=True):
+        if key not in found:
+            found[key] = layout_of(e, rows)
+    return [found[key] for key in keys]
 
 
 def how(v: ExplanationView) -> list[Fact]:
@@ -129,7 +146,7 @@ def _shared_notes(explanations: Sequence[Explained]) -> tuple[SharedNote, ...]:
 
 def _opposed(each: Sequence[ExplanationView]) -> list[SharedNote]:
     """Says so where methods give one of the strongest words of a target opposite signs."""
-    with_signs = [v for v in each if v.sum.promised or any(w.score < 0 for w in v.words)]
+    with_signs = [v for v in each if v.sum.promised or (v.words.scores < 0).any()]
     for a, b in combinations(with_signs, 2):
         if a.method == b.method or a.target != b.target:
             continue
@@ -152,11 +169,15 @@ def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
     for (method, baseline, tokens), own in rows.items():
         begins = next(k for k, t in enumerate(tokens) if t.segment == tokens[own[0][1]].segment)
         until = tuple(read_until(explanations[i], at) for i, at in own)
-        scores = tuple(
-            tuple(float(s) if k < end else None for k, s in enumerate(explanations[i].scores))
-            for (i, _), end in zip(own, until, strict=True)
-        )
-        peak = max((abs(s) for row in scores for s in row if s is not None), default=0.0)
-        each, positions = zip(*own, strict=True)
-        found.append(Generation(method, baseline, each, positions, until, begins, scores, peak))
+        each = [explanations[i].scores for i, _ in own]
+        scores = tuple(_until(row, end) for row, end in zip(each, until, strict=True))
+        peak = max(float(np.abs(row[:end]).max(initial=0.0)) for row, end in zip(each, until, strict=True))
+        numbers, positions = zip(*own, strict=True)
+        found.append(Generation(method, baseline, numbers, positions, until, begins, scores, peak))
     return tuple(found)
+
+
+def _until(scores: Array, end: int) -> Sequence[float | None]:
+    """The scores of the columns before `end`, and None from there on."""
+    columns = cast("Sequence[float | None]", range(len(scores)))
+    return Scored(columns, scores, None, lambda column, score, _: score if cast("int", column) < end else None)

@@ -9,6 +9,12 @@ from .tokens import Array, Explained, Word
 from .view import Item
 
 
+def with_score(places: int, item: Item, score: float, error: float | None) -> Item:
+    """An item with another score, written to so many decimal places."""
+    told = (signed(score, places), error, plus_minus(error, places))
+    return Item(item.text, item.repeat, score, *told, item.span, item.segment, item.special, item.tokens)
+
+
 def items_of(units: Sequence[Word], e: Explained, scores: Array, places: int) -> tuple[Item, ...]:
     """The units with the sums of these scores. e.error: only where the scores are the explanation's own."""
     counts: dict[str, int] = {}

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .grouping import UNITS
 from .number_text import decimals, percent, places_that_add_up, plain, signed
-from .passages import GENERATE, passages, roles
+from .passages import GENERATE, Cut, cuts, roles
 from .plain_data import as_plain
 from .public_names import model_name
+from .scored import Scored, Units, units
 from .status import Status
 from .tokens import Array, Explained, Word
 from .units import cut_at_targets, read_until
 from .view import TARGET_PROBABILITY, ExplanationView, Fact, Item, Json, Piece, Standing, Sum, Term
 from .view_inside import STRONGEST, attention_views, grid_of, layer_views, maps_of, parts_view
-from .view_items import items_of, peak_of, ranking
+from .view_items import items_of, with_score
 
 FLOAT_PRECISION = 1e-5
 """A relative delta that float32 alone leaves."""
@@ -54,22 +58,47 @@ def rows_of(*explanations: Explained) -> Rows:
     return unit, cut_at_targets(rows, explanations) if unit == "word" else rows
 
 
-def explanation_view(e: Explained, include: Sequence[str], rows: Rows | None = None) -> ExplanationView:
-    """The View of an explanation. include: which of `LARGE` are put in. rows: those of another explanation of the same
-    input, so that a table of several has one kind of row; None: its own."""
-    unit, own_rows = rows or rows_of(e)
-    words = [e.unit(w.tokens) for w in own_rows] if rows else own_rows
-    sentences, name = e.sentences(), model_name(e.meta)
-    peak, place = peak_of(words, [w.score for w in words]), _place(e)
+@dataclass(frozen=True)
+class Layout:
+    """What explanations of one input share: how its texts are cut, and what each token, word and sentence is called.
+
+    unit: what a row is called; rows: the words, or what else was asked for. pieces, words, sentences, cuts: as the
+    fields of `ExplanationView`, with scores that are not read.
+    """
+
+    unit: str
+    rows: Sequence[Word]
+    pieces: tuple[Piece, ...]
+    words: Units[Item]
+    sentences: Units[Item]
+    cuts: tuple[Cut, ...]
+
+
+def layout_of(e: Explained, rows: Rows | None = None) -> Layout:
+    """rows: those of several explanations of the same input, so that a table of them has one kind of row; None: e's."""
+    unit, words = rows or rows_of(e)
+    sentences = e.sentences()
+    items, spoken = (units(items_of(level, e, e.scores, 0)) for level in (words, sentences))
+    return Layout(unit, words, _pieces(e, words, sentences), items, spoken, cuts(e, words, sentences))
+
+
+def explanation_view(e: Explained, include: Sequence[str], layout: Layout | None = None) -> ExplanationView:
+    """The View of an explanation. include: which of `LARGE` are put in. layout: of its input, where it is known."""
+    layout = layout or layout_of(e)
+    name, place = model_name(e.meta), _place(e)
+    sums = layout.words.sums(e.scores)
+    peak = layout.words.largest(sums)
     places = decimals(peak)
-    items = items_of(words, e, e.scores, places)
+    items, sentences = (
+        level.scored(e.scores, e.error, partial(with_score, places)) for level in (layout.words, layout.sentences)
+    )
+    ranked = layout.words.ranking(sums)
     chance = _chance(e)
     apart = chance and e.target.name != e.prediction  # the prediction's is in the headline
     facts = [Fact("target", e.target.name + place), *([Fact(TARGET_PROBABILITY, chance)] if apart else [])]
     facts += [Fact("method", e.method), Fact("baseline", e.baseline)]
     facts += [Fact("groups", groups)] if (groups := _groups(e)) not in ("", "token") else []
-    pieces = _pieces(e, words, sentences)
-    own = [t for t in pieces if not t.special] or pieces
+    own = e.scores[[not t.special for t in e.tokens]]
     maps = maps_of(e, roles(e), places)
     return ExplanationView(
         headline=e.prediction if e.prediction is not None else e.target.name,
@@ -91,22 +120,22 @@ def explanation_view(e: Explained, include: Sequence[str], rows: Rows | None = N
         passes=e.passes,
         status=Standing(str(e.status), e.status.message, e.status.obtained, e.status.promises, e.status.holds),
         notes=tuple(e.notes),
-        passages=passages(e, words, sentences),
-        tokens=pieces,
+        passages=tuple(each.scored(e.scores, e.error) for each in layout.cuts),
+        tokens=Scored(layout.pieces, e.scores, e.error, _piece),
         words=items,
-        sentences=items_of(sentences, e, e.scores, places),
-        ranking=ranking(items),
-        strongest=tuple(i for i in ranking(items) if items[i].score)[:STRONGEST],
+        sentences=sentences,
+        ranking=ranked,
+        strongest=tuple(i for i in ranked[:STRONGEST] if sums[i]),
         peak=peak,
         peaks={
-            "tokens": max((abs(t.score) for t in own), default=0.0),
+            "tokens": float(np.abs(own if len(own) else e.scores).max(initial=0.0)),
             "words": peak,
-            "sentences": peak_of(sentences, [s.score for s in sentences]),
+            "sentences": layout.sentences.largest(sentences.scores),
         },
         places=places,
-        unit=unit,
+        unit=layout.unit,
         sum=_sum(e),
-        layers=layer_views(e, words),
+        layers=layer_views(e, layout.rows),
         parts=parts_view(e),
         measures={name: as_plain(values, finite=True) for name, values in (e.measures or {}).items()},
         grid=grid_of(e, maps),
@@ -116,7 +145,7 @@ def explanation_view(e: Explained, include: Sequence[str], rows: Rows | None = N
         heads=_asked(e.heads, "heads" in include),
         attentions=_asked(e.attentions, "attentions" in include),
         meta={**e.meta, "model": name} if "model" in e.meta else dict(e.meta),
-        remark=_remark(items),
+        remark=_remark(items, layout.words.special),
         reading=READING.format(baseline=e.baseline),
     )
 
@@ -127,17 +156,17 @@ def _groups(e: Explained) -> str:
     return asked if isinstance(asked, str) else "of its own"
 
 
-def _remark(items: Sequence[Item]) -> str:
+def _remark(items: Scored[Item], are_special: NDArray[np.bool_]) -> str:
     """Says so where a special token carries more than any word."""
-    special, own = (max((i for i in items if i.special is kind), key=_size, default=None) for kind in (True, False))
-    if special is None or own is None or not _size(special) > _size(own):
+    if are_special.all() or not are_special.any():
         return ""
+    sizes = np.abs(items.scores)
+    best = [kind[np.argmax(sizes[kind])] for kind in map(np.flatnonzero, (are_special, ~are_special))]
+    if not sizes[best[0]] > sizes[best[1]]:
+        return ""
+    special, own = (items[int(i)] for i in best)
     told = f"{special.written}, before {own.text} with {own.written}"
     return f"The special token {special.text} carries the most: {told}."
-
-
-def _size(item: Item) -> float:
-    return abs(item.score)
 
 
 def _chance(e: Explained) -> str:
@@ -200,6 +229,10 @@ def _pieces(e: Explained, words: Sequence[Word], sentences: Sequence[Word]) -> t
         )
         for i, t in enumerate(e.tokens)
     )
+
+
+def _piece(t: Piece, score: float, error: float | None) -> Piece:
+    return Piece(t.text, t.written, t.id, t.span, t.special, t.segment, t.word, t.sentence, score, error)
 
 
 def _sum(e: Explained) -> Sum:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__
 from .._explain import request_of
 from ..errors import InputError, RunError, quoted
 from ..models import Model
 from ..request import Request
 from ..sources import Source, source_of
+from ..version import __version__
 from . import workers as several
 from .answering import Answering, Job, Moved, Receipt
 from .blocks import Block, Done, blocks_of

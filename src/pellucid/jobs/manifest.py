@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from .. import __version__
 from ..errors import RunError, quoted
 from ..models import Model
 from ..request import Request
+from ..version import __version__
 from .identity import identity
 
 VERSION = 1

@@ -3,15 +3,15 @@
 function generationOf(scene) {
   const { view, v, state, set } = scene;
   return view.generations.map((g) => {
-    const { tokens } = view.explanations[g.explanations[0]], summed = sumsOf(g, state.rows), [from, to] = state.rows;
+    const first = view.explanations[g.explanations[0]], { tokens } = first, columns = columnsOf(first), summed = sumsOf(g, state.rows), [from, to] = state.rows;
     const names = g.explanations.map((i) => view.explanations[i].target.name), value = (r, c) => (g.scores[r] ?? summed)[c];
     const rows = [...names, ...(summed ? [`rows ${from + 1}–${to + 1} together`] : [])];
-    const picture = heatmap(scene, { name: "Generated tokens by context", rows, columns: tokens.map((t, i) => ({ name: t.text, tokens: [i] })), value, explanations: g.explanations });
+    const picture = heatmap(scene, { name: "Generated tokens by context", rows, columns, value, explanations: g.explanations });
     const made = g.explanations.map((i, r) => {
       const { step } = view.explanations[i].meta;
       return [i, g.until[r] > g.rows[r] ? names[r] : tokens[g.rows[r]].text, step ? `${percent(step.probability)}${step.rank > 1 ? ` #${step.rank}` : ""}` : ""];
     });
-    return section(view.generations.length > 1 ? `Generation, ${g.method}, ${g.baseline} baseline` : "Generation", chosenOf("Generated tokens", made, state, set), rivalsOf(v), rowsSummed(g, state, set), picture, madeBy(g, names, v, state));
+    return section(view.generations.length > 1 ? `Generation, ${g.method}, ${g.baseline} baseline` : "Generation", chosenOf("Generated tokens", made, state, set), rivalsOf(v), rowsSummed(g, state, set), picture, madeBy(g, names, v, state, columns));
   });
 }
 
@@ -35,8 +35,9 @@ function sumsOf(g, rows) {
   return own[0].map((_, c) => (own.every((row) => row[c] === null) ? null : sum(own.map((row) => row[c]))));
 }
 
-function madeBy(g, names, v, state) {
+function madeBy(g, names, v, state, columns) {
   if (!state.pinned.length) return par("muted", "Pin a word of the text to see which generated tokens it made.");
-  const sums = g.scores.map((row) => state.pinned.some((c) => row[c] != null) && [sum(state.pinned.map((c) => row[c]))]), peak = largest(sums.flat());
-  return group("What the pinned word made", "steps", sums.map((made, r) => made && chipOf("made", made[0], peak, v.places, bdi(names[r]), ` ${signed(made[0], 2)}`)));
+  const at = [...columns.keys()].filter((c) => columns[c].tokens.some((t) => state.pinned.includes(t)));
+  const sums = g.scores.map((row) => at.some((c) => row[c] != null) && [sum(at.map((c) => row[c]))]), peak = largest(sums.flat());
+  return group(`What the pinned ${v.kept ? "sentence" : "word"} made`, "steps", sums.map((made, r) => made && chipOf("made", made[0], peak, v.places, bdi(names[r]), ` ${signed(made[0], 2)}`)));
 }

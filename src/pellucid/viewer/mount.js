@@ -71,7 +71,7 @@ function valid(given) {
 function settled(view, state) {
   const each = view.explanations, target = state.target === "both" && view.both ? "both" : Math.max(0, Math.min(each.length - 1, Math.trunc(state.target) || 0));
   const tokens = each[target === "both" ? 0 : target]?.tokens.length ?? 0;
-  return { ...state, target, pinned: state.pinned.filter((t) => t < tokens) };
+  return { ...state, ...(each[0]?.kept && state.level === "spans" && { level: "sentences" }), target, pinned: state.pinned.filter((t) => t < tokens) };
 }
 
 /** What can be looked into, one at a time. */

@@ -11,6 +11,7 @@ function sumOf({ v, state, links }) {
     ...named.map((u) => ({ ...u, change: u.score })),
     others.length && { name: `${others.length} more`, change: total(others) },
     special.length && { name: "special tokens", change: total(special) },
+    state.level !== "sentences" && v.kept?.count && { name: "tokens left out", change: v.kept.sum },
     { name: "residual", change: left.value },
     { name: "output", whole: out.value, written: out.written },
   ].filter(Boolean);

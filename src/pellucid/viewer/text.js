@@ -8,13 +8,17 @@ function textOf({ view, v, state, links }) {
   const hidden = state.special ? "" : " Special tokens are hidden now.";
   const how = h("details", {}, h("summary", { key: "how" }, "How to read it"), par("verdict", v.reading));
   const remark = v.remark && par("remark", bdi(v.remark), hidden);
-  return h("section", { class: `text${side}`, "data-picture": "Text", named: "Text" }, div("passages", passages), legend(peak, v.places), remark, how);
+  return h("section", { class: `text${side}`, "data-picture": "Text", named: "Text" }, div("passages", passages), left(v), legend(peak, v.places), remark, how);
+}
+
+function left({ kept, places }) {
+  if (kept?.count) return par("muted left", `Left out of this page: ${kept.count} tokens, each of at most ${plain(kept.largest, places)}, ${signed(kept.sum, places)} together. Every sentence has its whole score.`);
 }
 
 function passageOf(v, passage, state, links, peak, [segment, from, to]) {
   let order = 0;
   const drawn = runsIn(v, passage, state).map((run) => {
-    const [kind, title] = run.unread ? ["unread", "not read by the model"] : run.tokens.length && isLater(v, run) ? ["muted later", "not yet there"] : [];
+    const [kind, title] = run.unread ? ["unread", "not read by the model"] : run.tokens.length && isLater(v, run) ? ["muted later", "not yet there"] : run.score === null ? ["muted later", "left out of this page"] : [];
     if (kind || !run.tokens.length) return kind ? h("span", { class: kind, title }, run.text) : run.text;
     const t = Math.abs(run.score) >= state.threshold * peak ? strength(run.score, peak) : 0;
     const seen = Math.abs(t) >= FAINT, blank = run.text !== "" && !run.text.trim();
@@ -69,10 +73,10 @@ function detailOf(v, state, tokens) {
   const units = unitsOf(v, state), unit = units.find((u) => u.tokens.includes(tokens[0]));
   if (!unit) return [];
   const { score } = unit, change = changeOf(v);
-  const [rank, of] = rankOf(unit, units), pieces = unit.tokens.map((i) => v.tokens[i]);
+  const [rank, of] = rankOf(unit, units), pieces = unit.tokens.map((i) => v.tokens[i]), known = pieces.filter((t) => t.score !== null).slice(0, 12);
   const value = span(`value ${signOf(score)}`, writtenOf(unit, v));
   const share = change && v.sum.promised && span("", `${percent(score / change)} of the change`);
-  const several = pieces.length > 12 && `… ${pieces.length} tokens`;
-  const made = pieces.length > 1 ? span("pieces", pieces.slice(0, 12).map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", `token id ${pieces[0].id}`);
-  return [strong(bdi(unit.label)), value, share, span("", unit.special ? "special token" : `rank ${rank} of ${of}`), made];
+  const several = pieces.length > known.length && `… ${pieces.length} tokens`;
+  const made = pieces.length > 1 ? span("pieces", known.map((t) => span("", bdi(t.text), ` ${signed(t.score, v.places)} `)), several) : span("muted", `token id ${pieces[0].id}`);
+  return [strong(bdi(unit.label)), value, share, span("", unit.special ? "special token" : !v.kept && `rank ${rank} of ${of}`), made];
 }

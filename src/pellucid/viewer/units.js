@@ -4,7 +4,7 @@ const LEVELS = ["tokens", "words", "sentences", "spans"];
 
 /** "words" are the groups that were asked for. */
 const nameOf = (v, level) => (level === "words" ? `${v.unit ?? "word"}s` : level);
-const levelsOf = (v) => LEVELS.filter((level) => level !== `${v.unit}s` || level === "words").map((level) => [level, capital(nameOf(v, level))]);
+const levelsOf = (v) => LEVELS.filter((level) => (level !== `${v.unit}s` || level === "words") && !(v.kept && level === "spans")).map((level) => [level, capital(nameOf(v, level))]);
 
 /** The runs of a passage at the chosen level: units, and the gaps between them. */
 function runsOf(passage, state) {
@@ -19,7 +19,7 @@ function joined(runs) {
   return { ...runs[0], text, label: text, end: runs.at(-1).end, tokens: runs.flatMap((run) => run.tokens), score: sum(runs.map((run) => run.score)), special: false };
 }
 
-const unitsOf = (v, state) => v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length && !isLater(v, run)));
+const unitsOf = (v, state) => v.passages.flatMap((passage) => runsOf(passage, state).filter((run) => run.tokens.length && run.score !== null && !isLater(v, run)));
 
 /** Whether a run was not yet there when the token that is explained was generated. */
 const isLater = ({ task, target: { position } }, run) => /generation$/.test(task) && run.score === 0 && position !== null && run.tokens.every((i) => i >= position);

@@ -21,7 +21,7 @@ function tokensOf({ v }) {
   function toggle() {
     if (details.querySelector("table")) return;
     const line = (name, cells) => h("tr", {}, cells.map((cell, k) => h(name, { class: k ? "number" : null, scope: name === "th" ? "col" : null }, cell)));
-    const rows = v.tokens.map((t, i) => line("td", [bdi(t.text), `${i}`, `${t.id}`, (t.span ?? []).join("–"), `${t.score}`]));
+    const rows = v.tokens.map((t, i) => line("td", [bdi(t.text), `${i}`, `${t.id}`, (t.span ?? []).join("–"), `${t.score ?? "left out"}`]));
     details.append(region("All tokens", "", h("table", {}, h("thead", {}, line("th", ["token", "#", "id", "characters", "score"])), h("tbody", {}, rows))));
   }
   return details;
