@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import version
 from itertools import pairwise
 from typing import Any, cast
 
 import torch
-import transformers
 from torch import Tensor
 
 from .attribution import Attribution, Attributions
@@ -344,8 +345,10 @@ def _of_tokens(of_positions: Tensor, problem: Problem) -> Tensor:
     return total.scatter_add_(1, problem.token_of.cpu(), of_positions.masked_fill(~mask, 0.0))
 
 
+@cache
 def _versions() -> dict[str, str]:
-    return {"pellucid": __version__, "torch": str(torch.__version__), "transformers": transformers.__version__}
+    """Reading a package's metadata takes as long as a layer of a small model."""
+    return {"pellucid": __version__, "torch": str(torch.__version__), "transformers": version("transformers")}
 
 
 def _meta(asked: _Asked) -> dict[str, Any]:
