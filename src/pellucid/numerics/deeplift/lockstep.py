@@ -143,14 +143,8 @@ class NotHalved(GraphError):
 
 def depends_on(y: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[int]:
     """Which of the leaves, by number, the tensors `y` were computed from."""
-    stack = [node for node, _ in _edges_of([t for t in y if t.requires_grad])]
-    seen = set(stack)
-    while stack:
-        for node, _ in stack.pop().next_functions:
-            if node is not None and node not in seen:
-                seen.add(node)
-                stack.append(node)
-    return [k for k, (node, _) in enumerate(_edges_of(leaves)) if node in seen]
+    begins = {*y, *(node.variable for node in graph_of(*y) if node.name() == LEAF)}
+    return [k for k, leaf in enumerate(leaves) if leaf in begins]
 
 
 def operations(y: Tensor) -> frozenset[str]:
@@ -158,9 +152,9 @@ def operations(y: Tensor) -> frozenset[str]:
     return frozenset(node.name() for node in graph_of(y))
 
 
-def graph_of(y: Tensor) -> set[Node]:
-    """All nodes of the autograd graph of `y`."""
-    seen: set[Node] = set() if y.grad_fn is None else {cast(Node, y.grad_fn)}
+def graph_of(*y: Tensor) -> set[Node]:
+    """All nodes of the autograd graph of the tensors `y`, and of those that are leaves none."""
+    seen = {cast(Node, t.grad_fn) for t in y if t.grad_fn is not None}
     stack = list(seen)
     while stack:
         for node, _ in stack.pop().next_functions:
