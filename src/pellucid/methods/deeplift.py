@@ -136,16 +136,15 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
     try:
         with torch.no_grad():
             at_x = () if known else (problem.outputs(problem.x),)
-        if (passed := _paired(problem)) is None or passed[2].loses:
-            return None
-        _, (select,), both = passed
-        with torch.no_grad():
+            if (passed := _paired(problem)) is None or passed[2].loses:
+                return None
+            _, (select,), both = passed
             more = (*at_x, problem.outputs(problem.x0)) if both.measures and len(known) < 2 else at_x
-            alone, n, y = (*known, *(select(out, problem.numbers) for out in more)), problem.rows, both.y[0]
-            halves = [y[k * n : (k + 1) * n] for k in range(len(alone))]
-        if len(y) != 2 * n or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=True)):
-            return None
-        (found,) = walked(problem, both, both, weighed=False)
+            alone, n, y = (*known, *[select(out, problem.numbers) for out in more]), problem.rows, both.y[0]
+            same = [a.shape == b.shape and near(a, b) for a, b in zip(y.split(n), alone, strict=False)]
+            if y.shape[0] != 2 * n or not all(same):
+                return None
+            (found,) = walked(problem, both, both, weighed=False)
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
         return None
     return tuple(found), alone

@@ -3,10 +3,12 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from ...errors import UnsupportedOperation
+
+T = TypeVar("T")
 
 _RECOMPUTED = (
     "The forward pass recomputes a part of itself during the backward pass (torch.utils.checkpoint), where nothing of "
@@ -42,12 +44,11 @@ def checked(operations: frozenset[str]) -> frozenset[str]:
     return operations
 
 
-@contextmanager
-def keeping() -> Iterator[None]:
-    """Raises UnsupportedOperation where a walk inside meets a saved tensor that checkpointing recomputes, and
+def keeping(walk: Callable[[], T]) -> T:
+    """What a walk finds. Raises UnsupportedOperation where it meets a saved tensor that checkpointing recomputes, and
     cannot."""
     try:
-        yield
+        return walk()
     except RuntimeError as error:
         if "torch.utils.checkpoint" not in str(error):
             raise

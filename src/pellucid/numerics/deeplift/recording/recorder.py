@@ -53,7 +53,11 @@ class Recording(TorchFunctionMode):
             if func in _SIZES:
                 self.measures = True
             return func(*args, **(kwargs or {}))
-        kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
+        kwargs = (
+            {k: v if type(v) in _CONSTANTS else self._without_parameters(v) for k, v in kwargs.items()}
+            if kwargs
+            else {}
+        )
         args = tuple(
             [
                 a
