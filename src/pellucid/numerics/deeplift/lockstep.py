@@ -142,8 +142,9 @@ class NotHalved(GraphError):
 
 def depends_on(y: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[int]:
     """Which of the leaves, by number, the tensors `y` were computed from."""
-    begins = {*y, *(node.variable for node in graph_of(*y) if node.name() == LEAF)}
-    return [k for k, leaf in enumerate(leaves) if leaf in begins]
+    begins = [*y, *(node.variable for node in graph_of(*y) if node.name() == LEAF)]
+    own = set(map(id, begins))
+    return [k for k, leaf in enumerate(leaves) if id(leaf) in own]
 
 
 def operations(y: Tensor) -> frozenset[str]:
