@@ -164,8 +164,11 @@ def _leaves(x: Tensors) -> Tensors:
 def _evaluated(y: Sequence[Tensor], leaves: Tensors, seen: Sequence[Seen]) -> Evaluation:
     """One backward pass per target, through the graph of one forward pass."""
     of = (*leaves, *(s.value for s in seen))
-    back = lambda k, v: torch.autograd.grad(v, of, torch.ones_like(v), allow_unused=True, retain_graph=k + 1 < len(y))
-    grads = keeping(lambda: [back(k, v) for k, v in enumerate(y)])
+    with keeping():
+        grads = [
+            torch.autograd.grad(v, of, torch.ones_like(v), allow_unused=True, retain_graph=k + 1 < len(y))
+            for k, v in enumerate(y)
+        ]
     together = [
         torch.stack([torch.zeros_like(t) if g is None else g for g in each])
         if len(y) > 1 or each[0] is None

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -134,7 +133,8 @@ def walked(
         g = weights[t : t + at_once] or [v.new_ones(min(v.shape[0], problem.rows)) for v in y]
         inside = [s.value for s in upper.seen]
         try:
-            found = keeping(partial(walk, y, y0, g, upper.x, lower.x, rules, inside, reached, pairs))
+            with keeping():
+                found = walk(y, y0, g, upper.x, lower.x, rules, inside, reached, pairs)
         except UnsupportedOperation as error:
             raise error if pairs else located(error, lambda: problem.outputs(upper.x)) from None
         except GraphMismatch as error:

@@ -3,12 +3,10 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ...errors import UnsupportedOperation
-
-T = TypeVar("T")
 
 _RECOMPUTED = (
     "The forward pass recomputes a part of itself during the backward pass (torch.utils.checkpoint), where nothing of "
@@ -44,11 +42,12 @@ def checked(operations: frozenset[str]) -> frozenset[str]:
     return operations
 
 
-def keeping(walk: Callable[[], T]) -> T:
-    """What a walk finds. Raises UnsupportedOperation where it meets a saved tensor that checkpointing recomputes, and
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Raises UnsupportedOperation where a walk inside meets a saved tensor that checkpointing recomputes, and
     cannot."""
     try:
-        return walk()
+        yield
     except RuntimeError as error:
         if "torch.utils.checkpoint" not in str(error):
             raise
