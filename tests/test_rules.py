@@ -136,6 +136,34 @@ def test_the_larger_of_a_logit_and_the_lowest_number_is_the_logit() -> None:
     assert found.status is Status.EXACT
 
 
+WINNERS = {
+    "pool": (lambda x: F.max_pool1d(x[:, None], 2).flatten(), torch.maximum),
+    "amax": (lambda x: x.amax(1), torch.maximum),
+    "along": (lambda x: x.max(1).values, torch.maximum),
+    "amin": (lambda x: x.amin(1), torch.minimum),
+}
+
+
+@pytest.mark.parametrize("name", WINNERS)
+def test_the_largest_element_counts_for_the_part_of_the_path_on_which_it_is_the_largest(name: str) -> None:
+    f, extreme = WINNERS[name]
+    x, x0 = rand(50, 2, seed=1), rand(50, 2, seed=2)
+    x0[:5], x[5:10, 1], x0[5:10, 1] = x[:5], x[5:10, 0], x0[5:10, 0]  # nothing changes; both are always equal
+    m = multipliers(f, (x,), (x0,), torch.ones(50).to(x))[0]
+    t = (torch.arange(20_000).to(x) + 0.5) / 20_000
+    path = torch.lerp(x0[None], x[None], t[:, None, None])
+    first = path[..., 0] == extreme(path[..., 0], path[..., 1])
+    differ = (x[:, 0] != x[:, 1]) & (x != x0).any(1)
+    torch.testing.assert_close(m[differ, 0], first.to(x).mean(0)[differ], rtol=0, atol=1e-4)
+    torch.testing.assert_close(m.sum(1), torch.ones(50).to(x))
+
+
+def test_two_numbers_whose_difference_overflows_share_their_maximum() -> None:
+    x, x0 = torch.tensor([[3e38, -3e38]]), torch.tensor([[0.0, 1.0]])
+    for f in (lambda x: x.amax(1), lambda x: F.max_pool1d(x[:, None], 2).flatten()):
+        assert multipliers(f, (x,), (x0,), torch.ones(1))[0].tolist() == [[1.0, 0.0]]
+
+
 def test_fused_attention_equals_its_parts() -> None:
     q, k, v, q0, k0, v0 = (rand(2, 3, 5, 4, seed=i) for i in range(6))
     g = rand(2, 3, 5, 4, seed=9)

@@ -196,7 +196,7 @@ class Problem:
         rows = self.numbers if rows is None else rows
         scalars = select(outputs, rows)
         with torch._C.DisableTorchFunction():
-            return finite(scalars, place, len(rows) - self.rows)
+            return finite(scalars, place, rows.shape[0] - self.rows)
 
     def both(self) -> tuple[tuple[Shaped[Tensor, "points ..."], ...], Int[Tensor, " points"]]:
         """The points of one batch, the x of each input and then all x0, and the row that each point belongs to."""
@@ -275,7 +275,7 @@ def finite(scalars: Shaped[Tensor, " rows"], place: Place = "path", inputs: int 
         )
     if not scalars.is_floating_point():  # truth values, or the number of a class
         scalars = scalars.double()
-    if all(map(math.isfinite, scalars.detach().flatten().tolist())):
+    if all(map(math.isfinite, scalars.flatten().tolist())):
         return scalars
     unfit = ~torch.isfinite(scalars.detach())
     if unfit.any():

@@ -41,6 +41,10 @@ def _states(device: torch.device) -> tuple[Tensor, ...]:
     return (cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (cpu,)
 
 
+def _bytes(states: Sequence[Tensor]) -> list[bytes]:
+    return [state.numpy().tobytes() for state in states]
+
+
 def _restore(states: Sequence[Tensor], device: torch.device) -> None:
     torch.default_generator.set_state(states[0])
     if len(states) > 1:
@@ -54,7 +58,7 @@ def kept(run: Callable[[], T], device: torch.device) -> tuple[T, bool]:
         found = run()
     finally:
         with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
-            drew = any(a.numpy().tobytes() != b.numpy().tobytes() for a, b in zip(before, _states(device), strict=True))
+            drew = _bytes(before) != _bytes(_states(device))
         if drew:
             _restore(before, device)
     return found, drew

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..engine.layer_hooks import Activations, layer_values, with_layer_values
 from ..errors import ArgumentError
-from .calls import Call, in_a_row, one_or_all, tupled
+from .calls import Call, Rows, in_a_row, one_or_all, tupled
 from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, more_args, outputs_of
 from .targets import selected
 
@@ -287,7 +287,7 @@ def layer_call_at(
         with with_layer_values(self.layers, each, at_input, first=hooked):
             return outputs_of(self.forward_func, given[i:])
 
-    rows = replace(outer.rows, args=(*outer.x, *more_args(outer.rows.args)))
+    rows = Rows(outer.rows.target, (*outer.x, *more_args(outer.rows.args)), outer.rows.n)
     return LayerCall(outer, Call(rest, x, x, x0, rows), sizes, is_tuple, self, ends)
 
 

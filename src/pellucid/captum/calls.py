@@ -88,7 +88,10 @@ def in_the_type_taken(f: Forward, inputs: Tensors, baselines: Sequence[Value], a
     """The inputs in their own type; in that of wider baselines where the function takes those only, as one of float32
     takes no float16."""
     both = [(t, b) for t, b in zip(inputs, baselines, strict=True) if isinstance(b, Tensor)]
-    if not any(t.is_floating_point() and t.dtype != torch.promote_types(t.dtype, b.dtype) for t, b in both):
+    if not any(
+        t.dtype != b.dtype and t.is_floating_point() and t.dtype != torch.promote_types(t.dtype, b.dtype)
+        for t, b in both
+    ):
         return inputs
     try:
         with torch.no_grad():
@@ -259,7 +262,7 @@ class Call:
 def copies(x: Sequence[Tensor]) -> Tensors:
     """Tensors that a function may change in place, as it may not those that a gradient is taken of."""
     with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
-        return tuple(t.clone() for t in x)
+        return tuple([t.clone() for t in x])
 
 
 def in_a_row(y: Tensor, rows: int) -> Tensor:

@@ -96,24 +96,32 @@ def multipliers_inside(problem: Problem, run: Inside) -> tuple[Tensors, Tensors,
 
     problem: with one target. run: f, with those tensors.
     """
+    ends = [tuple(t.detach().requires_grad_() for t in x) for x in (problem.x, problem.x0)]
     passes: list[Pass] = []
-    try:
-        for x in (problem.x, problem.x0):
-            leaves = tuple(t.detach().requires_grad_() for t in x)
-            with forward_pass(leaves, NOTED) as recording:
-                (inside, outputs), draws = kept(lambda leaves=leaves: run(leaves), leaves[0].device)
-                y = tuple(problem.value(outputs, select) for select in problem.selects(outputs))
-            if draws or recording.loses or depends_on(y, leaves):
-                return None
+
+    def alone() -> bool:
+        """Makes the passes, and tells whether nothing goes another way."""
+        for x in ends:
+            inside, outputs = run(x)
+            y = tuple(problem.value(outputs, select) for select in problem.selects(outputs))
+            with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+                if recording.loses or depends_on(y, x):
+                    return False
             passes.append(Pass(inside, y, ()))
+        return True
+
+    try:
+        with forward_pass((*ends[0], *ends[1]), NOTED) as recording:
+            is_alone, draws = kept(alone, ends[0][0].device)
+        if draws or not is_alone:
+            return None
         upper, lower = passes
-        (found,) = walked(problem, upper, lower, weighed=False)
+        (m,) = walked(problem, upper, lower, weighed=False)
     except PellucidError:  # the rest of f, by itself, says what is wrong
         return None
-    inside, inside0 = (tuple(t.detach() for t in at.x) for at in passes)
-    y, y0 = (at.y[0].detach() for at in passes)
-    change = torch.stack([(m * (a - b)).sum() for m, a, b in zip(found, inside, inside0, strict=True)]).sum()
-    return (tuple(found), inside, inside0) if near(y0.sum() + change, y.sum()) else None
+    inside, inside0 = (tuple(t.detach() for t in at.x) for at in (upper, lower))
+    change = sum((g * (a - b)).sum() for g, a, b in zip(m, inside, inside0, strict=True))
+    return (tuple(m), inside, inside0) if near(lower.y[0].detach().sum() + change, upper.y[0].detach().sum()) else None
 
 
 def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] | None:
@@ -128,16 +136,15 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
     try:
         with torch.no_grad():
             at_x = () if known else (problem.outputs(problem.x),)
-        if (passed := _paired(problem)) is None or passed[2].loses:
-            return None
-        _, (select,), both = passed
-        with torch.no_grad():
+            if (passed := _paired(problem)) is None or passed[2].loses:
+                return None
+            _, (select,), both = passed
             more = (*at_x, problem.outputs(problem.x0)) if both.measures and len(known) < 2 else at_x
-            alone, n, y = (*known, *(select(out, problem.numbers) for out in more)), problem.rows, both.y[0]
-            halves = [y[k * n : (k + 1) * n] for k in range(len(alone))]
-        if len(y) != 2 * n or not all(a.shape == b.shape and near(a, b) for a, b in zip(halves, alone, strict=True)):
-            return None
-        (found,) = walked(problem, both, both, weighed=False)
+            alone, n, y = (*known, *[select(out, problem.numbers) for out in more]), problem.rows, both.y[0]
+            same = [a.shape == b.shape and near(a, b) for a, b in zip(y.split(n), alone, strict=False)]
+            if y.shape[0] != 2 * n or not all(same):
+                return None
+            (found,) = walked(problem, both, both, weighed=False)
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
         return None
     return tuple(found), alone

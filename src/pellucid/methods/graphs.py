@@ -113,7 +113,9 @@ def walked(
     """
     n, pairs = len(upper.x), upper.pairs
     rules = paired_rules(pairs) if pairs else RULES
-    at_once = evenly(len(upper.y), max(AT_ONCE, batch_size(problem) // problem.rows))
+    at_once = len(upper.y)
+    if at_once > AT_ONCE:
+        at_once = evenly(at_once, max(AT_ONCE, batch_size(problem) // problem.rows))
     change = lambda a, b: torch.sub(*(pairs.cut(a.detach()) if pairs else (a.detach(), b.detach())))
 
     def reached(k: int, multipliers: list[Tensor]) -> list[Tensor]:
@@ -128,7 +130,7 @@ def walked(
 
     for t in range(0, len(upper.y), at_once):
         y, y0 = upper.y[t : t + at_once], lower.y[t : t + at_once]
-        g = weights[t : t + at_once] or [v.new_ones(min(len(v), problem.rows)) for v in y]
+        g = weights[t : t + at_once] or [v.new_ones(min(v.shape[0], problem.rows)) for v in y]
         inside = [s.value for s in upper.seen]
         try:
             with keeping():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ Step: TypeAlias = Callable[[Grads], Multipliers]
 target, and a `JointStep` once for all of them."""
 Rule: TypeAlias = Callable[[Node, Node], Step]
 """`(node, its partner in the baseline's graph) -> Step`: what all targets share is computed before the Step returns."""
-Arrived: TypeAlias = list[Tensor | None]
+Arrived: TypeAlias = list[Any]
+"""As Grads, while they arrive."""
 Reached: TypeAlias = Callable[[int, list[Tensor]], Sequence[Tensor]]
 """`(which tensor, its multiplier for each target) -> what to keep of each`."""
 Meta: TypeAlias = tuple[tuple[int, ...] | None, torch.dtype]
@@ -80,43 +81,42 @@ def walk(
     Raises UnsupportedOperation, GraphMismatch or CutGraph.
     """
     tensors = (*x, *inside)
-    edges = _edges_of((*y, *tensors))
-    roots, starts, seen = edges[: len(y)], edges[len(y) : -len(inside) or None], edges[len(y) + len(x) :]
-    roots0, starts0 = (roots, starts) if halves else (_edges_of(y0), _edges_of(x0))
+    with torch.enable_grad():  # a leaf's node is found by a view of the leaf
+        edges = _edges_of((*y, *tensors))
+        roots, starts, seen = edges[: len(y)], edges[len(y) : -len(inside) or None], edges[len(y) + len(x) :]
+        roots0, starts0 = (roots, starts) if halves else (_edges_of(y0), _edges_of(x0))
     leaves = {start: start0 for (start, _), (start0, _) in zip(starts, starts0, strict=True)}
     order = _pairs([(root, root0) for (root, _), (root0, _) in zip(roots, roots0, strict=True)], leaves)
     shape_of = halves.half if halves else tuple
     metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
-    arrived: dict[Node, list[Arrived]] = {node: [[None] * len(meta) for _ in y] for node, meta in metas.items()}
+    arrived: list[dict[Node, Arrived]] = [{} for _ in y]
     wanted: dict[Node, list[tuple[int, int]]] = {}
     for k, (node, nr) in enumerate((*starts, *seen)):
-        if node in arrived:
+        if node in metas:
             wanted.setdefault(node, []).append((k, nr))
     found: dict[int, Sequence[Tensor]] = {}
     zeros = lambda k: tensors[k].new_zeros(shape_of(tensors[k].shape) or ())
     with torch.no_grad():
         for k, ((root, nr), weight) in enumerate(zip(roots, g, strict=True)):
-            _arrive(arrived[root][k], metas[root], nr, weight)
+            _arrive(arrived[k], root, metas[root], nr, weight)
         for node, node0 in order:
-            each, name = arrived.pop(node), node.name()
-            for k, nr in wanted.get(node, ()):
-                found[k] = reached(k, [zeros(k) if (m := grads[nr]) is None else m for grads in each])
-            some = [
-                (k, cast(Grads, tuple(ms)))
-                for k, ms in enumerate(each)
-                if ms[0] is not None or any(m is not None for m in ms)
-            ]
-            if name == LEAF or not some:
+            some = [(k, of.pop(node)) for k, of in enumerate(arrived) if node in of]
+            if node in wanted:
+                each = dict(some)
+                for k, nr in wanted[node]:
+                    ms = [each[t][nr] if t in each else None for t in range(len(y))]
+                    found[k] = reached(k, [zeros(k) if m is None else m for m in ms])
+            if not some or (name := node.name()) == LEAF:
                 continue
             if name not in rules:
                 raise UnsupportedOperation(OPAQUE.get(name) or _no_rule(name), name)
             feeds, step = node.next_functions, rules[name](node, node0)
-            incoming = [grads for _, grads in some]
+            incoming = [tuple(ms) for _, ms in some]
             outgoing = step.through(incoming) if isinstance(step, JointStep) else map(step, incoming)
             for (k, _), multipliers in zip(some, outgoing, strict=True):
                 for (to, nr), grad in zip(feeds, multipliers, strict=True):
-                    if grad is not None and to in arrived:
-                        _arrive(arrived[to][k], metas[to], nr, grad)
+                    if grad is not None and to in metas:
+                        _arrive(arrived[k], to, metas[to], nr, grad)
             del step, outgoing  # what they hold is freed before the next rule computes
         for k in range(len(tensors)):
             if k not in found:
@@ -126,8 +126,7 @@ def walk(
 
 def _edges_of(tensors: Sequence[Tensor]) -> list[tuple[Node, int]]:
     """For each tensor the node that computed it (for an input its leaf), and which output of the node it is."""
-    with torch.enable_grad():
-        return [(cast(Node, t.grad_fn or _leaf_of(t)), t.output_nr) for t in tensors]
+    return [(cast(Node, t.grad_fn or _leaf_of(t)), t.output_nr) for t in tensors]
 
 
 def _leaf_of(t: Tensor) -> Node | None:
@@ -143,14 +142,9 @@ class NotHalved(GraphError):
 
 def depends_on(y: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[int]:
     """Which of the leaves, by number, the tensors `y` were computed from."""
-    stack = [node for node, _ in _edges_of([t for t in y if t.requires_grad])]
-    seen = set(stack)
-    while stack:
-        for node, _ in stack.pop().next_functions:
-            if node is not None and node not in seen:
-                seen.add(node)
-                stack.append(node)
-    return [k for k, (node, _) in enumerate(_edges_of(leaves)) if node in seen]
+    begins = [*y, *(node.variable for node in graph_of(*y) if node.name() == LEAF)]
+    own = set(map(id, begins))
+    return [k for k, leaf in enumerate(leaves) if id(leaf) in own]
 
 
 def operations(y: Tensor) -> frozenset[str]:
@@ -158,9 +152,9 @@ def operations(y: Tensor) -> frozenset[str]:
     return frozenset(node.name() for node in graph_of(y))
 
 
-def graph_of(y: Tensor) -> set[Node]:
-    """All nodes of the autograd graph of `y`."""
-    seen: set[Node] = set() if y.grad_fn is None else {cast(Node, y.grad_fn)}
+def graph_of(*y: Tensor) -> set[Node]:
+    """All nodes of the autograd graph of the tensors `y`, and of those that are leaves none."""
+    seen = {cast(Node, t.grad_fn) for t in y if t.grad_fn is not None}
     stack = list(seen)
     while stack:
         for node, _ in stack.pop().next_functions:
@@ -170,7 +164,7 @@ def graph_of(y: Tensor) -> set[Node]:
     return seen
 
 
-def _arrive(grads: Arrived, metas: Sequence[Meta], nr: int, grad: Tensor) -> None:
+def _arrive(arrived: dict[Node, Arrived], node: Node, metas: Sequence[Meta], nr: int, grad: Tensor) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
     shape, dtype = metas[nr]
     if grad.shape != shape:
@@ -179,6 +173,7 @@ def _arrive(grads: Arrived, metas: Sequence[Meta], nr: int, grad: Tensor) -> Non
         grad = grad.sum_to_size(shape)
     if grad.dtype != dtype:
         grad = grad.to(dtype)
+    grads = arrived.setdefault(node, [None] * len(metas))
     before = grads[nr]
     grads[nr] = grad if before is None else before + grad
 

@@ -85,13 +85,14 @@ class Half:
         return self.pairs.cut(t) if by_rows else (t, t)
 
 
-def _checked(pairs: Pairs, n: Node, keeps: Check) -> Shape:
-    """The shape of a node's result. Raises NotHalved where `keeps` finds that the halves do not stay apart, and where
-    the rule of single graphs is no longer the one that the rule here is made of."""
+def _checked(n: Node, keeps: Check) -> Shape:
+    """The shape of a node's result, which has halves: the walk has seen to that. Raises NotHalved where `keeps` finds
+    that they do not stay apart, and where the rule of single graphs is no longer the one that the rule here is made of.
+    """
     shape, name = tuple(n._input_metadata[0].shape), n.name()
     if RULES.get(name) is not _BUILT_IN.get(name):
         raise NotHalved(f"The rule of {name} was replaced by another, for single graphs.")
-    if pairs.half(shape) is None or not keeps(n, shape):
+    if not keeps(n, shape):
         raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
     return shape
 
@@ -100,7 +101,7 @@ def _each(name: str, keeps: Check) -> PairedRule:
     """The rule that the table has under this name, applied to the two halves of a node."""
 
     def halved(pairs: Pairs, n: Node, _: Node) -> Step:
-        shape = _checked(pairs, n, keeps)
+        shape = _checked(n, keeps)
         kept: dict[str, Sequence[Any]] = {}
         return RULES[name](Half(pairs, n, shape, 0, kept), Half(pairs, n, shape, 1, kept))
 
@@ -155,7 +156,7 @@ def _linear(keeps: Check, backward: PairedBackward | None = None, alone: Backwar
     """
 
     def linear(pairs: Pairs, n: Node, _: Node) -> Step:
-        _checked(pairs, n, keeps)
+        _checked(n, keeps)
         return partial(alone, n) if backward is None else partial(backward, pairs, n)
 
     return linear
@@ -166,7 +167,7 @@ def _given(constant: str, keeps: Check) -> PairedRule:
     halves. The constant may differ from row to row."""
 
     def linear(pairs: Pairs, n: Node, _: Node) -> Step:
-        shape, t = _checked(pairs, n, keeps), getattr(n, constant)
+        shape, t = _checked(n, keeps), getattr(n, constant)
         by_rows = isinstance(t, Tensor) and t.ndim == len(shape) and t.shape[0] == shape[0]
         if by_rows and not torch.equal(*pairs.cut(t)):  # two passes will say what differs
             raise GraphMismatch(f"{n.name()} has another {constant} for x than for x0.")
@@ -177,7 +178,7 @@ def _given(constant: str, keeps: Check) -> PairedRule:
 
 def _indexed(pairs: Pairs, n: Node, _: Node) -> Step:
     """An index that takes the rows of each half from the same half, and by the same numbers."""
-    _checked(pairs, n, lambda n, shape: _takes_apart(pairs, n))
+    _checked(n, lambda n, shape: _takes_apart(pairs, n))
     return partial(_twice, pairs, n)
 
 
@@ -262,7 +263,8 @@ _VALUES = """
 """.split()
 _LINEAR: dict[str, PairedRule] = {
     **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias"], _linear(_always, _in_order)),
-    **dict.fromkeys(["Neg", "Clone", "ToCopy", "Alias"], _linear(_always)),
+    **dict.fromkeys(["Neg", "ToCopy"], _linear(_always)),
+    **dict.fromkeys(["Clone", "Alias"], _linear(_always, alone=unchanged)),
     **dict.fromkeys(["Add", "Sub"], _linear(_rows_first)),
     **dict.fromkeys(["Unsqueeze", "Cat", "Stack"], _linear(_beside("_saved_dim"))),
     "Select": _linear(_beside("_saved_dim"), _selected),

@@ -38,6 +38,7 @@ class Recording(TorchFunctionMode):
     inputs: the leaves of the forward pass. noted: for each torch function whose input is noted, the name of its node.
     loses: whether a value without a gradient was made of one with a gradient (by `detach`, a comparison, `.item()`).
     measures: whether the pass asked for the size of a tensor, and so may depend on how many rows there are.
+    double: whether the inputs are float64.
     """
 
     def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
@@ -55,16 +56,17 @@ class Recording(TorchFunctionMode):
             if func in _SIZES:
                 self.measures = True
             return func(*args, **(kwargs or {}))
-        kwargs = {k: self._without_parameters(v) for k, v in kwargs.items()} if kwargs else {}
+        bare = self._without_parameters
+        kwargs = {k: v if type(v) in _CONSTANTS else bare(v) for k, v in kwargs.items()} if kwargs else {}
         args = tuple(
             [
                 a
                 if (kind := type(a)) in _CONSTANTS or (kind is Tensor and not (a.requires_grad and a.is_leaf))
-                else self._without_parameters(a)
+                else bare(a)
                 for a in args
             ]
         )
-        name, in_place, plain = _of(func)
+        name, in_place, plain = _of(func, self.double)
         source = args[0] if args else kwargs.get("input")
         if plain and not kwargs.get("inplace"):
             out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
@@ -109,13 +111,12 @@ class Recording(TorchFunctionMode):
         return out
 
     def _without_parameters(self, a: Value) -> Value:
-        if type(a) in _CONSTANTS:
-            return a
         if isinstance(a, Tensor):
-            kept = not (a.requires_grad and a.is_leaf) or id(a) in self.inputs
-            return a if kept or is_functorch_wrapped_tensor(a) else a.detach()  # torch.func.grad's are no parameters
-        if type(a) in (list, tuple) and any(isinstance(item, Tensor) for item in a):
-            return type(a)(self._without_parameters(item) for item in a)
+            if not a.requires_grad or not a.is_leaf or id(a) in self.inputs:
+                return a
+            return a if is_functorch_wrapped_tensor(a) else a.detach()  # torch.func.grad's are no parameters
+        if (kind := type(a)) is list or kind is tuple:
+            return kind([item if type(item) in _CONSTANTS else self._without_parameters(item) for item in a])
         return a
 
 
@@ -135,16 +136,18 @@ _RESULTS = {name: "Threshold" for name in ("threshold", "threshold_", "_threshol
 """Torch functions whose result is noted, because the node keeps too little to have it again."""
 _CHOICES = frozenset({"where", "masked_fill"})
 _SPECIAL = frozenset().union(
-    _CASTS, TRAINING, HIDING, SHOWN, _RESULTS, COMPARISONS, _CHOICES, READ_OUT, {"scaled_dot_product_attention"}
+    TRAINING, HIDING, SHOWN, _RESULTS, COMPARISONS, _CHOICES, READ_OUT, {"scaled_dot_product_attention"}
 )
 
 
 @cache
-def _of(func: TorchFunction) -> tuple[str, bool, bool]:
-    """The name of a torch function, whether it works in place, and whether a call of it needs no attention."""
+def _of(func: TorchFunction, double: bool) -> tuple[str, bool, bool]:
+    """The name of a torch function, whether it works in place, and whether a call of it needs no attention.
+
+    double: as in `Recording`."""
     name = name_of(func)
     in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
-    return name, in_place, not in_place and name not in _SPECIAL
+    return name, in_place, not (in_place or name in _SPECIAL or (double and name in _CASTS))
 
 
 def _loses(name: str, args: Args) -> bool:

@@ -45,11 +45,17 @@ def winner(
 ) -> Callable[[Tensor], Tensor]:
     """`g -> m` of y = x[i] and y0 = x0[i0], the largest (or the smallest) elements along `dim`.
 
-    The elements i and i0 share Δy by the part of the path on which each is the largest.
+    The elements i and i0 share Δy by the part of the path on which each is the largest: with d = x[i] − x[i0] and
+    d0 = x0[i] − x0[i0], which have opposite signs, i has d/(d − d0).
     """
     d, d0 = x.gather(dim, i) - x.gather(dim, i0), x0.gather(dim, i) - x0.gather(dim, i0)
-    w = torch.where(i == i0, 1.0, share(d, d0) if (d >= d0).all() else share(-d, -d0))  # d ≥ 0 ≥ d0, or the other way
-    return lambda g: torch.zeros_like(x).scatter_add_(dim, i, g * w).scatter_add_(dim, i0, g * (1 - w))
+    w = torch.rsub(d0.div_(d), 1).reciprocal_().nan_to_num_(0.5)  # 0/0: the two are one, or never differ
+
+    def through(g: Tensor) -> Tensor:
+        first = g * w
+        return torch.zeros_like(x).scatter_add_(dim, i, first).scatter_add_(dim, i0, g - first)
+
+    return through
 
 
 def extreme_along(n: Node, n0: Node) -> Step:

@@ -137,7 +137,7 @@ RULES: dict[str, Rule] = {
     **{f"{name}Backward{i}{copied}": linear for name in LINEAR for i in range(6) for copied in ("", "_copy")},
     SLICES: on_view,
     "torch::autograd::CopyBackwards": linear,
-    HOOKED: partial(linear, given=(), backward=unchanged),
+    **dict.fromkeys([HOOKED, "CloneBackward0", "AliasBackward0"], partial(linear, given=(), backward=unchanged)),
     "LerpBackward0": linear,
     "WhereBackward0": chosen,
     "MaskedFillBackward0": chosen,
