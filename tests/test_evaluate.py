@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from torch import nn
 import pellucid
 from generative import generator
 from pellucid import cli
+from pellucid.choices import kept
 from pellucid.evaluation import cascading_randomisation, removal
 from pellucid.evaluation.cost import measured as measured_cost
 from pellucid.evaluation.data import inputs_of
 from pellucid.metrics import bootstrap
+from pellucid.metrics.bootstrap import Interval
 from pellucid.metrics.faithfulness import normalised_area
 from pellucid.metrics.plausibility import PLAUSIBILITY
 from pellucid.metrics.removal_curves import order_of, removal_curves, search_orders
@@ -144,6 +147,16 @@ def test_the_total_is_that_of_the_model_called_directly(model: pellucid.Model, f
     assert comp - suff == pytest.approx(row.by_operator["mask"].mean, abs=1e-9)
 
 
+def test_what_is_recommended_is_itself_better_than_chance(found: pellucid.Evaluation) -> None:
+    sure, unsure = Interval(0.2, 0.1, 0.3), Interval(0.1, -0.1, 0.3)
+    row = lambda passes, over: replace(found.rows[0], behind=unsure, passes=passes, better_than_random=over)
+    best, cheap, cheaper = row(9.0, sure), row(3.0, sure), row(2.0, unsure)
+    assert replace(found, rows=(best, cheaper, cheap)).choice == cheap
+    assert replace(found, rows=(best, cheaper)).choice == best
+    none = replace(found, rows=(cheaper,))
+    assert none.choice is None and "No method" in none.sentence
+
+
 def test_the_passes_are_those_of_the_explanations(found: pellucid.Evaluation) -> None:
     passes = {r.name: r.passes for r in found.rows}
     assert passes["deeplift · mask"] == 2 and passes["deeplift · mask, pad"] == 3
@@ -195,11 +208,20 @@ def test_wrong_data_is_named(tmp_path: Path, model: pellucid.Model) -> None:
         ([], None, None, "no inputs"),
         (["a"], None, 0, "limit"),
         (3, None, None, "list of inputs"),
+        ({"text": ["a", "b"]}, None, None, "columns and not its rows"),
     ):
         with pytest.raises(pellucid.PellucidError, match=said):
             inputs_of(data, column, limit)
     with pytest.raises(pellucid.PellucidError, match="probability"):
         pellucid.evaluate(model, SOME[:1], "saliency", target="positive - negative")
+
+
+def test_a_frame_is_not_read_as_the_names_of_its_columns() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": TEXTS, "label": [1, 0, 1]})
+    with pytest.raises(pellucid.PellucidError, match=r"DataFrame.*to_dict"):
+        inputs_of(frame, None, None)
+    assert inputs_of(frame.to_dict("records"), "text", None) == TEXTS
 
 
 def test_an_interval_of_a_paired_difference_is_narrower() -> None:
@@ -303,6 +325,12 @@ def test_scores_of_others_are_measured_like_ones_own(model: pellucid.Model) -> N
     assert of["theirs"].passes is None and of["theirs"].cost is None and "theirs" in str(found)
     with pytest.raises(pellucid.PellucidError, match="other tokens"):
         pellucid.evaluate(model, SOME[:1], (), scores={"theirs": [[1.0, 2.0]]})
+    for wrong in ("negative", "negative - positive"):  # "it is great …" is measured by its own label, positive
+        with pytest.raises(pellucid.PellucidError, match=r"for 'negative.*expected one for 'positive'"):
+            theirs = pellucid.explain(model, ["it is great fun"], target=wrong)
+            pellucid.evaluate(model, ["it is great fun"], (), scores={"theirs": theirs})
+    own = pellucid.evaluate(model, SOME[:4], (), scores={"random": [e.scores for e in answers]})
+    assert {r.total for r in own.rows} == {of["theirs"].total, of["random"].total}  # the name makes it no control
     with pytest.raises(pellucid.PellucidError, match="scores of 1 inputs"):
         pellucid.evaluate(model, SOME[:2], (), scores={"theirs": [answers[0].scores]})
 
@@ -319,8 +347,10 @@ def test_rationales_are_compared_with_the_highest_words(model: pellucid.Model) -
     of = {r.method: r.plausibility for r in found.rows}
     assert {name: i.mean for name, i in of["a person"].items()} == dict.fromkeys(PLAUSIBILITY, 1.0)
     assert of["deeplift"]["recall"].mean == 1.0 and of["random"]["AUPRC"].mean < 1
+    lines: list[str] = []
     with pytest.raises(pellucid.PellucidError, match="span"):
-        pellucid.evaluate(model, texts[:1], rationales=[[(5, 2)]])
+        pellucid.evaluate(model, texts[:1], rationales=[[(5, 2)]], progress=lines.append)
+    assert not any("removing" in line for line in lines)  # what is wrong is told before the long part
 
 
 def test_sampled_words_are_those_of_the_texts_and_the_same_in_any_batch(model: pellucid.Model) -> None:
@@ -420,6 +450,8 @@ def test_auto_is_what_an_evaluation_chose_for_this_very_model(
     (path,) = (tmp_path / "choices").iterdir()
     path.write_text("{")
     assert pellucid.explain(model, SOME[0], "auto").method == "deeplift"
+    with pytest.raises(pellucid.PellucidError, match="offloaded weights"):
+        kept(torch.nn.Linear(2, 2, device="meta"))
 
 
 def test_the_page_holds_curves_and_runs_nothing_that_it_was_given(model: pellucid.Model, tmp_path: Path) -> None:
@@ -449,6 +481,16 @@ def test_a_run_is_measured_as_it_stands_and_a_folder_goes_on(model: pellucid.Mod
         assert of.keys() == {"occlusion", "random"}
         for mine, theirs in zip(of["occlusion"].cells, direct.rows[0].cells, strict=True):
             assert mine.value.mean == pytest.approx(theirs.value.mean, abs=1e-6)
+    pellucid.run(model, two, tmp_path / "negative", target="negative")
+    with pytest.raises(pellucid.PellucidError, match="'negative'; expected one for 'positive'"):
+        pellucid.evaluate(model, tmp_path / "negative")
+    assert pellucid.evaluate(model, tmp_path / "negative", target="negative").texts == 2
+    for limit in (0, -1):
+        with pytest.raises(pellucid.PellucidError, match="limit"):
+            pellucid.evaluate(model, tmp_path / "occlusion_mask", limit=limit)
+    pellucid.run(model, two, tmp_path / "both", method=["occlusion", "saliency"])
+    with pytest.raises(pellucid.PellucidError, match="2 methods"):
+        pellucid.evaluate(model, tmp_path / "both")
     assert first.rows[0].cost is not None and again.rows[0].cost is None  # nothing was explained again
     other = pellucid.load()
     with torch.no_grad():

@@ -15,10 +15,12 @@ from typing import Any, cast
 
 import torch
 
+from .errors import UnsupportedModel
+
 FOLDER = "PELLUCID_CHOICES"
 """The environment variable that names the folder."""
 _LOOKED_AT = 4096
-"""So many elements of each weight tensor are in a fingerprint."""
+"""At least so many elements of each weight tensor are in a fingerprint, or all where it has fewer."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,16 @@ class Choice:
 
 
 def fingerprint(net: torch.nn.Module) -> str:
-    """A SHA-256 of the network's class, and of the names, the shapes and evenly spaced elements of its weights."""
+    """A SHA-256 of the network's class, and of the names, the shapes and evenly spaced elements of its weights.
+
+    Raises UnsupportedModel where weights are offloaded."""
     found = hashlib.sha256(type(net).__name__.encode())
     for name, p in net.named_parameters():
+        if p.is_meta:
+            raise UnsupportedModel(
+                f"Found offloaded weights ({name}), by which a model is not known again; expected a model that is in "
+                "memory. Name the method instead of 'auto', and do not keep a choice."
+            )
         flat = p.detach().flatten()
         some = flat[:: max(1, flat.numel() // _LOOKED_AT)].float().cpu().contiguous()
         found.update(f"{name} {tuple(p.shape)}".encode())

@@ -18,8 +18,8 @@ def evaluate(
         Path,
         typer.Argument(
             show_default=False,
-            help="A .csv, .tsv, .jsonl or .txt file, one input a row; or the folder of a 'pellucid run', whose answers "
-            "are measured as they stand.",
+            help="A .csv, .tsv, .jsonl, .parquet or .txt file, one input a row; or the folder of a "
+            "'pellucid run', whose answers are measured as they stand.",
         ),
     ],
     model: ModelName = None,
@@ -49,8 +49,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="How words are removed, at least two with commas: mask, delete, mean, pad, sampled, "
-            "'attention mask'. "
-            "(default: mask,delete)",
+            "'attention mask'. (default: mask,delete; mask,mean where no position must move)",
             show_default=False,
         ),
     ] = None,

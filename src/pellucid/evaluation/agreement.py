@@ -9,6 +9,7 @@ from jaxtyping import Bool
 
 from ..errors import InputError, quoted
 from ..metrics.plausibility import PLAUSIBILITY
+from ..metrics.word_scores import summed
 from ..models.text.encoding import Encoding
 from ..models.text.groups import grouped
 from ..types import Groups
@@ -32,8 +33,7 @@ def plausibility(
     for of_texts in scores:
         mine = {name: np.full(len(encodings), np.nan) for name in PLAUSIBILITY}
         for i, (own, of, m) in enumerate(zip(of_texts, of_tokens, marked, strict=True)):
-            ranked = of >= 0
-            of_groups = np.bincount(of[ranked], weights=own[ranked], minlength=len(m))
+            of_groups = summed(own, of, len(m))
             for name, row in PLAUSIBILITY.items():
                 if m.any():
                     mine[name][i] = row.measure(of_groups, m, max(1, round(share * len(m))))

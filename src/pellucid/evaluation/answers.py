@@ -17,6 +17,7 @@ from ..explanation import Explanation
 from ..models import Model
 from ..models.text.encoding import Encoding
 from ..outcome import Failure, Outcome
+from ..tokens import Target as Explained
 from ..types import Target
 from .cost import Cost, measured
 from .rows import CONTROL
@@ -75,6 +76,7 @@ def explained(
         "max_new_tokens": NEW_TOKENS,
         **({"seed": how.seed} if method == CONTROL else {}),
     }
+    explain(model, list(items[:1]), **{**asked, "method": CONTROL}, errors="return")  # not cold, when timed
     if how.out is not None:
         from ..jobs import run  # needs pyarrow
 
@@ -87,7 +89,6 @@ def explained(
         )
         each = None if begun else replace(cost, seconds=cost.seconds / len(items))
         return Answered(method, baseline, list(found), each)
-    explain(model, list(items[:1]), **{**asked, "method": CONTROL}, errors="return")  # not cold, when timed
     answers, cost = measured(
         lambda: explain(model, list(items), **asked, errors="return", progress=lambda p: heard(p.done)), model.device
     )
@@ -95,14 +96,21 @@ def explained(
 
 
 def stored(folder: str | Path) -> Answered | None:
-    """The answers of a run over a data set (`pellucid.run`); None where the folder holds none."""
+    """The answers of a run over a data set (`pellucid.run`); None where there is no such folder. Raises InputError for
+    a run of several methods."""
     if not Path(folder).is_dir():
         return None
     from ..jobs import open  # needs pyarrow
 
     run = open(folder)
     asked = run.manifest["request"]
-    return Answered(asked["methods"][0], asked["baselines"], list(run), None)
+    methods = asked["methods"]
+    if len(methods) > 1:
+        raise InputError(
+            f"Found the run {str(folder)!r} of {len(methods)} methods ({', '.join(methods)}); expected a run of one. "
+            "Run each in a folder of its own, or give evaluate the data and methods=[…]."
+        )
+    return Answered(methods[0], asked["baselines"], list(run), None)
 
 
 def given(scores: Mapping[str, Sequence[Any]], inputs: int) -> list[Answered]:
@@ -119,8 +127,9 @@ def given(scores: Mapping[str, Sequence[Any]], inputs: int) -> list[Answered]:
 
 
 def control_of(answers: Sequence[Answered]) -> int:
-    """The number of the random ranking, which is always there."""
-    return next(k for k, a in enumerate(answers) if a.method == CONTROL)
+    """The number of the random ranking, which is always there; the last of that name, as scores that are given may have
+    it too."""
+    return max(k for k, a in enumerate(answers) if a.method == CONTROL)
 
 
 def failures(answers: Sequence[Answered]) -> dict[int, Failure]:
@@ -141,8 +150,10 @@ def failures(answers: Sequence[Answered]) -> dict[int, Failure]:
     return found
 
 
-def check_tokens(answers: Sequence[Answered], i: int, encoding: Encoding) -> None:
-    """Raises InputError where an answer about input i has other tokens than the model reads."""
+def check_alike(answers: Sequence[Answered], i: int, encoding: Encoding) -> None:
+    """Raises InputError where an answer about input i has other tokens than the model reads, or explains another target
+    than the one that is measured."""
+    target = cast("Explanation", answers[control_of(answers)].outcomes[i]).target
     for answer in answers:
         outcome = answer.outcomes[i]
         ids = [t.id for t in outcome.tokens] if isinstance(outcome, Explanation) else None
@@ -151,3 +162,12 @@ def check_tokens(answers: Sequence[Answered], i: int, encoding: Encoding) -> Non
                 f"Found scores by {answer.method!r} of other tokens of input {i}; expected one for each of the "
                 f"{len(encoding)} tokens that the model reads, special ones too, as `Explanation.tokens`."
             )
+        if isinstance(outcome, Explanation) and outcome.target != target:
+            raise InputError(
+                f"Found an explanation by {answer.method!r} of input {i} for {_named(outcome.target)}; expected one "
+                f"for {_named(target)}, which is what is measured. Give evaluate the target=… of the explanations."
+            )
+
+
+def _named(target: Explained | None) -> str:
+    return "no target" if target is None else repr(target.name)

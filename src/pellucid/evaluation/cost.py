@@ -26,17 +26,22 @@ class Cost:
 def measured(call: Callable[[], T], device: torch.device) -> tuple[T, Cost]:
     """What a call returns, and what it took."""
     on_gpu = device.type == "cuda"
+    finished(device)
     if on_gpu:
-        torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device) if on_gpu else _forgotten_peak()
     start = time.perf_counter()
     found = call()
-    if on_gpu:
-        torch.cuda.synchronize(device)
+    finished(device)
     seconds = time.perf_counter() - start
     peak = torch.cuda.max_memory_allocated(device) if on_gpu else _resident("VmHWM")
     return found, Cost(seconds, None if before is None or peak is None else max(0, peak - before))
+
+
+def finished(device: torch.device) -> None:
+    """Waits until a GPU has done what it was given: its calls return before they are done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _forgotten_peak() -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -18,10 +18,14 @@ def inputs_of(
 ) -> list[Any]:
     """The first `limit` inputs of a list, another iterable or a file, as `evaluate` takes them. tell: called with what
     is to be known of the file, such as that its first line is no header. Raises InputError."""
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise InputError(f"Found limit={quoted(limit)}; expected a whole number above 0, or None for all inputs.")
+    check_limit(limit)
     if isinstance(data, (str, Path)):
         rows: Iterable[Any] = _rows(str(data), column, tell)
+    elif isinstance(data, Mapping) or hasattr(data, "columns"):
+        raise InputError(
+            f"Found a {type(data).__name__} as the data, which gives its columns and not its rows; expected a list of "
+            "inputs, or the name of a file. Of a pandas frame give frame.to_dict('records'); of one input a list of it."
+        )
     elif isinstance(data, Iterable):
         rows = (_cell(row, column, i) for i, row in enumerate(data)) if column is not None else data
     else:
@@ -30,6 +34,12 @@ def inputs_of(
     if not found:
         raise InputError("Found no inputs in the data; expected at least one.")
     return found
+
+
+def check_limit(limit: object) -> None:
+    """Raises InputError where so many inputs cannot be taken."""
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise InputError(f"Found limit={quoted(limit)}; expected a whole number above 0, or None for all inputs.")
 
 
 def _rows(path: str, column: str | int | None, tell: Callable[[str], None]) -> Iterator[Any]:

@@ -21,10 +21,11 @@ from ..models.text.groups import grouped
 from ..outcome import Failure
 from ..types import Baseline, Groups, Target
 from .agreement import Spans, plausibility
-from .answers import NEW_TOKENS, Answered, Asking, check_tokens, control_of, explained, failures, given, stored
+from .answers import NEW_TOKENS, Answered, Asking, check_alike, control_of, explained, failures, given, stored
 from .comparing import compared
+from .cost import finished
 from .curves import Measured, Removal, measured
-from .data import inputs_of
+from .data import check_limit, inputs_of
 from .removal import explained_target, operators_of
 from .result import Evaluation
 from .rows import CONTROL
@@ -67,7 +68,8 @@ def evaluate(
     limit: so many inputs from the beginning.
     column: the column of the inputs in the rows of the data; a number, from 0, for a file without a header. None: the
         row is the input, under the names that `types.Input` says.
-    operators: how words are removed, at least two names in OPERATORS; None: by the mask token and by deletion.
+    operators: how words are removed, at least two names in OPERATORS; None: by the mask token, and by deletion, or by
+        the mean embedding where positions must not move.
     target, truncate: as `explain`. The target needs a probability: one label, one token, or a continuation as a whole
         ("total"), which is what None means for text-generation.
     groups: what is ranked and removed together, see `types.Groups`: words, or the sources of a prompt.
@@ -76,7 +78,7 @@ def evaluate(
     random_rankings: the row of chance is the mean over so many random rankings of each text.
     rationales: for each input the spans that a person marked, (start, end) in characters, or (segment, start, end);
         each Row's `plausibility` then says how well its method agrees.
-    seed: of the resampled texts.
+    seed: of the resampled texts, the random rankings and the random sets of LDS.
     out: a folder, where the explanations of each method are kept as a run (`pellucid.open` reads it). The same call
         again goes on where an earlier one ended.
     keep: whether the recommended method and baseline are kept for this model, as `explain(method="auto")` uses them
@@ -111,28 +113,28 @@ def evaluate(
     target = explained_target(model, target)
     asking = Asking(target, truncate, seed, None if out is None else Path(out))
     answers += given(scores or {}, len(items))
+    if rationales is not None and len(rationales) != len(items):
+        raise InputError(f"Found {len(rationales)} rationales; expected one list of spans for each of {len(items)}.")
     asked = _asked(methods if methods is not None else () if answers else ("deeplift",), baselines)
     for k, (m, b) in enumerate(asked):
         heard = _heard(tell, f"explaining by {m} ({k + 1} of {len(asked)})", len(items))
         answers.append(explained(model, items, m, b, asking, heard))
-    if rationales is not None and len(rationales) != len(items):
-        raise InputError(f"Found {len(rationales)} rationales; expected one list of spans for each of {len(items)}.")
     failed = failures(answers)
     with model.borrowed():
         encodings = _encoded(model, items, failed, answers, asking, groups)
         there = list(encodings)
         each = [[a.scores(i) for i in there] for a in answers]
+        marked = [rationales[i] for i in there] if rationales is not None else []
+        agree = plausibility(list(encodings.values()), each, marked, groups) if marked else [{} for _ in answers]
         found: list[Measured] = [Measured() for _ in range(len(answers) + (beam > 0))]
-        for way in ways:
-            heard = _heard(tell, f"removing words by {way!r} ({ways.index(way) + 1} of {len(ways)})", len(encodings))
+        for k, way in enumerate(ways):
+            heard = _heard(tell, f"removing words by {way!r} ({k + 1} of {len(ways)})", len(encodings))
             removal = Removal(way, target, groups, beam, seed, random_rankings)
             each_way = measured(model, list(encodings.values()), each, removal, heard, control_of(answers))
             for one, more in zip(found, each_way, strict=True):
                 one.metrics.update(more.metrics)
                 one.curves.update(more.curves)
         alone = forward_backward_seconds(model, list(encodings.values()), target)
-    marked = [rationales[i] for i in there] if rationales is not None else []
-    agree = plausibility(list(encodings.values()), each, marked, groups) if marked else [{} for _ in answers]
     rows, best_order = compared(answers, found, agree, ways, draws(len(there), seed), alone)
     told = tuple(failed[i] for i in sorted(failed))
     result = Evaluation(model.name, model.does.name, len(there), told, ways, rows, alone, seed, best_order)
@@ -165,7 +167,8 @@ def _keep(model: Model, result: Evaluation, answers: Sequence[Answered]) -> None
 
 
 def _brought(data: object, limit: int | None) -> list[Answered]:
-    """The answers of a run, where the data is the folder of one."""
+    """The first `limit` answers of a run, where the data is the folder of one. Raises InputError."""
+    check_limit(limit)
     run = stored(data) if isinstance(data, (str, Path)) else None
     return [] if run is None else [replace(run, outcomes=run.outcomes[:limit])]
 
@@ -181,7 +184,8 @@ def _asked(methods: str | Sequence[str], baselines: Any) -> list[tuple[str, Any]
     each = list(baselines) if isinstance(baselines, (list, tuple)) else [baselines]
     if not each or len(set(names)) < len(names):
         raise InputError(
-            f"Found methods={quoted(methods)}, baselines={quoted(baselines)}; expected each at least once, none twice."
+            f"Found methods={quoted(methods)}, baselines={quoted(baselines)}; expected at least one "
+            "baseline, and no method twice."
         )
     return [(m, b) for m in names if m != CONTROL for b in each] + [(CONTROL, each[0])]
 
@@ -199,7 +203,7 @@ def _encoded(
     numbers = [i for i in range(len(items)) if i not in failed]
     found = dict(zip(numbers, model.encode([items[i] for i in numbers], how.truncate, NEW_TOKENS), strict=True))
     for i, encoding in list(found.items()):
-        check_tokens(answers, i, encoding)
+        check_alike(answers, i, encoding)
         if max(grouped(groups, encoding), default=-1) < 1:
             failed[i] = Failure(i, "InputError", f"Input {i} has fewer than two words (groups), which rank nothing.")
             del found[i]
@@ -219,6 +223,7 @@ def forward_backward_seconds(
         problems.append(model.problem(aimed, "zero", target))
     rounds = []
     for _ in range(3):
+        finished(model.device)
         start = clock()
         for problem in problems:
             x = tuple(t.detach().requires_grad_() for t in problem.x)
@@ -226,5 +231,6 @@ def forward_backward_seconds(
                 outputs = problem.outputs(x)
                 total = sum(problem.value(outputs, s).sum() for s in problem.selects(outputs))
             torch.autograd.grad(cast("torch.Tensor", total), x, allow_unused=True)
+        finished(model.device)
         rounds.append(clock() - start)
     return min(rounds) / len(encodings)

@@ -92,7 +92,7 @@ OPERATORS: dict[str, Operator] = {
     "delete": Operator("delete", "the tokens are gone, and the text is closed up"),
     "mean": Operator("mean", "the mean of all token embeddings in the place of each token's"),
     "pad": Operator("pad", "the padding token in the place of each token"),
-    "sampled": Operator(_sampled, "a token of another place or text in the place of each, drawn once for a text"),
+    "sampled": Operator(_sampled, "a token drawn from the texts in the place of each, once for a text"),
     "attention mask": Operator("pad", "the tokens stay, and no other token attends to them", _hidden),
 }
 

@@ -45,13 +45,10 @@ class Evaluation:
 
     @property
     def choice(self) -> Row | None:
-        """The row of the fewest passes among those tied with the best; None where the best is not better than a random
-        ranking."""
-        best = self.rows[0]
-        if best.method == CONTROL or not best.better_than_random.low > 0:
-            return None
+        """The row of the fewest passes among those that are tied with the best and better than a random ranking; None
+        where there is none."""
         dear = lambda r: (r.passes is None, r.passes or 0, r.behind.mean)
-        return min((r for r in self.tied if r.method != CONTROL), key=dear)
+        return min((r for r in self.tied if r.better_than_random.low > 0), key=dear, default=None)
 
     @property
     def sentence(self) -> str:
@@ -64,7 +61,8 @@ class Evaluation:
             )
         others = [r for r in self.tied if r is not choice and r.method != CONTROL]
         tied = f"; {len(others)} other{'s' * (len(others) > 1)} tied with the best" if others else ""
-        how = "the cheapest of those tied with the best" if choice is not self.rows[0] else "the most faithful here"
+        cheapest = "the cheapest of those tied with the best and better than chance"
+        how = "the most faithful here" if choice is self.rows[0] else cheapest
         takes = "" if choice.passes is None else f"; it takes {choice.passes:.3g} passes"
         if choice.cost is not None:
             takes += f", {choice.cost:.2g} times the model's own forward and backward"

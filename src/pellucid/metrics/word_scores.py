@@ -41,5 +41,12 @@ def group_scores(
     groups, given = groups_of_tokens(game, row), np.asarray(scores, dtype=float)
     if given.shape != groups.shape:
         raise InputError(f"Found scores of shape {given.shape}; expected one for each of the {len(groups)} tokens.")
-    ranked = groups >= 0
-    return np.bincount(groups[ranked], weights=given[ranked], minlength=game.players[row])
+    return summed(given, groups, game.players[row])
+
+
+def summed(
+    scores: Float[np.ndarray, " tokens"], groups: Int[np.ndarray, " tokens"], players: int
+) -> Float[np.ndarray, " players"]:
+    """The sum of the scores of each group's tokens. groups: of each token its group's number; −1 for none."""
+    own = groups >= 0
+    return np.bincount(groups[own], weights=scores[own], minlength=players)
