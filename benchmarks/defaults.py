@@ -191,7 +191,9 @@ def measured(entry: Entry, candidates: Mapping[str, Candidate], work: Path) -> t
     """The cells, the probes, and the passes of each candidate."""
     folder, model = work / "defaults" / entry.name, entry.load()
     folder.mkdir(parents=True, exist_ok=True)
-    items = _kept(folder / "items.json", lambda: entry.items(model))
+    items = entry.items(model)
+    if _kept(folder / "items.json", lambda: items) != list(items):
+        raise SystemExit(f"{folder} is of other inputs: take another --work")
     said: list[dict[str, Any]] = []
     for name, candidate in candidates.items():
         said.append(_kept(folder / f"{name}.json", lambda c=candidate: _answers(entry, model, items, c)))

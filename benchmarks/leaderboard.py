@@ -14,6 +14,7 @@ installed (shap, lime). The page is written between its markers `<!-- leaderboar
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import random
@@ -203,8 +204,10 @@ def _rival(model: pellucid.Model, entry: Entry, rival: Any) -> tuple[list[list[f
 def measured(entry: Entry, work: Path) -> dict[str, Any]:
     """The evaluation of all methods of a model, as plain values; kept in its file."""
     said = answers(entry, work)
-    path = work / entry.name / "evaluation" / f"{len(said)} methods, {len(entry.items)} inputs.json"
     there = {name: one for name, one in said.items() if "scores" in one}
+    scores = {name: one["scores"] for name, one in there.items()}
+    mark = hashlib.sha256(json.dumps([scores, RANDOM, BEAM]).encode()).hexdigest()[:12]
+    path = work / entry.name / "evaluation" / f"{mark}.json"
     found = json.loads(path.read_text("utf-8")) if path.exists() else _evaluated(entry, there, path)
     alone = _alone(entry, work / entry.name / "evaluation" / "model alone.json")
     for row in [*found["rows"], found["best_order"]]:

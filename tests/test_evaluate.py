@@ -316,6 +316,15 @@ def test_chance_is_the_mean_over_all_orders(model: pellucid.Model) -> None:
             pellucid.evaluate(model, [text], "saliency", random_rankings=wrong)  # pyright: ignore[reportArgumentType]
 
 
+def test_a_span_where_no_word_is_is_told(model: pellucid.Model) -> None:
+    with pytest.raises(pellucid.PellucidError, match=r"no word of 'dull but great' is"):
+        pellucid.evaluate(model, ["dull but great"], "saliency", rationales=[[(40, 44)]])
+    long = f"It is great. {'dull ' * 600}. It is over."  # the end is not read
+    spans = [(0, 12), (3015, 3020)]
+    found = pellucid.evaluate(model, [long], "saliency", rationales=[spans], truncate=True, groups="sentence")
+    assert found.texts == 1 and all(0 <= r.plausibility["recall"].mean <= 1 for r in found.rows)
+
+
 def test_scores_of_others_are_measured_like_ones_own(model: pellucid.Model) -> None:
     answers = pellucid.explain(model, SOME[:4])
     found = pellucid.evaluate(model, SOME[:4], "deeplift", scores={"theirs": [e.scores * 3 for e in answers]})

@@ -67,6 +67,10 @@ def evaluate(
             "normalises the area: about N·n² evaluations of a text of n words. 0: no search.",
         ),
     ] = 0,
+    random_rankings: Annotated[
+        int, typer.Option(min=1, help="The row of chance is the mean over so many random rankings of each text.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Of the resampled texts, the random rankings and the sets of LDS.")] = 0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many inputs from the beginning. (default: all)", show_default=False)
     ] = None,
@@ -116,11 +120,16 @@ def evaluate(
                 truncate=truncate,
                 groups=groups,
                 beam=beam,
+                random_rankings=random_rankings,
+                seed=seed,
                 limit=limit,
                 out=out,
                 keep=keep,
                 progress=tell,
             )
+    if keep:
+        told = f"kept for {model or 'this model'}: --method auto uses it" if found.kept else "nothing to keep"
+        typer.echo(told, err=True)
     for path in pages:
         replace_file(path, found.to_html().encode("utf-8"))
         typer.echo(f"wrote {path}", err=True)

@@ -42,14 +42,25 @@ def plausibility(
 
 
 def _marked(encoding: Encoding, groups: np.ndarray, spans: Spans) -> Bool[np.ndarray, " players"]:
-    """The groups of which a token shares characters with a span."""
+    """The groups of which a token shares characters with a span. Raises InputError for a span that has no group, unless
+    it lies in a part of the text that was not read."""
     found = np.zeros(int(groups.max()) + 1, dtype=bool)
     for span in spans:
         numbers = [int(n) for n in span] if len(span) in (2, 3) else []
         if not numbers or not 0 <= numbers[-2] < numbers[-1]:
             raise InputError(f"Found the span {quoted(span)} in a rationale; expected (start, end) in characters.")
-        segment, start, end = numbers if len(numbers) == 3 else [0, *numbers]
-        for group, token in zip(groups.tolist(), encoding.tokens, strict=True):
-            if group >= 0 and token.span is not None and token.segment == segment:
-                found[group] |= token.span[0] < end and start < token.span[1]
+        mark = (0, *numbers) if len(numbers) == 2 else (numbers[0], numbers[1], numbers[2])
+        tokens = zip(groups.tolist(), encoding.tokens, strict=True)
+        own = [g for g, t in tokens if g >= 0 and t.span is not None and _meet((t.segment, *t.span), mark)]
+        if not own and not any(_meet(part, mark) for part in encoding.unread):
+            raise InputError(
+                f"Found the span {quoted(span)} in a rationale, where no word of {quoted(encoding.text)} is; expected "
+                "(start, end) in characters of the text that it is about."
+            )
+        found[own] = True
     return found
+
+
+def _meet(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether two parts (segment, start, end) share characters."""
+    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float
@@ -80,9 +80,7 @@ def explained(
     if how.out is not None:
         from ..jobs import run  # needs pyarrow
 
-        folder = how.out / re.sub(
-            r"[^\w.+-]+", "_", f"{method} {'+'.join(map(str, baseline)) if several else baseline}"
-        )
+        folder = how.out / f"{method}_{quote('+'.join(map(str, baseline)) if several else str(baseline), safe='+')}"
         begun = folder.exists()
         found, cost = measured(
             lambda: run(model, list(items), folder, **asked, progress=lambda p: heard(p.done)), model.device

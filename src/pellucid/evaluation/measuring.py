@@ -82,7 +82,7 @@ def evaluate(
     out: a folder, where the explanations of each method are kept as a run (`pellucid.open` reads it). The same call
         again goes on where an earlier one ended.
     keep: whether the recommended method and baseline are kept for this model, as `explain(method="auto")` uses them
-        (`pellucid.choices` says where).
+        (`pellucid.choices` says where). Baselines need names then. `Evaluation.kept` says whether one was.
     progress: called with a line on what is being done.
 
     Each method ranks the words of each text, the sum of a word's tokens from the highest to the lowest; special tokens
@@ -108,7 +108,7 @@ def evaluate(
         raise InputError(f"Found random_rankings={quoted(random_rankings)}; expected a whole number from 1.")
     tell = progress or (lambda line: None)
     ways = operators_of(model, operators)
-    answers = _brought(data, limit)
+    answers = _brought(data, column, limit)
     items = [_text(o) for o in answers[0].outcomes] if answers else inputs_of(data, column, limit, tell)
     target = explained_target(model, target)
     asking = Asking(target, truncate, seed, None if out is None else Path(out))
@@ -116,6 +116,8 @@ def evaluate(
     if rationales is not None and len(rationales) != len(items):
         raise InputError(f"Found {len(rationales)} rationales; expected one list of spans for each of {len(items)}.")
     asked = _asked(methods if methods is not None else () if answers else ("deeplift",), baselines)
+    if keep and (unnamed := [b for _, b in asked if _names(b) is None]):
+        raise InputError(f"Found the baseline {quoted(unnamed[0])}; expected baselines that have names, to keep one.")
     for k, (m, b) in enumerate(asked):
         heard = _heard(tell, f"explaining by {m} ({k + 1} of {len(asked)})", len(items))
         answers.append(explained(model, items, m, b, asking, heard))
@@ -138,9 +140,7 @@ def evaluate(
     rows, best_order = compared(answers, found, agree, ways, draws(len(there), seed), alone)
     told = tuple(failed[i] for i in sorted(failed))
     result = Evaluation(model.name, model.does.name, len(there), told, ways, rows, alone, seed, best_order)
-    if keep:
-        _keep(model, result, answers)
-    return result
+    return replace(result, kept=keep and _keep(model, result, answers))
 
 
 def _heard(tell: Tell, what: str, total: int) -> Callable[[int], None]:
@@ -155,21 +155,29 @@ def _heard(tell: Tell, what: str, total: int) -> Callable[[int], None]:
     return heard
 
 
-def _keep(model: Model, result: Evaluation, answers: Sequence[Answered]) -> None:
-    """Keeps the recommended row for the model. Raises InputError where it is none that `explain` can make again."""
+def _keep(model: Model, result: Evaluation, answers: Sequence[Answered]) -> bool:
+    """Keeps the recommended row for the model, if there is one that `explain` can make again: whether it did."""
     row = result.choice
     of = [a for a in answers if row is not None and (a.method, a.baseline_name) == (row.method, row.baseline)]
-    asked = of[0].baseline if of else None
-    baselines = list(asked) if isinstance(asked, (list, tuple)) else [asked]
-    if row is None or not all(isinstance(b, str) for b in baselines):
-        raise InputError(f"Found nothing to keep: {result.sentence} Expected a method with baselines that have names.")
-    keep_choice(model.model, Choice(row.method, tuple(baselines), result.sentence))
+    baselines = _names(of[0].baseline) if of else None
+    if row is None or baselines is None:
+        return False
+    keep_choice(model.model, Choice(row.method, baselines, result.sentence))
+    return True
 
 
-def _brought(data: object, limit: int | None) -> list[Answered]:
+def _names(baseline: Any) -> tuple[str, ...] | None:
+    """The names of one baseline or of several; None where one has no name."""
+    each = baseline if isinstance(baseline, (list, tuple)) else (baseline,)
+    return tuple(each) if all(isinstance(b, str) for b in each) else None
+
+
+def _brought(data: object, column: object, limit: int | None) -> list[Answered]:
     """The first `limit` answers of a run, where the data is the folder of one. Raises InputError."""
     check_limit(limit)
     run = stored(data) if isinstance(data, (str, Path)) else None
+    if run is not None and column is not None:
+        raise InputError(f"Found column={quoted(column)}; expected none for the folder of a run, which has its texts.")
     return [] if run is None else [replace(run, outcomes=run.outcomes[:limit])]
 
 

@@ -51,6 +51,8 @@ def _sampled(texts: Sequence[Encoding]) -> Drawn:
     """Tokens of the texts themselves, each as often as it is there, drawn for each place of a text. A text has the same
     draws whatever batch it is in."""
     every = np.array([t.id for e in texts for t in e.tokens if not t.special and t.id >= 0])  # a patch is no token
+    if not len(every):
+        raise InputError("Found inputs without tokens of a vocabulary; expected some for the operator 'sampled'.")
 
     def drawn(model: Model, batch: Sequence[Encoding]) -> Tensor:
         width = max(len(e) for e in batch)

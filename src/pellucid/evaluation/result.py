@@ -25,7 +25,8 @@ class Evaluation:
     rows: a Row for each method and baseline, the best total first; a random ranking is always among them. best_order:
     the best order that a search found, where one was asked for (`beam`). texts: how many texts were measured. failures:
     the texts that were not, and why. operators: how words were removed. forward_backward_seconds: of one text, by the
-    model alone. seed: of the resampled texts and the random ranking.
+    model alone. seed: of the resampled texts and the random ranking. kept: whether the recommended row was kept for the
+    model, as `keep` asks.
     """
 
     model: str
@@ -37,6 +38,7 @@ class Evaluation:
     forward_backward_seconds: float
     seed: int
     best_order: Row | None = None
+    kept: bool = False
 
     @property
     def tied(self) -> tuple[Row, ...]:
