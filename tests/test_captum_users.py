@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import pellucid
 from pellucid import captum as ours
 from pellucid.errors import ArgumentError
 
@@ -318,3 +321,61 @@ def test_a_function_that_changes_its_input_in_place() -> None:
             plain = nn.Sequential(nn.ReLU(), *net[1:])
             torch.testing.assert_close(found, getattr(ours, name)(plain, *layer).attribute(x, **more))
             assert torch.equal(x, before)
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x).relu()
+        return self.c(self.b(h).tanh() * h)
+
+
+def test_what_torch_compiled_is_explained_uncompiled() -> None:
+    """PyTorch would compile what listens to its functions too, and run one function in another's place."""
+    torch.manual_seed(0)
+    net = Gated().double().eval()
+    compiled = torch.compile(net, backend="eager")
+    x, x0 = torch.randn(2, 1, 4, dtype=torch.float64).unbind()
+    change = (net(x) - net(x0))[0, 1].item()
+    for method in ("deeplift", "integrated_gradients"):
+        found = pellucid.attribute(compiled, x, x0, method, target=1)
+        assert found.output.item() == pytest.approx(net(x)[0, 1].item(), abs=1e-12)
+        assert found.values.sum().item() == pytest.approx(change, abs=1e-6)
+    assert ours.DeepLift(compiled).attribute(x, x0, target=1).sum().item() == pytest.approx(change, abs=1e-9)
+
+
+def test_threads_share_a_model() -> None:
+    torch.manual_seed(0)
+    net = Gated().double().eval()
+    points = torch.randn(4, 2, 3, 4, dtype=torch.float64)
+    jobs: list[Any] = [
+        lambda x, x0: ours.LayerDeepLift(net, net.b).attribute(x, x0, target=1),
+        lambda x, x0: ours.NeuronDeepLift(net, net.b).attribute(x, 2, x0),
+        lambda x, x0: ours.DeepLift(net).attribute(x, x0, target=1),
+        lambda x, x0: pellucid.attribute(net, x, x0, target=1).values,
+    ]
+    alone = [job(*p) for job, p in zip(jobs, points, strict=True)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = [[pool.submit(job, *p) for _ in range(20)] for job, p in zip(jobs, points, strict=True)]
+    finally:
+        sys.setswitchinterval(before)
+    for right, of in zip(alone, answers, strict=True):
+        assert all(torch.allclose(answer.result(), right, atol=1e-12, rtol=0) for answer in of)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(3, 5), (5, 3), (1, 4), (4, 1)])
+def test_causal_attention_of_more_keys_than_queries(queries: int, keys: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda n: torch.randn(2, 1, 2, n, 4, dtype=torch.float64, generator=generator).unbind()
+    (q, q0), (k, k0), (v, v0) = draw(queries), draw(keys), draw(keys)
+    f = lambda q, k, v: nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).flatten(1).sum(1)
+    found = pellucid.attribute(f, (q, k, v), (q0, k0, v0))
+    change = (f(q, k, v) - f(q0, k0, v0)).item()
+    assert found.status == "exact" and sum(t.sum().item() for t in found.values) == pytest.approx(change, abs=1e-9)

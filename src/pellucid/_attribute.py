@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .attribution import Attribution, doubted, sizes
+from .engine.borrowing import undisturbed
 from .engine.integer_inputs import within_tables
 from .engine.problem_of import BaselinePoint, followed_problem_of, problem_of
 from .engine.rows import mixed, not_rowwise
@@ -77,7 +78,7 @@ def attribute(
         remove = ", ".join(name for name, m in METHODS.items() if m.groups)
         raise InputError(f"Found groups with method={method!r}; expected a method that removes groups: {remove}.")
     xs = x if isinstance(x, tuple) else (x,)
-    with _saying_shapes(xs):
+    with _saying_shapes(xs), undisturbed():
         if row.only_removes or all(isinstance(t, Tensor) and t.is_floating_point() for t in xs):
             problem = problem_of(f, xs, x0, target, args, groups, sample=row.distribution)
             with within_tables(problem):

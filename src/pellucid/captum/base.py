@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.borrowing import undisturbed
 from ..engine.layer_hooks import Activations, layer_values, with_layer_values
 from ..errors import ArgumentError
 from .calls import Call, Rows, in_a_row, one_or_all, tupled
@@ -35,7 +36,8 @@ class Attribution:
 
             @wraps(own)
             def attribute(*args: Any, **kwargs: Any) -> Any:
-                return own(*args, **kwargs)
+                with undisturbed():
+                    return own(*args, **kwargs)
 
             cls.attribute = attribute
 

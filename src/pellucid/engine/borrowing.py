@@ -61,6 +61,14 @@ def without_cache(net: nn.Module) -> Iterator[None]:
             config.use_cache = True
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """One thread at a time, and nothing that the user compiled runs compiled: passes put hooks on modules, which are
+    there for other threads too, and PyTorch compiles what listens to its functions into the code that it keeps."""
+    with _LOCK, _uncompiled():
+        yield
+
+
 def _uncompiled() -> AbstractContextManager[object]:
     """A context in which nothing that the user compiled runs compiled."""
     dynamo = sys.modules.get("torch._dynamo")  # not there, nothing is compiled: it takes a second to import

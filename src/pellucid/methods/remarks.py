@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..attribution import Attribution, Attributions, doubted, sizes
+from ..engine.borrowing import undisturbed
 from ..engine.memory import out_of_memory
 from ..engine.passes import value_at_x, value_at_x0
 from ..errors import OF_A_FUNCTION, WITHOUT_GRADIENT, PellucidError, UnsupportedOperation, shortened
@@ -39,6 +40,7 @@ def noting(solve: Callable[..., Attributions], by_gradients: bool) -> Callable[.
     """
 
     @wraps(solve)
+    @undisturbed()
     def noted(problem: Problem, **options: object) -> Attributions:
         answers = _answered(solve, problem, options, by_gradients)
         notes = [NOTE] if problem.draws.found else []

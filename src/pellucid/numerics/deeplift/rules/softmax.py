@@ -112,14 +112,15 @@ def attention(n: Node, n0: Node) -> Step:
     mask = None if mask is None or causal else mask.expand(*q_avg.shape[:-2], *shape)
     lse = _saved_normalisers(n, n0, q)
     blocks = list(_blocks(at_once(_BLOCK, q_avg.device), (*q_avg.shape[:2], *shape), causal))
-    if len(blocks) > 1:
+    whole = len(blocks) == 1 and not (causal and shape[0] < shape[1])  # else some keys are seen by no query
+    if not whole:
         q, k, lse = apart(q), apart(k), lse and apart(lse)
 
     def through(each: Sequence[Grads]) -> Iterator[Multipliers]:
         gy = [wide(g[0]).contiguous() for g in each]
         found = [(torch.empty_like(q_avg), torch.zeros_like(k_avg), torch.zeros_like(v_avg)) for _ in each]
         for heads, block in blocks:
-            of = lambda both, at: both if len(blocks) == 1 else [t[at] for t in both]
+            of = lambda both, at: both if whole else [t[at] for t in both]
             reach = min(block[-1].stop, shape[1]) if causal else shape[1]  # no query of the block sees a later key
             keys = (*heads, slice(reach))
             means = _means(of(q, block), of(k, keys), _added(mask, causal, block, reach, q_avg), of(lse, block))
