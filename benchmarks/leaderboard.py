@@ -19,6 +19,7 @@ import json
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from rivals import RIVALS
 
 import pellucid
 from pellucid.evaluation.measuring import forward_backward_seconds
+from pellucid.number_text import times
 
 OPERATORS = ("mask", "delete", "sampled")
 METRICS = (
@@ -223,7 +225,7 @@ def _alone(entry: Entry, path: Path) -> float:
     if not path.exists():
         model = entry.load()
         with model.borrowed():
-            found = forward_backward_seconds(model, model.encode(list(entry.items)), entry.target, time.process_time)
+            found = forward_backward_seconds(model, model.encode(list(entry.items)), entry.target)
         path.write_text(json.dumps(found), "utf-8")
     return json.loads(path.read_text("utf-8"))
 
@@ -320,14 +322,17 @@ def page(results: dict[str, dict[str, Any]]) -> str:
                 *(f"{np.mean(of[key]):.3f}" if key in of else "" for key in METRICS),
                 *(f"{row['plausibility'][m]['mean']:.2f}" if row["plausibility"] else "" for m in agreement),
                 "" if row["passes"] is None else f"{row['passes']:.3g}",
-                "" if row["cost"] is None else f"{row['cost']:.2g}",
+                "" if row["cost"] is None else times(row["cost"]),
             ]
             lines.append(f"| {' | '.join(rows)} |")
         left = "; ".join(f"{k} ({v.split(':')[0]})" for k, v in found["left out"].items())
         lines += ["", *([f"Not measured here: {left}.", ""] if left else [])]
     shares = sorted(shares_tied(results).items(), key=lambda item: -item[1])
-    lines += ["### In which share of the cells a method is tied with the best", "", "| method | share |", "|---|---:|"]
-    lines += [f"| {name} | {share:.2f} |" for name, share in shares]
+    counts = Counter(name for found in results.values() for methods in cells(found).values() for name in methods)
+    lines += ["### In which share of its cells a method is tied with the best", ""]
+    lines += ["A method has twelve cells of each model that it was measured on.", ""]
+    lines += ["| method | share | of cells |", "|---|---:|---:|"]
+    lines += [f"| {name} | {share:.2f} | {counts[name]} |" for name, share in shares]
     return "\n".join(lines) + "\n"
 
 

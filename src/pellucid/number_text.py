@@ -95,3 +95,13 @@ def spoken(seconds: float) -> str:
         if seconds < 3600
         else f"{seconds / 3600:.1f} h"
     )
+
+
+def times(n: float) -> str:
+    """A multiple in two digits, or as a whole number.
+
+    Examples:
+        >>> times(1.94), times(123.4)
+        ('1.9', '123')
+    """
+    return f"{n:.2g}" if n < 10 else f"{n:,.0f}"

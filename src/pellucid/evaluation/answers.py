@@ -76,7 +76,7 @@ def explained(
         "max_new_tokens": NEW_TOKENS,
         **({"seed": how.seed} if method == CONTROL else {}),
     }
-    explain(model, list(items[:1]), **{**asked, "method": CONTROL}, errors="return")  # not cold, when timed
+    explain(model, list(items[:1]), **asked, errors="return")  # what a method does once for a model is not of each text
     if how.out is not None:
         from ..jobs import run  # needs pyarrow
 
@@ -85,12 +85,17 @@ def explained(
         found, cost = measured(
             lambda: run(model, list(items), folder, **asked, progress=lambda p: heard(p.done)), model.device
         )
-        each = None if begun else replace(cost, seconds=cost.seconds / len(items))
+        each = None if begun else _of_one(cost, len(items))
         return Answered(method, baseline, list(found), each)
     answers, cost = measured(
         lambda: explain(model, list(items), **asked, errors="return", progress=lambda p: heard(p.done)), model.device
     )
-    return Answered(method, baseline, list(answers), replace(cost, seconds=cost.seconds / len(items)))
+    return Answered(method, baseline, list(answers), _of_one(cost, len(items)))
+
+
+def _of_one(cost: Cost, inputs: int) -> Cost:
+    """What one input took, of so many."""
+    return replace(cost, seconds=cost.seconds / inputs, work=cost.work / inputs)
 
 
 def stored(folder: str | Path) -> Answered | None:

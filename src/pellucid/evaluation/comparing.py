@@ -55,7 +55,7 @@ def compared(
             plausibility={name: interval(v, drawn) for name, v in (plausible[k] if answer else {}).items()},
             passes=None if answer is None else answer.passes,
             seconds=None if cost is None else cost.seconds,
-            cost=None if cost is None else cost.seconds / alone,
+            cost=None if cost is None else cost.work / alone,
             memory=None if cost is None else cost.memory,
         )
 

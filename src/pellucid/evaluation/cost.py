@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: by the clock. memory: bytes at the peak, above those in use before: of the GPU where the model is on
-    one, else of the process; None where the system does not tell (it does on Linux)."""
+    """seconds: by the clock. work: seconds as `worked` counts them. memory: bytes at the peak, above those in use
+    before: of the GPU where the model is on one, else of the process; None where the system does not tell (it does on
+    Linux)."""
 
     seconds: float
+    work: float
     memory: int | None
 
 
@@ -30,12 +33,21 @@ def measured(call: Callable[[], T], device: torch.device) -> tuple[T, Cost]:
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device) if on_gpu else _forgotten_peak()
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), worked(device)
     found = call()
     finished(device)
-    seconds = time.perf_counter() - start
+    seconds, work = time.perf_counter() - start, worked(device) - begun
     peak = torch.cuda.max_memory_allocated(device) if on_gpu else _resident("VmHWM")
-    return found, Cost(seconds, None if before is None or peak is None else max(0, peak - before))
+    return found, Cost(seconds, work, None if before is None or peak is None else max(0, peak - before))
+
+
+def worked(device: torch.device) -> float:
+    """Seconds so far: on a CPU those of the processor, child processes included, which other programs do not lengthen;
+    elsewhere those of the clock."""
+    if device.type != "cpu":
+        return time.perf_counter()
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 def finished(device: torch.device) -> None:

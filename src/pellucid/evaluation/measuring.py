@@ -23,7 +23,7 @@ from ..types import Baseline, Groups, Target
 from .agreement import Spans, plausibility
 from .answers import NEW_TOKENS, Answered, Asking, check_alike, control_of, explained, failures, given, stored
 from .comparing import compared
-from .cost import finished
+from .cost import finished, worked
 from .curves import Measured, Removal, measured
 from .data import check_limit, inputs_of
 from .removal import explained_target, operators_of
@@ -220,11 +220,9 @@ def _encoded(
     return found
 
 
-def forward_backward_seconds(
-    model: Model, encodings: Sequence[Encoding], target: Target, clock: Callable[[], float] = time.perf_counter
-) -> float:
-    """Seconds of one forward and backward pass of a text, in the batches that `explain` makes; the least of three
-    rounds. The model is borrowed. clock: tells the seconds."""
+def forward_backward_seconds(model: Model, encodings: Sequence[Encoding], target: Target) -> float:
+    """Seconds, as `worked` counts them, of one forward and backward pass of a text, in the batches that `explain`
+    makes; the least of three rounds. The model is borrowed."""
     problems = []
     for batch in model.batches(encodings):
         aimed = [model.does.aimed(encodings[i], target) for i in batch]
@@ -232,7 +230,7 @@ def forward_backward_seconds(
     rounds = []
     for _ in range(3):
         finished(model.device)
-        start = clock()
+        start = worked(model.device)
         for problem in problems:
             x = tuple(t.detach().requires_grad_() for t in problem.x)
             with torch.enable_grad():
@@ -240,5 +238,5 @@ def forward_backward_seconds(
                 total = sum(problem.value(outputs, s).sum() for s in problem.selects(outputs))
             torch.autograd.grad(cast("torch.Tensor", total), x, allow_unused=True)
         finished(model.device)
-        rounds.append(clock() - start)
+        rounds.append(worked(model.device) - start)
     return min(rounds) / len(encodings)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ..metrics.bootstrap import Interval
 from ..metrics.faithfulness import METRICS
+from ..number_text import times
 from ..public_names import model_name
 from .rows import Cell, MeanCurve, Row
 
@@ -70,7 +71,7 @@ def _overview(found: Evaluation, rows: Sequence[Row]) -> str:
             *(_number(row.by_operator[o].mean) for o in found.operators),
             *(_number(row.plausibility[a].mean) if a in row.plausibility else "" for a in agreement),
             "" if row.passes is None else f"{row.passes:.3g}",
-            "" if row.cost is None else f"{row.cost:.2g}",
+            "" if row.cost is None else times(row.cost),
             "" if row.memory is None else f"{row.memory / 2**20:,.0f} MiB",
         ]
         lines.append(("tied" if row in found.tied else "", cells))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from ..console import show
 from ..errors import MissingExtra
 from ..metrics.bootstrap import Interval
+from ..number_text import times
 from ..outcome import Failure
 from ..plain_data import Json, as_plain
 from ..public_names import model_name
@@ -67,7 +68,7 @@ class Evaluation:
         how = "the most faithful here" if choice is self.rows[0] else cheapest
         takes = "" if choice.passes is None else f"; it takes {choice.passes:.3g} passes"
         if choice.cost is not None:
-            takes += f", {choice.cost:.2g} times the model's own forward and backward"
+            takes += f", {times(choice.cost)} times the model's own forward and backward"
         return (
             f"Use {choice.name}: {how} on {self.texts} texts, {_signed(choice.better_than_random)} above a random "
             f"ranking{tied}{takes}."
@@ -127,7 +128,7 @@ def _table(found: Evaluation) -> RenderableType:
         dim = row.method in (CONTROL, BEST_ORDER)
         mark, style = ("=", "bold") if row in found.tied else ("", "dim" if dim else "")
         span = f"{_short(row.total.low)} {_short(row.total.high)}"
-        cost = ["" if n is None else f"{n:.{digits}g}" for n, digits in ((row.passes, 3), (row.cost, 2))]
+        cost = ["" if row.passes is None else f"{row.passes:.3g}", "" if row.cost is None else times(row.cost)]
         numbers = [f"{mark}{_short(row.total.mean)}", span, *each, *cost]
         table.add_row(Text(row.name), *map(Text, numbers), style=style)
     return table
