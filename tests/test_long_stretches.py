@@ -19,6 +19,7 @@ from pellucid import Explanation, Model, errors
 from pellucid.engine import layer_calls, memory
 from pellucid.methods import stretches
 from pellucid.models import batching, problems
+from pellucid.models.tasks import continuation_goals
 from pellucid.numerics.attention import logits
 from pellucid.numerics.deeplift.recording import recorder
 from pellucid.numerics.deeplift.rules import softmax
@@ -127,6 +128,27 @@ def test_ten_spans_recompute_what_one_does(
     assert count["_means"] > 2 * m.model.config.num_hidden_layers * 2  # several blocks in each of two segments
     assert (count["again"] > 0) == large
     assert far([e for each, _ in alone for e in each], together) < 1e-6
+
+
+def test_many_targets_share_a_walk_some_at_a_time(
+    without_room: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each target has multipliers of all logits, so no walk has more than `AT_ONCE` of them; nor does a sentence read
+    the logits of the other sentences."""
+    monkeypatch.setattr(stretches, "AT_ONCE", 3)
+    answer = " so good . not so bad . a great plot ."
+    m = Model(net("Llama", "sdpa"), causal_tokenizer())
+    asked: list[list[Any]] = [[list(pellucid.explain(m, (PAIR[0], answer), target=t))] for t in (None, "sentences")]
+    inner, sizes = stretches.walk, list[int]()
+    monkeypatch.setattr(stretches, "walk", lambda y, *more: sizes.append(len(y)) or inner(y, *more))
+    log, places = continuation_goals.READ["log-probability"], list[int]()
+    spy = lambda logits: places.append(logits.shape[1]) or log(logits)
+    without_room(True)
+    each = list(pellucid.explain(m, (PAIR[0], answer)))
+    assert len(each) > 6 and max(sizes) == 3 and far(asked[0][0], each) < 1e-5
+    monkeypatch.setitem(continuation_goals.READ, "log-probability", spy)
+    sentences = list(pellucid.explain(m, (PAIR[0], answer), target="sentences"))
+    assert len(sentences) == 3 and max(places) < len(each) / 2 and far(asked[1][0], sentences) < 1e-5
 
 
 def test_checks_of_a_long_text_are_made_on_a_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,8 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finally:
         m.tokenizer.chat_template = None
     assert chat.exit_code == 0 and "first.txt" in chat.output
+    tested = run("explain", "a", "--verify").exception  # no sources: refused, not passed over
+    assert isinstance(tested, errors.InputError) and "sources with names" in str(tested)
     failed = run("explain", "a", "--sources", str(tmp_path / "none.txt")).exception
     assert isinstance(failed, errors.InputError) and "none.txt" in str(failed)
 
@@ -259,11 +261,35 @@ def test_a_sentence_claims_no_more_than_the_numbers_say() -> None:
 
 @pytest.mark.parametrize(
     ("how", "told"),
-    [({"method": "occlusion"}, "do not add up"), ({"target": "total"}, "e.sources"), ({"errors": "return"}, "raised")],
+    [
+        ({"method": "occlusion"}, "do not add up"),
+        ({"target": "total"}, "e.sources"),
+        ({"errors": "return"}, "raised"),
+        ({"output": "probability"}, "expected 'log-probability'"),
+    ],
 )
 def test_what_a_citation_cannot_say_is_refused(m: Model, how: Any, told: str) -> None:
     with pytest.raises(errors.InputError, match=told):
         pellucid.cite(m, INPUT, **how)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_text_without_a_name_is_refused_under_every_key(m: Model, verify: bool) -> None:
+    for item in ({"prompt": "a film"}, {"text": "a film"}):
+        with pytest.raises(errors.InputError, match="sources with names"):
+            pellucid.cite(m, item, verify=verify)
+
+
+@pytest.mark.parametrize("name", ["completion", "response", "chosen"])
+def test_an_answer_under_each_of_its_names_is_tested(m: Model, name: str) -> None:
+    item = {k: v for k, v in INPUT.items() if k != "continuation"} | {name: ANSWER}
+    assert pellucid.cite(m, item).to_dict() == pellucid.cite(m, INPUT).to_dict()  # type: ignore[union-attr]
+
+
+def test_the_answer_that_is_compared_with_is_no_source(m: Model) -> None:
+    e: Any = pellucid.explain(m, {**INPUT, "versus": " so dull ."})
+    named = {unit.name: unit.cited for unit in e.view().sources.units}
+    assert [name for name, cited in named.items() if not cited] == ["continuation", "other continuation", "template"]
 
 
 def test_sources_are_told_apart_from_the_answer_and_the_template(m: Model) -> None:

@@ -20,6 +20,7 @@ from .explanation import Explanation
 from .explanations import Explanations
 from .hops import Hops, trace_hops
 from .methods import METHODS
+from .models.tasks.text_generation import AFTER
 from .notebook import Displayed, Printed, Sheet
 from .number_text import plain, signed
 from .plain_data import Json, as_plain
@@ -60,9 +61,9 @@ class Cited:
 class Citation:
     """The sources of one sentence of an answer.
 
-    sentence: its text. output, baseline_output: its log-probability, and that where every word of the prompt and of the
-    answer is the baseline's. sources: in the order of the input; then what the answer itself and the template gave,
-    whose `drop` is None.
+    sentence: its text. output, baseline_output: its log-probability, and that where the baseline stands in the place of
+    the words that it replaces: those of the prompt, and with "filler" those of the answer too. sources: in the order of
+    the input; then what the answer itself and the template gave, whose `drop` is None.
     delta: the residual, `output - baseline_output - Σ score`. status, notes: as an Explanation has them.
     """
 
@@ -219,6 +220,9 @@ def _by_scores(own: Sequence[Cited]) -> str:
     return f"{lower}: it rests on none of them; {raises} (--verify, or verify=True, takes them away to test it)."
 
 
+_NAMED = "sources with names, such as {'documents': […], 'question': …}, {'messages': […]} or {'parts': {…}}"
+
+
 def cite(
     model: Model,
     inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str,
@@ -247,7 +251,7 @@ def cite(
     verify: whether each source is taken away and the model runs again, which costs a pass for each source.
 
     Returns Citations; a list of them for a list. Raises InputError for an input whose texts have no names, for a method
-    that does not add up, and what `explain` raises.
+    that does not add up, for another output than log-probabilities, and what `explain` raises.
     """
     _check_options(method, options)
     if by not in BY:
@@ -262,23 +266,21 @@ def cite(
     listed = [inputs] if isinstance(inputs, Mapping) else list(inputs)
     for number, item in enumerate(listed):
         if not isinstance(item, Mapping) or "prompt" in item:
-            raise InputError(
-                f"Found {quoted(item, 80)} as input {number}; expected sources with names, such as {{'documents': […], "
-                "'question': …}, {'messages': […]} or {'parts': {…}}."
-            )
+            raise InputError(f"Found {quoted(item, 80)} as input {number}; expected {_NAMED}.")
     if model.filler is not None:
         options.setdefault("baseline", "filler, answer kept")
     answers = [cast(Explanations, a) for a in explain(model, listed, method=[method], target="sentences", **options)]
     tested: list[Sequence[Explanation | None]] = [[None] * len(a) for a in answers]
     if verify:
-        given = [{**item, ANSWER: _answer(a)} for item, a in zip(listed, answers, strict=True)]
-        more = {k: v for k, v in options.items() if k in ("output", "truncate", "progress")}
+        asked_of = ({k: v for k, v in item.items() if k not in AFTER[ANSWER]} for item in listed)
+        given = [{**item, ANSWER: _answer(a)} for item, a in zip(asked_of, answers, strict=True)]
+        more = {k: v for k, v in options.items() if k in ("truncate", "progress")}
         gone = "mask" if model.does.without is None else "delete"
         asked = {"method": ["occlusion"], "groups": by, "baseline": gone, "target": "sentences"}
         tested = [list(cast(Explanations, a)) for a in explain(model, given, **asked, **more)]
     most = {} if "max_new_tokens" not in options else {"most": options["max_new_tokens"]}
     found = [
-        _citations(a, t, by, "" if item.get(ANSWER) is not None else _cut_off(a, **most))
+        _citations(a, t, by, "" if any(item.get(k) is not None for k in AFTER[ANSWER]) else _cut_off(a, **most))
         for item, a, t in zip(listed, answers, tested, strict=True)
     ]
     return found[0] if isinstance(inputs, Mapping) else found
@@ -299,11 +301,19 @@ def _check_options(method: str, options: Mapping[str, object]) -> None:
             f"Found {named[0]}={quoted(options[named[0]])} in cite; expected none: each sentence of the answer is a "
             f"target, and an error is raised. Use pellucid.explain(model, inputs, {named[0]}=…) and e.sources()."
         )
+    if (output := options.get("output")) not in (None, "log-probability"):
+        raise InputError(
+            f"Found output={quoted(output)} in cite; expected 'log-probability', which the scores of a sentence add up "
+            f"to. Use pellucid.explain(model, inputs, target='sentences', output={quoted(output)}) and e.sources()."
+        )
 
 
 def _answer(answer: Explanations) -> str:
-    """The text of the continuation."""
-    return answer[0].text[answer[0].text_names.index(ANSWER)]
+    """The text of the continuation. Raises InputError for an input whose texts have no names."""
+    first = answer[0]
+    if ANSWER not in first.text_names:
+        raise InputError(f"Found {quoted(first.text, 80)} as an input; expected {_NAMED}.")
+    return first.text[first.text_names.index(ANSWER)]
 
 
 def _cut_off(answer: Explanations, most: int = 20) -> str:

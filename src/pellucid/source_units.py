@@ -9,13 +9,14 @@ from .grouping import told_apart
 from .tokens import Explained
 from .units import sentences, sources
 
-ANSWER, TEMPLATE = "continuation", "template"
+ANSWER, OTHER, TEMPLATE = "continuation", "other continuation", "template"
 
 
 @dataclass(frozen=True)
 class Unit:
     """name: of the text; by sentences, also the sentence. segment: the number of the text; −1 for the template. tokens:
-    their indices. cited: whether it is a source, and not the answer itself or the template."""
+    their indices. cited: whether it is a source, and not the answer itself, the one that it is compared with, or the
+    template."""
 
     name: str
     segment: int
@@ -45,7 +46,7 @@ _DROP = " Drop: by how much the output falls where the model runs without the so
 
 def units_of(e: Explained, by: str) -> tuple[Unit, ...]:
     """The units of an explanation, in the order of the input. by: a key of `BY`."""
-    answer = [segment for segment, name in enumerate(e.text_names) if name == ANSWER]
+    answer = [segment for segment, name in enumerate(e.text_names) if name in (ANSWER, OTHER)]
     return tuple(Unit(name, s, tokens, s >= 0 and s not in answer) for name, s, tokens in BY[by](e))
 
 

@@ -160,13 +160,16 @@ def _opposed(each: Sequence[ExplanationView]) -> list[SharedNote]:
 
 def _generations(explanations: Sequence[Explained]) -> tuple[Generation, ...]:
     """One matrix for each method and baseline by which generated tokens, or spans of them, are explained."""
-    rows: dict[tuple[str, str, tuple[Token, ...]], list[tuple[int, int]]] = {}
+    rows: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
+    inputs: list[tuple[Token, ...]] = []  # found again without a hash of all tokens for each explanation
     for i, e in enumerate(explanations):
         at = e.target.position
         if e.meta.get("task") in GENERATE and at is not None and 0 <= at < len(e.tokens):
-            rows.setdefault((e.method, e.baseline, e.tokens), []).append((i, at))
+            inputs += [] if e.tokens in inputs else [e.tokens]
+            rows.setdefault((e.method, e.baseline, inputs.index(e.tokens)), []).append((i, at))
     found: list[Generation] = []
-    for (method, baseline, tokens), own in rows.items():
+    for (method, baseline, which), own in rows.items():
+        tokens = inputs[which]
         begins = next(k for k, t in enumerate(tokens) if t.segment == tokens[own[0][1]].segment)
         until = tuple(read_until(explanations[i], at) for i, at in own)
         each = [explanations[i].scores for i, _ in own]

@@ -57,7 +57,11 @@ def explain(
         typer.Option(help="With sources or a conversation: source, or sentence for each of its sentences."),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Take each source away and run the model again, to show what is lost.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="With sources or a conversation: take each source away and run the model again, to show what is lost.",
+        ),
     ] = False,
     hops: Annotated[
         bool,
@@ -165,7 +169,7 @@ def explain(
     details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = load_model(model, task, device, quiet=as_json)
-        cites = bool(sources or by or hops)
+        cites = bool(sources or by or hops or verify)
         asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
         more: dict[str, Any] = {"output": output, "truncate": truncate}
         if cites:

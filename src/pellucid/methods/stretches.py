@@ -114,9 +114,12 @@ class _Segment:
     multipliers: dict[int, list[Tensor]] = field(default_factory=dict)
 
     def begin(self, weights: Sequence[Tensor]) -> None:
-        """From the targets to the output of the last layer, and to whatever else they are made of. weights: of each
-        target."""
-        self.arrive(self.upper.y, self.lower.y, weights, range(len(weights)))
+        """From the targets to the output of the last layer, and to whatever else they are made of, some targets at a
+        time: each has multipliers of all logits. weights: of each target."""
+        at_once = evenly(len(weights), AT_ONCE)
+        for t in range(0, len(weights), at_once):
+            some = slice(t, t + at_once)
+            self.arrive(self.upper.y[some], self.lower.y[some], weights[some], range(len(weights))[some])
 
     def arrive(self, y: Sequence[Tensor], y0: Sequence[Tensor], g: Sequence[Tensor], targets: Sequence[int]) -> None:
         """Carries multipliers g of y, one for each of the targets, to the leaves that y is computed from."""

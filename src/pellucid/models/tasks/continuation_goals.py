@@ -302,8 +302,10 @@ def _versus(asked: Asked, rows: Sequence[Continuation]) -> Goal:
 
 
 def _total(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]]) -> Callable[[Tensor, Tensor], Tensor]:
-    """`(logits, rows) -> Σ log p` (rows,) of each row's chosen tokens."""
-    most = 1 + max(k for of_row in chosen for k in of_row)
+    """`(logits, rows) -> Σ log p` (rows,) of each row's chosen tokens. Logits of places before and behind them are not
+    read: an answer of many sentences would hold their logarithms once for each sentence."""
+    places = [k for of_row in chosen for k in of_row]
+    least, most = min(places), 1 + max(places)
     ids, weight = torch.zeros(len(rows), most, dtype=torch.long), torch.zeros(len(rows), most)
     for i, (c, of_row) in enumerate(zip(rows, chosen, strict=True)):
         ids[i, of_row] = torch.tensor([c.tokens[k].id for k in of_row], dtype=torch.long)
@@ -311,8 +313,8 @@ def _total(asked: Asked, rows: Sequence[Continuation], chosen: list[list[int]]) 
 
     def total(logits: Tensor, which: Tensor) -> Tensor:
         k = min(most, logits.shape[1])
-        token = ids.to(which.device)[which][:, :k].unsqueeze(2)
-        each = READ["log-probability"](logits[:, :k]).gather(2, token).squeeze(2)
-        return (each * weight.to(each)[which][:, :k]).sum(1)
+        token = ids.to(which.device)[which][:, least:k].unsqueeze(2)
+        each = READ["log-probability"](logits[:, least:k]).gather(2, token).squeeze(2)
+        return (each * weight.to(each)[which][:, least:k]).sum(1)
 
     return total
