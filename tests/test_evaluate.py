@@ -15,7 +15,7 @@ from torch import nn
 import pellucid
 from generative import generator
 from pellucid import cli
-from pellucid.choices import kept
+from pellucid.choices import Choice, keep, kept
 from pellucid.evaluation import cascading_randomisation, removal
 from pellucid.evaluation.cost import measured as measured_cost
 from pellucid.evaluation.data import inputs_of
@@ -506,3 +506,22 @@ def test_a_run_is_measured_as_it_stands_and_a_folder_goes_on(model: pellucid.Mod
         other.model.classifier.weight.mul_(-1)
     with pytest.raises(pellucid.PellucidError):
         pellucid.evaluate(other, two, "occlusion", out=tmp_path)
+
+
+def test_what_is_kept_is_of_this_very_model_and_names_methods(
+    model: pellucid.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PELLUCID_CHOICES", str(tmp_path))
+    keep(model.model, Choice("occlusion", ("mask",), "why"))
+    assert pellucid.explain(model, SOME[0], "auto").method == "occlusion"
+    own = pellucid.explain(model, SOME[0], "auto", baseline="zero")
+    assert own.baseline == "zero" and own.notes[-1].endswith("chose occlusion against mask. The baseline is your own.")
+    other = pellucid.load()
+    with torch.no_grad():
+        other.model.get_input_embeddings().weight[777] = 0.0  # pyright: ignore
+    assert pellucid.explain(other, SOME[0], "auto").method == "deeplift"
+    (path,) = tmp_path.iterdir()
+    path.write_text('{"method": "deeplift", "baselines": "mask", "sentence": ""}')
+    assert "the default" in pellucid.explain(model, SOME[0], "auto").notes[-1]
+    with pytest.raises(pellucid.PellucidError, match="'auto', which stands for one"):
+        pellucid.evaluate(model, SOME[:2], "auto", keep=True)

@@ -157,9 +157,10 @@ def _chosen(model: Model, baseline: Any) -> Choice:
             'No evaluation chose a method for this model (pellucid evaluate --keep); "auto" is the default, deeplift.'
         )
         return Choice("deeplift", tuple(own), note)
-    baselines = found.baselines if own == ["mask"] else tuple(own)
-    named = ", ".join(map(str, baselines))
-    return Choice(found.method, baselines, f"An evaluation of this model chose {found.method} against {named}.")
+    note = f"An evaluation of this model chose {found.method} against {', '.join(found.baselines)}."
+    if own == ["mask"] or tuple(own) == found.baselines:
+        return Choice(found.method, found.baselines, note)
+    return Choice(found.method, tuple(own), f"{note} The baseline is your own.")
 
 
 def _told(answer: Any, note: str) -> Any:

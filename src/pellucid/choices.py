@@ -19,8 +19,8 @@ from .errors import UnsupportedModel
 
 FOLDER = "PELLUCID_CHOICES"
 """The environment variable that names the folder."""
-_LOOKED_AT = 4096
-"""At least so many elements of each weight tensor are in a fingerprint, or all where it has fewer."""
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""The type of whole numbers of so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,21 @@ class Choice:
 
 
 def fingerprint(net: torch.nn.Module) -> str:
-    """A SHA-256 of the network's class, and of the names, the shapes and evenly spaced elements of its weights.
+    """A SHA-256 of the network's modules, as they print, and of the names, types and shapes of its weights, with the
+    sum of the bits of each row of them, which no order of adding changes.
 
     Raises UnsupportedModel where weights are offloaded."""
-    found = hashlib.sha256(type(net).__name__.encode())
+    found = hashlib.sha256(repr(net).encode())
     for name, p in net.named_parameters():
         if p.is_meta:
             raise UnsupportedModel(
                 f"Found offloaded weights ({name}), by which a model is not known again; expected a model that is in "
                 "memory. Name the method instead of 'auto', and do not keep a choice."
             )
-        flat = p.detach().flatten()
-        some = flat[:: max(1, flat.numel() // _LOOKED_AT)].float().cpu().contiguous()
-        found.update(f"{name} {tuple(p.shape)}".encode())
-        found.update(some.numpy().tobytes())
+        plain = torch.view_as_real(p) if p.is_complex() else p
+        bits = plain.detach().contiguous().view(_BITS[plain.element_size()]).reshape(len(p) if p.ndim else 1, -1)
+        found.update(f"{name} {p.dtype} {tuple(p.shape)}".encode())
+        found.update(bits.sum(1, dtype=torch.int64).cpu().numpy().tobytes())
     return found.hexdigest()
 
 
@@ -65,9 +66,11 @@ def kept(net: torch.nn.Module) -> Choice | None:
     """The choice that was made for a model; None where none was, or where its file cannot be read."""
     try:
         data = cast("dict[str, Any]", json.loads(_file(net).read_text("utf-8")))
-        return Choice(str(data["method"]), tuple(map(str, data["baselines"])), str(data["sentence"]))
+        method, baselines, sentence = data["method"], data["baselines"], data["sentence"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    right = isinstance(method, str) and isinstance(baselines, list) and all(isinstance(b, str) for b in baselines)
+    return Choice(method, tuple(baselines), str(sentence)) if right and baselines else None
 
 
 def _file(net: torch.nn.Module) -> Path:

@@ -46,7 +46,7 @@ def _marked(encoding: Encoding, groups: np.ndarray, spans: Spans) -> Bool[np.nda
     it lies in a part of the text that was not read."""
     found = np.zeros(int(groups.max()) + 1, dtype=bool)
     for span in spans:
-        numbers = [int(n) for n in span] if len(span) in (2, 3) else []
+        numbers = [int(n) for n in span] if isinstance(span, Sequence) and len(span) in (2, 3) else []
         if not numbers or not 0 <= numbers[-2] < numbers[-1]:
             raise InputError(f"Found the span {quoted(span)} in a rationale; expected (start, end) in characters.")
         mark = (0, *numbers) if len(numbers) == 2 else (numbers[0], numbers[1], numbers[2])

@@ -124,7 +124,12 @@ def given(scores: Mapping[str, Sequence[Any]], inputs: int) -> list[Answered]:
             raise InputError(
                 f"Found scores of {len(of_inputs)} inputs by {name!r}; expected one array for each of the {inputs}."
             )
-        outcomes = [o if isinstance(o, (Explanation, Failure)) else np.asarray(o, dtype=float) for o in of_inputs]
+        try:
+            outcomes = [o if isinstance(o, (Explanation, Failure)) else np.asarray(o, dtype=float) for o in of_inputs]
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"Found scores by {name!r} that are no numbers: {error}. Expected arrays of them."
+            ) from error
         found.append(Answered(name, None, outcomes, None))
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 
+from .._explain import AUTO
 from ..choices import Choice
 from ..choices import keep as keep_choice
 from ..console import time_left
@@ -190,6 +191,8 @@ def _asked(methods: str | Sequence[str], baselines: Any) -> list[tuple[str, Any]
     """Each method with each baseline, and the random ranking once."""
     names = [methods] if isinstance(methods, str) else list(methods)
     each = list(baselines) if isinstance(baselines, (list, tuple)) else [baselines]
+    if AUTO in names:
+        raise InputError(f"Found the method {AUTO!r}, which stands for one; expected the names of methods to measure.")
     if not each or len(set(names)) < len(names):
         raise InputError(
             f"Found methods={quoted(methods)}, baselines={quoted(baselines)}; expected at least one "

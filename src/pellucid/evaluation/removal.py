@@ -104,6 +104,7 @@ def operators_of(model: Model, names: Sequence[str] | None) -> tuple[str, ...]:
     move. Raises InputError for an unknown one, one named twice, and fewer than two."""
     if names is None:
         return ("mask", "delete" if model.does.without is not None else "mean")
+    names = [names] if isinstance(names, str) else names
     for name in names:
         if name not in OPERATORS:
             meant = nearest(str(name), OPERATORS)

@@ -50,7 +50,7 @@ class Row:
     total: comprehensiveness less sufficiency, in probability, averaged over the operators. behind: the best row's total
     less this one's, paired. by_operator: the total of each operator alone. better_than_random: the total less that of
     the random ranking, paired. plausibility: each measure in PLAUSIBILITY, where rationales were given.
-    passes: forward and backward rows of one explanation; None for scores that were given. seconds: of one explanation.
+    passes: of one explanation, as `Explanation.passes`; None for scores that were given. seconds: of one explanation.
     cost: what it takes as a multiple of one forward and backward pass of the model alone; both are seconds of the
     processor, or of the clock where the model is on a GPU. memory: bytes at the peak of explaining all texts, above
     those in use before; None where the system does not tell.

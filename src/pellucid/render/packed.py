@@ -55,7 +55,8 @@ def packed(view: View) -> dict[str, Any]:
     total = sum(len(v.tokens) for v in view.explanations)
     kind = "<f4" if total > EXACT else "<f8"
     drawn = any(v.maps for v in view.explanations)  # an image is drawn patch by patch
-    room = ROOM // len(view.explanations) if total > MOST and not drawn else None
+    finite = all(np.isfinite(v.tokens.scores).all() for v in view.explanations)
+    room = ROOM // len(view.explanations) if total > MOST and finite and not drawn else None
     known: dict[int, Any] = {}
     first, *others = [_packed(v, boxes, kind, room, known) for v in view.explanations] or [{}]
     apart = lambda own: {n: value for n, value in own.items() if value is not first[n] and value != first[n]}
