@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 import pellucid
 from generative import generator
-from pellucid import Explanations, Model, errors
+from pellucid import Explanations, Model, citations, errors
 from pellucid.cli import app
 from test_task_causal import TEMPLATE
 
@@ -313,3 +314,14 @@ def test_sources_are_told_apart_from_the_answer_and_the_template(m: Model) -> No
 def test_a_text_alone_is_refused_with_the_call(bundled: Model) -> None:
     with pytest.raises(errors.InputError, match=r"cite\(model, question"):
         pellucid.cite(bundled, "When?")
+
+
+def test_drops_of_other_tokens_say_so(m: Model) -> None:
+    """As where the model wrote a token that ends its answer: the test runs on the text of the answer."""
+    (e,) = explained(m, {**INPUT, "continuation": " bad ."})
+    same, other = (citations._citation(e, replace(e, output=e.output - off), "source") for off in (0.0, 0.5))
+    assert same.notes == e.notes
+    told = (
+        f"The drops are of the sentence without the token that ends the answer (log-probability {e.output - 0.5:.2f})."
+    )
+    assert other.notes[-1].replace("−", "-") == told

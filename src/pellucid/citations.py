@@ -334,6 +334,10 @@ def _citations(answer: Explanations, tested: Sequence[Explanation | None], by: s
     return Citations(_answer(answer), first.method, first.baseline, each, answer, by)
 
 
+_SAME = 1e-3
+"""A log-probability that differs by less, relative to its size, is of the same tokens."""
+
+
 def _citation(e: Explanation, tested: Explanation | None, by: str) -> Citation:
     units = units_of(e, by)
     drops = [None] * len(units) if tested is None else [unit.score(tested) for unit in units_of(tested, by)]
@@ -342,4 +346,8 @@ def _citation(e: Explanation, tested: Explanation | None, by: str) -> Citation:
         score = unit.score(e)
         share = score / e.change if e.change else 0.0
         sources.append(Cited(unit.name, unit.segment, score, share, drop if unit.cited else None, unit.cited))
-    return Citation(e.target.name, e.output, e.baseline_output, tuple(sources), e.delta, e.status, e.notes)
+    notes = e.notes
+    if tested is not None and abs(tested.output - e.output) > _SAME * (1 + abs(e.output)):
+        without = f"log-probability {signed(tested.output, 2)}"
+        notes = (*notes, f"The drops are of the sentence without the token that ends the answer ({without}).")
+    return Citation(e.target.name, e.output, e.baseline_output, tuple(sources), e.delta, e.status, notes)
