@@ -108,11 +108,11 @@ def test_the_model_answers_where_no_answer_is_given(m: Model) -> None:
     ]
     found = pellucid.cite(m, asked, max_new_tokens=3)
     assert isinstance(found, list) and len(found) == 2
-    for item, citations in zip(asked, found, strict=True):
+    for item, cited in zip(asked, found, strict=True):
         alone = pellucid.cite(m, item, max_new_tokens=3)
-        assert isinstance(alone, pellucid.Citations) and alone.text == citations.text
+        assert isinstance(alone, pellucid.Citations) and alone.text == cited.text
         scores = lambda c: np.array([s.score for sentence in c.sentences for s in sentence.sources])
-        assert np.allclose(scores(alone), scores(citations), rtol=1e-3, atol=1e-4)
+        assert np.allclose(scores(alone), scores(cited), rtol=1e-3, atol=1e-4)
 
 
 def test_a_conversation_is_read_by_its_turns() -> None:
