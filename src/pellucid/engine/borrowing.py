@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from ..errors import UnsupportedModel
 
 _LOCK = threading.RLock()
+_BORROWED = threading.local()
+"""depth: how many networks this thread has borrowed."""
 Holder: TypeAlias = Any
 """The attributes of a module, or a dict, a list or a set among them."""
 _COPIED = 1 << 20
@@ -35,7 +37,7 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
 
     eager: what torch.compile has compiled runs uncompiled inside, because compiled code does not notice hooks.
     """
-    with _LOCK, torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
+    with _LOCK, _counted(), torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
         held = _held(net)
         for m in held.modules:
             if m.training:
@@ -64,9 +66,19 @@ def without_cache(net: nn.Module) -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """One thread at a time, and nothing that the user compiled runs compiled: passes put hooks on modules, which are
-    there for other threads too, and PyTorch compiles what listens to its functions into the code that it keeps."""
-    with _LOCK, _uncompiled():
+    there for other threads too, and PyTorch compiles what listens to its functions into the code that it keeps. While a
+    network is borrowed, that decides."""
+    with _LOCK, nullcontext() if getattr(_BORROWED, "depth", 0) else _uncompiled():
         yield
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    _BORROWED.depth = getattr(_BORROWED, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _BORROWED.depth -= 1
 
 
 def _uncompiled() -> AbstractContextManager[object]:
