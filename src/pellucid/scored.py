@@ -92,9 +92,9 @@ class Units(Generic[U]):
         own = sums[~self.special]
         return float(np.abs(own if len(own) else sums).max(initial=0.0))
 
-    def ranking(self, sums: Array) -> tuple[int, ...]:
-        """The numbers of the units that are not special, the largest |sum| first."""
-        own = np.flatnonzero(~self.special)
+    def ranking(self, sums: Array, special: bool = False) -> tuple[int, ...]:
+        """The numbers of the units, the largest |sum| first. special: whether special ones are among them."""
+        own = np.flatnonzero(~self.special | special)
         return tuple(own[np.argsort(-np.abs(sums[own]), kind="stable")].tolist())
 
 

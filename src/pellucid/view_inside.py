@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias, cast
 
 import numpy as np
 
 from .number_text import decimals, plain, signed
-from .tokens import Array, Explained, Word
-from .view import AttentionView, Layer, Parts, PatchMap
-from .view_items import items_of, peak_of, ranking
+from .scored import Units
+from .tokens import Array, Explained
+from .view import AttentionView, Item, Layer, Parts, PatchMap
+from .view_items import with_score
 
 STRONGEST = 4
 """So many words of a text, or of a layer, are named as its strongest."""
@@ -31,15 +33,15 @@ Nested: TypeAlias = "list[list[list[int]]]"
 Cells: TypeAlias = tuple[tuple[tuple[int, ...], ...], ...]
 
 
-def layer_views(e: Explained, words: Sequence[Word]) -> tuple[Layer, ...]:
+def layer_views(e: Explained, words: Units[Item]) -> tuple[Layer, ...]:
     if e.layers is None or e.layer_deltas is None:
         return ()
     found: list[Layer] = []
     for number, (scores, delta) in enumerate(zip(e.layers, e.layer_deltas, strict=True), 1):
-        sums = [float(scores[list(w.tokens)].sum()) for w in words]
-        peak = peak_of(words, sums)
-        items = items_of(words, e, scores, decimals(peak))
-        best = tuple(items[i] for i in ranking(items, special=True) if items[i].score)[:STRONGEST]
+        sums = words.sums(scores)
+        peak = words.largest(sums)
+        items = words.scored(scores, None, partial(with_score, decimals(peak)))
+        best = tuple(items[i] for i in words.ranking(sums, special=True)[:STRONGEST] if sums[i])
         own = tuple(map(float, scores))
         written = signed(float(delta), decimals(peak))
         found.append(Layer(number, own, float(delta), written, peak, best, _entropy(scores), *_elements(e, number - 1)))

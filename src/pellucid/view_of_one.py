@@ -62,12 +62,11 @@ def rows_of(*explanations: Explained) -> Rows:
 class Layout:
     """What explanations of one input share: how its texts are cut, and what each token, word and sentence is called.
 
-    unit: what a row is called; rows: the words, or what else was asked for. pieces, words, sentences, cuts: as the
-    fields of `ExplanationView`, with scores that are not read.
+    unit: what a row is called. pieces, words, sentences, cuts: as the fields of `ExplanationView`, with scores that are
+    not read; words are what else was asked for, where something was.
     """
 
     unit: str
-    rows: Sequence[Word]
     pieces: tuple[Piece, ...]
     words: Units[Item]
     sentences: Units[Item]
@@ -78,8 +77,8 @@ def layout_of(e: Explained, rows: Rows | None = None) -> Layout:
     """rows: those of several explanations of the same input, so that a table of them has one kind of row; None: e's."""
     unit, words = rows or rows_of(e)
     sentences = e.sentences()
-    items, spoken = (units(items_of(level, e, e.scores, 0)) for level in (words, sentences))
-    return Layout(unit, words, _pieces(e, words, sentences), items, spoken, cuts(e, words, sentences))
+    items, spoken = (units(items_of(level)) for level in (words, sentences))
+    return Layout(unit, _pieces(e, words, sentences), items, spoken, cuts(e, words, sentences))
 
 
 def explanation_view(e: Explained, include: Sequence[str], layout: Layout | None = None) -> ExplanationView:
@@ -135,7 +134,7 @@ def explanation_view(e: Explained, include: Sequence[str], layout: Layout | None
         places=places,
         unit=layout.unit,
         sum=_sum(e),
-        layers=layer_views(e, layout.rows),
+        layers=layer_views(e, layout.words),
         parts=parts_view(e),
         measures={name: as_plain(values, finite=True) for name, values in (e.measures or {}).items()},
         grid=grid_of(e, maps),

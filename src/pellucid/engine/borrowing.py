@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from ..errors import UnsupportedModel
 
 _LOCK = threading.RLock()
-_BORROWED = threading.local()
-"""depth: how many networks this thread has borrowed."""
+_INSIDE = threading.local()
+"""depth: how many calls of `undisturbed` this thread is inside of."""
 Holder: TypeAlias = Any
 """The attributes of a module, or a dict, a list or a set among them."""
 _COPIED = 1 << 20
@@ -37,7 +37,7 @@ def borrowed(net: nn.Module, eager: bool = True) -> Iterator[None]:
 
     eager: what torch.compile has compiled runs uncompiled inside, because compiled code does not notice hooks.
     """
-    with _LOCK, _counted(), torch.inference_mode(False), torch.enable_grad(), _uncompiled() if eager else nullcontext():
+    with undisturbed(eager), torch.inference_mode(False), torch.enable_grad():
         held = _held(net)
         for m in held.modules:
             if m.training:
@@ -64,21 +64,19 @@ def without_cache(net: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(eager: bool | None = None) -> Iterator[None]:
     """One thread at a time, and nothing that the user compiled runs compiled: passes put hooks on modules, which are
-    there for other threads too, and PyTorch compiles what listens to its functions into the code that it keeps. While a
-    network is borrowed, that decides."""
-    with _LOCK, nullcontext() if getattr(_BORROWED, "depth", 0) else _uncompiled():
-        yield
+    there for other threads too, and PyTorch compiles what listens to its functions into the code that it keeps.
 
-
-@contextmanager
-def _counted() -> Iterator[None]:
-    _BORROWED.depth = getattr(_BORROWED, "depth", 0) + 1
-    try:
-        yield
-    finally:
-        _BORROWED.depth -= 1
+    eager: as `borrowed`; None: as the call around this one has it.
+    """
+    depth = getattr(_INSIDE, "depth", 0)
+    with _LOCK, _uncompiled() if eager or (eager is None and not depth) else nullcontext():
+        _INSIDE.depth = depth + 1
+        try:
+            yield
+        finally:
+            _INSIDE.depth = depth
 
 
 def _uncompiled() -> AbstractContextManager[object]:
