@@ -207,6 +207,7 @@ def test_wrong_data_is_named(tmp_path: Path, model: pellucid.Model) -> None:
         (tmp_path / "a.csv", "sentence", None, "'text', 'label'"),
         ([], None, None, "no inputs"),
         (["a"], None, 0, "limit"),
+        (["a text"], 0, None, "row 0 is a text"),
         (3, None, None, "list of inputs"),
         ({"text": ["a", "b"]}, None, None, "columns and not its rows"),
     ):
@@ -214,6 +215,15 @@ def test_wrong_data_is_named(tmp_path: Path, model: pellucid.Model) -> None:
             inputs_of(data, column, limit)
     with pytest.raises(pellucid.PellucidError, match="probability"):
         pellucid.evaluate(model, SOME[:1], "saliency", target="positive - negative")
+    with pytest.raises(pellucid.PellucidError, match="no baseline twice"):
+        pellucid.evaluate(model, SOME[:1], "deeplift", ["mask", "pad", "mask"])
+
+
+def test_a_wrong_method_is_found_before_texts_are_explained(model: pellucid.Model) -> None:
+    told: list[str] = []
+    with pytest.raises(pellucid.errors.UnknownMethod, match="nope"):
+        pellucid.evaluate(model, SOME, ["deeplift", "nope"], progress=told.append)
+    assert not told
 
 
 def test_a_frame_is_not_read_as_the_names_of_its_columns() -> None:

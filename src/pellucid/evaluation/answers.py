@@ -67,20 +67,11 @@ def explained(
 ) -> Answered:
     """Explains all inputs by one method. With `how.out` the answers are kept there, and those that are there already
     are not asked for again. heard: told how many inputs are done."""
-    several = isinstance(baseline, (list, tuple))
-    asked: dict[str, Any] = {
-        "method": method,
-        "baseline": list(baseline) if several else baseline,
-        "target": how.target,
-        "truncate": how.truncate,
-        "max_new_tokens": NEW_TOKENS,
-        **({"seed": how.seed} if method == CONTROL else {}),
-    }
-    explain(model, list(items[:1]), **asked, errors="return")  # what a method does once for a model is not of each text
+    asked = _options(method, baseline, how)
     if how.out is not None:
         from ..jobs import run  # needs pyarrow
 
-        folder = how.out / f"{method}_{quote('+'.join(map(str, baseline)) if several else str(baseline), safe='+')}"
+        folder = how.out / f"{method}_{quote('+'.join(map(str, listed(baseline))), safe='+')}"
         begun = folder.exists()
         found, cost = measured(
             lambda: run(model, list(items), folder, **asked, progress=lambda p: heard(p.done)), model.device
@@ -91,6 +82,29 @@ def explained(
         lambda: explain(model, list(items), **asked, errors="return", progress=lambda p: heard(p.done)), model.device
     )
     return Answered(method, baseline, list(answers), _of_one(cost, len(items)))
+
+
+def tried(model: Model, item: Any, method: str, baseline: Any, how: Asking) -> None:
+    """Explains one input: what a method does once for a model is done then, and is not of each text. Raises what is
+    wrong with the method or its baseline, whatever the input."""
+    explain(model, [item], **_options(method, baseline, how), errors="return")
+
+
+def listed(baseline: Any) -> list[Any]:
+    """The baselines whose scores are averaged."""
+    return list(baseline) if isinstance(baseline, (list, tuple)) else [baseline]
+
+
+def _options(method: str, baseline: Any, how: Asking) -> dict[str, Any]:
+    """What `explain` is given."""
+    return {
+        "method": method,
+        "baseline": listed(baseline),
+        "target": how.target,
+        "truncate": how.truncate,
+        "max_new_tokens": NEW_TOKENS,
+        **({"seed": how.seed} if method == CONTROL else {}),
+    }
 
 
 def _of_one(cost: Cost, inputs: int) -> Cost:

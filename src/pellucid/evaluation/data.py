@@ -61,6 +61,11 @@ def _cell(row: Any, column: str | int | None, i: int) -> Any:
     """The column of a row, or the whole row. Raises InputError."""
     if column is None:
         return row
+    if isinstance(row, str):
+        raise InputError(
+            f"Found column={column!r}, and row {i} is a text: {quoted(row)}. Expected rows that have columns; leave "
+            "the column out for a list of texts."
+        )
     try:
         return row[column]
     except (KeyError, IndexError, TypeError) as error:

@@ -22,7 +22,19 @@ from ..models.text.groups import grouped
 from ..outcome import Failure
 from ..types import Baseline, Groups, Target
 from .agreement import Spans, plausibility
-from .answers import NEW_TOKENS, Answered, Asking, check_alike, control_of, explained, failures, given, stored
+from .answers import (
+    NEW_TOKENS,
+    Answered,
+    Asking,
+    check_alike,
+    control_of,
+    explained,
+    failures,
+    given,
+    listed,
+    stored,
+    tried,
+)
 from .comparing import compared
 from .cost import finished, worked
 from .curves import Measured, Removal, measured
@@ -119,6 +131,8 @@ def evaluate(
     asked = _asked(methods if methods is not None else () if answers else ("deeplift",), baselines)
     if keep and (unnamed := [b for _, b in asked if _names(b) is None]):
         raise InputError(f"Found the baseline {quoted(unnamed[0])}; expected baselines that have names, to keep one.")
+    for m, b in asked:
+        tried(model, items[0], m, b, asking)
     for k, (m, b) in enumerate(asked):
         heard = _heard(tell, f"explaining by {m} ({k + 1} of {len(asked)})", len(items))
         answers.append(explained(model, items, m, b, asking, heard))
@@ -169,7 +183,7 @@ def _keep(model: Model, result: Evaluation, answers: Sequence[Answered]) -> bool
 
 def _names(baseline: Any) -> tuple[str, ...] | None:
     """The names of one baseline or of several; None where one has no name."""
-    each = baseline if isinstance(baseline, (list, tuple)) else (baseline,)
+    each = listed(baseline)
     return tuple(each) if all(isinstance(b, str) for b in each) else None
 
 
@@ -190,13 +204,14 @@ def _text(outcome: Any) -> Any:
 def _asked(methods: str | Sequence[str], baselines: Any) -> list[tuple[str, Any]]:
     """Each method with each baseline, and the random ranking once."""
     names = [methods] if isinstance(methods, str) else list(methods)
-    each = list(baselines) if isinstance(baselines, (list, tuple)) else [baselines]
+    each = listed(baselines)
     if AUTO in names:
         raise InputError(f"Found the method {AUTO!r}, which stands for one; expected the names of methods to measure.")
-    if not each or len(set(names)) < len(names):
+    named = [found for b in each if (found := _names(b)) is not None]
+    if not each or len(set(names)) < len(names) or len(set(named)) < len(named):
         raise InputError(
             f"Found methods={quoted(methods)}, baselines={quoted(baselines)}; expected at least one "
-            "baseline, and no method twice."
+            "baseline, and no method and no baseline twice."
         )
     return [(m, b) for m in names if m != CONTROL for b in each] + [(CONTROL, each[0])]
 

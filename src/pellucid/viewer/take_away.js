@@ -19,7 +19,7 @@ function csvOf(v) {
   return ["token,id,start,end,special,segment,score", ...rows].join("\r\n");
 }
 
-const jsonOf = (view) => JSON.stringify({ ...view, packed: undefined, explanations: view.explanations.map(({ pieces, scores, errors, single, cuts, depths, kept, ...e }) => e) });
+const jsonOf = (view) => JSON.stringify({ ...view, packed: undefined, explanations: view.explanations.map(({ pieces, scores, errors, single, cuts, depths, kept, ...e }) => ({ ...e, left: kept?.count })) });
 
 function save(suffix, type, content) {
   const href = URL.createObjectURL(new Blob([content], { type }));
