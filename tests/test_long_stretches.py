@@ -236,6 +236,72 @@ def test_what_goes_around_a_layer_is_noticed(without_room: Callable[[bool], None
     assert far([whole], [found]) == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("reader", ["a module of a layer", "a layer", "the norm behind the layers"])
+@pytest.mark.parametrize("what", ["made", "written in place", "a view"])
+def test_what_a_layer_made_and_did_not_give_back_is_noticed(
+    reader: str, what: str, dtype: torch.dtype, without_room: Callable[[bool], None], walked: list[int]
+) -> None:
+    """It has no graph there, and bfloat16 says nothing about a residual of some percent."""
+    network, note = net("Llama", "sdpa", dtype=dtype), dict[str, Tensor]()
+    layers = network.model.layers
+
+    def keep(module: nn.Module, args: Any, out: Tensor) -> None:
+        buffer = torch.zeros_like(out)
+        buffer[:] = 3 * out
+        note["h"] = {"made": 3 * out, "written in place": buffer, "a view": out[..., None]}[what]
+
+    def read(h: Tensor) -> Tensor:
+        own = note["h"].flatten(2)
+        return h + own.tanh().mean(-1, keepdim=True) * torch.linspace(-1, 1, h.shape[-1], dtype=dtype)
+
+    layers[0].self_attn.v_proj.register_forward_hook(keep)
+    if reader == "a module of a layer":
+        layers[1].self_attn.v_proj.register_forward_hook(lambda module, args, out: read(out))
+    elif reader == "a layer":
+        layers[1].register_forward_hook(lambda module, args, out: read(out))
+    else:
+        network.model.norm.register_forward_pre_hook(lambda module, args: (read(args[0]),))
+    m = Model(network, causal_tokenizer())
+    without_room(False)
+    whole = pellucid.explain(m, PAIR, target="total")
+    without_room(True)
+    found = pellucid.explain(m, PAIR, target="total")
+    assert not walked and far([whole], [found]) == 0
+
+
+def test_what_a_layer_keeps_for_itself_does_not_count(without_room: Callable[[bool], None], walked: list[int]) -> None:
+    """A constant that one layer makes and all read, a value that only its own layer reads, a question of shape."""
+    network, note = net("Llama", "sdpa", dtype=torch.float64), dict[str, Tensor]()
+
+    def keep(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+        table = note.setdefault("table", torch.linspace(0, 1, out.shape[-1], dtype=out.dtype).sin())
+        note["h"] = out.tanh()
+        return note["h"] + 0.1 * table
+
+    def ask(module: nn.Module, args: Any) -> Any:
+        assert note["h"].dtype == args[0].dtype and note["h"].shape[1] == len(args[0][0])
+        return (args[0] + 0.1 * note["table"].mean() + torch.zeros_like(note["h"]).sum(),)
+
+    for layer in network.model.layers:
+        layer.self_attn.v_proj.register_forward_hook(keep)
+    network.model.norm.register_forward_pre_hook(ask)
+    m = Model(network, causal_tokenizer())
+    without_room(False)
+    whole = pellucid.explain(m, PAIR, target="total")
+    without_room(True)
+    found = pellucid.explain(m, PAIR, target="total")
+    assert walked == [network.config.num_hidden_layers] and far([whole], [found]) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_call_that_gives_something_else_is_told_from_rounding(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    a = torch.randn(100).to(dtype)
+    assert stretches._near(a, a) and stretches._near(a * (1 + 2 * torch.finfo(dtype).eps), a)
+    assert not stretches._near(1.1 * a, a) and not stretches._near(-a, a)
+
+
 def test_the_layers_are_as_they_were() -> None:
     m = net("GPT2")
     before = [dict(layer.__dict__) for layer in m.transformer.h]

@@ -2,7 +2,8 @@
 
 The graph of a pass holds every tensor between input and output. A pass that is cut holds what goes from layer to layer
 alone (gradient checkpointing; Chen et al. 2016, 1604.06174). What lies between two layers, before the first and behind
-the last, keeps its graph, so that nothing which goes around a layer is lost.
+the last, keeps its graph, so that nothing which goes around a layer is lost. What a layer made and did not give back
+has no graph: `Cutting.leaks` says whether something else read it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+from torch.utils.weak import WeakIdKeyDictionary
 
-from ..numerics.deeplift.recording.recorder import Recording, forward_pass
-from ..numerics.torch_calls import Value
+from ..numerics.deeplift.recording.cut_paths import READ_OUT, SHAPED
+from ..numerics.deeplift.recording.recorder import READS, Recording, forward_pass
+from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 
 
 @dataclass(frozen=True)
@@ -48,38 +52,96 @@ class LayerCall:
         return (leaves, outputs) if len(outputs) == len(self.outputs) else None
 
 
+_BETWEEN = -1
+
+
+class Cutting(TorchFunctionMode):
+    """A forward pass while it is cut.
+
+    calls: of the layers, in order, as they are made. leaks: whether a value that depends on the input was read where
+    its graph is not: outside the call of a layer that made it and did not give it back, or inside a call that was not
+    given it.
+    """
+
+    def __init__(self, recording: Recording):
+        super().__init__()
+        self.calls: list[LayerCall] = []
+        self.leaks = False
+        self._recording = recording
+        self._call, self._given = _BETWEEN, set[int]()
+        self._made = WeakIdKeyDictionary()
+
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
+        out = func(*args, **(kwargs or {}))
+        name = name_of(func)
+        if func in READS or any(part in name for part in SHAPED):
+            return out
+        made = [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
+        if not (made or out is None or name in READ_OUT):  # it told what kind of tensor it is
+            return out
+        with torch._C.DisableTorchFunction():
+            read = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+            places = {self._place(t) for t in read} - {None}
+            self.leaks |= any(place != self._call for place in places)
+            if places and self._call != _BETWEEN:
+                changed = read[:1] if out is None or (read and out is read[0]) else []
+                for t in (*made, *changed, *(t._base for t in changed if t._base is not None)):
+                    if id(t) not in self._given:
+                        self._made[t] = self._call
+        return out
+
+    def run(self, layer: nn.Module, call: Callable[..., Value], args: Args, kwargs: Kwargs) -> Value:
+        """A call of a layer, without a graph where it is given something that has one."""
+        given, form = pytree.tree_flatten((args, kwargs))
+        with torch._C.DisableTorchFunction():
+            inputs = tuple({id(g): g for g in given if isinstance(g, Tensor) and self._has_graph(g)}.values())
+            versions = tuple(t._version for t in inputs)
+        if not inputs or not torch.is_grad_enabled():
+            return call(*args, **kwargs)
+        self._call, self._given = len(self.calls), set(map(id, inputs))
+        try:
+            with torch.no_grad():
+                found, out_form = pytree.tree_flatten(call(*args, **kwargs))
+        finally:
+            self._call, self._given = _BETWEEN, set()
+        with torch._C.DisableTorchFunction():
+            for t in found:
+                if isinstance(t, Tensor):
+                    self._made.pop(t, None)
+            found = [t.detach().requires_grad_() if _is_float(t) else t for t in found]
+        outputs = _floats(found)
+        self._recording.inputs.update(map(id, outputs))
+        self.calls.append(LayerCall(layer, inputs, outputs, call, tuple(given), form, versions))
+        return pytree.tree_unflatten(found, out_form)
+
+    def _place(self, t: Tensor) -> int | None:
+        """Where the graph of a tensor is that depends on the input: the number of a call, or _BETWEEN."""
+        if id(t) in self._given:
+            return self._call
+        return self._made.get(t, _BETWEEN if self._has_graph(t) else None)
+
+    def _has_graph(self, t: Tensor) -> bool:
+        """Whether it depends on the input, by the graph between the layers; parameters do not."""
+        return t.requires_grad and (not t.is_leaf or id(t) in self._recording.inputs)
+
+
 @contextmanager
-def cut_at(layers: Sequence[nn.Module], recording: Recording) -> Iterator[list[LayerCall]]:
-    """Inside, each call of a layer is made without a graph. Gives the calls, in order, as they are made.
+def cut_at(layers: Sequence[nn.Module], recording: Recording) -> Iterator[Cutting]:
+    """Inside, each call of a layer is made without a graph.
 
     layers: modules of the model. recording: of the pass, which is told of the leaves. The layers are as before
     afterwards.
     """
-    calls: list[LayerCall] = []
-
-    def cut(layer: nn.Module, call: Callable[..., Value]) -> Callable[..., Value]:
-        def run(*args: Value, **kwargs: Value) -> Value:
-            given, form = pytree.tree_flatten((args, kwargs))
-            inputs = tuple({id(g): g for g in given if isinstance(g, Tensor) and g.requires_grad}.values())
-            inputs = tuple(t for t in inputs if not t.is_leaf or id(t) in recording.inputs)  # no parameters
-            if not inputs or not torch.is_grad_enabled():
-                return call(*args, **kwargs)
-            versions = tuple(t._version for t in inputs)
-            with torch.no_grad():
-                found, out_form = pytree.tree_flatten(call(*args, **kwargs))
-            found = [t.detach().requires_grad_() if _is_float(t) else t for t in found]
-            outputs = _floats(found)
-            recording.inputs.update(map(id, outputs))
-            calls.append(LayerCall(layer, inputs, outputs, call, tuple(given), form, versions))
-            return pytree.tree_unflatten(found, out_form)
-
-        return run
-
+    passed = Cutting(recording)
     own = {layer: layer.__dict__.get("forward") for layer in layers}
     for layer in own:
-        layer.forward = cut(layer, layer.forward)
+        call = layer.forward
+        layer.forward = lambda *args, layer=layer, call=call, **kwargs: passed.run(layer, call, args, kwargs)
     try:
-        yield calls
+        with passed:
+            yield passed
     finally:
         for layer, before in own.items():
             if before is None:

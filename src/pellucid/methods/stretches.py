@@ -35,6 +35,10 @@ _WIDEST = 8
 """How many times the size of what a layer gives are the multipliers of one target inside it, about."""
 
 
+_ROUNDED = 1 / 32
+"""What two runs of a layer may differ by, relative to the largest number, where a type keeps few digits."""
+
+
 class NotInStretches(Exception):
     """The layers of a model do not account for all of its change. It never reaches a user: the whole graph is used."""
 
@@ -68,15 +72,17 @@ def cut_pass(
     """The forward pass at x, cut at its layers, and the targets. selects: the targets, once they are fixed. Raises
     NotInStretches."""
     x = tuple(t.detach().requires_grad_() for t in x)
-    with _not_in_stretches(), forward_pass(x, NOTED) as recording, cut_at(problem.layers, recording) as calls:
+    with _not_in_stretches(), forward_pass(x, NOTED) as recording, cut_at(problem.layers, recording) as cut:
         outputs = problem.outputs(x)
         rows = problem.firsts()
         at_inputs = outputs if rows is None else picked(outputs, rows, problem.rows)
         selects = selects or problem.selects(at_inputs)
         y = tuple(attached(problem.value(outputs, select, place=place)) for select in selects)
+    if cut.leaks:
+        raise NotInStretches("Something reads what a layer made and did not give back.")
     if problem.draws.found or torch.is_autocast_enabled(x[0].device.type):
         raise NotInStretches("It draws at random, or runs under autocast.")
-    return detached(at_inputs), selects, CutPass(x, y, calls)
+    return detached(at_inputs), selects, CutPass(x, y, cut.calls)
 
 
 def contributions(points: Sequence[CutPass], weights: Sequence[Tensor] = ()) -> list[list[Tensor]]:
@@ -181,7 +187,7 @@ def _near(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape:
         return False
     a, b = a.detach(), b.detach()
-    return float((a - b).abs().max()) <= 1024 * torch.finfo(a.dtype).eps * float(b.abs().max())
+    return float((a - b).abs().max()) <= min(1024 * torch.finfo(a.dtype).eps, _ROUNDED) * float(b.abs().max())
 
 
 def _carried(
