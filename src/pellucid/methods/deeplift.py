@@ -8,8 +8,7 @@ m·(h − h0) of a layer or of attention come with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -131,23 +130,28 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
     where f alone has the value at x that it has in the paired batch; also at x0, where f asks for sizes, and so for how
     many rows there are.
     """
-    if problem.draws.apart:
+    if problem.draws.apart or problem.source is not None:
         return None
+
+    def passes() -> tuple[list[Outputs], Select, Pass]:
+        alone = [] if known else [problem.drawn(problem.x)]
+        _, (select,), both = _paired(problem, problem.drawn, alone)
+        if both.measures and len(known) < 2:
+            alone.append(problem.drawn(problem.x0))
+        return alone, select, both
+
     try:
-        with torch.no_grad():
-            at_x = () if known else (problem.outputs(problem.x),)
-            if (passed := _paired(problem)) is None or passed[2].loses:
+        with torch.set_grad_enabled(False):
+            (alone, select, both), draws = kept(passes, problem.x[0].device)
+            if draws or both.loses or both.y[0].shape[0] != 2 * problem.rows:
                 return None
-            _, (select,), both = passed
-            more = (*at_x, problem.outputs(problem.x0)) if both.measures and len(known) < 2 else at_x
-            alone, n, y = (*known, *[select(out, problem.numbers) for out in more]), problem.rows, both.y[0]
-            same = [a.shape == b.shape and near(a, b) for a, b in zip(y.split(n), alone, strict=False)]
-            if y.shape[0] != 2 * n or not all(same):
+            ends = (*known, *[select(out, problem.numbers) for out in alone])
+            if not all(a.shape == b.shape and near(a, b) for a, b in zip(EVEN.cut(both.y[0]), ends, strict=False)):
                 return None
             (found,) = walked(problem, both, both, weighed=False)
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
         return None
-    return tuple(found), alone
+    return tuple(found), ends
 
 
 def _one_by_one(problem: Problem, segments: int, routing: Routing) -> Walked:
@@ -197,9 +201,12 @@ def _together(problem: Problem) -> Walked | None:
     the two apart, which is found once for a model."""
     if problem.model is None or problem.found.mixes_halves or problem.draws.apart:
         return None
-    if (passed := _paired(problem)) is None:
+    try:
+        at_inputs, _, both = _paired(problem, problem.outputs)
+    except RandomDraws:
         return None
-    at_inputs, _, both = passed
+    if problem.draws.found:
+        return None
     assert both.pairs is not None
     try:
         totals = list(walked(problem, both, both))
@@ -221,19 +228,22 @@ def _together(problem: Problem) -> Walked | None:
     )
 
 
-def _paired(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Pass] | None:
+def _paired(
+    problem: Problem, run: Callable[[Tensors, Tensor], Outputs], at_x: Sequence[Outputs] = ()
+) -> tuple[Outputs, tuple[Select, ...], Pass]:
     """The pass of x and x0 as one batch, in which an input with several baselines is once: what f returns at the
-    inputs, the targets, and the pass; None where f draws random numbers."""
+    inputs, the targets, and the pass.
+
+    run: f, as `Problem.outputs`. at_x: what f returns at the inputs alone, where it is known.
+    """
     points, rows = problem.both()
     x, inputs = tuple(t.detach().requires_grad_() for t in points), len(rows) - problem.rows
     pairs = EVEN if problem.source is None else Pairs(inputs, problem.rows, problem.source)
-    with suppress(RandomDraws), forward_pass(x, NOTED) as recording, problem.watching() as seen:
-        outputs = problem.outputs(x, rows)
+    with forward_pass(x, NOTED) as recording, problem.watching() as seen:
+        outputs = run(x, rows)
         measures, problem.found.loses = recording.measures, problem.found.loses or recording.loses
         with torch._C.DisableTorchFunction():
-            at_inputs = picked(outputs, slice(inputs), len(rows))
+            at_inputs = at_x[0] if at_x else picked(outputs, slice(inputs), len(rows))
         selects = problem.selects(at_inputs)
         y = [problem.value(outputs, select, rows, "both") for select in selects]
-    if problem.draws.found:
-        return None
     return at_inputs, selects, Pass(x, tuple(map(attached, y)), tuple(seen), pairs, recording.loses, measures)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -27,7 +26,8 @@ from .training_calls import TRAINING, refuse
 
 
 class Recording(TorchFunctionMode):
-    """Runs a forward pass unmodified, and notes on its autograd nodes what rules need and autograd does not keep.
+    """Runs a forward pass unmodified, with gradients, and notes on its autograd nodes what rules need and autograd does
+    not keep.
 
     Autograd saves only the *result* of ReLU, tanh, softmax and others, and their rules need the input: it is noted on
     the node. Parameters among the arguments are passed on detached, so that no graph is built for them, and no flag of
@@ -48,6 +48,14 @@ class Recording(TorchFunctionMode):
         self.noted = noted
         self.compared: Compared = {}
         self.loses = self.measures = False
+
+    def __enter__(self) -> Self:
+        self._gradients = torch.set_grad_enabled(True)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._gradients.__exit__(*error)
 
     def __torch_function__(
         self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
@@ -256,15 +264,13 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-@contextmanager
-def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator[Recording]:
+def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Recording:
     """A context in which everything is differentiable with respect to `inputs`, and to nothing else, and is recorded.
 
     noted: as in `Recording`.
     """
     _keep_freed_memory()
-    with torch.enable_grad(), Recording(inputs, noted) as recording:
-        yield recording
+    return Recording(inputs, noted)
 
 
 class _Locating(TorchFunctionMode):
