@@ -198,6 +198,7 @@ ROW_COUNTS: dict[str, Any] = {
     "the number of rows": lambda x: (x.tanh() / len(x)).sum(1),
     "as many rows as are there": lambda x: x.reshape(2, -1).softmax(-1).reshape(-1, 6)[:, 0],
     "two rows of a constant": lambda x: (x.tanh() + torch.ones(2, 1, dtype=x.dtype)).sum(1),
+    "a count of rows that asks for no number": lambda x: (x.tanh() + torch.ones_like(x).cumsum(0) - 1.5).relu().sum(1),
     "a mean without a gradient": lambda x: (x * x.detach().mean(0)).tanh().sum(1),
     "the mean of the batch": lambda x: (x - x.mean(0)).tanh().sum(1),
     "one number for all": lambda x: x.tanh().sum()[None],

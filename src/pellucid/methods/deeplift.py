@@ -127,8 +127,8 @@ def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] 
     """As `multipliers`, by a paired batch; None where f is not known to treat each row of it by itself.
 
     That is known where each value that depends on the input is in the graph, whose rules keep the halves apart, and
-    where f alone has the value at x that it has in the paired batch; also at x0, where f asks for sizes, and so for how
-    many rows there are.
+    where f alone has the value at x that it has in the paired batch; also at x0, where f takes a size or a shape, which
+    tells how many rows there are.
     """
     if problem.draws.apart or problem.source is not None:
         return None

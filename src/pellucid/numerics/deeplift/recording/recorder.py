@@ -37,7 +37,8 @@ class Recording(TorchFunctionMode):
 
     inputs: the leaves of the forward pass. noted: for each torch function whose input is noted, the name of its node.
     loses: whether a value without a gradient was made of one with a gradient (by `detach`, a comparison, `.item()`).
-    measures: whether the pass asked for the size of a tensor, and so may depend on how many rows there are.
+    measures: whether the pass asked for the size of a tensor, or made one like another, and so may depend on how many
+    rows there are.
     double: whether the inputs are float64.
     """
 
@@ -79,7 +80,7 @@ class Recording(TorchFunctionMode):
         if plain and not kwargs.get("inplace"):
             out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
             if not self.loses and not getattr(out, "requires_grad", True):
-                self.loses = _loses(name, args)
+                self._note_loss(name, args)
             if name in self.noted:
                 _note(self.noted[name], out, source)
             return out
@@ -101,7 +102,7 @@ class Recording(TorchFunctionMode):
         overwritten = _overwritten(name, source, args, kwargs) if in_place and self.noted else None
         out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
         if not self.loses and (name in READ_OUT or not getattr(out, "requires_grad", True)):
-            self.loses = _loses(name, args)
+            self._note_loss(name, args)
         if overwritten is not None:
             _note_overwritten(out, overwritten)
         elif noted:
@@ -117,6 +118,15 @@ class Recording(TorchFunctionMode):
         elif in_place and isinstance(source, Tensor):
             _note_call(source, name, args, kwargs)
         return out
+
+    def _note_loss(self, name: str, args: Args) -> None:
+        """Notes what a call, whose result has no gradient, took of the values that have one: themselves, or their
+        shape."""
+        if any(part in name for part in SHAPED):
+            self.measures = True
+        else:
+            given = (t for a in args for t in (a if type(a) in (list, tuple) else (a,)))
+            self.loses = any(isinstance(t, Tensor) and t.requires_grad for t in given)
 
     def _without_parameters(self, a: Value) -> Value:
         if isinstance(a, Tensor):
@@ -156,12 +166,6 @@ def _of(func: TorchFunction, double: bool) -> tuple[str, bool, bool]:
     name = name_of(func)
     in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
     return name, in_place, not (in_place or name in _SPECIAL or (double and name in _CASTS))
-
-
-def _loses(name: str, args: Args) -> bool:
-    """Whether a call, whose result has no gradient, was given a value that has one."""
-    given = (t for a in args for t in (a if type(a) in (list, tuple) else (a,)))
-    return any(isinstance(t, Tensor) and t.requires_grad for t in given) and not any(part in name for part in SHAPED)
 
 
 def _undemoted(a: Value) -> Value:
