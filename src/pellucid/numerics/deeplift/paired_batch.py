@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...errors import GraphMismatch
-from .lockstep import Grads, Multipliers, NotHalved, Rule, Step
+from .lockstep import LEAF, Grads, Multipliers, NotHalved, Rule, Step, graph_of
 from .metadata import INPUT
 from .nodes import Node, dimension, is_fed
 from .operation_names import ATTENTION, HOOKED
@@ -309,6 +309,16 @@ _PAIRED: Mapping[str, PairedRule] = {
     "DivBackward0": _product("DivBackward0", "_saved_self", "_saved_other"),
     "BmmBackward0": _product("BmmBackward0", "_saved_self", "_saved_mat2"),
 }
+
+
+def halved(made: Sequence[Tensor]) -> None:
+    """Raises NotHalved where one of the operations that made tensors from a batch of pairs, in which each input has one
+    baseline, may mix the halves."""
+    for n in graph_of(*made):
+        rule = _PAIRED.get(n.name())
+        apart = all([EVEN.half(meta.shape) for meta in n._input_metadata]) and (rule is None or rule.keeps(EVEN, n))
+        if not apart or (rule is None and n.name() != LEAF):
+            raise NotHalved(f"{n.name()} may mix what belongs to x and what belongs to x0.")
 
 
 def paired_rules(pairs: Pairs) -> Mapping[str, Rule]:
