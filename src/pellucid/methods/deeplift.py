@@ -190,7 +190,7 @@ def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None 
             alone, select, tensors, y = found
             ends = (*known, *[select(out, problem.numbers) for _, out in alone])
             x, x0 = zip(*[EVEN.cut(t.detach()) for t in tensors], strict=True) if inside else (problem.x, problem.x0)
-            same = [*zip(EVEN.cut(y), ends, strict=False)]
+            same = [*zip(EVEN.cut(y.detach()), ends, strict=False)]
             for half, (own, _) in zip((x, x0), alone if inside else (), strict=False):
                 same += zip(half, own, strict=True)
             if not all(a.shape == b.shape and near(a, b) for a, b in same):

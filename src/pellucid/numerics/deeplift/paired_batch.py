@@ -30,7 +30,8 @@ from .rules.table import RULES
 
 Shape: TypeAlias = tuple[int, ...]
 Check: TypeAlias = Callable[[Pairs, Node], bool]
-"""`(pairs, node) -> whether the rows of x and those of x0 stay apart`."""
+"""`(pairs, node) -> whether its result has two halves as its input has, and the rows of x and those of x0 stay
+apart`."""
 PairedBackward: TypeAlias = Callable[[Pairs, Node, Grads], Multipliers]
 
 
@@ -88,7 +89,7 @@ class Half:
 class PairedRule:
     """A Rule of a batch of such pairs, in which a node is its own partner.
 
-    keeps: whether the operation keeps the two halves apart. step: its Step where it does.
+    keeps: whether the operation keeps the two halves, and keeps them apart. step: its Step where it does.
     """
 
     keeps: Check
@@ -217,8 +218,13 @@ def _product(name: str, left: str, right: str) -> PairedRule:
 
 
 def _always(pairs: Pairs, n: Node) -> bool:
-    """True, for an operation on one element at a time, or one that keeps all elements in their order."""
+    """True, for an operation that leaves the first dimension as it is, such as one on one element at a time."""
     return True
+
+
+def _divides(pairs: Pairs, n: Node) -> bool:
+    """Whether the rows of the result fall into halves, of an operation that keeps all elements in their order."""
+    return pairs.half(_shape(n)) is not None
 
 
 def _rows_first(pairs: Pairs, n: Node) -> bool:
@@ -274,7 +280,7 @@ _VALUES = """
     Hardswish Softplus
 """.split()
 _LINEAR: dict[str, PairedRule] = {
-    **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias"], _linear(_always, _in_order)),
+    **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias"], _linear(_divides, _in_order)),
     **dict.fromkeys(["Neg", "ToCopy"], _linear(_always)),
     **dict.fromkeys(["Clone", "Alias"], _linear(_always, alone=unchanged)),
     **dict.fromkeys(["Add", "Sub"], _linear(_rows_first)),
@@ -315,10 +321,8 @@ def halved(made: Sequence[Tensor]) -> None:
     """Raises NotHalved where one of the operations that made tensors from a batch of pairs, in which each input has one
     baseline, may mix the halves."""
     for n in graph_of(*made):
-        rule = _PAIRED.get(n.name())
-        apart = all([EVEN.half(meta.shape) for meta in n._input_metadata]) and (rule is None or rule.keeps(EVEN, n))
-        if not apart or (rule is None and n.name() != LEAF):
-            raise NotHalved(f"{n.name()} may mix what belongs to x and what belongs to x0.")
+        if (name := n.name()) != LEAF and (name not in _PAIRED or not _PAIRED[name].keeps(EVEN, n)):
+            raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
 
 
 def paired_rules(pairs: Pairs) -> Mapping[str, Rule]:

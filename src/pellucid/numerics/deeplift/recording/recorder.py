@@ -44,8 +44,8 @@ class Recording(TorchFunctionMode):
 
     def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
         super().__init__()
-        self.inputs = {id(x) for x in inputs}
-        self.double = any(x.dtype == torch.float64 for x in inputs)
+        self.inputs = set(map(id, inputs))
+        self.double = torch.float64 in [x.dtype for x in inputs]
         self.noted = noted
         self.compared: Compared = {}
         self.loses = self.measures = False
