@@ -198,6 +198,7 @@ ROW_COUNTS: dict[str, Any] = {
     "the number of rows": lambda x: (x.tanh() / len(x)).sum(1),
     "as many rows as are there": lambda x: x.reshape(2, -1).softmax(-1).reshape(-1, 6)[:, 0],
     "two rows of a constant": lambda x: (x.tanh() + torch.ones(2, 1, dtype=x.dtype)).sum(1),
+    "a count of rows that asks for no number": lambda x: (x.tanh() + torch.ones_like(x).cumsum(0) - 1.5).relu().sum(1),
     "a mean without a gradient": lambda x: (x * x.detach().mean(0)).tanh().sum(1),
     "the mean of the batch": lambda x: (x - x.mean(0)).tanh().sum(1),
     "one number for all": lambda x: x.tanh().sum()[None],
@@ -218,7 +219,7 @@ def test_any_function_is_explained_as_it_is_alone(name: str, rows: int, monkeypa
             return str(error)
 
     found = asked()
-    monkeypatch.setattr(deeplift, "_proven_halves", lambda problem, known: None)
+    monkeypatch.setattr(deeplift, "_proven_halves", lambda problem, known=(), inside=None: None)
     wanted = asked()
     if isinstance(wanted, str):
         assert found == wanted
@@ -266,7 +267,7 @@ def test_a_layer_is_explained_by_one_pass_at_each_end_where_it_is_the_only_way(
 ) -> None:
     torch.manual_seed(1)
     way, calls = WAYS[name]
-    net, (x, x0) = Around(way), (rand(30, 6, seed=k) for k in (1, 2))
+    net, (x, x0) = Around(way), (rand(50, 6, seed=k) for k in (1, 2))
     ask = lambda: LayerDeepLift(net, net.layer).attribute(x, x0, target=2, return_convergence_delta=True)
     found, delta = ask()
     assert net.calls == calls
@@ -275,3 +276,49 @@ def test_a_layer_is_explained_by_one_pass_at_each_end_where_it_is_the_only_way(
     torch.testing.assert_close((found, delta), wanted, rtol=1e-10, atol=1e-12)
     if name == "none":
         assert delta.abs().max() < 1e-12
+
+
+BEFORE: dict[str, Any] = {
+    "nothing": lambda x: x,
+    "the first row": lambda x: x - x[:1],
+    "the row before": lambda x: x + x.roll(1, 0),
+    "the mean of the batch": lambda x: x - x.mean(0),
+    "the number of rows": lambda x: x / len(x),
+    "a count of rows that asks for no number": lambda x: x + torch.ones_like(x).cumsum(0),
+    "as many rows as are there": lambda x: x.reshape(2, -1).softmax(-1).reshape(-1, 6),
+    "two rows of a constant": lambda x: x * torch.tensor([[1.0], [2.0]], dtype=x.dtype),
+    "no other number of rows": lambda x: x if len(x) == 2 else 1 / 0,
+    "a sort of the rows": lambda x: x.sort(0).values,
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_layer_is_explained_as_it_is_alone_whatever_comes_before_it(
+    name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch of the input and the baseline is taken only where what comes before the layer keeps its rows apart."""
+    torch.manual_seed(1)
+    layer, last, (x, x0) = torch.nn.Tanh(), torch.nn.Linear(6, 3).double(), (rand(rows, 6, seed=k) for k in (1, 2))
+    passes: list[int] = []
+
+    def f(x: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():  # to ask for the size is to be looked at at the baseline alone too
+            passes.append(len(x))
+        return last(layer(BEFORE[name](x))).tanh()
+
+    def asked() -> Any:
+        try:
+            return LayerDeepLift(f, layer).attribute(x, x0, target=2, return_convergence_delta=True)
+        except (pellucid.errors.PellucidError, ZeroDivisionError) as error:
+            return str(error)
+
+    found = asked()
+    if name == "nothing":  # the input alone, both together, the baseline for the delta
+        assert passes == [rows, 2 * rows, rows]
+    monkeypatch.setattr("pellucid.captum.deeplift.multipliers_inside", lambda problem, run: None)
+    wanted = asked()
+    if isinstance(wanted, str):
+        assert found == wanted
+    else:
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)

@@ -152,9 +152,13 @@ class Problem:
         with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
             return torch.arange(self.rows, device=self.x[0].device)
 
+    def drawn(self, x: Tensors, rows: Tensor | None = None) -> Outputs:
+        """As `outputs`, with whatever random numbers the pass draws, of which nothing is noted."""
+        return self.f(*x, *(self.args if rows is None else self.args_of(rows)))
+
     def outputs(self, x: Tensors, rows: Tensor | None = None) -> Outputs:
         """f at the points `x`, where x[i] belongs to row rows[i] of the Problem; None: one point for each row."""
-        whole = lambda: self.f(*x, *(self.args if rows is None else self.args_of(rows)))
+        whole = lambda: self.drawn(x, rows)
         one = lambda i: self.f(*(t[i : i + 1] for t in x), *self.args_of(self._row(rows, i)))
         with torch._C.DisableTorchFunction():
             n, device = x[0].shape[0], x[0].device

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..engine.layer_hooks import Activations, layer_values
 from ..errors import ArgumentError, CutGraph
-from ..methods.deeplift import multipliers, multipliers_inside
+from ..methods.deeplift import Made, multipliers, multipliers_inside
+from ..problem import Arguments
 from .base import (
     LayerCall,
     ScaledGradientAttribution,
@@ -55,23 +56,20 @@ def of_layer(
 ) -> tuple[LayerCall, Tensors]:
     """The rest of the network from the layer on, and the layer's attributions.
 
-    One pass at each end has the layer and the output, where the output depends on the inputs through the layer alone.
+    The passes that have the layer have the output too, where it depends on the inputs through the layer alone.
     """
-    seen: list[tuple[list[Activations], Value]] = []
+    seen: list[list[Activations]] = []
 
-    def run(x: Tensors) -> tuple[Tensors, Value]:
-        seen.append(
-            layer_values(
-                lambda: outputs_of(self.forward_func, copies(x), outer.rows.args), self.layers, at_input, cut=True
-            )
-        )
-        return tuple(t for layer in seen[-1][0] for t in layer.values), seen[-1][1]
+    def run(x: Tensors, args: Arguments, made: Made) -> tuple[Tensors, Value]:
+        forward = lambda: outputs_of(self.forward_func, (*copies(x), *args))
+        found, y = layer_values(forward, self.layers, at_input, cut=made)
+        seen.append(found)
+        return tuple([t for layer in found for t in layer.values]), y
 
     alone = len(self.layers) == 1 and all(t.is_floating_point() for t in outer.x)
-    if alone and (found := multipliers_inside(outer.problem(), run)) and all(layer.call == 1 for layer in seen[0][0]):
-        (at_x, y), (_, y0) = seen
-        layer = layer_call_at(self, outer, at_x, *found[1:], at_input, (y.detach(), y0.detach()))
-        return layer, weighed(layer.call, found[0], self._multiply_by_inputs, custom)
+    if alone and (found := multipliers_inside(outer.problem(), run)) and all(layer.call == 1 for layer in seen[0]):
+        layer = layer_call_at(self, outer, seen[0], found.x, found.x0, at_input, found.outputs)
+        return layer, weighed(layer.call, found.m, self._multiply_by_inputs, custom)
     layer = layer_call(self, outer, at_input)
     return layer, lifted(layer.call, self._multiply_by_inputs, custom, layer.known[:1])[0]
 

@@ -37,14 +37,15 @@ def layer_values(
     at_input: bool,
     stop: int = 0,
     leaves: bool = False,
-    cut: bool = False,
+    cut: Callable[[tuple[Tensor, ...]], None] | None = None,
 ) -> tuple[list[Activations], Value]:
     """The activations of each layer during `run`, those of the last call where there are several, and what `run`
     returns.
 
     at_input: what the layers take in, else what they give out. stop: end the run once all layers were called, the last
     of them so many times (0: never); it then returns None. leaves: activations without a graph become leaves that
-    require a gradient. cut: those with a graph do too, and what made them is no part of the output's graph.
+    require a gradient. cut: those with a graph do too, and what made them is no part of the output's graph; `cut` is
+    shown them as they were made.
 
     Raises UnsupportedModel where a layer is not called.
     """
@@ -57,7 +58,11 @@ def layer_values(
         call = found[module].call + 1 if module in found else 1
         ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
         with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
-            own = [t.detach().clone().requires_grad_() if (leaves or cut) and _follows(t, cut) else t for t in whole]
+            if cut and followed:
+                cut(tuple([t for t in whole if isinstance(t, Tensor)]))
+            own = [
+                t.detach().clone().requires_grad_() if (leaves or cut) and _follows(t, bool(cut)) else t for t in whole
+            ]
             if not ends and not followed:  # the model goes on with the tensor, and may change it in place
                 own = [t.clone() if isinstance(t, Tensor) else t for t in own]
             tensors = tuple([t for t in own if isinstance(t, Tensor)])

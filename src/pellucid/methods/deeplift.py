@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,11 +21,12 @@ from ..attribution import Attributions, solved
 from ..engine.rows import near
 from ..errors import GraphError, InputError, PellucidError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, depends_on
+from ..numerics.deeplift.paired_batch import halved
 from ..numerics.deeplift.pairs import EVEN, Pairs
 from ..numerics.deeplift.recording.expert_routing import RoutedApart
 from ..numerics.deeplift.recording.recorder import forward_pass
 from ..numerics.deeplift.rules.table import NOTED
-from ..problem import Outputs, Problem, Select, Tensors, attached, detached, picked
+from ..problem import Arguments, Outputs, Problem, Select, Tensors, attached, detached, picked
 from ..randomness import RandomDraws, kept
 from ..status import Status
 from . import stretches
@@ -33,7 +34,7 @@ from .graphs import Pass, Routing, Walked, laid_out, pass_at, routed, walked, wi
 
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
-_FEW = 128
+_FEW = 256
 """Numbers of an input for which the steps of Python take longer than those of the processor: one graph is then walked
 faster than two, although f runs once more on x alone."""
 
@@ -77,37 +78,60 @@ def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors
 
     known: the target's values at x, and at x0, as far as f has run on each alone; returned with those that were needed.
     """
-    few = sum(t.numel() for t in problem.x) <= _FEW
-    if few and (found := _proven_halves(problem, known)):
-        return found
+    if halves := _proven_halves(problem, known):
+        return halves.m, halves.y
     _, selects, upper = pass_at(problem, problem.x, "input")
     _, _, lower = pass_at(problem, _cut(problem, 0, 1), "baseline", selects)
     (found,) = walked(problem, upper, lower, weighed=False)
     return tuple(found), (upper.y[0].detach(), lower.y[0].detach())
 
 
-Inside: TypeAlias = Callable[[Tensors], tuple[Tensors, Outputs]]
-"""`x -> (tensors inside f, which are leaves of its graph; what f returns)`."""
+Made: TypeAlias = Callable[[Tensors], None]
+"""Is shown the tensors inside f with the graph of what made them, which is cut off behind them."""
+Inside: TypeAlias = Callable[[Tensors, Arguments, Made], tuple[Tensors, Outputs]]
+"""`(x, args, made) -> (tensors inside f, leaves of its graph where gradients are on; what f returns)`."""
 
 
-def multipliers_inside(problem: Problem, run: Inside) -> tuple[Tensors, Tensors, Tensors] | None:
-    """The multipliers of tensors inside f, and these tensors at x and at x0; None where the target depends on x in
-    another way too, or may.
+class Multipliers(NamedTuple):
+    """The multipliers m of tensors of f, inside or its inputs.
+
+    x, x0: the tensors at x and at x0. outputs, y: what f returned, and the target's values, at x and at x0, as far as
+    it ran on each alone.
+    """
+
+    m: Tensors
+    x: Tensors
+    x0: Tensors
+    outputs: tuple[Outputs, ...]
+    y: Tensors
+
+    @property
+    def change(self) -> float:
+        """Σ m·(x − x0)."""
+        return sum([(m * (a - b)).sum().item() for m, a, b in zip(self.m, self.x, self.x0, strict=True)])
+
+
+def multipliers_inside(problem: Problem, run: Inside) -> Multipliers | None:
+    """The multipliers of tensors inside f; None where the target depends on x in another way too, or may.
 
     problem: with one target. run: f, with those tensors.
     """
+    if halves := _proven_halves(problem, inside=run):
+        return halves
     ends = [tuple(t.detach().requires_grad_() for t in x) for x in (problem.x, problem.x0)]
     passes: list[Pass] = []
+    outputs: list[Outputs] = []
 
     def alone() -> bool:
         """Makes the passes, and tells whether nothing goes another way."""
         for x in ends:
-            inside, outputs = run(x)
-            y = tuple(problem.value(outputs, select) for select in problem.selects(outputs))
+            inside, out = run(x, problem.args, lambda made: None)
+            y = tuple(problem.value(out, select) for select in problem.selects(out))
             with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
                 if recording.loses or depends_on(y, x):
                     return False
             passes.append(Pass(inside, y, ()))
+            outputs.append(out)
         return True
 
     try:
@@ -119,35 +143,63 @@ def multipliers_inside(problem: Problem, run: Inside) -> tuple[Tensors, Tensors,
         (m,) = walked(problem, upper, lower, weighed=False)
     except PellucidError:  # the rest of f, by itself, says what is wrong
         return None
-    inside, inside0 = (tuple(t.detach() for t in at.x) for at in (upper, lower))
-    change = sum((g * (a - b)).sum() for g, a, b in zip(m, inside, inside0, strict=True))
-    return (tuple(m), inside, inside0) if near(lower.y[0].detach().sum() + change, upper.y[0].detach().sum()) else None
+    inside, inside0 = (tuple(t.detach() for t in at.x) for at in passes)
+    y, y0 = (at.y[0].detach() for at in passes)
+    found = Multipliers(tuple(m), inside, inside0, tuple(map(detached, outputs)), (y, y0))
+    return found if near(y0.sum() + found.change, y.sum()) else None
 
 
-def _proven_halves(problem: Problem, known: Tensors) -> tuple[Tensors, Tensors] | None:
-    """As `multipliers`, by a paired batch; None where f is not known to treat each row of it by itself.
+def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None = None) -> Multipliers | None:
+    """The multipliers of the inputs, or of tensors inside f, by a paired batch; None where x has many numbers, or where
+    f is not known to treat each row of the batch by itself.
 
     That is known where each value that depends on the input is in the graph, whose rules keep the halves apart, and
-    where f alone has the value at x that it has in the paired batch; also at x0, where f asks for sizes, and so for how
-    many rows there are.
+    where f alone has the values at x that it has in the paired batch; also at x0, where f takes a size or a shape,
+    which tells how many rows there are.
     """
-    if problem.draws.apart:
+    few = sum(t.numel() for t in problem.x) <= _FEW
+    if not few or problem.draws.apart or problem.source is not None:
         return None
+
+    def run(x: Tensors, rows: Tensor | None = None) -> tuple[Tensors, Outputs]:
+        if inside is None:
+            return x, problem.drawn(x, rows)
+        return inside(x, problem.args if rows is None else problem.args_of(rows), halved)
+
+    def passes() -> tuple[list[tuple[Tensors, Outputs]], Select, Tensors, Tensor] | None:
+        alone = [] if known else [run(problem.x)]
+        points, rows = problem.both()
+        x = tuple(t.detach().requires_grad_() for t in points)
+        with forward_pass(x, NOTED) as recording:
+            tensors, outputs = run(x, rows)
+            with torch._C.DisableTorchFunction():
+                at_x = alone[0][1] if alone else picked(outputs, slice(problem.rows), len(rows))
+            (select,) = problem.selects(at_x)
+            y = attached(problem.value(outputs, select, rows, "both"))
+        if recording.loses or y.shape[0] != len(rows) or (inside and depends_on((y,), x)):
+            return None
+        if recording.measures and len(known) < 2:
+            alone.append(run(problem.x0))
+        return alone, select, tensors, y
+
     try:
-        with torch.no_grad():
-            at_x = () if known else (problem.outputs(problem.x),)
-            if (passed := _paired(problem)) is None or passed[2].loses:
+        with torch.set_grad_enabled(False):
+            found, draws = kept(passes, problem.x[0].device)
+            if draws or found is None:
                 return None
-            _, (select,), both = passed
-            more = (*at_x, problem.outputs(problem.x0)) if both.measures and len(known) < 2 else at_x
-            alone, n, y = (*known, *[select(out, problem.numbers) for out in more]), problem.rows, both.y[0]
-            same = [a.shape == b.shape and near(a, b) for a, b in zip(y.split(n), alone, strict=False)]
-            if y.shape[0] != 2 * n or not all(same):
+            alone, select, tensors, y = found
+            ends = (*known, *[select(out, problem.numbers) for _, out in alone])
+            x, x0 = zip(*[EVEN.cut(t.detach()) for t in tensors], strict=True) if inside else (problem.x, problem.x0)
+            same = [*zip(EVEN.cut(y.detach()), ends, strict=False)]
+            for half, (own, _) in zip((x, x0), alone if inside else (), strict=False):
+                same += zip(half, own, strict=True)
+            if not all(a.shape == b.shape and near(a, b) for a, b in same):
                 return None
-            (found,) = walked(problem, both, both, weighed=False)
+            both = Pass(tensors, (y,), (), EVEN)
+            (m,) = walked(problem, both, both, weighed=False)
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
         return None
-    return tuple(found), alone
+    return Multipliers(tuple(m), x, x0, tuple([out for _, out in alone]), ends)
 
 
 def _one_by_one(problem: Problem, segments: int, routing: Routing) -> Walked:
@@ -229,11 +281,11 @@ def _paired(problem: Problem) -> tuple[Outputs, tuple[Select, ...], Pass] | None
     pairs = EVEN if problem.source is None else Pairs(inputs, problem.rows, problem.source)
     with suppress(RandomDraws), forward_pass(x, NOTED) as recording, problem.watching() as seen:
         outputs = problem.outputs(x, rows)
-        measures, problem.found.loses = recording.measures, problem.found.loses or recording.loses
+        problem.found.loses |= recording.loses
         with torch._C.DisableTorchFunction():
             at_inputs = picked(outputs, slice(inputs), len(rows))
         selects = problem.selects(at_inputs)
         y = [problem.value(outputs, select, rows, "both") for select in selects]
     if problem.draws.found:
         return None
-    return at_inputs, selects, Pass(x, tuple(map(attached, y)), tuple(seen), pairs, recording.loses, measures)
+    return at_inputs, selects, Pass(x, tuple(map(attached, y)), tuple(seen), pairs)

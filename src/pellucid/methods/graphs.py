@@ -54,15 +54,13 @@ class Walked(NamedTuple):
 class Pass:
     """One forward pass with its graph: the leaves, each target's value (rows,), and the tensors inside f.
 
-    pairs: the rows of a paired batch. loses, measures: as in `Recording`, of a paired batch.
+    pairs: the rows of a paired batch.
     """
 
     x: Tensors
     y: Tensors
     seen: tuple[Seen, ...]
     pairs: Pairs | None = None
-    loses: bool = False
-    measures: bool = False
 
     def of(self, targets: Sequence[int]) -> Pass:
         """The same pass, for some of its targets, by number."""

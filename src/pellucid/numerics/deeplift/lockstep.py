@@ -28,8 +28,8 @@ Step: TypeAlias = Callable[[Grads], Multipliers]
 target, and a `JointStep` once for all of them."""
 Rule: TypeAlias = Callable[[Node, Node], Step]
 """`(node, its partner in the baseline's graph) -> Step`: what all targets share is computed before the Step returns."""
-Arrived: TypeAlias = list[Any]
-"""As Grads, while they arrive."""
+Arrived: TypeAlias = dict[int, list[Any]]
+"""For each target that reached a node, by number, the multipliers of its outputs as Grads, while they arrive."""
 Reached: TypeAlias = Callable[[int, list[Tensor]], Sequence[Tensor]]
 """`(which tensor, its multiplier for each target) -> what to keep of each`."""
 Meta: TypeAlias = tuple[tuple[int, ...] | None, torch.dtype]
@@ -89,39 +89,37 @@ def walk(
     order = _pairs([(root, root0) for (root, _), (root0, _) in zip(roots, roots0, strict=True)], leaves)
     shape_of = halves.half if halves else tuple
     metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
-    arrived: list[dict[Node, Arrived]] = [{} for _ in y]
+    arrived: dict[Node, Arrived] = {node: {} for node in metas}
     wanted: dict[Node, list[tuple[int, int]]] = {}
     for k, (node, nr) in enumerate((*starts, *seen)):
         if node in metas:
             wanted.setdefault(node, []).append((k, nr))
     found: dict[int, Sequence[Tensor]] = {}
     zeros = lambda k: tensors[k].new_zeros(shape_of(tensors[k].shape) or ())
-    with torch.no_grad():
-        for k, ((root, nr), weight) in enumerate(zip(roots, g, strict=True)):
-            _arrive(arrived[k], root, metas[root], nr, weight)
+    with torch.set_grad_enabled(False):
+        for t, ((root, nr), weight) in enumerate(zip(roots, g, strict=True)):
+            _arrive(arrived[root], t, metas[root], nr, weight)
         for node, node0 in order:
-            some = [(k, of.pop(node)) for k, of in enumerate(arrived) if node in of]
-            if node in wanted:
-                each = dict(some)
-                for k, nr in wanted[node]:
-                    ms = [each[t][nr] if t in each else None for t in range(len(y))]
-                    found[k] = reached(k, [zeros(k) if m is None else m for m in ms])
-            if not some or (name := node.name()) == LEAF:
+            here = arrived.pop(node)
+            for k, nr in wanted.get(node, ()):
+                ms = [here[t][nr] if t in here else None for t in range(len(y))]
+                found[k] = reached(k, [zeros(k) if m is None else m for m in ms])
+            if not here or (name := node.name()) == LEAF:
                 continue
             if name not in rules:
                 raise UnsupportedOperation(OPAQUE.get(name) or _no_rule(name), name)
             feeds, step = node.next_functions, rules[name](node, node0)
-            incoming = [tuple(ms) for _, ms in some]
-            outgoing = step.through(incoming) if isinstance(step, JointStep) else map(step, incoming)
-            for (k, _), multipliers in zip(some, outgoing, strict=True):
-                for (to, nr), grad in zip(feeds, multipliers, strict=True):
-                    if grad is not None and to in metas:
-                        _arrive(arrived[k], to, metas[to], nr, grad)
+            incoming = map(tuple, here.values())
+            outgoing = step.through([*incoming]) if isinstance(step, JointStep) else map(step, incoming)
+            for t, multipliers in zip(here, outgoing, strict=True):
+                for (to, nr), m in zip(feeds, multipliers, strict=True):
+                    if m is not None and to in arrived:
+                        _arrive(arrived[to], t, metas[to], nr, m)
             del step, outgoing  # what they hold is freed before the next rule computes
         for k in range(len(tensors)):
             if k not in found:
                 found[k] = reached(k, [zeros(k) for _ in y])
-    return [[found[i][k] for i in range(len(tensors))] for k in range(len(y))]
+    return [[found[k][t] for k in range(len(tensors))] for t in range(len(y))]
 
 
 def _edges_of(tensors: Sequence[Tensor]) -> list[tuple[Node, int]]:
@@ -164,18 +162,20 @@ def graph_of(*y: Tensor) -> set[Node]:
     return seen
 
 
-def _arrive(arrived: dict[Node, Arrived], node: Node, metas: Sequence[Meta], nr: int, grad: Tensor) -> None:
+def _arrive(here: Arrived, target: int, metas: Sequence[Meta], nr: int, m: Tensor) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
     shape, dtype = metas[nr]
-    if grad.shape != shape:
+    if m.shape != shape:
         if shape is None:
             raise NotHalved("A tensor between input and output has no halves.")
-        grad = grad.sum_to_size(shape)
-    if grad.dtype != dtype:
-        grad = grad.to(dtype)
-    grads = arrived.setdefault(node, [None] * len(metas))
+        m = m.sum_to_size(shape)
+    if m.dtype != dtype:
+        m = m.to(dtype)
+    grads = here.get(target)
+    if grads is None:
+        grads = here[target] = [None] * len(metas)
     before = grads[nr]
-    grads[nr] = grad if before is None else before + grad
+    grads[nr] = m if before is None else before + m
 
 
 def _pairs(roots: Iterable[tuple[Node, Node]], leaves: Mapping[Node, Node]) -> list[tuple[Node, Node]]:

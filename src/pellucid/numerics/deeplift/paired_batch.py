@@ -12,6 +12,7 @@ forward passes run one by one instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...errors import GraphMismatch
-from .lockstep import Grads, Multipliers, NotHalved, Rule, Step
+from .lockstep import LEAF, Grads, Multipliers, NotHalved, Rule, Step, graph_of
 from .metadata import INPUT
 from .nodes import Node, dimension, is_fed
 from .operation_names import ATTENTION, HOOKED
@@ -28,10 +29,9 @@ from .rules.linear import Backward, gradients, matrix_gradients, unchanged
 from .rules.table import RULES
 
 Shape: TypeAlias = tuple[int, ...]
-Check: TypeAlias = Callable[[Node, Shape], bool]
-"""`(node, shape of its result) -> whether the rows of x and those of x0 stay apart`."""
-PairedRule: TypeAlias = Callable[[Pairs, Node, Node], Step]
-"""A Rule of a batch of such pairs; both nodes are the same."""
+Check: TypeAlias = Callable[[Pairs, Node], bool]
+"""`(pairs, node) -> whether its result has two halves as its input has, and the rows of x and those of x0 stay
+apart`."""
 PairedBackward: TypeAlias = Callable[[Pairs, Node, Grads], Multipliers]
 
 
@@ -85,27 +85,41 @@ class Half:
         return self.pairs.cut(t) if by_rows else (t, t)
 
 
-def _checked(n: Node, keeps: Check) -> Shape:
-    """The shape of a node's result, which has halves: the walk has seen to that. Raises NotHalved where `keeps` finds
-    that they do not stay apart, and where the rule of single graphs is no longer the one that the rule here is made of.
+@dataclass(frozen=True)
+class PairedRule:
+    """A Rule of a batch of such pairs, in which a node is its own partner.
+
+    keeps: whether the operation keeps the two halves, and keeps them apart. step: its Step where it does.
     """
-    shape, name = tuple(n._input_metadata[0].shape), n.name()
-    if RULES.get(name) is not _BUILT_IN.get(name):
-        raise NotHalved(f"The rule of {name} was replaced by another, for single graphs.")
-    if not keeps(n, shape):
-        raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
-    return shape
+
+    keeps: Check
+    step: Callable[[Pairs, Node], Step]
+
+    def __call__(self, pairs: Pairs, n: Node, _: Node) -> Step:
+        """Raises NotHalved where the halves do not stay apart, and where the rule of single graphs is no longer the one
+        that this one is made of."""
+        name = n.name()
+        if RULES.get(name) is not _BUILT_IN.get(name):
+            raise NotHalved(f"The rule of {name} was replaced by another, for single graphs.")
+        if not self.keeps(pairs, n):
+            raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
+        return self.step(pairs, n)
+
+
+def _shape(n: Node) -> Shape:
+    """The shape of a node's result, which has halves: the walk has seen to that."""
+    return n._input_metadata[0].shape
 
 
 def _each(name: str, keeps: Check) -> PairedRule:
     """The rule that the table has under this name, applied to the two halves of a node."""
 
-    def halved(pairs: Pairs, n: Node, _: Node) -> Step:
-        shape = _checked(n, keeps)
+    def halved(pairs: Pairs, n: Node) -> Step:
+        shape = _shape(n)
         kept: dict[str, Sequence[Any]] = {}
         return RULES[name](Half(pairs, n, shape, 0, kept), Half(pairs, n, shape, 1, kept))
 
-    return halved
+    return PairedRule(keeps, halved)
 
 
 def _twice(pairs: Pairs, n: Node, g: Grads, which: int = 1) -> Multipliers:
@@ -155,34 +169,27 @@ def _linear(keeps: Check, backward: PairedBackward | None = None, alone: Backwar
     alone: what has the gradients, where the rows of a half are enough.
     """
 
-    def linear(pairs: Pairs, n: Node, _: Node) -> Step:
-        _checked(n, keeps)
-        return partial(alone, n) if backward is None else partial(backward, pairs, n)
-
-    return linear
+    if backward is None:
+        return PairedRule(keeps, lambda pairs, n: partial(alone, n))
+    return PairedRule(keeps, lambda pairs, n: partial(backward, pairs, n))
 
 
 def _given(constant: str, keeps: Check) -> PairedRule:
     """The rule of an operation that is linear as long as a constant, saved under this name, is the same for both
     halves. The constant may differ from row to row."""
 
-    def linear(pairs: Pairs, n: Node, _: Node) -> Step:
-        shape, t = _checked(n, keeps), getattr(n, constant)
+    def linear(pairs: Pairs, n: Node) -> Step:
+        shape, t = _shape(n), getattr(n, constant)
         by_rows = isinstance(t, Tensor) and t.ndim == len(shape) and t.shape[0] == shape[0]
         if by_rows and not torch.equal(*pairs.cut(t)):  # two passes will say what differs
             raise GraphMismatch(f"{n.name()} has another {constant} for x than for x0.")
         return partial(_twice, pairs, n) if by_rows else partial(gradients, n)
 
-    return linear
-
-
-def _indexed(pairs: Pairs, n: Node, _: Node) -> Step:
-    """An index that takes the rows of each half from the same half, and by the same numbers."""
-    _checked(n, lambda n, shape: _takes_apart(pairs, n))
-    return partial(_twice, pairs, n)
+    return PairedRule(keeps, linear)
 
 
 def _takes_apart(pairs: Pairs, n: Node) -> bool:
+    """Whether an index takes the rows of each half from the same half, and by the same numbers."""
     (first, *others), rows = n._saved_indices, n._saved_self_sym_sizes[:1]
     if first is None:
         return True
@@ -206,27 +213,34 @@ def _product(name: str, left: str, right: str) -> PairedRule:
     """
     both = _each(name, _rows_first)
     one = _given(right, _rows_first), _given(left, _rows_first)
-    return lambda pairs, n, n0: (both if is_fed(n, 0) and is_fed(n, 1) else one[is_fed(n, 1)])(pairs, n, n0)
+    of = lambda n: both if is_fed(n, 0) and is_fed(n, 1) else one[is_fed(n, 1)]
+    return PairedRule(_rows_first, lambda pairs, n: of(n).step(pairs, n))
 
 
-def _always(n: Node, shape: Shape) -> bool:
-    """True, for an operation on one element at a time, or one that keeps all elements in their order."""
+def _always(pairs: Pairs, n: Node) -> bool:
+    """True, for an operation that leaves the first dimension as it is, such as one on one element at a time."""
     return True
 
 
-def _rows_first(n: Node, shape: Shape) -> bool:
+def _divides(pairs: Pairs, n: Node) -> bool:
+    """Whether the rows of the result fall into halves, of an operation that keeps all elements in their order."""
+    return pairs.half(_shape(n)) is not None
+
+
+def _rows_first(pairs: Pairs, n: Node) -> bool:
     """Whether every input has the rows of the result, and is not broadcast along them."""
+    shape = _shape(n)
     fed = [node._input_metadata[nr].shape for node, nr in n.next_functions if node is not None]
-    return all(len(f) == len(shape) and f[0] == shape[0] for f in fed)
+    return all([len(f) == len(shape) and f[0] == shape[0] for f in fed])
 
 
 def _beside(*names: str) -> Check:
     """The check of an operation along dimensions: whether none of those that the attributes `names` hold is the
     first."""
 
-    def keeps(n: Node, shape: Shape) -> bool:
+    def keeps(pairs: Pairs, n: Node) -> bool:
         node, nr = next((node, nr) for node, nr in n.next_functions if node is not None)
-        ndim = max(len(shape), len(node._input_metadata[nr].shape))
+        ndim = max(len(_shape(n)), len(node._input_metadata[nr].shape))
         for name in names:
             dims = getattr(n, name)
             for d in dims if isinstance(dims, tuple) else (dims,):
@@ -242,19 +256,23 @@ def _beside(*names: str) -> Check:
 def _only(place: int) -> Check:
     """The check of a product of the rows with one matrix: whether the input with this number is the only one that
     depends on the input of the whole function."""
-    return lambda n, shape: [k for k, (node, _) in enumerate(n.next_functions) if node is not None] == [place]
+    return lambda pairs, n: [k for k, (node, _) in enumerate(n.next_functions) if node is not None] == [place]
 
 
-def _stays_first(n: Node, shape: Shape) -> bool:
-    return dimension(n._saved_dims[0]) % len(shape) == 0
+def _both(*checks: Check) -> Check:
+    return lambda pairs, n: all([keeps(pairs, n) for keeps in checks])
 
 
-def _norm(n: Node, shape: Shape) -> bool:
-    return len(n._saved_normalized_shape) < len(shape) and _only(0)(n, shape)
+def _stays_first(pairs: Pairs, n: Node) -> bool:
+    return dimension(n._saved_dims[0]) % len(_shape(n)) == 0
 
 
-def _in_evaluation(n: Node, shape: Shape) -> bool:
-    return not n._saved_training and _only(0)(n, shape)
+def _norm(pairs: Pairs, n: Node) -> bool:
+    return len(n._saved_normalized_shape) < len(_shape(n)) and _only(0)(pairs, n)
+
+
+def _in_evaluation(pairs: Pairs, n: Node) -> bool:
+    return not n._saved_training and _only(0)(pairs, n)
 
 
 _VALUES = """
@@ -262,14 +280,14 @@ _VALUES = """
     Hardswish Softplus
 """.split()
 _LINEAR: dict[str, PairedRule] = {
-    **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias"], _linear(_always, _in_order)),
+    **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias"], _linear(_divides, _in_order)),
     **dict.fromkeys(["Neg", "ToCopy"], _linear(_always)),
     **dict.fromkeys(["Clone", "Alias"], _linear(_always, alone=unchanged)),
     **dict.fromkeys(["Add", "Sub"], _linear(_rows_first)),
     **dict.fromkeys(["Unsqueeze", "Cat", "Stack"], _linear(_beside("_saved_dim"))),
     "Select": _linear(_beside("_saved_dim"), _selected),
     **dict.fromkeys(["Slice", "Split", "SplitWithSizes", "Unbind"], _linear(_beside("_saved_dim"), _twice)),
-    "Index": _indexed,
+    "Index": PairedRule(_takes_apart, lambda pairs, n: partial(_twice, pairs, n)),
     "Expand": _linear(_rows_first, _summed),
     "Squeeze": _linear(_always, _twice),
     "Transpose": _linear(_beside("_saved_dim0", "_saved_dim1")),
@@ -277,7 +295,7 @@ _LINEAR: dict[str, PairedRule] = {
     "Addmm": _linear(_only(1), alone=matrix_gradients),
     "Mm": _linear(_only(0), alone=matrix_gradients),
     "MaskedFill": _given("_saved_mask", _rows_first),
-    "Gather": _given("_saved_index", lambda n, shape: _rows_first(n, shape) and _beside("_saved_dim")(n, shape)),
+    "Gather": _given("_saved_index", _both(_rows_first, _beside("_saved_dim"))),
 }
 
 _PAIRED: Mapping[str, PairedRule] = {
@@ -291,14 +309,20 @@ _PAIRED: Mapping[str, PairedRule] = {
     **{f"{name}Backward0": _linear(_rows_first, _twice) for name in ("AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D")},
     HOOKED: _linear(_always, alone=unchanged),
     "ConvolutionBackward0": _linear(_only(0), _convolved),
-    "NativeBatchNormBackward0": _each(
-        "NativeBatchNormBackward0", lambda n, s: not n._saved_training and _only(0)(n, s)
-    ),
+    "NativeBatchNormBackward0": _each("NativeBatchNormBackward0", _in_evaluation),
     "NativeLayerNormBackward0": _each("NativeLayerNormBackward0", _norm),
     "MulBackward0": _product("MulBackward0", "_saved_self", "_saved_other"),
     "DivBackward0": _product("DivBackward0", "_saved_self", "_saved_other"),
     "BmmBackward0": _product("BmmBackward0", "_saved_self", "_saved_mat2"),
 }
+
+
+def halved(made: Sequence[Tensor]) -> None:
+    """Raises NotHalved where one of the operations that made tensors from a batch of pairs, in which each input has one
+    baseline, may mix the halves."""
+    for n in graph_of(*made):
+        if (name := n.name()) != LEAF and (name not in _PAIRED or not _PAIRED[name].keeps(EVEN, n)):
+            raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
 
 
 def paired_rules(pairs: Pairs) -> Mapping[str, Rule]:

@@ -3,9 +3,6 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from ...errors import UnsupportedOperation
 
 _RECOMPUTED = (
@@ -42,13 +39,12 @@ def checked(operations: frozenset[str]) -> frozenset[str]:
     return operations
 
 
-@contextmanager
-def keeping() -> Iterator[None]:
-    """Raises UnsupportedOperation where a walk inside meets a saved tensor that checkpointing recomputes, and
-    cannot."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "torch.utils.checkpoint" not in str(error):
-            raise
-        raise UnsupportedOperation(_RECOMPUTED, "checkpoint") from error
+class keeping:
+    """Inside, a walk that meets a saved tensor which checkpointing recomputes, and cannot, raises
+    UnsupportedOperation."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, RuntimeError) and "torch.utils.checkpoint" in str(error):
+            raise UnsupportedOperation(_RECOMPUTED, "checkpoint") from error

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -27,7 +26,8 @@ from .training_calls import TRAINING, refuse
 
 
 class Recording(TorchFunctionMode):
-    """Runs a forward pass unmodified, and notes on its autograd nodes what rules need and autograd does not keep.
+    """Runs a forward pass unmodified, with gradients, and notes on its autograd nodes what rules need and autograd does
+    not keep.
 
     Autograd saves only the *result* of ReLU, tanh, softmax and others, and their rules need the input: it is noted on
     the node. Parameters among the arguments are passed on detached, so that no graph is built for them, and no flag of
@@ -37,17 +37,26 @@ class Recording(TorchFunctionMode):
 
     inputs: the leaves of the forward pass. noted: for each torch function whose input is noted, the name of its node.
     loses: whether a value without a gradient was made of one with a gradient (by `detach`, a comparison, `.item()`).
-    measures: whether the pass asked for the size of a tensor, and so may depend on how many rows there are.
+    measures: whether the pass asked for the size of a tensor, or made one like another, and so may depend on how many
+    rows there are.
     double: whether the inputs are float64.
     """
 
     def __init__(self, inputs: Sequence[Tensor], noted: Mapping[str, str]):
         super().__init__()
-        self.inputs = {id(x) for x in inputs}
-        self.double = any(x.dtype == torch.float64 for x in inputs)
+        self.inputs = set(map(id, inputs))
+        self.double = torch.float64 in [x.dtype for x in inputs]
         self.noted = noted
         self.compared: Compared = {}
         self.loses = self.measures = False
+
+    def __enter__(self) -> Self:
+        self._gradients = torch.set_grad_enabled(True)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._gradients.__exit__(*error)
 
     def __torch_function__(
         self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
@@ -71,7 +80,7 @@ class Recording(TorchFunctionMode):
         if plain and not kwargs.get("inplace"):
             out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
             if not self.loses and not getattr(out, "requires_grad", True):
-                self.loses = _loses(name, args)
+                self._note_loss(name, args)
             if name in self.noted:
                 _note(self.noted[name], out, source)
             return out
@@ -93,7 +102,7 @@ class Recording(TorchFunctionMode):
         overwritten = _overwritten(name, source, args, kwargs) if in_place and self.noted else None
         out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
         if not self.loses and (name in READ_OUT or not getattr(out, "requires_grad", True)):
-            self.loses = _loses(name, args)
+            self._note_loss(name, args)
         if overwritten is not None:
             _note_overwritten(out, overwritten)
         elif noted:
@@ -109,6 +118,15 @@ class Recording(TorchFunctionMode):
         elif in_place and isinstance(source, Tensor):
             _note_call(source, name, args, kwargs)
         return out
+
+    def _note_loss(self, name: str, args: Args) -> None:
+        """Notes what a call, whose result has no gradient, took of the values that have one: themselves, or their
+        shape."""
+        if any(part in name for part in SHAPED):
+            self.measures = True
+        else:
+            given = (t for a in args for t in (a if type(a) in (list, tuple) else (a,)))
+            self.loses = any(isinstance(t, Tensor) and t.requires_grad for t in given)
 
     def _without_parameters(self, a: Value) -> Value:
         if isinstance(a, Tensor):
@@ -148,12 +166,6 @@ def _of(func: TorchFunction, double: bool) -> tuple[str, bool, bool]:
     name = name_of(func)
     in_place = name == "__setitem__" or name[-1:] == "_" != name[-2:-1]
     return name, in_place, not (in_place or name in _SPECIAL or (double and name in _CASTS))
-
-
-def _loses(name: str, args: Args) -> bool:
-    """Whether a call, whose result has no gradient, was given a value that has one."""
-    given = (t for a in args for t in (a if type(a) in (list, tuple) else (a,)))
-    return any(isinstance(t, Tensor) and t.requires_grad for t in given) and not any(part in name for part in SHAPED)
 
 
 def _undemoted(a: Value) -> Value:
@@ -256,15 +268,13 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-@contextmanager
-def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Iterator[Recording]:
+def forward_pass(inputs: Sequence[Tensor], noted: Mapping[str, str]) -> Recording:
     """A context in which everything is differentiable with respect to `inputs`, and to nothing else, and is recorded.
 
     noted: as in `Recording`.
     """
     _keep_freed_memory()
-    with torch.enable_grad(), Recording(inputs, noted) as recording:
-        yield recording
+    return Recording(inputs, noted)
 
 
 class _Locating(TorchFunctionMode):
