@@ -417,6 +417,22 @@ def test_prompts_are_measured_by_the_probability_of_their_continuation() -> None
                 assert at_x["probability"] == pytest.approx(np.exp(float(own)), rel=1e-5)
 
 
+def test_a_prompt_without_a_continuation_is_measured_by_its_next_token() -> None:
+    """The probability of twenty tokens together is about 0, whatever is removed."""
+    m = generator("Llama")
+    items = ["the film was great", "a dull plot"]
+    found = pellucid.evaluate(m, items, ["deeplift"])
+    said = [pellucid.explain(m, item, target="total", max_new_tokens=1) for item in items]
+    assert all(isinstance(e, pellucid.Explanation) and sum(t.segment == 1 for t in e.tokens) == 1 for e in said)
+    whole = np.mean([np.exp(e.output) for e in said])
+    assert [c.values[0] for c in found.rows[0].curves] == pytest.approx([whole] * len(found.rows[0].curves), rel=1e-4)
+    given = [{"prompt": item, "continuation": " so good"} for item in items]
+    said = [pellucid.explain(m, item, target="total") for item in given]
+    whole = np.mean([np.exp(e.output) for e in said])
+    curves = pellucid.evaluate(m, given, ["deeplift"]).rows[0].curves
+    assert [c.values[0] for c in curves] == pytest.approx([whole] * len(curves), rel=1e-4)
+
+
 def test_sources_are_ranked_where_groups_are_given(model: pellucid.Model) -> None:
     texts = ["The cast is fine. The plot is a waste of time. It is long.", "Great fun. I liked it."]
     found = pellucid.evaluate(model, [*texts, "one sentence"], "occlusion", groups="sentence")

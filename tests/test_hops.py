@@ -107,3 +107,20 @@ def test_a_baseline_that_keeps_the_answer_has_no_hops(m: Model) -> None:
     assert isinstance(cited, pellucid.Citations)
     with pytest.raises(errors.InputError, match="baseline='filler'"):
         cited.hops()
+
+
+def test_an_answer_of_one_token_owes_all_to_the_prompt(m: Model) -> None:
+    item = {"documents": ["the film was great ."], "question": "was it good", "continuation": " good"}
+    cited = pellucid.cite(m, item, baseline="filler", verify=False)
+    assert isinstance(cited, pellucid.Citations)
+    hops = cited.hops()
+    assert sum(hops.composed) == pytest.approx(hops.rows[0].change) and hops.composed[-1] == hops.rows[0].left
+    assert "<" in cited.to_html()
+
+
+@pytest.mark.parametrize("wrong", [None, "abc", [1, 2], 3])
+def test_what_is_no_answer_is_refused(wrong: Any, answer: Explanations) -> None:
+    with pytest.raises(errors.InputError, match="sentences of one answer"):
+        pellucid.trace_hops(wrong)
+    with pytest.raises(errors.InputError, match="number of one of"):
+        pellucid.trace_hops(answer, 1.5)  # pyright: ignore

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import pellucid
 from generative import generator
-from pellucid import Explanations, Model, citations, errors
+from pellucid import Explanations, Model, errors
 from pellucid.cli import app
 from test_task_causal import TEMPLATE
 
@@ -139,7 +139,8 @@ def test_an_answer_that_was_cut_off_says_so(m: Model) -> None:
     cited = pellucid.cite(m, item, verify=False, max_new_tokens=3)
     assert isinstance(cited, pellucid.Citations)
     assert not cited.text.rstrip().endswith((".", "!", "?"))
-    told = "The last sentence is unfinished: the answer was cut off after 3 tokens. Raise max_new_tokens."
+    told = "The last sentence is unfinished: the answer was cut off after 3 tokens."
+    told += " Raise max_new_tokens (--max-new-tokens)."
     assert told in cited.sentences[-1].notes and told in str(cited).replace("\n", " ")
     given = pellucid.cite(m, {**item, "continuation": " so good"}, verify=False, max_new_tokens=2)
     assert isinstance(given, pellucid.Citations) and not any("unfinished" in n for n in given.sentences[-1].notes)
@@ -202,6 +203,13 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     assert asked.exit_code == 0, asked.output
     assert "1. so good ." in asked.output and "second.txt" in asked.output and "through hops" in asked.output
+    kept = tmp_path / "hops.json"
+    asked = run(
+        "explain", "was it good", "--continuation", ANSWER, "--hops", "--sources", *files, "--json", "--save", str(kept)
+    )
+    told = json.loads(asked.stdout)
+    assert told == json.loads(kept.read_text("utf-8"))
+    assert told["hops"][0]["columns"][-1] == "sentence 2" and told["citations"][0]["by"] == "source"
     made = run("explain", "was it good", "--sources", *files, "--continuation", ANSWER, "--json")
     document = json.loads(made.output)
     direct = explained(m, {**INPUT, "documents": [(f"{n}.txt", t) for n, t in DOCUMENTS.items()]})
@@ -222,8 +230,11 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finally:
         m.tokenizer.chat_template = None
     assert chat.exit_code == 0 and "first.txt" in chat.output
+    numbered = run("explain", "was it", "--continuation", " good bad", "--target", "1", "--json")
+    (one,) = json.loads(numbered.stdout)["explanations"]
+    assert one["target"]["name"] == "bad"
     tested = run("explain", "a", "--verify").exception  # no sources: refused, not passed over
-    assert isinstance(tested, errors.InputError) and "sources with names" in str(tested)
+    assert isinstance(tested, errors.InputError) and "--verify without sources" in str(tested)
     failed = run("explain", "a", "--sources", str(tmp_path / "none.txt")).exception
     assert isinstance(failed, errors.InputError) and "none.txt" in str(failed)
 
@@ -232,14 +243,18 @@ def test_rows_of_a_citation_add_up_to_the_change_and_a_sentence_names_the_source
     from pellucid.citations import Citation, Cited, _meaning, _rows
     from pellucid.status import Status
 
-    sources = [Cited(f"document {k}", k, 1.0 + k, 0.1, 3.0 - k, True) for k in range(5)]
-    sources += [Cited("continuation", 5, 2.5, 0.1, None, False), Cited("template", -1, -0.5, 0.0, None, False)]
+    sources = [Cited(f"document {k}", k, 1.0 + k, 0.1, 3.0 - k, True) for k in range(12)]
+    sources += [Cited("continuation", 12, 2.5, 0.1, None, False), Cited("template", -1, -0.5, 0.0, None, False)]
     whole = sum(s.score for s in sources) + 0.25
     rows = _rows(citation := Citation("So.", whole - 4.0, -4.0, tuple(sources), 0.25, Status.SAMPLED, ()))
     *parts, (_, change, _, _) = rows
     assert change == pytest.approx(whole) == pytest.approx(sum(score for _, score, _, _ in parts))
-    assert [name for name, *_ in rows][3:6] == ["2 other sources", "the answer itself", "template"]
+    shown = [f"document {k}" for k in (11, 10, 9, 8, 7, 1, 0)]  # the largest scores and the largest drops
+    assert [name for name, *_ in rows][:-2] == [*shown, "5 other sources", "the answer itself", "template"]
     assert "most on document 0" in _meaning(citation) and "falls by 3.00" in _meaning(citation)
+    assert "share here all the same, against the baseline in its place: document 3 10%." in _meaning(citation)
+    few = replace(citation, sources=(replace(sources[0], score=-9.0), *sources[4:10]))
+    assert [name for name, *_ in _rows(few)][6] == "document 0"  # one alone is not "1 other source"
 
 
 def test_a_sentence_claims_no_more_than_the_numbers_say() -> None:
@@ -316,12 +331,51 @@ def test_a_text_alone_is_refused_with_the_call(bundled: Model) -> None:
         pellucid.cite(bundled, "When?")
 
 
-def test_drops_of_other_tokens_say_so(m: Model) -> None:
-    """As where the model wrote a token that ends its answer: the test runs on the text of the answer."""
-    (e,) = explained(m, {**INPUT, "continuation": " bad ."})
-    same, other = (citations._citation(e, replace(e, output=e.output - off), "source") for off in (0.0, 0.5))
-    assert same.notes == e.notes
-    told = (
-        f"The drops are of the sentence without the token that ends the answer (log-probability {e.output - 0.5:.2f})."
-    )
-    assert other.notes[-1].replace("−", "-") == told
+def test_drops_are_of_the_very_tokens_that_were_generated(m: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose text the tokenizer may read as others, and which may end with a token that is in no text."""
+    of = m.tokenizer.convert_tokens_to_ids
+    ids = [of("so"), of("good"), of("."), of("bad"), m.tokenizer.sep_token_id]
+    monkeypatch.setattr(m.model.generation_config, "eos_token_id", m.tokenizer.sep_token_id)
+    generate = lambda input_ids, **more: torch.cat([input_ids, torch.tensor([ids])], 1)
+    monkeypatch.setattr(m.model, "generate", generate, raising=False)
+    cited = pellucid.cite(m, {k: v for k, v in INPUT.items() if k != "continuation"})
+    assert isinstance(cited, pellucid.Citations)
+    e, citation = cited.explanations[1], cited.sentences[1]
+    assert [t.id for t in e.tokens][-5:] == ids
+    left = [t.id for t in e.tokens if t.segment != 1 or t.special]
+    whole, less = (log_probabilities(m, each)[-2:].sum().item() for each in ([t.id for t in e.tokens], left))
+    assert citation.output == pytest.approx(whole, abs=1e-4)
+    assert citation.sources[1].drop == pytest.approx(whole - less, abs=1e-4)
+    assert abs(less - log_probabilities(m, left[:-1])[-1:].sum().item()) > 0.1  # the end has a part in it
+
+
+def test_a_continuation_may_be_token_ids(m: Model) -> None:
+    """As a model generated them: they go in as they are."""
+    of = m.tokenizer.convert_tokens_to_ids
+    ids = [of("good"), m.tokenizer.sep_token_id, of("bad")]
+    for given in (ids, torch.tensor(ids), np.array(ids)):
+        for asked in ({"prompt": "the film"}, {k: v for k, v in INPUT.items() if k != "continuation"}):
+            e = pellucid.explain(m, {**asked, "continuation": given}, target="total")
+            assert isinstance(e, pellucid.Explanation) and [t.id for t in e.tokens][-3:] == ids
+            assert e.output == pytest.approx(log_probabilities(m, [t.id for t in e.tokens])[-3:].sum().item(), rel=1e-5)
+    asked = {"prompt": "the film", "continuation": [of("good")], "versus": [of("bad")]}
+    named = {"prompt": "the film", "continuation": " good", "versus": " bad"}
+    a, b = (pellucid.explain(m, each, target="total") for each in (asked, named))
+    assert isinstance(a, pellucid.Explanation) and isinstance(b, pellucid.Explanation)
+    assert a.scores == pytest.approx(b.scores) and a.output == pytest.approx(b.output)
+    for wrong in ([], [1.5], [[1, 2]], 3):
+        with pytest.raises(errors.InputError):
+            pellucid.explain(m, {"prompt": "the film", "continuation": wrong}, target="total")
+    with pytest.raises(errors.PellucidError):
+        pellucid.explain(m, {"prompt": "the film", "continuation": [10**6]}, target="total")
+
+
+def test_an_answer_without_a_word_is_refused(m: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = m.tokenizer.sep_token_id
+    monkeypatch.setattr(m.model.generation_config, "eos_token_id", end)
+    generate = lambda input_ids, **more: torch.cat([input_ids, torch.tensor([[end]])], 1)
+    monkeypatch.setattr(m.model, "generate", generate, raising=False)
+    with pytest.raises(errors.InputError, match="no word"):
+        pellucid.cite(m, {k: v for k, v in INPUT.items() if k != "continuation"}, verify=False)
+    with pytest.raises(errors.InputError, match="verify='yes'"):
+        pellucid.cite(m, INPUT, verify="yes")  # pyright: ignore

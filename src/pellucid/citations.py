@@ -44,8 +44,9 @@ class Cited:
 
     name: of the source, as the input has it; by sentences, that of its text and the sentence. segment: the number of
     its text; −1 for the template. score: what it contributed to the sentence's log-probability. share: its score as a
-    share of the whole change. drop: by how much the sentence's log-probability falls where the source is deleted from
-    the prompt, or, beside images, put to its baseline; None where that was not asked for, and for what is no source.
+    share of the whole change. drop: by how much the sentence's log-probability falls where the source's own tokens are
+    deleted from the prompt (what the format writes around them stays), or, beside images, put to its baseline; None
+    where that was not asked for, and for what is no source.
     cited: whether it is a source, and not the answer itself or the template.
     """
 
@@ -139,7 +140,7 @@ class Citations(Displayed, Printed):
         from rich.table import Table
         from rich.text import Text
 
-        lines: list[RenderableType] = []
+        lines: list[RenderableType] = [Text(f"{self.method} against {self.baseline}", style="dim"), Text("")]
         for number, citation in enumerate(self.sentences, 1):
             table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
             for name in ("source", "score", "share", "drop without it"):
@@ -156,25 +157,40 @@ class Citations(Displayed, Printed):
         return Group(*lines[:-1])
 
 
+_SHOWN = 5
+"""So many sources are told by the size of their scores, and beside them those of the largest drops."""
+
+
 def _rows(citation: Citation) -> list[tuple[str, float, float | None, bool]]:
-    """Name, score, drop, and whether it is a source: the strongest sources, then all the rest of the change, so that
+    """Name, score, drop, and whether it is a source: the sources that count, then all the rest of the change, so that
     the rows add up to the last one."""
-    shown = citation.top()
-    others = [s.score for s in citation.sources if s.cited and s not in shown]
+    cited = [s for s in citation.sources if s.cited]
+    shown = _counting(cited)
+    others = [s.score for s in cited if s not in shown]
     own = sum(s.score for s in citation.sources if not s.cited and s.segment >= 0)
     template = sum(s.score for s in citation.sources if not s.cited and s.segment < 0)
-    more = f"{len(others)} other source{'s' if len(others) > 1 else ''}"
-    rest = [(more, sum(others)), ("the answer itself", own), (TEMPLATE, template)]
+    rest = [(f"{len(others)} other sources", sum(others)), ("the answer itself", own), (TEMPLATE, template)]
     rest.append(("residual", citation.delta))
     change = citation.output - citation.baseline_output
-    found = [(s.name, s.score, s.drop, True) for s in shown]
+    found = [(s.name, s.score, s.drop, True) for s in sorted(shown, key=lambda s: -s.score)]
     found += [(name, score, None, False) for name, score in rest if abs(score) >= 0.005]
     return [*found, ("change in the log-probability", change, None, False)]
+
+
+def _counting(cited: Sequence[Cited]) -> list[Cited]:
+    """The sources with the largest scores, of either sign, and those whose drops a reader is told of; all of them where
+    one alone would be left."""
+    tested = sorted((s for s in cited if s.drop is not None), key=lambda s: -(s.drop or 0.0))
+    found = {*sorted(cited, key=lambda s: -abs(s.score))[:_SHOWN], *tested[:2], *tested[-1:]}
+    return list(cited if len(cited) - len(found) < 2 else found)
 
 
 SMALL = 0.1
 """Less of a log-probability says nothing: the sentence is as probable within a tenth."""
 _SHARE = " share: of the change from the baseline to the prompt."
+_DROP = " drop: what is lost where the source's own tokens are deleted; what the format writes around them stays."
+_IDLE = 0.1
+"""A source with such a share, and hardly a drop, says something about the baseline that a reader must know."""
 
 
 def _meaning(citation: Citation) -> str:
@@ -183,7 +199,7 @@ def _meaning(citation: Citation) -> str:
     if not own:
         return ""
     drops = {s: s.drop for s in own if s.drop is not None}
-    return (_tested(drops) if drops else _by_scores(own)) + _SHARE
+    return _tested(drops) + _idle(drops) + _SHARE + _DROP if drops else _by_scores(own) + _SHARE
 
 
 def _tested(drops: Mapping[Cited, float]) -> str:
@@ -202,9 +218,18 @@ def _tested(drops: Mapping[Cited, float]) -> str:
         )
     falls = f"the log-probability of the sentence falls by {plain(drops[best], 2)} (drop, measured)"
     if best.score > 0:
-        return f"The sentence rests most on {best.name}: without it {falls}."
+        return f"Of the sources the sentence rests most on {best.name}: without it {falls}."
     more = ", more than without any other source" if len(drops) > 1 else ""
     return f"Without {best.name} {falls}{more}; against the baseline its score is {signed(best.score, 2)}."
+
+
+def _idle(drops: Mapping[Cited, float]) -> str:
+    """The sources that the scores name and the model does not miss."""
+    found = [s for s, drop in drops.items() if s.share >= _IDLE and abs(drop) < SMALL]
+    if not found or max(drops.values()) < SMALL:
+        return ""
+    named = ", ".join(f"{s.name} {s.share:.0%}" for s in found)
+    return f" Little is lost without what has a share here all the same, against the baseline in its place: {named}."
 
 
 def _by_scores(own: Sequence[Cited]) -> str:
@@ -212,8 +237,8 @@ def _by_scores(own: Sequence[Cited]) -> str:
     best, total = max(own, key=lambda s: s.score), sum(s.score for s in own)
     if best.score > 0 and total > 0:
         return (
-            f"The sentence rests most on {best.name}: its score is the largest, {signed(best.score, 2)} (--verify, or "
-            "verify=True, takes it away to test it)."
+            f"Of the sources the sentence rests most on {best.name}: its score is the largest, {signed(best.score, 2)} "
+            "(--verify, or verify=True, takes it away to test it)."
         )
     lower = f"Against the baseline the sources change the log-probability of the sentence by {signed(total, 2)}"
     raises = f"{best.name} raises it most, by {signed(best.score, 2)}" if best.score > 0 else "none raises it"
@@ -256,6 +281,8 @@ def cite(
     _check_options(method, options)
     if by not in BY:
         raise InputError(f"Found by={by!r}; expected one of {', '.join(map(repr, BY))}.")
+    if not isinstance(verify, bool):
+        raise InputError(f"Found verify={quoted(verify)}; expected True or False.")
     if isinstance(inputs, str) and documents is not None and not isinstance(documents, str):
         inputs = {"documents": list(documents), "question": inputs}
     elif isinstance(inputs, str) or documents is not None:
@@ -270,18 +297,19 @@ def cite(
     if model.filler is not None:
         options.setdefault("baseline", "filler, answer kept")
     answers = [cast(Explanations, a) for a in explain(model, listed, method=[method], target="sentences", **options)]
+    texts = list(map(_answer, answers))
     tested: list[Sequence[Explanation | None]] = [[None] * len(a) for a in answers]
     if verify:
         asked_of = ({k: v for k, v in item.items() if k not in AFTER[ANSWER]} for item in listed)
-        given = [{**item, ANSWER: _answer(a)} for item, a in zip(asked_of, answers, strict=True)]
+        given = [{**item, ANSWER: _answer_ids(a)} for item, a in zip(asked_of, answers, strict=True)]
         more = {k: v for k, v in options.items() if k in ("truncate", "progress")}
         gone = "mask" if model.does.without is None else "delete"
         asked = {"method": ["occlusion"], "groups": by, "baseline": gone, "target": "sentences"}
         tested = [list(cast(Explanations, a)) for a in explain(model, given, **asked, **more)]
     most = {} if "max_new_tokens" not in options else {"most": options["max_new_tokens"]}
     found = [
-        _citations(a, t, by, "" if any(item.get(k) is not None for k in AFTER[ANSWER]) else _cut_off(a, **most))
-        for item, a, t in zip(listed, answers, tested, strict=True)
+        _citations(a, text, t, by, "" if any(item.get(k) is not None for k in AFTER[ANSWER]) else _cut_off(a, **most))
+        for item, a, text, t in zip(listed, answers, texts, tested, strict=True)
     ]
     return found[0] if isinstance(inputs, Mapping) else found
 
@@ -309,11 +337,23 @@ def _check_options(method: str, options: Mapping[str, object]) -> None:
 
 
 def _answer(answer: Explanations) -> str:
-    """The text of the continuation. Raises InputError for an input whose texts have no names."""
+    """The text of the continuation. Raises InputError for an input whose texts have no names, and for an answer without
+    a word."""
     first = answer[0]
     if ANSWER not in first.text_names:
         raise InputError(f"Found {quoted(first.text, 80)} as an input; expected {_NAMED}.")
-    return first.text[first.text_names.index(ANSWER)]
+    text = first.text[first.text_names.index(ANSWER)]
+    if not text.strip():
+        raise InputError(
+            f"Found the answer {quoted(text, 80)}, which has no word; expected a text to be cited. Where the model "
+            "generated it, it ends at once: ask another way, or give a continuation."
+        )
+    return text
+
+
+def _answer_ids(answer: Explanations) -> list[int]:
+    """The ids of the continuation: of the very tokens that are explained, since its text may be read as others."""
+    return [t.id for t in answer[0].tokens if t.segment == answer[0].text_names.index(ANSWER)]
 
 
 def _cut_off(answer: Explanations, most: int = 20) -> str:
@@ -322,20 +362,19 @@ def _cut_off(answer: Explanations, most: int = 20) -> str:
     own = [t for t in answer[0].tokens if t.segment == len(answer[0].text_names) - 1]
     if len(own) < most or own[-1].special or is_finished(_answer(answer)):
         return ""
-    return f"The last sentence is unfinished: the answer was cut off after {most} tokens. Raise max_new_tokens."
+    cut = f"The last sentence is unfinished: the answer was cut off after {most} tokens."
+    return f"{cut} Raise max_new_tokens (--max-new-tokens)."
 
 
-def _citations(answer: Explanations, tested: Sequence[Explanation | None], by: str, cut_off: str) -> Citations:
+def _citations(
+    answer: Explanations, text: str, tested: Sequence[Explanation | None], by: str, cut_off: str
+) -> Citations:
     """cut_off: a note on the last sentence."""
     if cut_off:
         answer = Explanations((*answer[:-1], replace(answer[-1], notes=(cut_off, *answer[-1].notes))))
     first = answer[0]
     each = tuple(_citation(e, t, by) for e, t in zip(answer, tested, strict=True))
-    return Citations(_answer(answer), first.method, first.baseline, each, answer, by)
-
-
-_SAME = 1e-3
-"""A log-probability that differs by less, relative to its size, is of the same tokens."""
+    return Citations(text, first.method, first.baseline, each, answer, by)
 
 
 def _citation(e: Explanation, tested: Explanation | None, by: str) -> Citation:
@@ -346,8 +385,4 @@ def _citation(e: Explanation, tested: Explanation | None, by: str) -> Citation:
         score = unit.score(e)
         share = score / e.change if e.change else 0.0
         sources.append(Cited(unit.name, unit.segment, score, share, drop if unit.cited else None, unit.cited))
-    notes = e.notes
-    if tested is not None and abs(tested.output - e.output) > _SAME * (1 + abs(e.output)):
-        without = f"log-probability {signed(tested.output, 2)}"
-        notes = (*notes, f"The drops are of the sentence without the token that ends the answer ({without}).")
-    return Citation(e.target.name, e.output, e.baseline_output, tuple(sources), e.delta, e.status, notes)
+    return Citation(e.target.name, e.output, e.baseline_output, tuple(sources), e.delta, e.status, e.notes)

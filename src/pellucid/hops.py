@@ -122,17 +122,18 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
 
     Returns Hops. Raises InputError for anything else.
     """
-    starts = _starts(answer)
+    are = isinstance(answer, Sequence) and all(hasattr(e, "target") for e in answer)
+    starts = _starts(answer) if are else []
     n = len(starts)
     if not n:
         raise InputError(
             "Found explanations that are not of all sentences of one answer; expected those of explain(model, item, "
             "target='sentences', method=['deeplift']), or Citations.explanations."
         )
-    if not -n <= sentence < n:
-        raise InputError(f"Found sentence={sentence}; expected the number of one of {n} sentences, from 0.")
+    if not isinstance(sentence, int) or not -n <= sentence < n:
+        raise InputError(f"Found sentence={sentence!r}; expected the number of one of {n} sentences, from 0.")
     columns, prompt, m = _matrix(answer, starts)
-    if not m[:, prompt:].any():
+    if not m[:, prompt:].any() and len(answer[0].tokens) > starts[0] + 1:  # a token alone has no part in itself
         raise InputError(
             f"Found the baseline {answer[0].baseline!r}, which keeps the words of the answer, so that no sentence has "
             "a part in another; expected one that replaces them: baseline='filler'."

@@ -41,7 +41,7 @@ class Sources:
 
 
 _ADD_UP = "The sources, the answer's own words, the template and the residual add up to the change in the output."
-_DROP = " Drop: by how much the output falls where the model runs without the source, measured."
+_DROP = " Drop: by how much the output falls where the model runs without the source's own tokens, measured."
 
 
 def units_of(e: Explained, by: str) -> tuple[Unit, ...]:

@@ -22,7 +22,8 @@ Input: TypeAlias = Union[str, tuple[str, str], Mapping[str, Any], "ndarray"]
 - multiple choice: `{"prompt": …, "choices": […]}`
 - text generation: a prompt, or a mapping that has a `"prompt"`, `"messages": [{"role": …, "content": …}]`,
   `"documents": […]` with a `"question"` or with messages, or `"parts": {"a name": "its text", …}`; and, where the model
-  shall not generate it, the `"continuation"`. With `"versus"`, another continuation, the two are contrasted
+  shall not generate it, the `"continuation"`: a text, or the ids of its tokens. With `"versus"`, another continuation,
+  the two are contrasted
 - text to text: a source, or `{"source": …, "target": …}`
 - images and text to text: `{"image": …, "prompt": …}`, `{"images": […], "prompt": …}` or `"messages"` whose contents
   are lists with `{"type": "image", "image": …}` and `{"type": "text", "text": …}`; and what text generation has beside

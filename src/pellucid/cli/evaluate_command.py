@@ -10,6 +10,7 @@ import typer
 
 from ..console import argument, failures_in, moving_line, print_json, show
 from ..render.files import checked, replace_file
+from .inputs import target_of
 from .loading import ModelName, TaskName, load_model
 
 
@@ -54,7 +55,12 @@ def evaluate(
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="A label or an index. (default: the predicted class)", show_default=False)
+        str | None,
+        typer.Option(
+            help="A label, an index, or a token of a continuation or its number. (default: the predicted class; the "
+            "continuation of a prompt, or else its next token)",
+            show_default=False,
+        ),
     ] = None,
     groups: Annotated[
         str, typer.Option(help="What is ranked and removed together: word, sentence (the sources of a prompt), token.")
@@ -116,7 +122,7 @@ def evaluate(
                 None if methods is None else _listed(methods),
                 [b if "+" not in b else _listed(b, "+") for b in _listed(baselines)],
                 operators=None if operators is None else _listed(operators),
-                target=None if target is None else argument(target),
+                target=None if target is None else target_of(loaded, target),
                 truncate=truncate,
                 groups=groups,
                 beam=beam,

@@ -12,7 +12,7 @@ import typer
 
 from ..console import argument, failures_in, print_json, progress_bar, show, waiting
 from ..errors import InputError, quoted
-from .inputs import Input, read_inputs
+from .inputs import Input, read_inputs, targets_of
 from .loading import ModelName, TaskName, load_model
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def explain(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="A label, an index, or a contrast 'a - b'. May be repeated. (default: the predicted class)",
+            help="A label, an index, or a contrast 'a - b'; of a continuation a token, its number from 0, total or "
+            "sentences. May be repeated. (default: the predicted class; each token of a continuation)",
             show_default=False,
         ),
     ] = None,
@@ -163,13 +164,15 @@ def explain(
 ) -> None:
     """Show which words made the model decide, with scores that add up."""
     inputs = read_inputs(list(text or []), file, pair, context, continuation, chat, sources or [])
+    if (cites := bool(sources or by or hops or verify)) and not (sources or chat):
+        named = next(name for name, asked in (("--by", by), ("--hops", hops), ("--verify", verify)) if asked)
+        raise InputError(f"Found {named} without sources; expected --sources FILE …, or a conversation: --chat FILE.")
     documents, files = _files(json_file or [], html or [], save or [])
     parts = {"window": window, "stride": stride, "max_new_tokens": max_new_tokens}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
     with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
         loaded = load_model(model, task, device, quiet=as_json)
-        cites = bool(sources or by or hops or verify)
         asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
         more: dict[str, Any] = {"output": output, "truncate": truncate}
         if cites:
@@ -198,15 +201,21 @@ def explain(
             )
         each = [c.explanations for c in cited] or map(_labelled, answers, labels)
         found = Explanations(tuple(e for some in each for e in some))
+    composed = [c.hops() for c in cited if hops]
     told = found.to_dict() | ({"citations": [c.to_dict() for c in cited]} if cited else {})
+    told |= {"hops": [h.to_dict() for h in composed]} if composed else {}
+    if cited:
+        documents += [path for path in files if path.suffix.lower() == ".json"]
+        files = [path for path in files if path not in documents]
     _write(found, cited[0] if len(cited) == 1 else found, told, documents, files)
     if as_json:
         print_json(told)
     elif not documents and not files:
         for shown in cited or [found if len(found) > 1 else found[0]]:
             show(shown)
-        for answer in cited if hops else []:
-            show(answer.hops())
+        for h in composed:
+            typer.echo()
+            show(h)
 
 
 def _forecast(
@@ -215,7 +224,7 @@ def _forecast(
     """Prints what each input will take, one a line."""
     from .._forecast import forecast
 
-    of = list(map(argument, target)) if target else None
+    of = targets_of(loaded, target)
     for given in inputs:
         typer.echo(forecast(loaded, given, of, list(map(argument, baseline or ["mask"])), **options))
 
@@ -252,7 +261,7 @@ def _explain(
         loaded,
         inputs,
         method=(method or ["deeplift"]) if method is None or len(method) > 1 else method[0],
-        target=None if not target else argument(target[0]) if len(target) == 1 else list(map(argument, target)),
+        target=targets_of(loaded, target),
         baseline=list(map(argument, baseline or ["mask"])),
         detail=detail,
         groups=groups,

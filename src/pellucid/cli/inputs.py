@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..console import argument, lines_of
 from ..conversations import conversation_of, is_conversation
 from ..errors import InputError, quoted
+
+if TYPE_CHECKING:
+    from ..models import Model
 
 Input: TypeAlias = str | tuple[str, str] | dict[str, Any]
 
@@ -47,6 +50,18 @@ def read_inputs(
         return [{"documents": _documents(sources), "question": text, **after} for text in found]
     second = next((part for part in seconds.values() if part is not None), None)
     return [text if second is None else (text, argument(second)) for text in found]
+
+
+def target_of(model: Model, given: str) -> str | int:
+    """A target from the command line; of a task that writes a continuation, digits alone are a token's number."""
+    text = argument(given)
+    return int(text) if model.does.continues and text.removeprefix("-").isdecimal() else text
+
+
+def targets_of(model: Model, given: Sequence[str] | None) -> str | int | list[str | int] | None:
+    """Targets from the command line: none, one, or a list of several."""
+    found = [target_of(model, one) for one in given or ()]
+    return found if len(found) > 1 else found[0] if found else None
 
 
 def _texts(texts: list[str], file: Path | None) -> list[str]:

@@ -11,6 +11,7 @@ import typer
 from ..console import argument, time_left
 from ..errors import RunError
 from .explain_command import _options
+from .inputs import targets_of
 from .loading import TaskName, load_model
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def run(
             progress=shown.moved,
             tell=shown.said,
             method="deeplift" if not method else method if len(method) > 1 else method[0],
-            target=None if not target else argument(target[0]) if len(target) == 1 else list(map(argument, target)),
+            target=targets_of(loaded, target),
             baseline=list(map(argument, baseline or ["mask"])),
             detail=("layers",) if layers else (),
             truncate=truncate,

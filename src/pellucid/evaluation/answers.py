@@ -22,8 +22,6 @@ from ..types import Target
 from .cost import Cost, measured
 from .rows import CONTROL
 
-NEW_TOKENS = 20
-
 
 @dataclass(frozen=True)
 class Asking:
@@ -32,6 +30,7 @@ class Asking:
     target: Target
     truncate: bool
     seed: int
+    max_new_tokens: int
     out: Path | None = None
 
 
@@ -102,7 +101,7 @@ def _options(method: str, baseline: Any, how: Asking) -> dict[str, Any]:
         "baseline": listed(baseline),
         "target": how.target,
         "truncate": how.truncate,
-        "max_new_tokens": NEW_TOKENS,
+        "max_new_tokens": how.max_new_tokens,
         **({"seed": how.seed} if method == CONTROL else {}),
     }
 

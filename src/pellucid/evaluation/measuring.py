@@ -23,7 +23,6 @@ from ..outcome import Failure
 from ..types import Baseline, Groups, Target
 from .agreement import Spans, plausibility
 from .answers import (
-    NEW_TOKENS,
     Answered,
     Asking,
     check_alike,
@@ -44,6 +43,8 @@ from .result import Evaluation
 from .rows import CONTROL
 
 Tell = Callable[[str], None]
+NEW_TOKENS = 20
+"""Tokens that a language model generates where there is no continuation, and a target in it is asked for."""
 
 
 def evaluate(
@@ -84,7 +85,8 @@ def evaluate(
     operators: how words are removed, at least two names in OPERATORS; None: by the mask token, and by deletion, or by
         the mean embedding where positions must not move.
     target, truncate: as `explain`. The target needs a probability: one label, one token, or a continuation as a whole
-        ("total"), which is what None means for text-generation.
+        ("total"), which is what None means for text-generation: the continuation that an input has, or else the one
+        token that the model continues it with.
     groups: what is ranked and removed together, see `types.Groups`: words, or the sources of a prompt.
     beam: also searches for the best and the worst order of each text, keeping so many candidates at each step, as
         "normalised area" needs. It takes about beam·n² evaluations of a text of n words; exact up to 10 words.
@@ -123,8 +125,9 @@ def evaluate(
     ways = operators_of(model, operators)
     answers = _brought(data, column, limit)
     items = [_text(o) for o in answers[0].outcomes] if answers else inputs_of(data, column, limit, tell)
+    most = 1 if target is None else NEW_TOKENS
     target = explained_target(model, target)
-    asking = Asking(target, truncate, seed, None if out is None else Path(out))
+    asking = Asking(target, truncate, seed, most, None if out is None else Path(out))
     answers += given(scores or {}, len(items))
     if rationales is not None and len(rationales) != len(items):
         raise InputError(f"Found {len(rationales)} rationales; expected one list of spans for each of {len(items)}.")
@@ -227,7 +230,7 @@ def _encoded(
     """The inputs that can be measured, by number; those with fewer than two groups to rank are put into `failed`.
     The model is borrowed. Raises InputError where none is left."""
     numbers = [i for i in range(len(items)) if i not in failed]
-    found = dict(zip(numbers, model.encode([items[i] for i in numbers], how.truncate, NEW_TOKENS), strict=True))
+    found = dict(zip(numbers, model.encode([items[i] for i in numbers], how.truncate, how.max_new_tokens), strict=True))
     for i, encoding in list(found.items()):
         check_alike(answers, i, encoding)
         if max(grouped(groups, encoding), default=-1) < 1:

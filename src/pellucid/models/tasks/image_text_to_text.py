@@ -35,7 +35,15 @@ from .image_classification import PIXELS, SHOWN
 from .image_prompts import Written, beside_images, conversation, image_prompt
 from .patches import PRESENT, layout_of, patch_tokens
 from .task import HasTokenizer, Preparation, Task
-from .text_generation import AFTER, Unfinished, continuation_notes, continued, with_continuation
+from .text_generation import (
+    AFTER,
+    Continuation,
+    Unfinished,
+    continuation_notes,
+    continuations,
+    continued,
+    with_continuation,
+)
 
 # ------------------------------------------------------------------------------------------------------ the model's run
 
@@ -96,7 +104,7 @@ def read_pictured(reader: Reader, items: Sequence[Item], truncate: bool = False)
     `continue_pictured`. Raises InputError, TextTooLong, UnsupportedModel."""
     found: list[Encoding] = []
     for item in items:
-        written, text, versus = _asked(reader, item)
+        written, given, versus = _asked(reader, item)
         prompt = image_prompt(reader, written)
         if reader.limit is not None and len(prompt.ids) >= reader.limit:
             raise TextTooLong(
@@ -107,22 +115,21 @@ def read_pictured(reader: Reader, items: Sequence[Item], truncate: bool = False)
         grid = prompt.beside.get("image_grid_thw")
         grids = () if grid is None else tuple(tuple(int(i) for i in row) for row in grid)
         merged = int(getattr(getattr(reader.processor, "image_processor", None), "merge_size", 1) or 1)
-        extra = _Pictured(prompt, text, versus, shares, grids, merged)
+        extra = _Pictured(prompt, given, versus, shares, grids, merged)
         found.append(Encoding(prompt.texts, (prompt.inputs,), prompt.tokens, extra=extra, names=prompt.names))
     return found
 
 
-def _asked(reader: Reader, item: Item) -> tuple[Written, str | None, str | None]:
+def _asked(reader: Reader, item: Item) -> tuple[Written, Continuation | None, Continuation | None]:
     """The prompt, the continuation and the other one, from what the user passed."""
     parts = set(item) - set(AFTER) if isinstance(item, Mapping) else set()
-    after = [item.get(name) for name in AFTER] if parts else []
-    fits = all(t is None or (isinstance(t, str) and t) for t in after) and (after[:1] != [None] or after[1] is None)
-    if parts == {"messages"} and fits:
-        return conversation(reader, item["messages"]), after[0], after[1]
-    if parts <= {"image", "images", "prompt"} and isinstance(item["prompt"] if parts else None, str) and fits:
+    after = continuations(item) if parts else None
+    if parts == {"messages"} and after is not None:
+        return conversation(reader, item["messages"]), *after
+    if parts <= {"image", "images", "prompt"} and isinstance(item["prompt"] if parts else None, str) and after:
         given = item.get("images", item.get("image", []))
         images = list(given) if isinstance(given, (list, tuple)) else [given]
-        return beside_images(reader, images, item["prompt"]), after[0], after[1]
+        return beside_images(reader, images, item["prompt"]), *after
     raise InputError(f"Found {quoted(item, 80)} as an input; expected {_FORM}.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from ..baselines import Spec
 from ..net import CHANGES, Net
 from ..text.collating import Inputs, Owns, Padded, Sequences
 from ..text.encoding import Encoding, left_out
-from ..text.inputs import TEXT, Form, Ids
+from ..text.inputs import TEXT, Form, Ids, are_ids, ints
 from ..text.reader import Reader
 from ..text.tokenizing import Item
 from . import deletion
@@ -120,14 +121,31 @@ CONTINUED = Form(
 )
 
 
+Continuation: TypeAlias = str | Sequence[int]
+"""A continuation as the user gives it: a text, or the ids of its tokens, as a model generated them."""
+
+
+def continuations(item: Mapping[str, Any]) -> tuple[Continuation | None, Continuation | None] | None:
+    """The continuation of an input and the one to compare with; None where one of them is none, or the first is
+    missing."""
+    found: list[Continuation | None] = []
+    for name in AFTER:
+        after = item.get(name)
+        if not (after is None or isinstance(after, str) or are_ids(after)):
+            return None
+        found.append(after if after is None or isinstance(after, str) else ints(after))
+    given, versus = found
+    return None if given is None and versus is not None else (given, versus)
+
+
 @dataclass(frozen=True)
 class Unfinished:
     """A prompt whose continuation the model is still to generate, or whose continuations are still to be put behind it.
-    text: the continuation that the user gave; None where the model generates it. versus: the one to compare with."""
+    given: the continuation that the user gave; None where the model generates it. versus: the one to compare with."""
 
     prompt: Prompt
-    text: str | None
-    versus: str | None
+    given: Continuation | None
+    versus: Continuation | None
 
 
 def read_prompts(reader: Reader, items: Sequence[Item], truncate: bool = False) -> list[Encoding]:
@@ -140,13 +158,13 @@ def read_prompts(reader: Reader, items: Sequence[Item], truncate: bool = False) 
     """
     found = []
     for item in items:
-        prompt, text, versus = _prompt_and_continuations(reader, item)
+        prompt, given, versus = _prompt_and_continuations(reader, item)
         if reader.limit is not None and len(prompt.ids) >= reader.limit:
             raise TextTooLong(
                 f"The prompt has {len(prompt.ids)} tokens; this model takes {reader.limit}; expected room "
                 "for a continuation. Shorten it."
             )
-        extra = Unfinished(prompt, text, versus)
+        extra = Unfinished(prompt, given, versus)
         found.append(Encoding(prompt.texts, (prompt.inputs,), prompt.tokens, extra=extra, names=prompt.names))
     return found
 
@@ -180,16 +198,16 @@ _PROMPTS: dict[frozenset[str], Callable[[Reader, Mapping[str, object]], Prompt]]
 """How a prompt is made of the parts of a mapping that are no continuation."""
 
 
-def _prompt_and_continuations(reader: Reader, item: Item) -> tuple[Prompt, str | None, str | None]:
+def _prompt_and_continuations(reader: Reader, item: Item) -> tuple[Prompt, Continuation | None, Continuation | None]:
     """The prompt, the continuation and the other one, from what the user passed."""
     if isinstance(item, (str, Ids)):
         return text_prompt(reader, item), None, None
     if isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(part, str) for part in item):
         return text_prompt(reader, item[0]), item[1], None
-    if isinstance(item, Mapping) and (made := _PROMPTS.get(frozenset(item) - set(AFTER))) is not None:
-        text, versus = item.get("continuation"), item.get("versus")
-        if all(t is None or isinstance(t, str) for t in (text, versus)) and (text is not None or versus is None):
-            return made(reader, item), text, versus
+    if isinstance(item, Mapping):
+        made, after = _PROMPTS.get(frozenset(item) - set(AFTER)), continuations(item)
+        if made is not None and after is not None:
+            return made(reader, item), *after
     raise InputError(f"Found {quoted(item, 80)} as an input; expected {_FORM}.")
 
 
@@ -202,15 +220,12 @@ def _text(given: object) -> str:
 
 def with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparation) -> Encoding:
     """A prompt with its continuation, and the tokens of the one to compare with as a sequence of their own."""
-    prompt, text, versus = given.prompt, given.text, given.versus
-    tokenizer, n = reader.tokenizer, len(prompt.texts)
+    prompt, n = given.prompt, len(given.prompt.texts)
     room = None if reader.limit is None else reader.limit - len(prompt.ids)
-    if text is None:
-        most = how.max_new_tokens if room is None else min(how.max_new_tokens, room)
-        text, tokens = _generated(net, reader, prompt, most)
-    else:
-        tokens = continuation_tokens(tokenizer, prompt, text, n)
-    others = () if versus is None else continuation_tokens(tokenizer, prompt, versus, n + 1)
+    most = how.max_new_tokens if room is None else min(how.max_new_tokens, room)
+    after = _generated(net, reader, prompt, most) if given.given is None else given.given
+    text, tokens = _read(net, reader, prompt, after, n)
+    versus, others = (None, ()) if given.versus is None else _read(net, reader, prompt, given.versus, n + 1)
     for each in (tokens, others):
         if room is not None and len(each) > room and not how.truncate:
             raise TextTooLong(
@@ -255,7 +270,7 @@ def _spelling(net: Net, reader: Reader, given: Unfinished) -> tuple[str, ...]:
     """A note for each continuation that the user wrote without a space, where the prompt ends without one, and whose
     first token would be far more probable with one: " Paris" is one token, "Paris" another."""
     prompt = given.prompt
-    texts = [t for t in (given.text, given.versus) if t and not t[0].isspace()]
+    texts = [t for t in (given.given, given.versus) if isinstance(t, str) and t and not t[0].isspace()]
     if not texts or not prompt.ids or prompt.written[-1:].isspace():
         return ()
     pairs = [[continuation_tokens(reader.tokenizer, prompt, t, 0)[0] for t in (text, f" {text}")] for text in texts]
@@ -290,14 +305,19 @@ def _sequence(prompt: Prompt, tokens: Sequence[Token]) -> dict[str, list[int]]:
     return {**inputs, "attention_mask": [1] * (len(prompt.ids) + len(tokens))}
 
 
-def _generated(net: Net, reader: Reader, prompt: Prompt, most: int) -> tuple[str, tuple[Token, ...]]:
-    """The text that the model continues a prompt with, and its tokens. most: how many tokens it may generate."""
+def _generated(net: Net, reader: Reader, prompt: Prompt, most: int) -> list[int]:
+    """The ids that the model continues a prompt with. most: how many it may generate."""
     given = {name: values for name, values in prompt.inputs.items() if net.takes(name)}
     given = {"attention_mask": [1] * len(prompt.ids), **given}
-    ids = generated(net, reader.tokenizer, given, most, prompt.beside)[len(prompt.ids) :]
-    n = len(prompt.texts)
-    again: Callable[[str], Sequence[Token]] = lambda text: continuation_tokens(reader.tokenizer, prompt, text, n)
-    return continued_text(net, reader.tokenizer, prompt.ids, ids, n, again)
+    return generated(net, reader.tokenizer, given, most, prompt.beside)[len(prompt.ids) :]
+
+
+def _read(net: Net, reader: Reader, prompt: Prompt, after: Continuation, n: int) -> tuple[str, tuple[Token, ...]]:
+    """A continuation's text and its tokens. n: the number that the text gets."""
+    again: Callable[[str], tuple[Token, ...]] = lambda text: continuation_tokens(reader.tokenizer, prompt, text, n)
+    if isinstance(after, str):
+        return after, again(after)
+    return continued_text(net, reader.tokenizer, prompt.ids, list(after), n, again)
 
 
 def check_causal(net: Net, reader: Reader, length: int) -> None:

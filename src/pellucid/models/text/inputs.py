@@ -158,7 +158,7 @@ def read(item: Value, form: Form, number: int) -> Given:
     if isinstance(item, tuple) and len(item) == 2 and is_number(item[1]):
         return Given(read(item[0], form, number).item, item[1])
     if form.ids and are_ids(item):
-        return Given(Ids({"input_ids": _ints(item)}))
+        return Given(Ids({"input_ids": ints(item)}))
     if isinstance(item, list):
         raise InputError(
             f"Found the list {quoted(item, 80)} as input {number}; expected {form.says}. A pair is a tuple, ('a', "
@@ -250,7 +250,7 @@ def fractional(t: Tensor) -> bool:
     return t.is_floating_point() or t.is_complex() or t.dtype.itemsize == 1
 
 
-def _ints(values: Value) -> list[Value]:
+def ints(values: Value) -> list[Value]:
     """The numbers of one input as a list of Python's."""
     plain = values.tolist() if isinstance(values, (Tensor, np.ndarray)) else list(values)
     one = plain[0] if len(plain) == 1 and isinstance(plain[0], list) else plain
@@ -259,7 +259,7 @@ def _ints(values: Value) -> list[Value]:
 
 def _ids(item: Record, parts: Record) -> Ids:
     """The ids of a row, and what else it says of each of them; without padding, as the attention mask tells it."""
-    inputs = {"input_ids": _ints(item["input_ids"])}
+    inputs = {"input_ids": ints(item["input_ids"])}
     n = len(inputs["input_ids"])
     if not all(isinstance(i, int) for i in inputs["input_ids"]):
         raise InputError(
@@ -270,7 +270,7 @@ def _ids(item: Record, parts: Record) -> Ids:
         )
     for name, values in item.items():
         if name in ASIDE - {"offset_mapping", "word_ids", "special_tokens_mask"} or name == "bbox":
-            each = _ints(values) if isinstance(values, (list, tuple, Tensor, np.ndarray)) else []
+            each = ints(values) if isinstance(values, (list, tuple, Tensor, np.ndarray)) else []
             if name in _BY_TOKEN and len(each) != n:
                 raise InputError(f"Found {len(each)} of {name!r} for {n} token ids; expected one for each.")
             if len(each) == n:
