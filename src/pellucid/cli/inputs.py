@@ -102,12 +102,13 @@ def _conversation(chat: str) -> dict[str, Any]:
     if is_conversation(chat):
         return conversation_of(chat)
     try:
-        return conversation_of(_decoded(Path(chat).read_bytes(), repr(chat)))
+        content = Path(chat).read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(
             f"Could not read --chat {quoted(chat)}: {getattr(error, 'strerror', None) or error}. Expected a file of "
             "messages, as JSON or as lines 'user: …', or the messages themselves."
         ) from error
+    return conversation_of(_decoded(content, repr(chat)))
 
 
 def _decoded(content: bytes, source: str) -> str:

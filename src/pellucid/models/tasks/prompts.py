@@ -304,8 +304,8 @@ class _Around:
                     return None
                 starts.append(at + mine.find(kept))
                 at += len(mine)
-            if after != bare:
-                a, b = _inserted(after, bare)
+            a, b = _inserted(after, bare)
+            if after[a:b].strip():
                 found.append(((at + a, at + b, at + a, 0), (after[a:b], "tools")))
             at += len(after)
         return cls(starts, found) if at == len(written) else None
