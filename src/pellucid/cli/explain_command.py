@@ -181,7 +181,8 @@ def explain(
             how = options | more | {"method": (method or ["deeplift"])[0], "groups": groups, "detail": details}
             if cites and not (baseline or hops) and loaded.filler is not None:
                 baseline = ["filler, answer kept"]
-            return _forecast(loaded, inputs, ["sentences"] if cites else target, baseline, how)
+            _forecast(loaded, inputs, ["sentences"] if cites else target, baseline, how)
+            return typer.echo("--verify is not counted: a pass for each source.") if verify else None
         from ..explanations import Explanations
 
         cited: list[Citations] = []
