@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...errors import WITHOUT_GRADIENT, CutGraph, GraphError, GraphMismatch, UnsupportedOperation
-from .nodes import Node
+from .nodes import Node, node_of
 from .pairs import Pairs
 from .unsupported import OPAQUE
 
@@ -88,7 +88,7 @@ def walk(
     roots = _edges_of(y)
     graph = _ordered([root for root, _ in roots])
     leaf_of = {id(node.variable): node for node in graph if node.name() == LEAF}
-    starts = [(leaf_of.get(id(t)) or cast(Node | None, t.grad_fn), t.output_nr) for t in tensors]
+    starts = [(leaf_of.get(id(t)) or node_of(t), t.output_nr) for t in tensors]
     begins = {leaf_of[id(t)]: t0 for t, t0 in zip(x, x0, strict=True) if id(t) in leaf_of}
     partner = {} if halves else _partners(graph, roots, _edges_of(y0), begins)
     order = _between(graph, begins)[::-1]
@@ -134,14 +134,13 @@ def walk(
 
 def _edges_of(tensors: Sequence[Tensor]) -> list[Edge]:
     """For each tensor the node that computed it (for a leaf its own), and which output of the node it is."""
-    return [(cast(Node, t.grad_fn or _leaf_of(t)), t.output_nr) for t in tensors]
+    return [(node_of(t) or _leaf_of(t), t.output_nr) for t in tensors]
 
 
-def _leaf_of(t: Tensor) -> Node | None:
-    """The node at which a leaf's graph begins: what a view of the leaf is made of. None without a gradient."""
+def _leaf_of(t: Tensor) -> Node:
+    """The node at which a leaf's graph begins: what a view of the leaf is made of."""
     with torch.enable_grad():
-        view = t.view_as(t).grad_fn
-    return None if view is None else cast(Node | None, view.next_functions[0][0])
+        return cast(Node, t.view_as(t).grad_fn).next_functions[0][0]  # pyright: ignore[reportReturnType]
 
 
 class NotHalved(GraphError):
@@ -163,7 +162,7 @@ def operations(y: Tensor) -> frozenset[str]:
 
 def graph_of(*y: Tensor) -> Graph:
     """All nodes of the autograd graph of the tensors `y`, and of those that are leaves none."""
-    return _ordered([cast(Node, t.grad_fn) for t in y if t.grad_fn is not None])
+    return _ordered([node for t in y if (node := node_of(t)) is not None])
 
 
 def _ordered(roots: Sequence[Node]) -> Graph:
@@ -173,12 +172,14 @@ def _ordered(roots: Sequence[Node]) -> Graph:
     stack = [*roots[::-1]]
     while stack:  # depth first, without recursion: a graph may be thousands of nodes deep
         node = stack[-1]
-        if node not in met:
-            met[node] = feeds = node.next_functions
-            stack += [n for n, _ in feeds[::-1] if n is not None and n not in met]
-        else:
+        if node in met:
             graph.setdefault(node, met[node])
             stack.pop()
+            continue
+        met[node] = feeds = node.next_functions
+        for n, _ in reversed(feeds):
+            if n is not None and n not in met:
+                stack.append(n)
     return graph
 
 

@@ -6,7 +6,7 @@ What a rule needs to know of a node is asked here, so that a formula stays a for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -49,7 +49,8 @@ class Node(Protocol):
 
 def node_of(t: Tensor) -> Node | None:
     """The node of the operation that computed a tensor; None for one that autograd has no graph of."""
-    return cast(Node | None, t.grad_fn)
+    node: Any = t.grad_fn
+    return node
 
 
 _SAVED: dict[str, tuple[str, ...]] = {}
