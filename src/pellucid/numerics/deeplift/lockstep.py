@@ -160,13 +160,20 @@ def operations(y: Tensor) -> frozenset[str]:
     return frozenset(node.name() for node in graph_of(y))
 
 
-def graph_of(*y: Tensor) -> Graph:
+def graph_of(*y: Tensor) -> set[Node]:
     """All nodes of the autograd graph of the tensors `y`, and of those that are leaves none."""
-    return _ordered([node for t in y if (node := node_of(t)) is not None])
+    seen = {node for t in y if (node := node_of(t)) is not None}
+    stack = [*seen]
+    while stack:
+        for node, _ in stack.pop().next_functions:
+            if node is not None and node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return seen
 
 
 def _ordered(roots: Sequence[Node]) -> Graph:
-    """All nodes of the graph that ends at the roots, each after those it feeds on."""
+    """As `graph_of`, from the nodes that the graph ends at; each node after those it feeds on."""
     graph: Graph = {}
     met: Graph = {}
     stack = [*roots[::-1]]
