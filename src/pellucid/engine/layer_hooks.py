@@ -71,18 +71,16 @@ class LayerHooks:
 
         def keep(module: nn.Module, given: Value) -> Value:
             several = isinstance(given, (tuple, list))
-            whole = tuple(given) if several else (given,)
+            whole = own = tuple(given) if several else (given,)
             call = found[module].call + 1 if module in found else 1
             ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
             with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
                 if cut and followed:
                     cut(tuple([t for t in whole if isinstance(t, Tensor)]))
-                own = [
-                    t.detach().clone().requires_grad_() if (leaves or cut) and _follows(t, bool(cut)) else t
-                    for t in whole
-                ]
-                if not ends and not followed:  # the model goes on with the tensor, and may change it in place
-                    own = [t.clone() if isinstance(t, Tensor) else t for t in own]
+                if followed and (leaves or cut):
+                    own = [t.detach().clone().requires_grad_() if _begins(t, bool(cut)) else t for t in whole]
+                elif not (ends or followed):  # the model goes on with the tensor, and may change it in place
+                    own = [t.clone() if isinstance(t, Tensor) else t for t in whole]
                 tensors = tuple([t for t in own if isinstance(t, Tensor)])
                 if not tensors:
                     raise UnsupportedModel(
@@ -119,9 +117,9 @@ def layer_values(
         return hooks.values(run, leaves=leaves)
 
 
-def _follows(t: Value, cut: bool) -> bool:
-    floats = torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point()
-    return floats and (cut or not t.requires_grad)
+def _begins(t: Value, cut: bool) -> bool:
+    """Whether a graph is to begin at a tensor: one of floats, without a graph or cut off from it."""
+    return isinstance(t, Tensor) and t.is_floating_point() and (cut or not t.requires_grad)
 
 
 @contextmanager

@@ -36,8 +36,8 @@ Edge: TypeAlias = tuple[Node, int]
 """A node, and the number of one of its outputs."""
 Graph: TypeAlias = dict[Node, tuple[tuple[Node | None, int], ...]]
 """The nodes of a graph, each after those it feeds on, with the edges that it is fed by."""
-Meta: TypeAlias = tuple[tuple[int, ...] | None, torch.dtype]
-"""The shape and type of one output of a node; the shape of a half is None where a tensor has no halves."""
+ShapeOf: TypeAlias = Callable[[Sequence[int]], tuple[int, ...] | None]
+"""`shape of a tensor -> shape of its multipliers`: that of a half; None where it has no halves."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def walk(
             "Check that the forward function uses the tensor it is given, and does not detach it."
         )
     shape_of = halves.half if halves else tuple
-    metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node in order}
-    arrived: dict[Node, Arrived] = {node: {} for node in metas}
+    metas = {node: node._input_metadata for node in order}
+    arrived: dict[Node, Arrived] = {node: {} for node in order}
     wanted: dict[Node, list[tuple[int, int]]] = {}
     for k, (node, nr) in enumerate(starts):
         if node in metas:
@@ -108,7 +108,7 @@ def walk(
     zeros = lambda k: tensors[k].new_zeros(shape_of(tensors[k].shape) or ())
     with torch.set_grad_enabled(False):
         for t, ((root, nr), weight) in enumerate(zip(roots, g, strict=True)):
-            _arrive(arrived[root], t, metas[root], nr, weight)
+            _arrive(arrived[root], t, metas[root], nr, weight, shape_of)
         for node in order:
             here = arrived.pop(node)
             for k, nr in wanted.get(node, ()):
@@ -124,7 +124,7 @@ def walk(
             for t, multipliers in zip(here, outgoing, strict=True):
                 for (to, nr), m in zip(feeds, multipliers, strict=True):
                     if m is not None and to in arrived:
-                        _arrive(arrived[to], t, metas[to], nr, m)
+                        _arrive(arrived[to], t, metas[to], nr, m, shape_of)
             del step, outgoing  # what they hold is freed before the next rule computes
         for k in range(len(tensors)):
             if k not in found:
@@ -199,9 +199,9 @@ def _between(graph: Graph, begins: Container[Node]) -> list[Node]:
     return [*found]
 
 
-def _arrive(here: Arrived, target: int, metas: Sequence[Meta], nr: int, m: Tensor) -> None:
+def _arrive(here: Arrived, target: int, metas: Sequence[Any], nr: int, m: Tensor, shape_of: ShapeOf) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
-    shape, dtype = metas[nr]
+    shape, dtype = shape_of(metas[nr].shape), metas[nr].dtype
     if m.shape != shape:
         if shape is None:
             raise NotHalved("A tensor between input and output has no halves.")
