@@ -295,7 +295,7 @@ READINGS: dict[str, Any] = {
 def test_what_is_read_of_values_is_read_at_the_baseline_too(name: str) -> None:
     """A batch of both tells what the input alone tells, here where nothing of the baseline is larger."""
     x = torch.tensor([[2.0, 0.0, 0.0], [0.0, -2.0, 2.0]], dtype=torch.float64)
-    f = lambda x: (x + 1.0).tanh().sum(1) * READINGS[name](x)
+    f: Any = lambda x: (x + 1.0).tanh().sum(1) * READINGS[name](x)
     with pytest.raises(pellucid.errors.GraphMismatch, match="different 'other'"):
         DeepLift(f).attribute(x, torch.zeros_like(x))
 
