@@ -278,6 +278,28 @@ def test_a_layer_is_explained_by_one_pass_at_each_end_where_it_is_the_only_way(
         assert delta.abs().max() < 1e-12
 
 
+READINGS: dict[str, Any] = {
+    "a truth value": lambda x: 2.0 if x.abs().sum() else 1.0,
+    "a whole number": lambda x: int(x.abs().amax() / 2),
+    "a place in a list": lambda x: [1.0, 2.0][x.abs().amax().ceil().clamp(max=1.0).long()],
+    "whether all are close": lambda x: 1.0 if torch.allclose(input=x, other=x.new_zeros(())) else 2.0,
+    "whether all are equal": lambda x: 1.0 if torch.equal(x, 2 * x) else 2.0,
+    "whether one is not zero": lambda x: 2.0 if torch.is_nonzero(x.abs().sum()) else 1.0,
+    "whether one is there": lambda x: 2.0 if 2.0 in x else 1.0,
+    "a text": lambda x: 2.0 if "2." in f"{x.abs().amax():.1f}" else 1.0,
+    "the places of the largest": lambda x: 1.0 + x.abs().max(0).indices.sum(),
+}
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_what_is_read_of_values_is_read_at_the_baseline_too(name: str) -> None:
+    """A batch of both tells what the input alone tells, here where nothing of the baseline is larger."""
+    x = torch.tensor([[2.0, 0.0, 0.0], [0.0, -2.0, 2.0]], dtype=torch.float64)
+    f: Any = lambda x: (x + 1.0).tanh().sum(1) * READINGS[name](x)
+    with pytest.raises(pellucid.errors.GraphMismatch, match="different 'other'"):
+        DeepLift(f).attribute(x, torch.zeros_like(x))
+
+
 BEFORE: dict[str, Any] = {
     "nothing": lambda x: x,
     "the first row": lambda x: x - x[:1],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 import pellucid
 from cases import CASES
 from cases.values import B, rand
+from pellucid.errors import GraphMismatch
 from pellucid.numerics.deeplift.checking import limit_error, multipliers, summation_error
 from pellucid.numerics.deeplift.lockstep import LEAF, Step, walk
 from pellucid.numerics.deeplift.nodes import Node
@@ -97,6 +100,29 @@ def test_a_walk_for_several_targets_begins_a_rule_once() -> None:
     for y, y0, (m, inside) in zip(*ys, found, strict=True):
         torch.testing.assert_close((m / 2 * (x - x0)).sum(), y - y0)
         assert inside.shape == (4,)
+
+
+OTHER_GRAPHS = {
+    "they start from different inputs": (lambda a, b: a.tanh() + b.exp(), lambda a, b: b.tanh() + a.exp()),
+    "the same value is used at different places": (
+        lambda a, b: (t := a.tanh()) * t + b,
+        lambda a, b: a.tanh() * a.tanh() + b,
+    ),
+    "the operations are not the same": (lambda a, b: a.tanh() + b, lambda a, b: a.exp() + b),
+    "one of them has an input that carries no gradient": (lambda a, b: a * b, lambda a, b: a * b.detach()),
+    "": (lambda a, b: a.tanh() * b, lambda a, b: a.tanh() * b),
+}
+
+
+@pytest.mark.parametrize("why", OTHER_GRAPHS)
+def test_graphs_of_other_operations_are_not_compared(why: str) -> None:
+    ends = [tuple(rand(4, seed=s + k).requires_grad_() for k in range(2)) for s in (1, 3)]
+    y, y0 = (f(*x).sum() for f, x in zip(OTHER_GRAPHS[why], ends, strict=True))
+    (x, x0), g = ends, torch.ones(()).double()
+    with pytest.raises(GraphMismatch, match=why) if why else nullcontext():
+        (found,) = walk([y], [y0], [g], x, x0, RULES)
+        change = sum((m * (a - b)).sum() for m, a, b in zip(found, x, x0, strict=True))
+        torch.testing.assert_close(change, y - y0, rtol=1e-12, atol=1e-12)
 
 
 def test_no_rule_takes_the_place_of_a_leaf() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.borrowing import undisturbed
-from ..engine.layer_hooks import Activations, layer_values, with_layer_values
+from ..engine.layer_hooks import Activations, LayerHooks, layer_values, with_layer_values
 from ..errors import ArgumentError
 from .calls import Call, Rows, in_a_row, one_or_all, tupled
 from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, more_args, outputs_of
@@ -161,17 +161,32 @@ class ScaledLayerAttribution(LayerAttribution, GradientAttribution):
 class NeuronAttribution(InternalAttribution):
     """An attribution of a neuron of a layer to the inputs."""
 
-    def neuron(self, selector: Value, at_input: bool) -> Forward:
+    def neuron(self, selector: Value, at_input: bool) -> Neuron:
         """The function from the inputs to the neuron's value, at the last call of its layer."""
-        calls = 0  # of the layer in a pass: not known before the first pass, which goes to its end
+        return Neuron(self.forward_func, self.layers[:1], selector, at_input)
 
-        def f(*inputs: Value) -> Tensor:
-            nonlocal calls
-            (found,), _ = layer_values(lambda: self.forward_func(*inputs), self.layers[:1], at_input, stop=calls)
-            calls = found.call
-            return neuron_of(found.values, selector)
 
-        return f
+class Neuron:
+    """A function from the inputs of a network to the value of a neuron, inside its own context.
+
+    layers: the neuron's. selector: as in `neuron_of`. at_input: whether it is one of what the layer takes in.
+    """
+
+    def __init__(self, forward_func: Forward, layers: list[nn.Module], selector: Value, at_input: bool):
+        self._forward_func, self._selector, self._hooks = forward_func, selector, LayerHooks(layers, at_input)
+        self._calls = 0  # of the layer in a pass: not known before the first pass, which goes to its end
+
+    def __enter__(self) -> Any:
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hooks.__exit__(*error)
+
+    def __call__(self, *inputs: Value) -> Tensor:
+        (found,), _ = self._hooks.values(lambda: self._forward_func(*inputs), stop=self._calls)
+        self._calls = found.call
+        return neuron_of(found.values, self._selector)
 
 
 class ScaledNeuronAttribution(NeuronAttribution, GradientAttribution):

@@ -176,10 +176,13 @@ class Call:
     @classmethod
     def of(cls, f: Forward, inputs: Value, baselines: Value = None, target: Value = None, args: Value = None) -> Call:
         """Raises ArgumentError where the inputs are no tensors, or the baselines do not fit them."""
-        x = tuple(t.detach() for t in tupled(inputs))
-        base = baselines_of(x, baselines)
-        x = in_the_type_taken(f, x, base, args)
-        x0 = tuple(_like(t, b).detach() for t, b in zip(x, base, strict=True))
+        x = tuple([t.detach() for t in tupled(inputs)])
+        if baselines is None:
+            x0 = tuple(map(torch.zeros_like, x))
+        else:
+            base = baselines_of(x, baselines)
+            x = in_the_type_taken(f, x, base, args)
+            x0 = tuple([_like(t, b).detach() for t, b in zip(x, base, strict=True)])
         return cls(f, inputs, x, x0, Rows(target, args, rows_in(x)))
 
     def values(self, points: Sequence[Tensor], copies: int = 1) -> Value:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.layer_hooks import Activations, layer_values
+from ..engine.layer_hooks import Activations, LayerHooks
 from ..errors import ArgumentError, CutGraph
 from ..methods.deeplift import Made, multipliers, multipliers_inside
 from ..problem import Arguments
@@ -61,13 +61,15 @@ def of_layer(
     seen: list[list[Activations]] = []
 
     def run(x: Tensors, args: Arguments, made: Made) -> tuple[Tensors, Value]:
-        forward = lambda: outputs_of(self.forward_func, (*copies(x), *args))
-        found, y = layer_values(forward, self.layers, at_input, cut=made)
+        found, y = hooks.values(lambda: outputs_of(self.forward_func, (*copies(x), *args)), cut=made)
         seen.append(found)
         return tuple([t for layer in found for t in layer.values]), y
 
-    alone = len(self.layers) == 1 and all(t.is_floating_point() for t in outer.x)
-    if alone and (found := multipliers_inside(outer.problem(), run)) and all(layer.call == 1 for layer in seen[0]):
+    found = None
+    if len(self.layers) == 1 and all(t.is_floating_point() for t in outer.x):
+        with LayerHooks(self.layers, at_input) as hooks:
+            found = multipliers_inside(outer.problem(), run)
+    if found and all(layer.call == 1 for layer in seen[0]):
         layer = layer_call_at(self, outer, seen[0], found.x, found.x0, at_input, found.outputs)
         return layer, weighed(layer.call, found.m, self._multiply_by_inputs, custom)
     layer = layer_call(self, outer, at_input)
@@ -200,13 +202,13 @@ class NeuronDeepLift(ScaledNeuronAttribution):
         attribute_to_neuron_input: bool = False,
         custom_attribution_func: Custom | None = None,
     ) -> Any:
-        f: Any = self.neuron(neuron_selector, attribute_to_neuron_input)
-        return self.method(f, self._multiply_by_inputs).attribute(
-            inputs,
-            baselines,
-            additional_forward_args=additional_forward_args,
-            custom_attribution_func=custom_attribution_func,
-        )
+        with self.neuron(neuron_selector, attribute_to_neuron_input) as f:
+            return self.method(f, self._multiply_by_inputs).attribute(
+                inputs,
+                baselines,
+                additional_forward_args=additional_forward_args,
+                custom_attribution_func=custom_attribution_func,
+            )
 
 
 class NeuronDeepLiftShap(NeuronDeepLift):

@@ -109,8 +109,8 @@ class NeuronGradient(NeuronAttribution, GradientAttribution):
         additional_forward_args: Value = None,
         attribute_to_neuron_input: bool = False,
     ) -> Any:
-        f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        return as_given(input_gradients(f, tupled(inputs), None, additional_forward_args, self.rule), inputs)
+        with self.neuron(neuron_selector, attribute_to_neuron_input) as f:
+            return as_given(input_gradients(f, tupled(inputs), None, additional_forward_args, self.rule), inputs)
 
 
 class NeuronGuidedBackprop(NeuronGradient):

@@ -222,10 +222,10 @@ class NeuronGradientShap(ScaledNeuronAttribution):
         additional_forward_args: Value = None,
         attribute_to_neuron_input: bool = False,
     ) -> Any:
-        f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        return GradientShap(f, self._multiply_by_inputs).attribute(
-            inputs, baselines, n_samples, stdevs, None, additional_forward_args
-        )
+        with self.neuron(neuron_selector, attribute_to_neuron_input) as f:
+            return GradientShap(f, self._multiply_by_inputs).attribute(
+                inputs, baselines, n_samples, stdevs, None, additional_forward_args
+            )
 
 
 class LayerGradientShap(ScaledLayerAttribution):

@@ -46,6 +46,8 @@ def outputs_of(f: Forward, inputs: Sequence[Value], args: Value = None) -> Value
 
 def first_tensor(found: Value) -> Value:
     """The logits of a mapping, the first tensor of a sequence, and anything else as it is."""
+    if isinstance(found, Tensor):
+        return found
     if isinstance(found, Mapping):
         named = [found[k] for k in ("logits", "start_logits") if k in found]
         rest = (v for k, v in found.items() if k != "loss" and isinstance(v, Tensor))

@@ -93,10 +93,10 @@ class NeuronIntegratedGradients(ScaledNeuronAttribution):
         internal_batch_size: int | None = None,
         attribute_to_neuron_input: bool = False,
     ) -> Any:
-        f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        return IntegratedGradients(f, self._multiply_by_inputs).attribute(
-            inputs, baselines, None, additional_forward_args, n_steps, method, internal_batch_size
-        )
+        with self.neuron(neuron_selector, attribute_to_neuron_input) as f:
+            return IntegratedGradients(f, self._multiply_by_inputs).attribute(
+                inputs, baselines, None, additional_forward_args, n_steps, method, internal_batch_size
+            )
 
 
 class LayerIntegratedGradients(ScaledLayerAttribution):

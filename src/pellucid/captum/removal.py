@@ -281,10 +281,10 @@ class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
         attribute_to_neuron_input: bool = False,
         perturbations_per_eval: int = 1,
     ) -> Any:
-        f = self.neuron(neuron_selector, attribute_to_neuron_input)
-        return FeatureAblation(f).attribute(
-            inputs, baselines, None, additional_forward_args, feature_mask, perturbations_per_eval
-        )
+        with self.neuron(neuron_selector, attribute_to_neuron_input) as f:
+            return FeatureAblation(f).attribute(
+                inputs, baselines, None, additional_forward_args, feature_mask, perturbations_per_eval
+            )
 
 
 __all__ = ["FeatureAblation", "FeaturePermutation", "LayerFeatureAblation", "LayerFeaturePermutation", "Occlusion"]

@@ -63,15 +63,20 @@ def without_cache(net: nn.Module) -> Iterator[None]:
             config.use_cache = True
 
 
-@contextmanager
-def undisturbed(eager: bool | None = None) -> Iterator[None]:
+def undisturbed(eager: bool | None = None) -> AbstractContextManager[None]:
     """One thread at a time, and nothing that the user compiled runs compiled: passes put hooks on modules, which are
     there for other threads too, and PyTorch compiles what listens to its functions into the code that it keeps.
 
     eager: as `borrowed`; None: as the call around this one has it.
     """
+    inside = getattr(_INSIDE, "depth", 0) > 0
+    return nullcontext() if inside and eager is None else _alone(eager is not False)
+
+
+@contextmanager
+def _alone(eager: bool) -> Iterator[None]:
     depth = getattr(_INSIDE, "depth", 0)
-    with _LOCK, _uncompiled() if eager or (eager is None and not depth) else nullcontext():
+    with _LOCK, _uncompiled() if eager else nullcontext():
         _INSIDE.depth = depth + 1
         try:
             yield

@@ -31,72 +31,95 @@ class Activations:
         return len(self.values) > 1
 
 
-def layer_values(
-    run: Callable[[], Value],
-    layers: Sequence[nn.Module],
-    at_input: bool,
-    stop: int = 0,
-    leaves: bool = False,
-    cut: Callable[[tuple[Tensor, ...]], None] | None = None,
-) -> tuple[list[Activations], Value]:
-    """The activations of each layer during `run`, those of the last call where there are several, and what `run`
-    returns.
+class LayerHooks:
+    """A context in which the activations of layers can be read, in any number of passes.
 
-    at_input: what the layers take in, else what they give out. stop: end the run once all layers were called, the last
-    of them so many times (0: never); it then returns None. leaves: activations without a graph become leaves that
-    require a gradient. cut: those with a graph do too, and what made them is no part of the output's graph; `cut` is
-    shown them as they were made.
-
-    Raises UnsupportedModel where a layer is not called.
+    at_input: what the layers take in, else what they give out.
     """
-    found: dict[nn.Module, Activations] = {}
-    wanted = set(layers)
 
-    def keep(module: nn.Module, given: Value) -> Value:
-        several = isinstance(given, (tuple, list))
-        whole = tuple(given) if several else (given,)
-        call = found[module].call + 1 if module in found else 1
-        ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
-        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
-            if cut and followed:
-                cut(tuple([t for t in whole if isinstance(t, Tensor)]))
-            own = [
-                t.detach().clone().requires_grad_() if (leaves or cut) and _follows(t, bool(cut)) else t for t in whole
-            ]
-            if not ends and not followed:  # the model goes on with the tensor, and may change it in place
-                own = [t.clone() if isinstance(t, Tensor) else t for t in own]
-            tensors = tuple([t for t in own if isinstance(t, Tensor)])
-            if not tensors:
-                raise UnsupportedModel(
-                    f"The layer {type(module).__name__} {'takes in' if at_input else 'gives out'} a "
-                    f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
-                )
-            found[module] = Activations(tensors, call)
-            if ends:
-                raise _Reached
-            if not followed:
-                return None
-            passed = [
-                t.clone() if isinstance(t, Tensor) and t.requires_grad else w for t, w in zip(own, whole, strict=True)
-            ]
-        return type(given)(passed) if several and type(given) in (tuple, list) else None if several else passed[0]
+    def __init__(self, layers: Sequence[nn.Module], at_input: bool):
+        self._layers, self._at_input = layers, at_input
+        self._keep: Callable[[nn.Module, Value], Value] | None = None
 
-    handles = [_hooked(layer, keep, at_input) for layer in layers]
-    output = None
-    try:
-        output = run()
-    except _Reached:
-        pass
-    finally:
-        for handle in handles:
+    def __enter__(self) -> LayerHooks:
+        hook = lambda module, given: self._keep and self._keep(module, given)
+        self._handles = [_hooked(layer, hook, self._at_input) for layer in self._layers]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
             handle.remove()
-    _require_called(layers, found)
-    return [found[layer] for layer in layers], output
+
+    def values(
+        self,
+        run: Callable[[], Value],
+        stop: int = 0,
+        leaves: bool = False,
+        cut: Callable[[tuple[Tensor, ...]], None] | None = None,
+    ) -> tuple[list[Activations], Value]:
+        """The activations of each layer during `run`, those of the last call where there are several, and what `run`
+        returns.
+
+        stop: end the run once all layers were called, the last of them so many times (0: never); it then returns None.
+        leaves: activations without a graph become leaves that require a gradient. cut: those with a graph do too, and
+        what made them is no part of the output's graph; `cut` is shown them as they were made.
+
+        Raises UnsupportedModel where a layer is not called.
+        """
+        found: dict[nn.Module, Activations] = {}
+        wanted = set(self._layers)
+
+        def keep(module: nn.Module, given: Value) -> Value:
+            several = isinstance(given, (tuple, list))
+            whole = own = tuple(given) if several else (given,)
+            call = found[module].call + 1 if module in found else 1
+            ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
+            with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
+                if cut and followed:
+                    cut(tuple([t for t in whole if isinstance(t, Tensor)]))
+                if followed and (leaves or cut):
+                    own = [t.detach().clone().requires_grad_() if _begins(t, bool(cut)) else t for t in whole]
+                elif not (ends or followed):  # the model goes on with the tensor, and may change it in place
+                    own = [t.clone() if isinstance(t, Tensor) else t for t in whole]
+                tensors = tuple([t for t in own if isinstance(t, Tensor)])
+                if not tensors:
+                    raise UnsupportedModel(
+                        f"The layer {type(module).__name__} {'takes in' if self._at_input else 'gives out'} a "
+                        f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
+                    )
+                found[module] = Activations(tensors, call)
+                if ends:
+                    raise _Reached
+                if not followed:
+                    return None
+                passed = [
+                    t.clone() if isinstance(t, Tensor) and t.requires_grad else w
+                    for t, w in zip(own, whole, strict=True)
+                ]
+            return type(given)(passed) if several and type(given) in (tuple, list) else None if several else passed[0]
+
+        self._keep, output = keep, None
+        try:
+            output = run()
+        except _Reached:
+            pass
+        finally:
+            self._keep = None
+        _require_called(self._layers, found)
+        return [found[layer] for layer in self._layers], output
 
 
-def _follows(t: Value, cut: bool) -> bool:
-    floats = torch.is_grad_enabled() and isinstance(t, Tensor) and t.is_floating_point()
-    return floats and (cut or not t.requires_grad)
+def layer_values(
+    run: Callable[[], Value], layers: Sequence[nn.Module], at_input: bool, leaves: bool = False
+) -> tuple[list[Activations], Value]:
+    """As `LayerHooks.values`, in one pass."""
+    with LayerHooks(layers, at_input) as hooks:
+        return hooks.values(run, leaves=leaves)
+
+
+def _begins(t: Value, cut: bool) -> bool:
+    """Whether a graph is to begin at a tensor: one of floats, without a graph or cut off from it."""
+    return isinstance(t, Tensor) and t.is_floating_point() and (cut or not t.requires_grad)
 
 
 @contextmanager

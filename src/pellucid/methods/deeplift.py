@@ -169,7 +169,7 @@ def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None 
     def passes() -> tuple[list[tuple[Tensors, Outputs]], Select, Tensors, Tensor] | None:
         alone = [] if known else [run(problem.x)]
         points, rows = problem.both()
-        x = tuple(t.detach().requires_grad_() for t in points)
+        x = tuple([t.requires_grad_() for t in points])
         with forward_pass(x, NOTED) as recording:
             tensors, outputs = run(x, rows)
             with torch._C.DisableTorchFunction():

@@ -40,14 +40,14 @@ def noting(solve: Callable[..., Attributions], by_gradients: bool) -> Callable[.
     """
 
     @wraps(solve)
-    @undisturbed()
     def noted(problem: Problem, **options: object) -> Attributions:
-        answers = _answered(solve, problem, options, by_gradients)
-        notes = [NOTE] if problem.draws.found else []
-        if any(_is_off(answer) for answer in answers):
-            notes += _why(problem, answers)
-        elif by_gradients and problem.found.loses and (cut := _cuts(problem, answers)):
-            answers = tuple(doubted(answer, *cut) for answer in answers)
+        with undisturbed():
+            answers = _answered(solve, problem, options, by_gradients)
+            notes = [NOTE] if problem.draws.found else []
+            if any(_is_off(answer) for answer in answers):
+                notes += _why(problem, answers)
+            elif by_gradients and problem.found.loses and (cut := _cuts(problem, answers)):
+                answers = tuple(doubted(answer, *cut) for answer in answers)
         if not notes:
             return answers
         return tuple(replace(a, notes=tuple(dict.fromkeys((*a.notes, *notes)))) for a in answers)

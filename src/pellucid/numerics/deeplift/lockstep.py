@@ -7,7 +7,7 @@ satisfy it compose to one that does, whatever lies between. This file knows no r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...errors import WITHOUT_GRADIENT, CutGraph, GraphError, GraphMismatch, UnsupportedOperation
-from .nodes import Node
+from .nodes import Node, node_of
 from .pairs import Pairs
 from .unsupported import OPAQUE
 
@@ -32,8 +32,12 @@ Arrived: TypeAlias = dict[int, list[Any]]
 """For each target that reached a node, by number, the multipliers of its outputs as Grads, while they arrive."""
 Reached: TypeAlias = Callable[[int, list[Tensor]], Sequence[Tensor]]
 """`(which tensor, its multiplier for each target) -> what to keep of each`."""
-Meta: TypeAlias = tuple[tuple[int, ...] | None, torch.dtype]
-"""The shape and type of one output of a node; the shape of a half is None where a tensor has no halves."""
+Edge: TypeAlias = tuple[Node, int]
+"""A node, and the number of one of its outputs."""
+Graph: TypeAlias = dict[Node, tuple[tuple[Node | None, int], ...]]
+"""The nodes of a graph, each after those it feeds on, with the edges that it is fed by."""
+ShapeOf: TypeAlias = Callable[[Sequence[int]], tuple[int, ...] | None]
+"""`shape of a tensor -> shape of its multipliers`: that of a half; None where it has no halves."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +85,31 @@ def walk(
     Raises UnsupportedOperation, GraphMismatch or CutGraph.
     """
     tensors = (*x, *inside)
-    with torch.enable_grad():  # a leaf's node is found by a view of the leaf
-        edges = _edges_of((*y, *tensors))
-        roots, starts, seen = edges[: len(y)], edges[len(y) : -len(inside) or None], edges[len(y) + len(x) :]
-        roots0, starts0 = (roots, starts) if halves else (_edges_of(y0), _edges_of(x0))
-    leaves = {start: start0 for (start, _), (start0, _) in zip(starts, starts0, strict=True)}
-    order = _pairs([(root, root0) for (root, _), (root0, _) in zip(roots, roots0, strict=True)], leaves)
+    roots = _edges_of(y)
+    graph = _ordered([root for root, _ in roots])
+    leaf_of = {id(node.variable): node for node in graph if node.name() == LEAF}
+    starts = [(leaf_of.get(id(t)) or node_of(t), t.output_nr) for t in tensors]
+    begins = {leaf_of[id(t)]: t0 for t, t0 in zip(x, x0, strict=True) if id(t) in leaf_of}
+    partner = {} if halves else _partners(graph, roots, _edges_of(y0), begins)
+    order = _between(graph, begins)[::-1]
+    if not {root for root, _ in roots} <= {*order}:
+        raise CutGraph(
+            "The output does not depend on the input through autograd: its graph never reaches the input. "
+            "Check that the forward function uses the tensor it is given, and does not detach it."
+        )
     shape_of = halves.half if halves else tuple
-    metas = {node: [(shape_of(meta.shape), meta.dtype) for meta in node._input_metadata] for node, _ in order}
-    arrived: dict[Node, Arrived] = {node: {} for node in metas}
+    metas = {node: node._input_metadata for node in order}
+    arrived: dict[Node, Arrived] = {node: {} for node in order}
     wanted: dict[Node, list[tuple[int, int]]] = {}
-    for k, (node, nr) in enumerate((*starts, *seen)):
+    for k, (node, nr) in enumerate(starts):
         if node in metas:
             wanted.setdefault(node, []).append((k, nr))
     found: dict[int, Sequence[Tensor]] = {}
     zeros = lambda k: tensors[k].new_zeros(shape_of(tensors[k].shape) or ())
     with torch.set_grad_enabled(False):
         for t, ((root, nr), weight) in enumerate(zip(roots, g, strict=True)):
-            _arrive(arrived[root], t, metas[root], nr, weight)
-        for node, node0 in order:
+            _arrive(arrived[root], t, metas[root], nr, weight, shape_of)
+        for node in order:
             here = arrived.pop(node)
             for k, nr in wanted.get(node, ()):
                 ms = [here[t][nr] if t in here else None for t in range(len(y))]
@@ -108,13 +118,13 @@ def walk(
                 continue
             if name not in rules:
                 raise UnsupportedOperation(OPAQUE.get(name) or _no_rule(name), name)
-            feeds, step = node.next_functions, rules[name](node, node0)
+            feeds, step = graph[node], rules[name](node, partner.get(node, node))
             incoming = map(tuple, here.values())
             outgoing = step.through([*incoming]) if isinstance(step, JointStep) else map(step, incoming)
             for t, multipliers in zip(here, outgoing, strict=True):
                 for (to, nr), m in zip(feeds, multipliers, strict=True):
                     if m is not None and to in arrived:
-                        _arrive(arrived[to], t, metas[to], nr, m)
+                        _arrive(arrived[to], t, metas[to], nr, m, shape_of)
             del step, outgoing  # what they hold is freed before the next rule computes
         for k in range(len(tensors)):
             if k not in found:
@@ -122,15 +132,15 @@ def walk(
     return [[found[k][t] for k in range(len(tensors))] for t in range(len(y))]
 
 
-def _edges_of(tensors: Sequence[Tensor]) -> list[tuple[Node, int]]:
-    """For each tensor the node that computed it (for an input its leaf), and which output of the node it is."""
-    return [(cast(Node, t.grad_fn or _leaf_of(t)), t.output_nr) for t in tensors]
+def _edges_of(tensors: Sequence[Tensor]) -> list[Edge]:
+    """For each tensor the node that computed it (for a leaf its own), and which output of the node it is."""
+    return [(node_of(t) or _leaf_of(t), t.output_nr) for t in tensors]
 
 
-def _leaf_of(t: Tensor) -> Node | None:
-    """The node at which a leaf's graph begins: what a view of the leaf is made of. None without a gradient."""
-    view = t.view_as(t).grad_fn
-    return None if view is None else cast(Node | None, view.next_functions[0][0])
+def _leaf_of(t: Tensor) -> Node:
+    """The node at which a leaf's graph begins: what a view of the leaf is made of."""
+    with torch.enable_grad():
+        return cast(Node, t.view_as(t).grad_fn).next_functions[0][0]  # pyright: ignore[reportReturnType]
 
 
 class NotHalved(GraphError):
@@ -152,8 +162,8 @@ def operations(y: Tensor) -> frozenset[str]:
 
 def graph_of(*y: Tensor) -> set[Node]:
     """All nodes of the autograd graph of the tensors `y`, and of those that are leaves none."""
-    seen = {cast(Node, t.grad_fn) for t in y if t.grad_fn is not None}
-    stack = list(seen)
+    seen = {node for t in y if (node := node_of(t)) is not None}
+    stack = [*seen]
     while stack:
         for node, _ in stack.pop().next_functions:
             if node is not None and node not in seen:
@@ -162,9 +172,36 @@ def graph_of(*y: Tensor) -> set[Node]:
     return seen
 
 
-def _arrive(here: Arrived, target: int, metas: Sequence[Meta], nr: int, m: Tensor) -> None:
+def _ordered(roots: Sequence[Node]) -> Graph:
+    """As `graph_of`, from the nodes that the graph ends at; each node after those it feeds on."""
+    graph: Graph = {}
+    met: Graph = {}
+    stack = [*roots[::-1]]
+    while stack:  # depth first, without recursion: a graph may be thousands of nodes deep
+        node = stack[-1]
+        if node in met:
+            graph.setdefault(node, met[node])
+            stack.pop()
+            continue
+        met[node] = feeds = node.next_functions
+        for n, _ in reversed(feeds):
+            if n is not None and n not in met:
+                stack.append(n)
+    return graph
+
+
+def _between(graph: Graph, begins: Container[Node]) -> list[Node]:
+    """The nodes of a graph that are computed from those at which it begins, and these, in order."""
+    found: dict[Node, None] = {}
+    for node, feeds in graph.items():
+        if node in begins or any([n in found for n, _ in feeds]):
+            found[node] = None
+    return [*found]
+
+
+def _arrive(here: Arrived, target: int, metas: Sequence[Any], nr: int, m: Tensor, shape_of: ShapeOf) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
-    shape, dtype = metas[nr]
+    shape, dtype = shape_of(metas[nr].shape), metas[nr].dtype
     if m.shape != shape:
         if shape is None:
             raise NotHalved("A tensor between input and output has no halves.")
@@ -178,71 +215,35 @@ def _arrive(here: Arrived, target: int, metas: Sequence[Meta], nr: int, m: Tenso
     grads[nr] = m if before is None else before + m
 
 
-def _pairs(roots: Iterable[tuple[Node, Node]], leaves: Mapping[Node, Node]) -> list[tuple[Node, Node]]:
-    """The nodes between the roots and the leaves with their partners in the baseline's graph, each before those it
-    feeds on."""
+def _partners(
+    graph: Graph, roots: Sequence[Edge], roots0: Sequence[Edge], begins: Mapping[Node, Tensor]
+) -> dict[Node, Node]:
+    """For each node of a graph its partner in the baseline's graph. Raises GraphMismatch where the two graphs are not
+    the same operations.
+
+    begins: for each node at which the input's graph begins the leaf of the baseline's.
+    """
     partner: dict[Node, Node] = {}
-    reaches: dict[Node, bool] = {}
-    finished: list[tuple[Node, Node]] = []
-    for root, root0 in roots:
-        if root not in partner:
-            partner[root] = root0
-            _finish(root, partner, reaches, finished, leaves)
-        elif partner[root] is not root0:
-            raise GraphMismatch(_differ(root, root0, "the same value is used at different places"))
-        if not reaches[root]:
-            raise CutGraph(
-                "The output does not depend on the input through autograd: its graph never reaches the input. "
-                "Check that the forward function uses the tensor it is given, and does not detach it."
-            )
-    return finished[::-1]
 
+    def pair(node: Node, node0: Node) -> None:
+        if partner.setdefault(node, node0) is not node0:
+            raise GraphMismatch(_differ(node, node0, "the same value is used at different places"))
 
-def _finish(
-    root: Node,
-    partner: dict[Node, Node],
-    reaches: dict[Node, bool],
-    finished: list[tuple[Node, Node]],
-    leaves: Mapping[Node, Node],
-) -> None:
-    """Adds the nodes from the root on that reach a leaf, each after those it feeds on, and all of their partners."""
-    reaches[root] = root in leaves
-    stack = [(root, _edges(root, partner[root]))]
-    while stack:  # depth first, without recursion: a graph may be thousands of nodes deep
-        node, edges = stack[-1]
-        for n, n0 in edges:
-            if n not in partner:
-                partner[n], reaches[n] = n0, n in leaves
-                stack.append((n, _edges(n, n0)))
-                break
-            if partner[n] is not n0:
-                raise GraphMismatch(_differ(n, n0, "the same value is used at different places"))
-            reaches[node] = reaches[node] or reaches[n]
-        else:
-            stack.pop()
-            if node in leaves and leaves[node] is not partner[node]:
-                raise GraphMismatch(_differ(node, partner[node], "they start from different inputs"))
-            if reaches[node]:
-                finished.append((node, partner[node]))
-                if stack:
-                    reaches[stack[-1][0]] = True
-
-
-def _edges(node: Node, node0: Node) -> Iterator[tuple[Node, Node]]:
-    """The nodes that two partners feed on, in pairs. Raises GraphMismatch where the two are not the same operation."""
-    feeds = node.next_functions
-    if node is node0:
-        return iter([(n, n) for n, _ in feeds if n is not None])
-    feeds0 = node0.next_functions
-    if node.name() != node0.name() or len(feeds) != len(feeds0):
-        raise GraphMismatch(_differ(node, node0, "the operations are not the same"))
-    found: list[tuple[Node, Node]] = []
-    for (n, k), (n0, k0) in zip(feeds, feeds0, strict=True):
-        if n is not None and n0 is not None and k == k0:
-            found.append((n, n0))
-        elif n is not n0 or k != k0:
-            raise GraphMismatch(_differ(node, node0, "one of them has an input that carries no gradient"))
-    return iter(found)
+    for (root, _), (root0, _) in zip(roots, roots0, strict=True):
+        pair(root, root0)
+    for node in reversed(graph):
+        node0, feeds = partner[node], graph[node]
+        feeds0 = node0.next_functions
+        if node.name() != node0.name() or len(feeds) != len(feeds0):
+            raise GraphMismatch(_differ(node, node0, "the operations are not the same"))
+        if node in begins and node0.variable is not begins[node]:
+            raise GraphMismatch(_differ(node, node0, "they start from different inputs"))
+        for (n, k), (n0, k0) in zip(feeds, feeds0, strict=True):
+            if n is not None and n0 is not None and k == k0:
+                pair(n, n0)
+            elif n is not n0 or k != k0:
+                raise GraphMismatch(_differ(node, node0, "one of them has an input that carries no gradient"))
+    return partner
 
 
 def _differ(node: Node, node0: Node, why: str) -> str:

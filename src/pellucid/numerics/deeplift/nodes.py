@@ -6,7 +6,7 @@ What a rule needs to know of a node is asked here, so that a formula stays a for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -49,7 +49,8 @@ class Node(Protocol):
 
 def node_of(t: Tensor) -> Node | None:
     """The node of the operation that computed a tensor; None for one that autograd has no graph of."""
-    return cast(Node | None, t.grad_fn)
+    node: Any = t.grad_fn
+    return node
 
 
 _SAVED: dict[str, tuple[str, ...]] = {}
@@ -136,16 +137,22 @@ _INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def stacked(n: Node, n0: Node, name: str) -> Sequence[Tensor]:
-    """What two nodes saved under this name: `(of n, of n0)`. Where both are equal halves of one node of a paired batch,
-    one tensor that holds both, `(of both,)`, so that an operation on it runs once; `apart` takes it apart again."""
+def together(n: Node, n0: Node) -> Sequence[Node]:
+    """Two nodes; of the equal halves of one node of a paired batch that node, so that what is computed of both runs
+    once. `apart` takes the tensors apart again."""
     both = getattr(n, "both", None)
-    return (getattr(n, name), getattr(n0, name)) if both is None else (getattr(both, name),)
+    return (n, n0) if both is None else (both,)
 
 
 def apart(both: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The tensor of the input and that of the baseline, from what `stacked` returned or what was computed from it."""
+    """The tensor of the input and that of the baseline, from those of the nodes that `together` returned."""
     return both if len(both) == 2 else both[0].chunk(2)
+
+
+def inputs_of(n: Node, n0: Node) -> Sequence[Tensor]:
+    """The inputs of an operation whose result has the rows of its input, as `input_of`: of a node and of its
+    partner."""
+    return apart([input_of(m) for m in together(n, n0)])
 
 
 def dimension(d: int) -> int:

@@ -321,7 +321,7 @@ def halved(made: Sequence[Tensor]) -> None:
     """Raises NotHalved where one of the operations that made tensors from a batch of pairs, in which each input has one
     baseline, may mix the halves."""
     for n in graph_of(*made):
-        if (name := n.name()) != LEAF and (name not in _PAIRED or not _PAIRED[name].keeps(EVEN, n)):
+        if (name := n.name()) != LEAF and ((rule := _PAIRED.get(name)) is None or not rule.keeps(EVEN, n)):
             raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
 
 

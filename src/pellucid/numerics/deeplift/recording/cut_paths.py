@@ -13,8 +13,10 @@ from torch.overrides import TorchFunctionMode
 from ...torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 from .code_location import place_of
 
-READ_OUT = frozenset("item tolist __float__ numpy".split())
-"""Calls that read numbers out of a tensor."""
+READ_OUT = frozenset(
+    "item tolist numpy __float__ __int__ __index__ __complex__ __bool__ __contains__ __repr__ __format__".split()
+) | {"is_nonzero", "equal", "allclose"}
+"""Calls that read numbers out of a tensor, or what follows from them."""
 _DETACH = frozenset({"detach", "detach_", "data"})
 SHAPED = ("_like", "new_")
 """In the names of functions that take a tensor for its shape."""

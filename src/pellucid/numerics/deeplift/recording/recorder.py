@@ -79,8 +79,8 @@ class Recording(TorchFunctionMode):
         source = args[0] if args else kwargs.get("input")
         if plain and not kwargs.get("inplace"):
             out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
-            if not self.loses and not getattr(out, "requires_grad", True):
-                self._note_loss(name, args)
+            if not self.loses and getattr(out, "requires_grad", None) is not True:
+                self._note_loss(name, (*args, *kwargs.values()), out)
             if name in self.noted:
                 _note(self.noted[name], out, source)
             return out
@@ -101,8 +101,8 @@ class Recording(TorchFunctionMode):
         before = source.detach().clone() if noted and in_place and isinstance(source, Tensor) else source
         overwritten = _overwritten(name, source, args, kwargs) if in_place and self.noted else None
         out = _widened(func, args, kwargs) if self.double else func(*args, **kwargs)
-        if not self.loses and (name in READ_OUT or not getattr(out, "requires_grad", True)):
-            self._note_loss(name, args)
+        if not self.loses and getattr(out, "requires_grad", None) is not True:
+            self._note_loss(name, (*args, *kwargs.values()), out)
         if overwritten is not None:
             _note_overwritten(out, overwritten)
         elif noted:
@@ -119,14 +119,17 @@ class Recording(TorchFunctionMode):
             _note_call(source, name, args, kwargs)
         return out
 
-    def _note_loss(self, name: str, args: Args) -> None:
-        """Notes what a call, whose result has no gradient, took of the values that have one: themselves, or their
-        shape."""
+    def _note_loss(self, name: str, given: Args, out: Value) -> None:
+        """Notes what a call, of whose results one may have no gradient, took of the values that have one: themselves,
+        or their shape."""
+        made = out if isinstance(out, (tuple, list)) else (out,)
+        if name not in READ_OUT and not any(isinstance(t, Tensor) and not t.requires_grad for t in made):
+            return
         if any(part in name for part in SHAPED):
             self.measures = True
         else:
-            given = (t for a in args for t in (a if type(a) in (list, tuple) else (a,)))
-            self.loses = any(isinstance(t, Tensor) and t.requires_grad for t in given)
+            each = (t for a in given for t in (a if type(a) in (list, tuple) else (a,)))
+            self.loses = any(isinstance(t, Tensor) and t.requires_grad for t in each)
 
     def _without_parameters(self, a: Value) -> Value:
         if isinstance(a, Tensor):

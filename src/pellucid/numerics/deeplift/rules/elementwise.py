@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....errors import UnsupportedOperation
 from ..lockstep import Rule, Step
-from ..nodes import Node, input_of, real, result_of, wide
+from ..nodes import Node, input_of, inputs_of, real, result_of, wide
 from .block_sizes import at_once
 
 _GAUSS3 = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))  # on [0, 1]; exact to degree 5
@@ -161,7 +161,7 @@ def elementwise(
     """
 
     def rule(n: Node, n0: Node) -> Step:
-        x, x0, phi = input_of(n), input_of(n0), phi_of(n)
+        (x, x0), phi = inputs_of(n, n0), phi_of(n)
         others = (None,) * (len(n.next_functions) - 1)
         if kinked:
             m = kinked_secant(phi, x, x0, derivative)
@@ -182,7 +182,7 @@ def rising_from_nothing(phi: Phi) -> Rule:
     the multiplier is 0."""
 
     def rule(n: Node, n0: Node) -> Step:
-        x, x0 = input_of(n), input_of(n0)
+        x, x0 = inputs_of(n, n0)
         gone = torch.isneginf(x) & torch.isneginf(x0)
         x, x0 = x.masked_fill(gone, 0.0), x0.masked_fill(gone, 0.0)
         m = secant(phi, x, x0)
@@ -243,14 +243,14 @@ def _shrinking(x: Tensor) -> Tensor:
 
 def tanh(n: Node, n0: Node) -> Step:
     """tanh x − tanh x0 = tanh(x − x0)·(1 − tanh x·tanh x0), which does not cancel where both are close to ±1."""
-    y, y0 = wide(n._saved_result), wide(n0._saved_result)
-    m = _shrinking(input_of(n) - input_of(n0)) * (1 - y * y0)
+    (x, x0), y, y0 = inputs_of(n, n0), wide(n._saved_result), wide(n0._saved_result)
+    m = _shrinking(x - x0) * (1 - y * y0)
     return lambda g: (g[0] * m,)
 
 
 def power(n: Node, n0: Node) -> Step:
     """y = xᵏ of a constant number k; for k = 2 the quotient is x + x0."""
-    x, x0, k = input_of(n), input_of(n0), n._saved_exponent
+    (x, x0), k = inputs_of(n, n0), n._saved_exponent
     m = x + x0 if k == 2 else secant(lambda t: t**k, x, x0, relative=True)
     m = m if k >= 1 else still(m, x, x0)  # the slope is infinite at 0
     return lambda g: (wide(g[0]) * m,)
@@ -258,7 +258,7 @@ def power(n: Node, n0: Node) -> Step:
 
 def log(n: Node, n0: Node) -> Step:
     """The logarithm to any base, with Δ ln x = log1p(|Δx|/min(x, x0)), which has the sign of Δx."""
-    x, x0 = input_of(n), input_of(n0)
+    x, x0 = inputs_of(n, n0)
     size, least = (x - x0).abs_(), torch.minimum(x, x0)
     base = {"Log2Backward0": 2.0, "Log10Backward0": 10.0}.get(n.name())
     m = still(torch.where(size == 0, 1 / x, torch.log1p(size / least) / size), x, x0)

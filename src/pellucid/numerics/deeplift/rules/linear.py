@@ -54,9 +54,11 @@ def unchanged(n: Node, g: Grads) -> Multipliers:
 
 def matrix_gradients(n: Node, g: Grads) -> Multipliers:
     """As `gradients`, of A·B (+ C). Where A alone has a gradient, a long g·Bᵀ is added up in parts."""
-    at, gy = len(n.next_functions) - 2, g[0]
-    long = gy.ndim == 2 and gy.shape[1] >= _LONG and gy.dtype == torch.float32
-    if not long or gy.device.type == "mps" or [k for k in range(at + 2) if is_fed(n, k)] != [at]:  # mps has no float64
+    gy = g[0]
+    if gy.ndim != 2 or gy.shape[1] < _LONG or gy.dtype != torch.float32 or gy.device.type == "mps":  # has no float64
+        return gradients(n, g)
+    at = len(n.next_functions) - 2
+    if [k for k in range(at + 2) if is_fed(n, k)] != [at]:
         return gradients(n, g)
     return *(None,) * at, _times_transposed(gy, n._saved_mat2) * getattr(n, "_saved_alpha", 1), None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,7 +16,7 @@ from torch import Tensor
 from ....errors import GraphMismatch, UnsupportedOperation
 from ..lockstep import Grads, JointStep, Multipliers, Step
 from ..metadata import INPUT
-from ..nodes import Node, apart, avg, dimension, input_of, is_fed, same, stacked, unreduced, wide
+from ..nodes import Node, apart, avg, dimension, input_of, is_fed, same, together, unreduced, wide
 from .block_sizes import at_once
 from .linear import dropout
 
@@ -48,19 +49,20 @@ def through_softmax(g: Tensor, l: Tensor, total: Tensor, dim: int) -> Tensor:  #
 
 
 def _log_softmax_of(n: Node, dim: int) -> Tensor:
+    result = n._saved_result
     if INPUT in n.metadata:
-        return torch.log_softmax(input_of(n).to(wide(n._saved_result).dtype), dim)
-    return torch.log(wide(n._saved_result))
+        return torch.log_softmax(input_of(n), dim, dtype=torch.promote_types(result.dtype, torch.float32))
+    return torch.log(wide(result))
 
 
 def softmax(n: Node, n0: Node) -> Step:
     """p = softmax(z):  gz = ℓ⊙g − (ℓ/Σℓ)·Σℓg, with ℓ the logarithmic mean of p and p0."""
-    dim = dimension(n._saved_dim)
-    log_p, log_p0 = _log_softmax_of(n, dim), _log_softmax_of(n0, dim)
-    if INPUT not in n.metadata and not torch.equal(log_p == -torch.inf, log_p0 == -torch.inf):
+    nodes, dim = together(n, n0), dimension(n._saved_dim)
+    log_p, log_p0 = apart([_log_softmax_of(m, dim) for m in nodes])
+    if INPUT not in nodes[0].metadata and not torch.equal(log_p == -torch.inf, log_p0 == -torch.inf):
         input_of(n)  # a probability underflowed and its logit is out of reach: the error that says so
     l = log_mean(log_p, log_p0)  # noqa: E741
-    total = l.sum(dim, keepdim=True).clamp_min(1e-38)
+    total = l.sum(dim, keepdim=True).add_(_TINY)
     return lambda g: (through_softmax(wide(g[0]), l, total, dim),)
 
 
@@ -104,13 +106,14 @@ def attention(n: Node, n0: Node) -> Step:
     groups = query.shape[1] // key.shape[1]
     repeat = lambda t: t.contiguous() if groups == 1 else t.repeat_interleave(groups, 1)
     scale = n._saved_scale if n._saved_scale is not None else query.shape[-1] ** -0.5
-    q = [wide(t).contiguous() * scale for t in stacked(n, n0, "_saved_query")]
-    k = [repeat(wide(t)) for t in stacked(n, n0, "_saved_key")]
+    nodes = together(n, n0)
+    q = [wide(m._saved_query).contiguous() * scale for m in nodes]
+    k = [repeat(wide(m._saved_key)) for m in nodes]
     q_avg, k_avg, v_avg = avg(*apart(q)), avg(*apart(k)), repeat(avg(value, n0._saved_value))
     shape = q_avg.shape[-2], k_avg.shape[-2]
     causal = bool(n._saved_is_causal)
     mask = None if mask is None or causal else mask.expand(*q_avg.shape[:-2], *shape)
-    lse = _saved_normalisers(n, n0, q)
+    lse = _saved_normalisers(nodes, q)
     blocks = list(_blocks(at_once(_BLOCK, q_avg.device), (*q_avg.shape[:2], *shape), causal))
     whole = len(blocks) == 1 and not (causal and shape[0] < shape[1])  # else some keys are seen by no query
     if not whole:
@@ -232,13 +235,11 @@ def _added(mask: Tensor | None, causal: bool, block: tuple[slice, ...], keys: in
     return wide(own).masked_fill(own == -torch.inf, _NEVER)
 
 
-def _saved_normalisers(n: Node, n0: Node, q: Sequence[Tensor]) -> Sequence[Tensor]:
+def _saved_normalisers(nodes: Sequence[Node], q: Sequence[Tensor]) -> Sequence[Tensor]:
     """ln Σ eᶻ over the keys (…, queries, 1), of both passes, where the kernel saved it in that shape; else empty."""
-    if getattr(n, "_saved_logsumexp", None) is None:
-        return ()
-    found = stacked(n, n0, "_saved_logsumexp")
-    fits = all(lse.shape == each.shape[:-1] and math.isfinite(lse.sum()) for lse, each in zip(found, q, strict=True))
-    return [wide(lse).unsqueeze(-1) for lse in found] if fits else ()
+    found: list[Any] = [getattr(m, "_saved_logsumexp", None) for m in nodes]
+    fits = lambda lse, q: lse is not None and lse.shape == q.shape[:-1] and math.isfinite(lse.sum())
+    return [wide(lse).unsqueeze(-1) for lse in found] if all(map(fits, found, q)) else ()
 
 
 def _to_groups(m: Tensor, like: Tensor) -> Tensor:
