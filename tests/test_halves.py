@@ -344,3 +344,24 @@ def test_a_layer_is_explained_as_it_is_alone_whatever_comes_before_it(
         assert found == wanted
     else:
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_additional_arguments_that_are_mixed_over_their_rows_are_seen() -> None:
+    """What is made of them alone is in no graph: the batch of input and baseline repeats their rows."""
+    from pellucid.captum import DeepLift, LayerDeepLift
+
+    class Mixing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.layer, self.b = nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+            return self.b(self.layer(self.a(x) + more.cumsum(0)))
+
+    torch.manual_seed(0)
+    net = Mixing().double()
+    x, x0, more = torch.randn(2, 4).double(), torch.randn(2, 4).double(), torch.rand(2, 4).double()
+    change = (net(x, more) - net(x0, more))[:, 1]
+    for method in (DeepLift(net), LayerDeepLift(net, net.layer)):
+        found = method.attribute(x, x0, target=1, additional_forward_args=more)
+        assert torch.allclose(torch.as_tensor(found).sum(1), change, atol=1e-10)

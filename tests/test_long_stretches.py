@@ -238,7 +238,7 @@ def test_what_goes_around_a_layer_is_noticed(without_room: Callable[[bool], None
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("reader", ["a module of a layer", "a layer", "the norm behind the layers"])
-@pytest.mark.parametrize("what", ["made", "written in place", "a view"])
+@pytest.mark.parametrize("what", ["made", "written in place", "a view", "given back too"])
 def test_what_a_layer_made_and_did_not_give_back_is_noticed(
     reader: str, what: str, dtype: torch.dtype, without_room: Callable[[bool], None], walked: list[int]
 ) -> None:
@@ -255,7 +255,16 @@ def test_what_a_layer_made_and_did_not_give_back_is_noticed(
         own = note["h"].flatten(2)
         return h + own.tanh().mean(-1, keepdim=True) * torch.linspace(-1, 1, h.shape[-1], dtype=dtype)
 
-    layers[0].self_attn.v_proj.register_forward_hook(keep)
+    if what == "given back too":  # the rest of the pass gets another tensor
+        forward = layers[0].forward
+
+        def keeping(*args: Any, **kwargs: Any) -> Any:
+            note["h"] = forward(*args, **kwargs)
+            return note["h"]
+
+        layers[0].forward = keeping
+    else:
+        layers[0].self_attn.v_proj.register_forward_hook(keep)
     if reader == "a module of a layer":
         layers[1].self_attn.v_proj.register_forward_hook(lambda module, args, out: read(out))
     elif reader == "a layer":

@@ -95,7 +95,7 @@ def explanation_view(e: Explained, include: Sequence[str], layout: Layout | None
     chance = _chance(e)
     apart = chance and e.target.name != e.prediction  # the prediction's is in the headline
     facts = [Fact("target", e.target.name + place), *([Fact(TARGET_PROBABILITY, chance)] if apart else [])]
-    facts += [Fact("output", str(read_as))] if (read_as := e.meta.get("output")) else []
+    facts += [Fact("output", str(read_as))] if (read_as := e.meta.get("output")) not in (None, "logit") else []
     facts += [Fact("method", e.method), Fact("baseline", e.baseline)]
     facts += [Fact("groups", groups)] if (groups := _groups(e)) not in ("", "token") else []
     own = e.scores[[not t.special for t in e.tokens]]

@@ -108,7 +108,7 @@ class Cutting(TorchFunctionMode):
             self._call, self._given = _BETWEEN, set()
         with torch._C.DisableTorchFunction():
             for t in found:
-                if isinstance(t, Tensor):
+                if isinstance(t, Tensor) and not _is_float(t):  # given back as it is; a float goes on as a leaf
                     self._made.pop(t, None)
             found = [t.detach().requires_grad_() if _is_float(t) else t for t in found]
         outputs = _floats(found)

@@ -178,7 +178,7 @@ def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None 
             y = attached(problem.value(outputs, select, rows, "both"))
         if recording.loses or y.shape[0] != len(rows) or (inside and depends_on((y,), x)):
             return None
-        if recording.measures and len(known) < 2:
+        if (recording.measures or problem.args) and len(known) < 2:  # what is made of args alone is not in the graph
             alone.append(run(problem.x0))
         return alone, select, tensors, y
 

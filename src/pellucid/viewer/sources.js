@@ -4,7 +4,7 @@ function sourcesOf(scene) {
   const { view, v, state } = scene, { units, scores, drops } = view.sources;
   const own = units.map((unit, k) => ({ ...unit, score: scores[state.target][k], drop: drops[state.target]?.[k] })), of = (name, kind) => together(name, own.filter(kind));
   const rest = [of("the answer itself", (u) => !u.cited && u.segment >= 0), of("template", (u) => u.segment < 0), { name: "residual", score: v.sum.terms[2].value }];
-  const write = (u) => [signed(u.score, v.places), small(` ${percent(u.score / (changeOf(v) || 1e99))}`, Number.isFinite(u.drop) && ` · drop ${signed(u.drop, v.places)}`)];
+  const write = (u) => [signed(u.score, v.places), small(` ${percent(u.score / changeOf(v))}`, Number.isFinite(u.drop) && ` · drop ${signed(u.drop, v.places)}`)];
   const matrix = heatmap(scene, { name: "Sentences by sources", rows: sentencesOf(view), columns: units, value: (r, c) => scores[r][c], ends: view.explanations.map((e) => e.sum.terms[2].written) });
   return section("Sources", par("", bdi(v.target.name)), par("muted", view.sources.told), mostOf(own.filter((u) => u.cited), rest, write, scene.links), matrix);
 }

@@ -28,7 +28,7 @@ from .pairs import EVEN, Pairs
 from .rules.linear import Backward, gradients, matrix_gradients, unchanged
 from .rules.table import RULES
 
-Shape: TypeAlias = tuple[int, ...]
+Shape: TypeAlias = Sequence[int]
 Check: TypeAlias = Callable[[Pairs, Node], bool]
 """`(pairs, node) -> whether its result has two halves as its input has, and the rows of x and those of x0 stay
 apart`."""

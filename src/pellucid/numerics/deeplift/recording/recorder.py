@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class Recording(TorchFunctionMode):
         self.compared: Compared = {}
         self.loses = self.measures = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Recording:
         self._gradients = torch.set_grad_enabled(True)
         return super().__enter__()
 
