@@ -365,3 +365,12 @@ def test_additional_arguments_that_are_mixed_over_their_rows_are_seen() -> None:
     for method in (DeepLift(net), LayerDeepLift(net, net.layer)):
         found = method.attribute(x, x0, target=1, additional_forward_args=more)
         assert torch.allclose(torch.as_tensor(found).sum(1), change, atol=1e-10)
+
+
+def test_the_number_of_pieces_tells_the_rows() -> None:
+    from pellucid.captum import DeepLift
+
+    torch.manual_seed(0)
+    x, x0 = torch.randn(2, 4).double(), torch.randn(2, 4).double()
+    f = lambda x: (x + torch.arange(len(x.unbind(0)))[:, None]).tanh().sum(1)
+    assert torch.allclose(torch.as_tensor(DeepLift(f).attribute(x, x0)).sum(1), f(x) - f(x0), atol=1e-10)

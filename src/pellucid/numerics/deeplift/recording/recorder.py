@@ -122,7 +122,8 @@ class Recording(TorchFunctionMode):
     def _note_loss(self, name: str, given: Args, out: Value) -> None:
         """Notes what a call, of whose results one may have no gradient, took of the values that have one: themselves,
         or their shape."""
-        made = out if isinstance(out, (tuple, list)) else (out,)
+        made = out if (several := isinstance(out, (tuple, list))) else (out,)
+        self.measures |= several  # how many there are may tell the rows
         if name not in READ_OUT and not any(isinstance(t, Tensor) and not t.requires_grad for t in made):
             return
         if any(part in name for part in SHAPED):
