@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from leaderboard import OPERATORS, entries
-from planted import read
+from planted import losses, read
 from transformers import AutoModelForSequenceClassification
 
 import pellucid
@@ -57,14 +57,8 @@ def topics(shared: Path, folder: Path) -> pellucid.Model:
         draw = random.Random(0)
         for epoch in range(EPOCHS):
             draw.shuffle(trained)
-            for i in range(0, len(trained), 16):
-                texts, labels = zip(*trained[i : i + 16], strict=True)
-                batch = tokenizer(list(texts), padding=True, return_tensors="pt")
-                loss = net(**batch, labels=torch.tensor(labels)).loss
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            print(f"articles, epoch {epoch + 1}: loss {loss.item():.3f}", flush=True)
+            *_, last = losses(net, tokenizer, optimiser, trained, 16, longest=128)
+            print(f"articles, epoch {epoch + 1}: loss {last:.3f}", flush=True)
         net.eval().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return pellucid.load(str(folder))

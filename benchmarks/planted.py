@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,6 +51,26 @@ def training_texts(rows: Sequence[tuple[str, int]], seed: int = 0) -> list[tuple
     return found
 
 
+def losses(
+    net: Any,
+    tokenizer: Any,
+    optimiser: torch.optim.Optimizer,
+    rows: Sequence[tuple[str, int]],
+    size: int,
+    longest: int = 64,
+) -> Iterator[float]:
+    """Trains a classifier once through the texts, and yields the loss of each batch of so many. longest: tokens of a
+    text."""
+    for i in range(0, len(rows), size):
+        texts, labels = zip(*rows[i : i + size], strict=True)
+        batch = tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        loss = net(**batch, labels=torch.tensor(labels)).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        yield loss.item()
+
+
 def train(rows: Sequence[tuple[str, int]], seed: int = 0) -> pellucid.Model:
     """The bundled classifier, trained once through the texts."""
     torch.manual_seed(seed)
@@ -58,15 +79,9 @@ def train(rows: Sequence[tuple[str, int]], seed: int = 0) -> pellucid.Model:
     for p in net.parameters():
         p.requires_grad_(True)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    for i in range(0, len(rows), BATCH):
-        texts, labels = zip(*rows[i : i + BATCH], strict=True)
-        batch = tokenizer(list(texts), padding=True, truncation=True, max_length=64, return_tensors="pt")
-        loss = net(**batch, labels=torch.tensor(labels)).loss
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if i % (50 * BATCH) == 0:
-            print(f"{i} texts, loss {loss.item():.3f}", flush=True)
+    for i, loss in enumerate(losses(net, tokenizer, optimiser, rows, BATCH)):
+        if i % 50 == 0:
+            print(f"{i * BATCH} texts, loss {loss:.3f}", flush=True)
     net.eval()
     return pellucid.Model(net, tokenizer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -206,25 +207,31 @@ ROW_COUNTS: dict[str, Any] = {
 }
 
 
+def answered(call: Callable[[], Any]) -> Any:
+    """What a call returns, or the text of the error that it raises."""
+    try:
+        return call()
+    except (pellucid.errors.PellucidError, ZeroDivisionError) as error:
+        return str(error)
+
+
+def assert_same(found: Any, wanted: Any, rtol: float, atol: float) -> None:
+    if isinstance(wanted, str):
+        assert found == wanted
+    else:
+        torch.testing.assert_close(found, wanted, rtol=rtol, atol=atol)
+
+
 @pytest.mark.parametrize("name", ROW_COUNTS)
 @pytest.mark.parametrize("rows", [1, 2])
 def test_any_function_is_explained_as_it_is_alone(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it makes of more rows: the multipliers are those of two passes, or the error is."""
     x, x0 = (rand(rows, 6, seed=k) for k in (1, 2))
 
-    def asked() -> Any:
-        try:
-            return DeepLift(ROW_COUNTS[name]).attribute(x, x0, return_convergence_delta=True)
-        except (pellucid.errors.PellucidError, ZeroDivisionError) as error:
-            return str(error)
-
+    asked = lambda: answered(lambda: DeepLift(ROW_COUNTS[name]).attribute(x, x0, return_convergence_delta=True))
     found = asked()
     monkeypatch.setattr(deeplift, "_proven_halves", lambda problem, known=(), inside=None: None)
-    wanted = asked()
-    if isinstance(wanted, str):
-        assert found == wanted
-    else:
-        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+    assert_same(found, asked(), rtol=1e-9, atol=1e-10)
 
 
 def test_a_plain_network_takes_one_pass() -> None:
@@ -329,21 +336,12 @@ def test_a_layer_is_explained_as_it_is_alone_whatever_comes_before_it(
             passes.append(len(x))
         return last(layer(BEFORE[name](x))).tanh()
 
-    def asked() -> Any:
-        try:
-            return LayerDeepLift(f, layer).attribute(x, x0, target=2, return_convergence_delta=True)
-        except (pellucid.errors.PellucidError, ZeroDivisionError) as error:
-            return str(error)
-
+    asked = lambda: answered(lambda: LayerDeepLift(f, layer).attribute(x, x0, target=2, return_convergence_delta=True))
     found = asked()
     if name == "nothing":  # the input alone, both together, the baseline for the delta
         assert passes == [rows, 2 * rows, rows]
     monkeypatch.setattr("pellucid.captum.deeplift.multipliers_inside", lambda problem, run: None)
-    wanted = asked()
-    if isinstance(wanted, str):
-        assert found == wanted
-    else:
-        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    assert_same(found, asked(), rtol=1e-10, atol=1e-12)
 
 
 def test_additional_arguments_that_are_mixed_over_their_rows_are_seen() -> None:

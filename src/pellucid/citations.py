@@ -29,6 +29,7 @@ from .render.html import page
 from .sentences import is_finished
 from .source_units import ANSWER, BY, TEMPLATE, sources_of, units_of
 from .status import Status
+from .tokens import Token
 from .view import View
 from .viewed import sheet_of
 
@@ -301,14 +302,15 @@ def cite(
     tested: list[Sequence[Explanation | None]] = [[None] * len(a) for a in answers]
     if verify:
         asked_of = ({k: v for k, v in item.items() if k not in AFTER[ANSWER]} for item in listed)
-        given = [{**item, ANSWER: _answer_ids(a)} for item, a in zip(asked_of, answers, strict=True)]
+        given = [{**item, ANSWER: [t.id for t in _answer_tokens(a)]} for item, a in zip(asked_of, answers, strict=True)]
         more = {k: v for k, v in options.items() if k in ("truncate", "progress")}
         gone = "mask" if model.does.without is None else "delete"
         asked = {"method": ["occlusion"], "groups": by, "baseline": gone, "target": "sentences"}
         tested = [list(cast(Explanations, a)) for a in explain(model, given, **asked, **more)]
     most = {} if "max_new_tokens" not in options else {"most": options["max_new_tokens"]}
+    is_given = lambda item: any(item.get(k) is not None for k in AFTER[ANSWER])
     found = [
-        _citations(a, text, t, by, "" if any(item.get(k) is not None for k in AFTER[ANSWER]) else _cut_off(a, **most))
+        _citations(a, text, t, by, "" if is_given(item) else _cut_off(a, text, **most))
         for item, a, text, t in zip(listed, answers, texts, tested, strict=True)
     ]
     return found[0] if isinstance(inputs, Mapping) else found
@@ -351,16 +353,16 @@ def _answer(answer: Explanations) -> str:
     return text
 
 
-def _answer_ids(answer: Explanations) -> list[int]:
-    """The ids of the continuation: of the very tokens that are explained, since its text may be read as others."""
-    return [t.id for t in answer[0].tokens if t.segment == answer[0].text_names.index(ANSWER)]
+def _answer_tokens(answer: Explanations) -> list[Token]:
+    """The tokens of the continuation: the very ones that are explained, since its text may be read as others."""
+    return [t for t in answer[0].tokens if t.segment == answer[0].text_names.index(ANSWER)]
 
 
-def _cut_off(answer: Explanations, most: int = 20) -> str:
+def _cut_off(answer: Explanations, text: str, most: int = 20) -> str:
     """A note for an answer that the model was stopped in the middle of; empty for another. most: how many tokens it
     could write."""
-    own = [t for t in answer[0].tokens if t.segment == len(answer[0].text_names) - 1]
-    if len(own) < most or own[-1].special or is_finished(_answer(answer)):
+    own = _answer_tokens(answer)
+    if len(own) < most or own[-1].special or is_finished(text):
         return ""
     cut = f"The last sentence is unfinished: the answer was cut off after {most} tokens."
     return f"{cut} Raise max_new_tokens (--max-new-tokens)."

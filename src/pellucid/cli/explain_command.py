@@ -182,7 +182,9 @@ def explain(
             if cites and not (baseline or hops) and loaded.filler is not None:
                 baseline = ["filler, answer kept"]
             _forecast(loaded, inputs, ["sentences"] if cites else target, baseline, how)
-            return typer.echo("--verify is not counted: a pass for each source.") if verify else None
+            if verify:
+                typer.echo("--verify is not counted: a pass for each source.")
+            return
         from ..explanations import Explanations
 
         cited: list[Citations] = []

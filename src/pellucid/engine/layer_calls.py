@@ -3,7 +3,7 @@
 The graph of a pass holds every tensor between input and output. A pass that is cut holds what goes from layer to layer
 alone (gradient checkpointing; Chen et al. 2016, 1604.06174). What lies between two layers, before the first and behind
 the last, keeps its graph, so that nothing which goes around a layer is lost. What a layer made and did not give back
-has no graph: `Cutting.leaks` says whether something else read it.
+has no graph: `LayerCutting.leaks` says whether something else read it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ..numerics.deeplift.recording.cut_paths import READ_OUT, SHAPED
+from ..numerics.deeplift.recording.cut_paths import READ_OUT, takes_a_shape
 from ..numerics.deeplift.recording.recorder import READS, Recording, forward_pass
 from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value, name_of
 
@@ -55,7 +55,7 @@ class LayerCall:
 _BETWEEN = -1
 
 
-class Cutting(TorchFunctionMode):
+class LayerCutting(TorchFunctionMode):
     """A forward pass while it is cut.
 
     calls: of the layers, in order, as they are made. leaks: whether a value that depends on the input was read where
@@ -75,22 +75,21 @@ class Cutting(TorchFunctionMode):
         self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
     ) -> Value:
         out = func(*args, **(kwargs or {}))
-        name = name_of(func)
-        if func in READS or any(part in name for part in SHAPED):
-            return out
-        made = [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
-        if not (made or out is None or name in READ_OUT):  # it told what kind of tensor it is
-            return out
-        with torch._C.DisableTorchFunction():
-            read = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-            places = {self._place(t) for t in read} - {None}
-            self.leaks |= any(place != self._call for place in places)
-            if places and self._call != _BETWEEN:
-                changed = read[:1] if out is None or (read and out is read[0]) else []
-                for t in (*made, *changed, *(t._base for t in changed if t._base is not None)):
-                    if id(t) not in self._given:
-                        self._made[t] = self._call
+        if func not in READS and not takes_a_shape(name := name_of(func)):
+            with torch._C.DisableTorchFunction():
+                read, made = _tensors((args, kwargs)), _tensors(out)
+                if made or out is None or name in READ_OUT:  # others tell of a tensor what its numbers do not decide
+                    self._follow(read, [*made, *_changed(read, out)])
         return out
+
+    def _follow(self, read: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+        """Looks at what a function read, and notes what it made of the input inside a call, or changed."""
+        places = {self._place(t) for t in read} - {None}
+        self.leaks |= any(place != self._call for place in places)
+        if places and self._call != _BETWEEN:
+            for t in made:
+                if id(t) not in self._given:
+                    self._made[t] = self._call
 
     def run(self, layer: nn.Module, call: Callable[..., Value], args: Args, kwargs: Kwargs) -> Value:
         """A call of a layer, without a graph where it is given something that has one."""
@@ -128,13 +127,13 @@ class Cutting(TorchFunctionMode):
 
 
 @contextmanager
-def cut_at(layers: Sequence[nn.Module], recording: Recording) -> Iterator[Cutting]:
+def cut_at(layers: Sequence[nn.Module], recording: Recording) -> Iterator[LayerCutting]:
     """Inside, each call of a layer is made without a graph.
 
     layers: modules of the model. recording: of the pass, which is told of the leaves. The layers are as before
     afterwards.
     """
-    passed = Cutting(recording)
+    passed = LayerCutting(recording)
     own = {layer: layer.__dict__.get("forward") for layer in layers}
     for layer in own:
         call = layer.forward
@@ -148,6 +147,17 @@ def cut_at(layers: Sequence[nn.Module], recording: Recording) -> Iterator[Cuttin
                 del layer.__dict__["forward"]
             else:
                 layer.forward = before
+
+
+def _tensors(nest: Value) -> list[Tensor]:
+    """The tensors in a nest, in order."""
+    return [t for t in pytree.tree_leaves(nest) if isinstance(t, Tensor)]
+
+
+def _changed(read: Sequence[Tensor], out: Value) -> list[Tensor]:
+    """What a function that returned `out` changed in place: its first tensor, and what that is a view of."""
+    first = read[0] if read and (out is None or out is read[0]) else None
+    return [] if first is None else [first] if first._base is None else [first, first._base]
 
 
 def _is_float(t: Value) -> bool:

@@ -85,7 +85,7 @@ def explained(
 
 def tried(model: Model, item: Any, method: str, baseline: Any, how: Asking) -> None:
     """Explains one input: what a method does once for a model is done then, and is not of each text. Raises what is
-    wrong with the method or its baseline, whatever the input."""
+    wrong with the method, whatever the input."""
     explain(model, [item], **_options(method, baseline, how), errors="return")
 
 

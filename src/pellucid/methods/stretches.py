@@ -33,8 +33,6 @@ _CARRIED = 1 << 30
 """Bytes of multipliers inside a layer that are carried at once, for several targets; less where less is free."""
 _WIDEST = 8
 """How many times the size of what a layer gives are the multipliers of one target inside it, about."""
-
-
 _ROUNDED = 1 / 32
 """What two runs of a layer may differ by, relative to the largest number, where a type keeps few digits."""
 

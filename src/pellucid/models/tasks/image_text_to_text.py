@@ -124,9 +124,9 @@ def _asked(reader: Reader, item: Item) -> tuple[Written, Continuation | None, Co
     """The prompt, the continuation and the other one, from what the user passed."""
     parts = set(item) - set(AFTER) if isinstance(item, Mapping) else set()
     after = continuations(item) if parts else None
-    if parts == {"messages"} and after is not None:
+    if after is not None and parts == {"messages"}:
         return conversation(reader, item["messages"]), *after
-    if parts <= {"image", "images", "prompt"} and isinstance(item["prompt"] if parts else None, str) and after:
+    if after is not None and parts <= {"image", "images", "prompt"} and isinstance(item.get("prompt"), str):
         given = item.get("images", item.get("image", []))
         images = list(given) if isinstance(given, (list, tuple)) else [given]
         return beside_images(reader, images, item["prompt"]), *after

@@ -102,8 +102,12 @@ class PairedRule:
         if RULES.get(name) is not _BUILT_IN.get(name):
             raise NotHalved(f"The rule of {name} was replaced by another, for single graphs.")
         if not self.keeps(pairs, n):
-            raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
+            raise _mixed(name)
         return self.step(pairs, n)
+
+
+def _mixed(name: str) -> NotHalved:
+    return NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
 
 
 def _shape(n: Node) -> Shape:
@@ -322,7 +326,7 @@ def halved(made: Sequence[Tensor]) -> None:
     baseline, may mix the halves."""
     for n in graph_of(*made):
         if (name := n.name()) != LEAF and ((rule := _PAIRED.get(name)) is None or not rule.keeps(EVEN, n)):
-            raise NotHalved(f"{name} may mix what belongs to x and what belongs to x0.")
+            raise _mixed(name)
 
 
 def paired_rules(pairs: Pairs) -> Mapping[str, Rule]:

@@ -18,8 +18,7 @@ READ_OUT = frozenset(
 ) | {"is_nonzero", "equal", "allclose"}
 """Calls that read numbers out of a tensor, or what follows from them."""
 _DETACH = frozenset({"detach", "detach_", "data"})
-SHAPED = ("_like", "new_")
-"""In the names of functions that take a tensor for its shape."""
+_SHAPED = ("_like", "new_")
 
 
 class Cut(NamedTuple):
@@ -52,13 +51,18 @@ class Cutting(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         name = _named(func)
         fed = [a for a in _tensors((*args, *(kwargs or {}).values())) if a.requires_grad]
-        if fed and not any(part in name for part in SHAPED):
+        if fed and not takes_a_shape(name):
             made = [fed[0]] if name in READ_OUT else [t for t in _tensors(out) if not t.requires_grad]
             if made:
                 asked = name in READ_OUT or name in _DETACH or not torch.is_grad_enabled()
                 how = name if name in READ_OUT or name in _DETACH or not asked else "no_grad"
                 self.cuts.append(Cut(how, place_of(sys._getframe(1)), made[0].detach().clone(), asked))
         return out
+
+
+def takes_a_shape(name: str) -> bool:
+    """Whether a function takes a tensor for its shape, and not for its numbers."""
+    return any(part in name for part in _SHAPED)
 
 
 def _named(func: TorchFunction) -> str:

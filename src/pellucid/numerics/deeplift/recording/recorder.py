@@ -20,7 +20,7 @@ from ..metadata import CALL, IN_PLACE, INPUT, OUTPUT, OVERWRITTEN, SLICES
 from ..nodes import node_of
 from .code_location import place_of
 from .conditions import COMPARISONS, Compared, note_choice, remember
-from .cut_paths import READ_OUT, SHAPED
+from .cut_paths import READ_OUT, takes_a_shape
 from .inner_calls import HIDING, SHOWN, hides, run_seen
 from .training_calls import TRAINING, refuse
 
@@ -126,7 +126,7 @@ class Recording(TorchFunctionMode):
         self.measures |= several  # how many there are may tell the rows
         if name not in READ_OUT and not any(isinstance(t, Tensor) and not t.requires_grad for t in made):
             return
-        if any(part in name for part in SHAPED):
+        if takes_a_shape(name):
             self.measures = True
         else:
             each = (t for a in given for t in (a if type(a) in (list, tuple) else (a,)))
