@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ RANDOM = 16
 """The row of chance is the mean of so many rankings."""
 SHORT = 12
 """Prompts of at most so many words, of which orders can be searched in time."""
+ASKED = 5
+"""Questions of at least so many words."""
+OWN = 3
+"""So many tokens of the model's own answer to a question are explained."""
 LIKELY = 0.1
 """The least probability of a prompt's continuation: of an improbable one no removal can be seen to take it away."""
 WORDS = 16
@@ -133,14 +138,37 @@ def entries(shared: Path, language_model: Path | None, work: Path, texts: int, p
         load = lambda: _planted(work / "planted model", train_file)
         found.append(Entry("planted", load, [t for t, _ in inputs], rationales=[[span] for _, span in inputs]))
     if language_model is not None and language_model.is_dir():
-        model, probes = pellucid.load(str(language_model)), shared / "cases" / "probes.json"
-        more = json.loads(probes.read_text("utf-8")) if probes.exists() else []
-        pairs = [*((p.prompt, p.continuation) for p in PROBES), *((p["prompt"], p["continuation"]) for p in more)]
-        asked = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys([*pairs, *PROMPTS]) if words(p) <= SHORT]
-        random.Random(1).shuffle(asked)
-        likely = [a for a in asked if probability(model, a) >= LIKELY][:prompts]
-        found.append(Entry(language_model.resolve().name, lambda: model, likely, "total", causal=True))
+        model, passages = pellucid.load(str(language_model)), shared / "data" / "xquad.en.json"
+        chats = getattr(model.tokenizer, "chat_template", None) is not None and passages.exists()
+        asked = questions(model, passages) if chats else likely(model, shared)
+        first = list(itertools.islice(asked, prompts))
+        found.append(Entry(language_model.resolve().name, lambda: model, first, "total", causal=True))
     return found
+
+
+def questions(model: pellucid.Model, passages: Path) -> Iterator[dict[str, Any]]:
+    """Questions of XQuAD as a user asks them in a chat, each with the first tokens of the model's own answer, of which
+    it is sure enough."""
+    data = json.loads(passages.read_text("utf-8"))["data"]
+    found = [q["question"] for a in data for p in a["paragraphs"] for q in p["qas"]]
+    found = [q for q in found if ASKED <= words(q) <= SHORT]
+    random.Random(1).shuffle(found)
+    for question in found:
+        asked = {"messages": [{"role": "user", "content": question}]}
+        e = pellucid.explain(model, asked, "saliency", "total", max_new_tokens=OWN)
+        if math.exp(e.output) >= LIKELY:
+            answer = [t.id for t in e.tokens if t.segment == e.tokens[-1].segment]
+            yield {**asked, "continuation": answer}
+
+
+def likely(model: pellucid.Model, shared: Path) -> Iterator[dict[str, str]]:
+    """Short prompts with a continuation that the model finds probable, many of them probes."""
+    probes = shared / "cases" / "probes.json"
+    more = json.loads(probes.read_text("utf-8")) if probes.exists() else []
+    pairs = [*((p.prompt, p.continuation) for p in PROBES), *((p["prompt"], p["continuation"]) for p in more)]
+    asked = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys([*pairs, *PROMPTS]) if words(p) <= SHORT]
+    random.Random(1).shuffle(asked)
+    return (a for a in asked if probability(model, a) >= LIKELY)
 
 
 def words(text: str) -> int:

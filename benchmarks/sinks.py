@@ -3,7 +3,7 @@
     python benchmarks/sinks.py MODEL [--shared ../shared] [--prompts 24] [--words 12] [--separator '<|endoftext|>']
 
 A decoder's attention goes to its first token whatever the text says (an attention sink: Xiao et al. 2023, 2309.17453).
-For prompts of the leaderboard are printed, for each method: how often it ranks the first word first; its total less
+For short prompts are printed, for each method: how often it ranks the first word first; its total less
 that of chance, with its interval; the same after its first word is put last and nothing else is changed; and its total
 less that of chance where the tokenizer begins each text with the separator of the documents that the model was trained
 on, as most decoders' do, so that the sink is no word and is not ranked. Chance is the mean of 32 random rankings, each
@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from leaderboard import OPERATORS, entries, words
+from leaderboard import OPERATORS, likely, words
 from rivals import RIVALS
 from tokenizers import processors
 
@@ -93,8 +94,8 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=12)
     parser.add_argument("--separator", default="<|endoftext|>")
     given = parser.parse_args()
-    (entry,) = [e for e in entries(given.shared, given.model, Path(), 1, 10**6) if e.causal]
-    model, items = entry.load(), [i for i in entry.items if words(i["prompt"]) <= given.words][: given.prompts]
+    model = pellucid.load(str(given.model))
+    items = list(islice((i for i in likely(model, given.shared) if words(i["prompt"]) <= given.words), given.prompts))
     ask = lambda **how: [e.scores for e in pellucid.explain(model, items, target="total", **how)]
     every = lambda: {
         **{name: ask(**how) for name, how in OURS.items()},

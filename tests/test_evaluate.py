@@ -217,13 +217,24 @@ def test_wrong_data_is_named(tmp_path: Path, model: pellucid.Model) -> None:
         pellucid.evaluate(model, SOME[:1], "saliency", target="positive - negative")
     with pytest.raises(pellucid.PellucidError, match="no baseline twice"):
         pellucid.evaluate(model, SOME[:1], "deeplift", ["mask", "pad", "mask"])
+    with pytest.raises(pellucid.PellucidError, match="no baseline twice"):
+        pellucid.evaluate(model, SOME[:1], "deeplift", [["mask", "pad"], ["pad", "mask"]])
 
 
 def test_a_wrong_method_is_found_before_texts_are_explained(model: pellucid.Model) -> None:
     told: list[str] = []
     with pytest.raises(pellucid.errors.UnknownMethod, match="nope"):
         pellucid.evaluate(model, SOME, ["deeplift", "nope"], progress=told.append)
+    with pytest.raises(pellucid.errors.UnknownBaseline, match="maks"):
+        pellucid.evaluate(model, SOME, ["deeplift"], ["mask", "maks"], progress=told.append)
     assert not told
+
+
+def test_few_texts_do_not_decide(model: pellucid.Model) -> None:
+    one = pellucid.evaluate(model, SOME[:1], "deeplift")
+    assert one.choice is None and "several texts" in one.sentence
+    few = pellucid.evaluate(model, SOME[:3], "deeplift")
+    assert "fewer than 10" in few.sentence
 
 
 def test_a_frame_is_not_read_as_the_names_of_its_columns() -> None:

@@ -353,7 +353,7 @@ def test_a_continuation_may_be_token_ids(m: Model) -> None:
     """As a model generated them: they go in as they are."""
     of = m.tokenizer.convert_tokens_to_ids
     ids = [of("good"), m.tokenizer.sep_token_id, of("bad")]
-    for given in (ids, torch.tensor(ids), np.array(ids)):
+    for given in (ids, tuple(ids), torch.tensor(ids), np.array(ids)):
         for asked in ({"prompt": "the film"}, {k: v for k, v in INPUT.items() if k != "continuation"}):
             e = pellucid.explain(m, {**asked, "continuation": given}, target="total")
             assert isinstance(e, pellucid.Explanation) and [t.id for t in e.tokens][-3:] == ids
@@ -363,11 +363,13 @@ def test_a_continuation_may_be_token_ids(m: Model) -> None:
     a, b = (pellucid.explain(m, each, target="total") for each in (asked, named))
     assert isinstance(a, pellucid.Explanation) and isinstance(b, pellucid.Explanation)
     assert a.scores == pytest.approx(b.scores) and a.output == pytest.approx(b.output)
-    for wrong in ([], [1.5], [[1, 2]], 3):
-        with pytest.raises(errors.InputError):
+    for wrong in ([], [1.5], [[1, 2]], 3, [True, False]):
+        with pytest.raises(errors.InputError, match="a text, or the ids"):
             pellucid.explain(m, {"prompt": "the film", "continuation": wrong}, target="total")
-    with pytest.raises(errors.PellucidError):
-        pellucid.explain(m, {"prompt": "the film", "continuation": [10**6]}, target="total")
+    for wrong in ([10**6], [-1], [5, -(10**30)]):
+        for part in ({"continuation": wrong}, {"continuation": " good", "versus": wrong}):
+            with pytest.raises(errors.InputError, match="each from 0 to"):
+                pellucid.explain(m, {"prompt": "the film", **part}, target="total")
 
 
 def test_an_answer_without_a_word_is_refused(m: Model, monkeypatch: pytest.MonkeyPatch) -> None:

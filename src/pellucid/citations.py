@@ -27,7 +27,7 @@ from .plain_data import Json, as_plain
 from .render.files import save
 from .render.html import page
 from .sentences import is_finished
-from .source_units import ANSWER, BY, TEMPLATE, sources_of, units_of
+from .source_units import ANSWER, BY, DROP, TEMPLATE, sources_of, units_of
 from .status import Status
 from .tokens import Token
 from .view import View
@@ -188,8 +188,7 @@ def _counting(cited: Sequence[Cited]) -> list[Cited]:
 
 SMALL = 0.1
 """Less of a log-probability says nothing: the sentence is as probable within a tenth."""
-_SHARE = " share: of the change from the baseline to the prompt."
-_DROP = " drop: what is lost where the source's own tokens are deleted; what the format writes around them stays."
+_SHARE = " Share: of the change from the baseline to the prompt."
 _IDLE = 0.1
 """A source with such a share, and hardly a drop, says something about the baseline that a reader must know."""
 
@@ -200,7 +199,7 @@ def _meaning(citation: Citation) -> str:
     if not own:
         return ""
     drops = {s: s.drop for s in own if s.drop is not None}
-    return _tested(drops) + _idle(drops) + _SHARE + _DROP if drops else _by_scores(own) + _SHARE
+    return _tested(drops) + _idle(drops) + _SHARE + DROP if drops else _by_scores(own) + _SHARE
 
 
 def _tested(drops: Mapping[Cited, float]) -> str:

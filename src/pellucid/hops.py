@@ -130,7 +130,7 @@ def trace_hops(answer: Sequence[Explained], sentence: int = -1) -> Hops:
             "Found explanations that are not of all sentences of one answer; expected those of explain(model, item, "
             "target='sentences', method=['deeplift']), or Citations.explanations."
         )
-    if not isinstance(sentence, int) or not -n <= sentence < n:
+    if type(sentence) is not int or not -n <= sentence < n:
         raise InputError(f"Found sentence={sentence!r}; expected the number of one of {n} sentences, from 0.")
     columns, prompt, m = _matrix(answer, starts)
     if not m[:, prompt:].any() and len(answer[0].tokens) > starts[0] + 1:  # a token alone has no part in itself

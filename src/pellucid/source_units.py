@@ -41,7 +41,10 @@ class Sources:
 
 
 _ADD_UP = "The sources, the answer's own words, the template and the residual add up to the change in the output."
-_DROP = " Drop: by how much the output falls where the model runs without the source's own tokens, measured."
+DROP = (
+    " Drop: by how much the output falls where the model runs without the source's own tokens, measured; what the "
+    "format writes around them stays."
+)
 
 
 def units_of(e: Explained, by: str) -> tuple[Unit, ...]:
@@ -56,7 +59,7 @@ def sources_of(
     """The sources of explanations of one input, at least one. by, drops: as `units_of` and `Sources`."""
     units = units_of(explanations[0], by)
     scores = tuple(tuple(unit.score(e) for unit in units) for e in explanations)
-    return Sources(units, scores, tuple(map(tuple, drops)), _ADD_UP + _DROP * bool(drops))
+    return Sources(units, scores, tuple(map(tuple, drops)), _ADD_UP + DROP * bool(drops))
 
 
 _Named = tuple[str, int, tuple[int, ...]]

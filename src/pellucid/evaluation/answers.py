@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._explain import explain
-from ..errors import InputError
+from ..errors import InputError, UnknownBaseline
 from ..explanation import Explanation
 from ..models import Model
 from ..models.text.encoding import Encoding
@@ -85,8 +85,10 @@ def explained(
 
 def tried(model: Model, item: Any, method: str, baseline: Any, how: Asking) -> None:
     """Explains one input: what a method does once for a model is done then, and is not of each text. Raises what is
-    wrong with the method, whatever the input."""
-    explain(model, [item], **_options(method, baseline, how), errors="return")
+    wrong with the method, whatever the input, and UnknownBaseline."""
+    (found,) = explain(model, [item], **_options(method, baseline, how), errors="return")
+    if isinstance(found, Failure) and found.type == UnknownBaseline.__name__:
+        raise UnknownBaseline(found.message)
 
 
 def listed(baseline: Any) -> list[Any]:

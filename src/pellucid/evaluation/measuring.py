@@ -210,7 +210,7 @@ def _asked(methods: str | Sequence[str], baselines: Any) -> list[tuple[str, Any]
     each = listed(baselines)
     if AUTO in names:
         raise InputError(f"Found the method {AUTO!r}, which stands for one; expected the names of methods to measure.")
-    named = [found for b in each if (found := _names(b)) is not None]
+    named = [tuple(sorted(found)) for b in each if (found := _names(b)) is not None]
     if not each or len(set(names)) < len(names) or len(set(named)) < len(named):
         raise InputError(
             f"Found methods={quoted(methods)}, baselines={quoted(baselines)}; expected at least one "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
+FEW, FEWER = 10, " Of fewer than 10 texts intervals are too narrow."
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -49,7 +51,9 @@ class Evaluation:
     @property
     def choice(self) -> Row | None:
         """The row of the fewest passes among those that are tied with the best and better than a random ranking; None
-        where there is none."""
+        where there is none, and for a single text, whose intervals are points."""
+        if self.texts < 2:
+            return None
         dear = lambda r: (r.passes is None, r.passes or 0, r.behind.mean)
         return min((r for r in self.tied if r.better_than_random.low > 0), key=dear, default=None)
 
@@ -57,6 +61,8 @@ class Evaluation:
     def sentence(self) -> str:
         """Which method for this model, how sure, at what cost."""
         choice = self.choice
+        if self.texts < 2:
+            return "Nothing is recommended by one text: how sure a number is, several texts tell."
         if choice is None:
             return (
                 f"No method is better than a random ranking on these {self.texts} texts; more texts, or another "
@@ -71,7 +77,7 @@ class Evaluation:
             takes += f", {times(choice.cost)} times the model's own forward and backward"
         return (
             f"Use {choice.name}: {how} on {self.texts} texts, {_signed(choice.better_than_random)} above a random "
-            f"ranking{tied}{takes}."
+            f"ranking{tied}{takes}.{FEWER if self.texts < FEW else ''}"
         )
 
     def to_dict(self) -> dict[str, Json]:

@@ -29,7 +29,7 @@ def label_index(spec: object, labels: tuple[str, ...]) -> tuple[int, int | None]
             a, b = label_named(first, labels), label_named(second, labels)
             if a is not None and b is not None:
                 return a, b
-        if spec.strip().isdigit() and int(spec) < len(labels):
+        if spec.strip().isdecimal() and int(spec) < len(labels):
             return int(spec), None
     raise UnknownTarget(
         f"Found target={spec!r}; {expected(label_meant(spec, labels))} one of the labels "

@@ -23,7 +23,7 @@ from ..text.collating import Inputs, Owns, Padded, Sequences
 from ..text.encoding import Encoding, left_out
 from ..text.inputs import TEXT, Form, Ids, are_ids, ints
 from ..text.reader import Reader
-from ..text.tokenizing import Item
+from ..text.tokenizing import Item, check_ids
 from . import deletion
 from .continuation import (
     CONTEXT,
@@ -103,7 +103,8 @@ def resumed(net: Net, x: Tensor, sequences: Sequences, owns: Owns) -> Resumed | 
 
 _FORM = (
     "a prompt, a pair (prompt, continuation), or a mapping such as {'prompt': …, 'continuation': …, 'versus': …}, "
-    "{'messages': [{'role': 'user', 'content': …}]}, {'documents': […], 'question': …} or {'parts': {'name': 'text'}}"
+    "{'messages': [{'role': 'user', 'content': …}]}, {'documents': […], 'question': …} or {'parts': {'name': 'text'}}; "
+    "a continuation is a text, or the ids of its tokens"
 )
 _DOCUMENTS = ("documents", "sources", "contexts")
 AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "versus": ("versus", "rejected")}
@@ -131,6 +132,7 @@ def continuations(item: Mapping[str, Any]) -> tuple[Continuation | None, Continu
     found: list[Continuation | None] = []
     for name in AFTER:
         after = item.get(name)
+        after = list(after) if isinstance(after, tuple) else after
         if not (after is None or isinstance(after, str) or are_ids(after)):
             return None
         found.append(after if after is None or isinstance(after, str) else ints(after))
@@ -223,6 +225,9 @@ def with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparat
     prompt, n = given.prompt, len(given.prompt.texts)
     room = None if reader.limit is None else reader.limit - len(prompt.ids)
     most = how.max_new_tokens if room is None else min(how.max_new_tokens, room)
+    for told in (given.given, given.versus):
+        if not (told is None or isinstance(told, str)):  # a model may have more tokens than its tokenizer, and say them
+            check_ids(told, getattr(net.embedding, "num_embeddings", len(reader.tokenizer)))
     after = _generated(net, reader, prompt, most) if given.given is None else given.given
     text, tokens = _read(net, reader, prompt, after, n)
     versus, others = (None, ()) if given.versus is None else _read(net, reader, prompt, given.versus, n + 1)

@@ -242,7 +242,8 @@ def are_ids(item: Value) -> bool:
     if isinstance(item, (Tensor, np.ndarray)):
         whole = item.dtype.kind in "iu" if isinstance(item, np.ndarray) else not fractional(item)
         return whole and (item.ndim == 1 or (item.ndim == 2 and len(item) == 1)) and len(item) > 0
-    return isinstance(item, list) and bool(item) and all(isinstance(i, (int, np.integer)) for i in item)
+    whole = lambda i: isinstance(i, (int, np.integer)) and not isinstance(i, bool)
+    return isinstance(item, list) and bool(item) and all(map(whole, item))
 
 
 def fractional(t: Tensor) -> bool:

@@ -24,7 +24,7 @@ def true_label(label: object, labels: tuple[str, ...]) -> str | None:
         return ", ".join(filter(None, (true_label(i, labels) for i in each))) or None
     if isinstance(label, str):
         same = next((name for name in labels if name.lower() == label.strip().lower()), None)
-        return same or (true_label(int(label), labels) if label.strip().isdigit() and len(labels) > 1 else label)
+        return same or (true_label(int(label), labels) if label.strip().isdecimal() and len(labels) > 1 else label)
     if label is None or label == -1 or label != label:
         return None
     if isinstance(label, float):

@@ -103,15 +103,20 @@ def _shortened(tokenizer: Tokenizer, item: Item, whole: Encoding, limit: int, tr
     return replace(short, unread=left_out(whole.tokens, short.tokens), cut=len(whole) - len(short))
 
 
+def check_ids(ids: Sequence[int], tokens: int) -> None:
+    """Raises InputError for what are no numbers of so many tokens."""
+    if not ids or any(type(i) is not int or not 0 <= i < tokens for i in ids):
+        raise InputError(
+            f"Found token ids {quoted(ids, 80)}; expected at least one, each from 0 to {tokens - 1}, as this "
+            "model's tokens are numbered."
+        )
+
+
 def of_ids(tokenizer: Tokenizer, given: Ids) -> Encoding:
     """Token ids as they are, with the text that they stand for: one of which the tokenizer makes these ids, or else
     what they are when decoded."""
     ids = given.inputs["input_ids"]
-    if not ids or min(ids) < 0 or max(ids) >= len(tokenizer):
-        raise InputError(
-            f"Found token ids {quoted(ids, 80)}; expected at least one, each from 0 to {len(tokenizer) - 1}, as this "
-            "tokenizer numbers its tokens."
-        )
+    check_ids(ids, len(tokenizer))
     inputs = {"attention_mask": [1] * len(ids), **given.inputs}
     written = [decoded(tokenizer, run) for run in stretches(ids, special_among(tokenizer, ids))]
     for texts in (*given.texts, tuple(written)):
