@@ -171,7 +171,7 @@ def test_it_is_data_a_frame_and_a_sentence(found: pellucid.Evaluation) -> None:
     assert len(frame) == len(found.rows) * 2 * 3 * 8  # operators, outputs, metrics; no search, no normalised area
     for _, leaders in frame[frame.behind == 0].groupby(["operator", "output", "metric"]):
         assert leaders.tied.all()
-    assert all(r.memory is None or r.memory >= 0 for r in found.rows)
+    assert all(r.memory is None or r.memory > 0 for r in found.rows)
     assert (frame.behind >= 0).all() and (frame.value_low <= frame.value).all()
     assert "Use deeplift" in str(found)
 

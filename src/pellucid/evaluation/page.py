@@ -31,6 +31,7 @@ font-variant-numeric:tabular-nums}th{color:var(--soft);font-size:.85rem}td:first
 .tied td{font-weight:600}.dim td{color:var(--soft)}.plots{display:grid;gap:1rem 2rem;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}figure{margin:0}svg{width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:var(--soft)}figcaption{font-size:.9rem}
+@media(max-width:40rem){td,th{padding:.25rem .35rem}td:first-child{white-space:normal}td .note{display:block}}
 table+table,.wide+.wide{margin-top:1rem}.key{display:inline-block;width:1.6rem;height:.6rem;margin-right:.5rem}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -87,7 +87,7 @@ def walk(
     tensors = (*x, *inside)
     roots = _edges_of(y)
     graph = _ordered([root for root, _ in roots])
-    leaf_of = {id(node.variable): node for node in graph if node.name() == LEAF}
+    leaf_of = {id(node.variable): node for node, feeds in graph.items() if not feeds and node.name() == LEAF}
     starts = [(leaf_of.get(id(t)) or node_of(t), t.output_nr) for t in tensors]
     begins = {leaf_of[id(t)]: t0 for t, t0 in zip(x, x0, strict=True) if id(t) in leaf_of}
     partner = {} if halves else _partners(graph, roots, _edges_of(y0), begins)
