@@ -155,7 +155,8 @@ class Citations(Displayed, Printed):
             lines += [Text(f"{number}. {citation.sentence}", style="bold"), table, Text(told, style="dim")]
             lines += [Text(_meaning(citation))]
             lines += [Text(note, style="dim") for note in citation.notes] + [Text("")]
-        return Group(*lines[:-1])
+        tested = any(s.drop is not None for citation in self.sentences for s in citation.sources)
+        return Group(*lines, Text(_SHARE + DROP * tested, style="dim"))
 
 
 _SHOWN = 5
@@ -188,18 +189,18 @@ def _counting(cited: Sequence[Cited]) -> list[Cited]:
 
 SMALL = 0.1
 """Less of a log-probability says nothing: the sentence is as probable within a tenth."""
-_SHARE = " Share: of the change from the baseline to the prompt."
+_SHARE = "Share: of the change from the baseline to the prompt."
 _IDLE = 0.1
 """A source with such a share, and hardly a drop, says something about the baseline that a reader must know."""
 
 
 def _meaning(citation: Citation) -> str:
-    """The source of the sentence in words, and what the columns say."""
+    """The source of the sentence in words."""
     own = [s for s in citation.sources if s.cited]
     if not own:
         return ""
     drops = {s: s.drop for s in own if s.drop is not None}
-    return _tested(drops) + _idle(drops) + _SHARE + DROP if drops else _by_scores(own) + _SHARE
+    return _tested(drops) + _idle(drops) if drops else _by_scores(own)
 
 
 def _tested(drops: Mapping[Cited, float]) -> str:
