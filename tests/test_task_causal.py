@@ -430,6 +430,48 @@ def test_its_own_module() -> None:
         pellucid.explain(Model(Bigram().eval(), causal_tokenizer(), task="text-generation"), "the film")
 
 
+class Around(torch.nn.Module):
+    """A network around a decoder. virtual: how many vectors of its own it puts before the text."""
+
+    def __init__(self, inner: Any, virtual: int = 0):
+        super().__init__()
+        self.inner, self.config = inner, inner.config
+        self.soft = torch.nn.Parameter(torch.randn(virtual, inner.config.hidden_size))
+
+    def get_input_embeddings(self) -> Any:
+        return self.inner.get_input_embeddings()
+
+    def run(self, ids: torch.Tensor, **more: Any) -> Any:
+        x = self.get_input_embeddings()(ids)
+        return self.inner(inputs_embeds=torch.cat([self.soft.expand(len(ids), -1, -1), x], 1), **more)
+
+
+class TakesAnything(Around):
+    def forward(self, input_ids: torch.Tensor, **more: Any) -> Any:
+        return self.run(input_ids)
+
+
+class HandsOn(Around):
+    def forward(self, input_ids: torch.Tensor, logits_to_keep: Any = 0) -> Any:
+        return self.run(input_ids, logits_to_keep=logits_to_keep)
+
+
+class TakesIds(Around):
+    def forward(self, input_ids: torch.Tensor) -> Any:
+        return self.run(input_ids)
+
+
+@pytest.mark.parametrize("kind", [TakesAnything, HandsOn, TakesIds])
+def test_a_wrapper_with_vectors_of_its_own_before_the_text_is_refused(kind: type[Around]) -> None:
+    """Where each token's logits are is known of no such network; without such vectors it is the decoder."""
+    inner, t = net("Llama"), causal_tokenizer()
+    plain = pellucid.explain(Model(inner, t), PAIR, target="total")
+    same = pellucid.explain(Model(kind(inner), t, task="text-generation"), PAIR, target="total")
+    assert far(same, plain) < 1e-5 and same.output == pytest.approx(plain.output, rel=1e-6)
+    with pytest.raises(errors.UnsupportedModel, match="vectors of its own"):
+        pellucid.explain(Model(kind(inner, 4), t, task="text-generation"), PAIR, target="total")
+
+
 def test_a_model_that_reads_both_ways() -> None:
     from transformers import BertConfig, BertLMHeadModel
 

@@ -118,7 +118,10 @@ def smoothgrad(
 
 METHODS: dict[str, Method] = {
     "deeplift": Method(
-        deeplift, True, "exact, two passes: multipliers carried back through both forward passes", passes_inside=True
+        deeplift,
+        True,
+        "exact, two passes (a language model: three), and multipliers carried back through their graphs",
+        passes_inside=True,
     ),
     "deeplift_apart": Method(
         deeplift_apart,

@@ -46,21 +46,25 @@ from .task import HasTokenizer, Preparation, Resumed, Task, Without, field, fini
 
 
 def logits_at(net: Net, inputs: Inputs, x: Tensor | None, columns: Tensor, **more: object) -> Tensor:
-    """The logits (rows, K, vocabulary) at columns (rows, K) or (K,), and no others where the model can be told so."""
+    """The logits (rows, K, vocabulary) at columns (rows, K) or (K,), and no others where the model can be told so. A
+    model that is told so and gives all of them is one whose forward takes anything."""
     if net.takes("use_cache"):
         more.setdefault("use_cache", False)
     wanted = columns.unique()
-    if told := net.takes("logits_to_keep"):
-        more["logits_to_keep"] = wanted
+    if net.takes("logits_to_keep"):
+        more.setdefault("logits_to_keep", wanted)
+    kept = more.get("logits_to_keep") is wanted
     logits = field(net.forward(inputs, x, **more), "logits")
-    rows = len(inputs["input_ids"])
-    if not isinstance(logits, Tensor) or logits.ndim != 3 or len(logits) != rows:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    rows, tokens = inputs["input_ids"].shape
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.ndim != 3 or found[0] != rows or found[1] not in (tokens, len(wanted) if kept else tokens):
         raise UnsupportedModel(
-            f"The model returned {found} for {rows} texts; expected logits of shape ({rows}, tokens, vocabulary), as a "
-            "tensor, the first of a tuple, or the field 'logits'."
+            f"The model returned {found} for ids {(rows, tokens)}; expected logits of shape ({rows}, {tokens}, "
+            "vocabulary), as a tensor, the first of a tuple, or the field 'logits'. A prompt that was tuned (PEFT) puts "
+            "vectors of its own before the text; explain such a model as a function: pellucid.attribute(lambda x: "
+            "model(inputs_embeds=x).logits[:, -1], x, x0, target=token)."
         )
-    at = torch.searchsorted(wanted, columns) if told else columns
+    at = columns if found[1] == tokens else torch.searchsorted(wanted, columns)
     return at_columns(logits, at.expand(rows, -1))
 
 
@@ -176,6 +180,7 @@ def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: P
 
     Raises InputError, TextTooLong, UnsupportedModel.
     """
+    check_places(net, reader)
     check_causal(net, reader, 3)
     found = [with_continuation(net, reader, e.extra, how) for e in encodings if isinstance(e.extra, Unfinished)]
     if CHANGES in net.findings:  # what it is for a few tokens, it may not be for more
@@ -323,6 +328,17 @@ def _read(net: Net, reader: Reader, prompt: Prompt, after: Continuation, n: int)
     if isinstance(after, str):
         return after, again(after)
     return continued_text(net, reader.tokenizer, prompt.ids, list(after), n, again)
+
+
+def check_places(net: Net, reader: Reader) -> None:
+    """Raises UnsupportedModel where a model has not one place for each token: told which logits to keep, it may keep
+    others. Found on a text of three tokens, once for a network."""
+    if not net.takes("logits_to_keep") or "a place for each token" in net.findings:
+        return
+    ids = torch.arange(1, 4, device=net.device).unsqueeze(0) % max(5, len(reader.tokenizer))
+    with torch.no_grad():
+        logits_at(net, {"input_ids": ids}, None, torch.arange(3, device=net.device), logits_to_keep=0)
+    net.findings["a place for each token"] = "yes"
 
 
 def check_causal(net: Net, reader: Reader, length: int) -> None:
