@@ -458,6 +458,28 @@ def test_sources_are_ranked_where_groups_are_given(model: pellucid.Model) -> Non
     assert drop == pytest.approx(np.mean(whole) - np.mean(none), abs=1e-5)  # no text has more than three
 
 
+def test_the_words_of_a_continuation_stay() -> None:
+    """Whatever they score, what is removed is what the model was given."""
+    m = generator("Llama", dtype=torch.float64)
+    e = pellucid.explain(m, {"prompt": "the film was", "continuation": " so good"}, target="total")
+    assert isinstance(e, pellucid.Explanation)
+    ids, filler = [t.id for t in e.tokens], m.filler.id  # pyright: ignore[reportOptionalMemberAccess]
+
+    def p(prompt: list[int]) -> float:
+        with torch.no_grad():
+            logs = m.model(torch.tensor([[*prompt, *ids[3:]]])).logits[0].log_softmax(-1)
+        return float((logs[len(prompt) - 1, ids[3]] + logs[len(prompt), ids[4]]).exp())
+
+    for after in (" so good", ids[3:]):
+        item = {"prompt": "the film was", "continuation": after}
+        ranking = {"mine": [np.array([0.0, 2.0, 1.0, 9.0, 8.0])]}
+        found = pellucid.evaluate(m, [item], (), scores=ranking, operators=("mask", "delete"))
+        (row,) = [r for r in found.rows if r.method == "mine"]
+        drop = {c.operator: c.value.mean for c in row.cells if (c.output, c.metric) == ("probability", "top-1 drop")}
+        assert drop["mask"] == pytest.approx(p(ids[:3]) - p([ids[0], filler, ids[2]]))
+        assert drop["delete"] == pytest.approx(p(ids[:3]) - p([ids[0], ids[2]]))
+
+
 def test_memory_at_the_peak_is_that_of_the_call() -> None:
     size = 64 * 2**20
     found, cost = measured_cost(lambda: int(np.ones(size, dtype=np.uint8)[0]), torch.device("cpu"))

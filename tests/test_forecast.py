@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +92,11 @@ def test_the_command_line_says_it_and_stops() -> None:
     assert result.exit_code == 0
     first, second = result.stdout.splitlines()
     assert first.startswith("7 tokens, 1 target: about 0 s, ") and second.startswith("8 tokens, 1 target")
+    result = CliRunner().invoke(app, ["explain", "It's great!", "--dry-run", "--json"])
+    (one,) = json.loads(result.stdout)["forecasts"]
+    assert (one["tokens"], one["targets"], one["passes"], one["fits"]) == (7, 1, 2, True)
+    refused = CliRunner().invoke(app, ["explain", "It's great!", "--dry-run", "--save", "x.json"]).exception
+    assert isinstance(refused, errors.InputError) and "x.json" in str(refused) and not Path("x.json").exists()
 
 
 def test_several_inputs_are_refused() -> None:

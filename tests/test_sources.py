@@ -237,6 +237,10 @@ def test_sources_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert isinstance(tested, errors.InputError) and "--verify without sources" in str(tested)
     failed = run("explain", "a", "--sources", str(tmp_path / "none.txt")).exception
     assert isinstance(failed, errors.InputError) and "none.txt" in str(failed)
+    long = run("explain", "--sources", *files, "was it " * 100, "--continuation", ANSWER, "--dry-run")
+    assert long.exit_code == 0 or isinstance(long.exception, errors.TextTooLong)  # a text, however long, is no file
+    failed = run("explain", "a", "--sources", *files, str(tmp_path / "none.txt")).exception  # no question, but a file
+    assert isinstance(failed, errors.InputError) and "none.txt" in str(failed)
 
 
 def test_rows_of_a_citation_add_up_to_the_change_and_a_sentence_names_the_source() -> None:
@@ -364,7 +368,7 @@ def test_a_continuation_may_be_token_ids(m: Model) -> None:
     assert isinstance(a, pellucid.Explanation) and isinstance(b, pellucid.Explanation)
     assert a.scores == pytest.approx(b.scores) and a.output == pytest.approx(b.output)
     for wrong in ([], [1.5], [[1, 2]], 3, [True, False]):
-        with pytest.raises(errors.InputError, match="a text, or the ids"):
+        with pytest.raises(errors.InputError, match=r"as a continuation; expected a text, or the ids"):
             pellucid.explain(m, {"prompt": "the film", "continuation": wrong}, target="total")
     for wrong in ([10**6], [-1], [5, -(10**30)]):
         for part in ({"continuation": wrong}, {"continuation": " good", "versus": wrong}):

@@ -291,6 +291,8 @@ def cite(
             f"Found {quoted(inputs, 80)} with documents={quoted(documents, 80)}; expected sources with names, such "
             "as a question and a list of texts: pellucid.cite(model, question, [text, …])."
         )
+    if not isinstance(inputs, (Mapping, Sequence)):
+        raise InputError(f"Found {quoted(inputs, 80)} as inputs; expected {_NAMED}, or a list of such.")
     listed = [inputs] if isinstance(inputs, Mapping) else list(inputs)
     for number, item in enumerate(listed):
         if not isinstance(item, Mapping) or "prompt" in item:
@@ -298,7 +300,7 @@ def cite(
     if model.filler is not None:
         options.setdefault("baseline", "filler, answer kept")
     answers = [cast(Explanations, a) for a in explain(model, listed, method=[method], target="sentences", **options)]
-    texts = list(map(_answer, answers))
+    texts = [_answer(a, number) for number, a in enumerate(answers)]
     tested: list[Sequence[Explanation | None]] = [[None] * len(a) for a in answers]
     if verify:
         asked_of = ({k: v for k, v in item.items() if k not in AFTER[ANSWER]} for item in listed)
@@ -338,17 +340,17 @@ def _check_options(method: str, options: Mapping[str, object]) -> None:
         )
 
 
-def _answer(answer: Explanations) -> str:
-    """The text of the continuation. Raises InputError for an input whose texts have no names, and for an answer without
+def _answer(answer: Explanations, number: int) -> str:
+    """The text of the continuation of an input, by its number. Raises InputError for an input whose texts have no names, and for an answer without
     a word."""
     first = answer[0]
     if ANSWER not in first.text_names:
-        raise InputError(f"Found {quoted(first.text, 80)} as an input; expected {_NAMED}.")
+        raise InputError(f"Found {quoted(first.text, 80)} as input {number}; expected {_NAMED}.")
     text = first.text[first.text_names.index(ANSWER)]
     if not text.strip():
         raise InputError(
-            f"Found the answer {quoted(text, 80)}, which has no word; expected a text to be cited. Where the model "
-            "generated it, it ends at once: ask another way, or give a continuation."
+            f"Found the answer {quoted(text, 80)} to input {number}, which has no word; expected a text to be cited. "
+            "Where the model generated it, it ends at once: ask another way, or give a continuation."
         )
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,11 @@ def evaluate(
         ),
     ] = None,
     groups: Annotated[
-        str, typer.Option(help="What is ranked and removed together: word, sentence (the sources of a prompt), token.")
+        str,
+        typer.Option(
+            help="What is ranked and removed together: word, token, sentence, or source (a document or a message). "
+            "Of a prompt with a continuation the prompt's."
+        ),
     ] = "word",
     beam: Annotated[
         int,
@@ -153,8 +158,8 @@ def _said(note: str) -> None:
 
 
 def _listed(given: str, sign: str = ",") -> list[str]:
-    """The parts of a list, without the spaces around them."""
-    return [part.strip() for part in argument(given).split(sign) if part.strip()]
+    """The parts of a list, without the spaces around them. A baseline's own name has a comma: "filler, answer kept"."""
+    return [part.strip() for part in re.split(f"{re.escape(sign)}(?! answer kept)", argument(given)) if part.strip()]
 
 
 def _column(given: str | None) -> str | int | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from .inputs import Input, read_inputs, targets_of
 from .loading import ModelName, TaskName, load_model
 
 if TYPE_CHECKING:
+    from .._forecast import Forecast
     from ..answers import Answers
     from ..citations import Citations
     from ..explanation import Explanation
@@ -168,6 +169,10 @@ def explain(
         named = next(name for name, asked in (("--by", by), ("--hops", hops), ("--verify", verify)) if asked)
         raise InputError(f"Found {named} without sources; expected --sources FILE …, or a conversation: --chat FILE.")
     documents, files = _files(json_file or [], html or [], save or [])
+    if dry_run and (named := documents + files):
+        raise InputError(
+            f"Found --dry-run and {str(named[0])!r} to write; expected --json at most: nothing is explained."
+        )
     parts = {"window": window, "stride": stride, "max_new_tokens": max_new_tokens}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
@@ -181,7 +186,11 @@ def explain(
             how = options | more | {"method": (method or ["deeplift"])[0], "groups": groups, "detail": details}
             if cites and not (baseline or hops) and loaded.filler is not None:
                 baseline = ["filler, answer kept"]
-            _forecast(loaded, inputs, ["sentences"] if cites else target, baseline, how)
+            found = _forecasts(loaded, inputs, ["sentences"] if cites else target, baseline, how)
+            if as_json:
+                return print_json({"forecasts": [asdict(one) | {"fits": one.fits} for one in found]})
+            for one in found:
+                typer.echo(one)
             if verify:
                 typer.echo("--verify is not counted: a pass for each source.")
             return
@@ -221,15 +230,15 @@ def explain(
             show(h)
 
 
-def _forecast(
+def _forecasts(
     loaded: Model, inputs: list[Input], target: list[str] | None, baseline: list[str] | None, options: dict[str, Any]
-) -> None:
-    """Prints what each input will take, one a line."""
+) -> Iterator[Forecast]:
+    """What each input will take."""
     from .._forecast import forecast
 
     of = targets_of(loaded, target)
     for given in inputs:
-        typer.echo(forecast(loaded, given, of, list(map(argument, baseline or ["mask"])), **options))
+        yield forecast(loaded, given, of, list(map(argument, baseline or ["mask"])), **options)
 
 
 def _check_cited(asked: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from os.path import isfile
 from pathlib import Path
 
 import typer
@@ -66,17 +67,21 @@ def json_files(args: list[str]) -> list[str]:
 
 def sources(args: list[str]) -> list[str]:
     """`--sources A B` as `--sources A --sources B`: what a shell makes of `--sources *.txt`. Each argument behind it
-    that names a file is a source.
+    that names a file is a source, and one that is spelled as these are: of a file that is not there an error tells.
 
     Examples:
         >>> sources(["explain", "--sources", "/", "--json"])
         ['explain', '--sources', '/', '--json']
+        >>> sources(["explain", "--sources", "a.txt", "b.txt", "who?"])
+        ['explain', '--sources', 'a.txt', '--sources', 'b.txt', 'who?']
     """
     found: list[str] = []
-    more = False  # whether the arguments before this one are sources
+    more, endings = False, set[str]()  # whether the arguments before this one are sources; how those end
     for i, arg in enumerate(args):
         if arg == "--":
             return [*found, *args[i:]]
-        more = arg != "--sources" and (args[i - 1] == "--sources" or (more and Path(arg).is_file()))
+        follows = more and (isfile(arg) or (Path(arg).suffix in endings and " " not in arg))
+        more = arg != "--sources" and (args[i - 1] == "--sources" or follows)
+        endings |= {Path(arg).suffix} - {""} if more else set()
         found += ["--sources", arg] if more and args[i - 1] != "--sources" else [arg]
     return found

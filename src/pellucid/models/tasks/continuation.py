@@ -6,7 +6,7 @@ Every token of a continuation has its logits one column before its own, at the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -151,3 +151,12 @@ def part_of(encoding: Encoding, which: int = 0) -> Part:
     """Where a row's continuation stands, or the one it is compared with (which = 1)."""
     assert isinstance(encoding.extra, Continuations)
     return encoding.extra.parts[which]
+
+
+def with_fixed_answer(encoding: Encoding) -> Encoding:
+    """The encoding, with the tokens of its continuations as tokens that stay: what the model was given is left to be
+    ranked and removed. As it is where there are none."""
+    parts = encoding.extra.parts if isinstance(encoding.extra, Continuations) else ()
+    answer = {i for part in parts for i in range(part.first, part.first + part.count)}
+    fixed = (replace(t, special=True) if i in answer else t for i, t in enumerate(encoding.tokens))
+    return replace(encoding, tokens=tuple(fixed)) if answer else encoding

@@ -222,11 +222,11 @@ def _span(asked: Asked, logits: Tensor, span: object) -> Goal:
     if not (isinstance(span, (tuple, list)) and len(span) == 2 and all(isinstance(i, int) for i in span)):
         raise UnknownTarget(f"Found the span {quoted(span)}; expected (start, end) in the continuation's characters.")
     rows = [continuation(e) for e in asked.encodings]
-    chosen = [c.inside(*span) for c in rows]
+    chosen = [c.inside(*span) if 0 <= span[0] < span[1] <= len(c.text) else [] for c in rows]
     if not any(chosen):
         raise UnknownTarget(
-            f"Found the span {tuple(span)}, which no token is in; expected characters of {quoted(rows[0].text)}, from "
-            f"0 to {len(rows[0].text)}."
+            f"Found the span {tuple(span)}, which no token is in; expected (start, end), two numbers of characters of "
+            f"{quoted(rows[0].text)}, with 0 <= start < end <= {len(rows[0].text)}."
         )
     texts = [c.text_of(group) for c, group in zip(rows, chosen, strict=True)]
     whole = all(t == c.text[slice(*span)].strip() for t, c, group in zip(texts, rows, chosen, strict=True) if group)

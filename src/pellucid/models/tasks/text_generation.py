@@ -57,12 +57,17 @@ def logits_at(net: Net, inputs: Inputs, x: Tensor | None, columns: Tensor, **mor
     logits = field(net.forward(inputs, x, **more), "logits")
     rows, tokens = inputs["input_ids"].shape
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if not isinstance(logits, Tensor) or logits.ndim != 3 or found[0] != rows or found[1] not in (tokens, len(wanted) if kept else tokens):
+    if (
+        not isinstance(logits, Tensor)
+        or logits.ndim != 3
+        or found[0] != rows
+        or found[1] not in (tokens, len(wanted) if kept else tokens)
+    ):
         raise UnsupportedModel(
             f"The model returned {found} for ids {(rows, tokens)}; expected logits of shape ({rows}, {tokens}, "
-            "vocabulary), as a tensor, the first of a tuple, or the field 'logits'. A prompt that was tuned (PEFT) puts "
-            "vectors of its own before the text; explain such a model as a function: pellucid.attribute(lambda x: "
-            "model(inputs_embeds=x).logits[:, -1], x, x0, target=token)."
+            "vocabulary), as a tensor, the first of a tuple, or the field 'logits'. A prompt that was tuned (PEFT) "
+            "puts vectors of its own before the text; explain such a model as a function: pellucid.attribute(lambda "
+            "x: model(inputs_embeds=x).logits[:, -1], x, x0, target=token)."
         )
     at = columns if found[1] == tokens else torch.searchsorted(wanted, columns)
     return at_columns(logits, at.expand(rows, -1))
@@ -107,8 +112,7 @@ def resumed(net: Net, x: Tensor, sequences: Sequences, owns: Owns) -> Resumed | 
 
 _FORM = (
     "a prompt, a pair (prompt, continuation), or a mapping such as {'prompt': …, 'continuation': …, 'versus': …}, "
-    "{'messages': [{'role': 'user', 'content': …}]}, {'documents': […], 'question': …} or {'parts': {'name': 'text'}}; "
-    "a continuation is a text, or the ids of its tokens"
+    "{'messages': [{'role': 'user', 'content': …}]}, {'documents': […], 'question': …} or {'parts': {'name': 'text'}}"
 )
 _DOCUMENTS = ("documents", "sources", "contexts")
 AFTER = {"continuation": ("continuation", "completion", "response", "chosen"), "versus": ("versus", "rejected")}
@@ -131,14 +135,17 @@ Continuation: TypeAlias = str | Sequence[int]
 
 
 def continuations(item: Mapping[str, Any]) -> tuple[Continuation | None, Continuation | None] | None:
-    """The continuation of an input and the one to compare with; None where one of them is none, or the first is
-    missing."""
+    """The continuation of an input and the one to compare with; None where the first is missing. Raises InputError for
+    one that is none."""
     found: list[Continuation | None] = []
     for name in AFTER:
         after = item.get(name)
         after = list(after) if isinstance(after, tuple) else after
         if not (after is None or isinstance(after, str) or are_ids(after)):
-            return None
+            raise InputError(
+                f"Found {quoted(after, 80)} as a {name}; expected a text, or the ids of its tokens: a list of whole "
+                "numbers, or a tensor of one row."
+            )
         found.append(after if after is None or isinstance(after, str) else ints(after))
     given, versus = found
     return None if given is None and versus is not None else (given, versus)
