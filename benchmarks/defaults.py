@@ -2,11 +2,10 @@
 docs/faithfulness.md (*How a default is chosen*).
 
     python benchmarks/defaults.py encoders|decoders [--shared ../shared] [--language-model DIR] [--work .leaderboard]
-                                   [--inputs 48] [--words 8]
+                                   [--inputs 48] [--device cuda]
 
-The texts are, for the classifiers of the leaderboard, its sentences; and for a language model the prompts of the
-leaderboard of at most so many words, then beginnings of XQuAD's passages with the token that the model finds most
-probable. Answers are kept in --work. Printed are the candidates in the order of their mean ranks, each with the share
+The texts are, for the classifiers of the leaderboard, its sentences; and for a language model what the leaderboard asks
+it, and more of the same. Answers are kept in --work. Printed are the candidates in the order of their mean ranks, each with the share
 of draws in which it is better than the default.
 """
 
@@ -19,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from leaderboard import BEAM, LIKELY, METRICS, OPERATORS, PROMPTS, entries, probability
-from probes import PROBES, deciding, first
+from leaderboard import BEAM, METRICS, OPERATORS, asked, entries
+from probes import deciding, first
 from probes import read as probes_of
 
 import pellucid
@@ -105,39 +105,6 @@ DECODERS = {
 }
 
 
-@dataclass(frozen=True)
-class Size:
-    """inputs: texts of a model. words: of the longest."""
-
-    inputs: int
-    words: int
-
-
-def asked_prompts(model: pellucid.Model, shared: Path, size: Size) -> list[dict[str, str]]:
-    """Prompts with continuations that are probable: those of the leaderboard, then beginnings of passages."""
-    pairs = [*((p.prompt, p.continuation) for p in PROBES), *PROMPTS]
-    pairs += [(p.prompt, p.continuation) for p in probes_of(str(shared / "cases" / "probes.json"))]
-    found = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys(pairs) if len(p.split()) <= size.words]
-    found = [a for a in found if probability(model, a) >= LIKELY]
-    data = json.loads((shared / "data" / "xquad.en.json").read_text("utf-8"))["data"]
-    passages = [p["context"] for article in data for p in article["paragraphs"]]
-    likely = (a for k, text in enumerate(passages) if (a := _begun(model, text, size.words - k % 4)) is not None)
-    return [*found[: size.inputs], *islice(likely, max(0, size.inputs - len(found)))]
-
-
-def _begun(model: pellucid.Model, text: str, words: int) -> dict[str, str] | None:
-    """The first words of a passage, and the token that comes next by the model; None where it is not probable, or no
-    word, or there are signs, which are words of their own."""
-    prompt = " ".join(text.split()[:words])
-    if not prompt.replace(" ", "").isalnum():
-        return None
-    e = pellucid.explain(model, prompt, "random", max_new_tokens=1)
-    (said,) = [t for t in e.tokens if t.segment == 1]
-    word = model.tokenizer.decode([said.id])
-    fits = word.startswith(" ") and word.strip().isalpha() and math.exp(e.output) >= LIKELY
-    return {"prompt": prompt, "continuation": word} if fits else None
-
-
 Probed = dict[str, list[bool]]
 """For each kind of probes, of which of them the deciding word comes first."""
 
@@ -147,7 +114,7 @@ class Entry:
     """A model. items: the texts that are measured. probed: what a candidate makes of the probes."""
 
     name: str
-    load: Callable[[], pellucid.Model]
+    load: Callable[..., pellucid.Model]
     items: Callable[[pellucid.Model], Sequence[Any]]
     target: Any
     probed: Callable[[pellucid.Model, Candidate], Probed]
@@ -159,21 +126,22 @@ def encoders(shared: Path, work: Path, inputs: int) -> list[Entry]:
     return [Entry(e.name, e.load, lambda m, e=e: e.items, e.target, _classified) for e in found]
 
 
-def decoders(shared: Path, language_model: Path, size: Size) -> list[Entry]:
-    """A language model."""
+def decoders(shared: Path, language_model: Path, inputs: int) -> list[Entry]:
+    """A language model, and what the leaderboard asks it, more of it."""
     probes = probes_of(str(shared / "cases" / "probes.json"))
 
     def continued(model: pellucid.Model, candidate: Candidate) -> Probed:
-        asked = [{"prompt": p.prompt, "continuation": p.continuation} for p in probes]
-        contrasts = [{**a, "versus": p.versus} for a, p in zip(asked, probes, strict=True)]
+        decided = [{"prompt": p.prompt, "continuation": p.continuation} for p in probes]
+        contrasts = [{**a, "versus": p.versus} for a, p in zip(decided, probes, strict=True)]
         found: Probed = {}
-        for kind, items in (("log-probability", asked), ("contrast", contrasts)):
+        for kind, items in (("log-probability", decided), ("contrast", contrasts)):
             answers = candidate.explained(model, items, "total")
             found[kind] = [first(e) == p.key for e, p in zip(answers, probes, strict=True)]
         return found
 
-    load = lambda: pellucid.load(str(language_model))
-    return [Entry(language_model.resolve().name, load, lambda m: asked_prompts(m, shared, size), "total", continued)]
+    load = partial(pellucid.load, str(language_model))
+    items = lambda model: list(islice(asked(model, shared), inputs))
+    return [Entry(language_model.resolve().name, load, items, "total", continued)]
 
 
 def _classified(model: pellucid.Model, candidate: Candidate) -> Probed:
@@ -188,8 +156,10 @@ Values = dict[str, np.ndarray]
 """For each cell, or kind of probes, a value for each candidate and text (candidates, texts), more of it better."""
 
 
-def measured(entry: Entry, candidates: Mapping[str, Candidate], work: Path) -> tuple[Values, Values, list[float]]:
-    """The cells, the probes, and the passes of each candidate."""
+def measured(
+    entry: Entry, candidates: Mapping[str, Candidate], work: Path, device: str | None
+) -> tuple[Values, Values, list[float]]:
+    """The cells, measured on a device, the probes, and the passes of each candidate."""
     folder, model = work / "defaults" / entry.name, entry.load()
     folder.mkdir(parents=True, exist_ok=True)
     items = entry.items(model)
@@ -199,7 +169,7 @@ def measured(entry: Entry, candidates: Mapping[str, Candidate], work: Path) -> t
     for name, candidate in candidates.items():
         said.append(_kept(folder / f"{name}.json", lambda c=candidate: _answers(entry, model, items, c)))
         print(entry.name, "|", name, "|", said[-1]["passes"], flush=True)
-    cells = _cells(entry, model, items, [[np.array(s) for s in one["scores"]] for one in said])
+    cells = _cells(entry, entry.load(device=device), items, [[np.array(s) for s in one["scores"]] for one in said])
     kinds = said[0]["probed"]
     probes = {f"{entry.name} {kind}": np.array([one["probed"][kind] for one in said], float) for kind in kinds}
     return cells, probes, [one["passes"] for one in said]
@@ -260,16 +230,16 @@ def main() -> None:
     parser.add_argument("--language-model", type=Path)
     parser.add_argument("--work", type=Path, default=Path(".leaderboard"))
     parser.add_argument("--inputs", type=int, default=48)
-    parser.add_argument("--words", type=int, default=8)
+    parser.add_argument("--device", help="where words are removed, such as cuda")
     given = parser.parse_args()
     if given.kind == "decoders" and given.language_model is None:
         parser.error("decoders need --language-model, the directory of a causal checkpoint")
-    lm, shared, size = given.language_model, given.shared, Size(given.inputs, given.words)
-    models = encoders(shared, given.work, given.inputs) if given.kind == "encoders" else decoders(shared, lm, size)
+    lm, shared, n = given.language_model, given.shared, given.inputs
+    models = encoders(shared, given.work, n) if given.kind == "encoders" else decoders(shared, lm, n)
     candidates = DECODERS if given.kind == "decoders" else ENCODERS
     cells, probes, passes = {}, {}, []
     for entry in models:
-        of_model = measured(entry, candidates, given.work)
+        of_model = measured(entry, candidates, given.work, given.device)
         cells, probes = cells | of_model[0], probes | of_model[1]
         passes = of_model[2]
     print(table(list(candidates), cells, probes, passes))

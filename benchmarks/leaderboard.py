@@ -1,7 +1,7 @@
 """How faithful Pellucid's methods and their rivals are, with intervals: models × ways to remove words × metrics.
 
     python benchmarks/leaderboard.py [--shared ../shared] [--language-model DIR] [--work .leaderboard] [--texts 40]
-                                     [--prompts 24] [--model NAME]… [--page docs/faithfulness.md] [--json OUT.json]
+                                     [--prompts 24] [--model NAME]… [--device cuda] [--page docs/faithfulness.md] [--json OUT.json]
 
 What each method says of each model's texts is kept in --work, one file for a model and method, and is not asked for
 again there; then all of it goes through `pellucid.evaluate`. Seconds are those of the processor: with one thread they
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
 import json
 import math
 import random
@@ -23,6 +22,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,11 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the leaderboard with its inputs. load: makes the model. target: of all inputs. rationales: where the
+    """A model of the leaderboard with its inputs. load: makes the model, on a device. target: of all inputs. rationales: where the
     words that decide are known."""
 
     name: str
-    load: Callable[[], pellucid.Model]
+    load: Callable[..., pellucid.Model]
     items: Sequence[Any]
     target: Any = None
     rationales: Sequence[Any] | None = None
@@ -130,20 +131,29 @@ def entries(shared: Path, language_model: Path | None, work: Path, texts: int, p
         found.append(Entry("bundled", pellucid.load, sentences))
         checkpoint = shared / "models" / "minilm-sst2"
         if checkpoint.is_dir():
-            found.append(Entry("minilm-sst2", lambda: pellucid.load(str(checkpoint)), sentences))
+            found.append(Entry("minilm-sst2", partial(pellucid.load, str(checkpoint)), sentences))
     if rows and train_file.exists():
         draw, inputs = random.Random(1), []
         for i, (text, _) in enumerate(rows):
             inputs.append(planted(text, i % 2, draw))
-        load = lambda: _planted(work / "planted model", train_file)
+        load = partial(_planted, work / "planted model", train_file)
         found.append(Entry("planted", load, [t for t, _ in inputs], rationales=[[span] for _, span in inputs]))
     if language_model is not None and language_model.is_dir():
-        model, passages = pellucid.load(str(language_model)), shared / "data" / "xquad.en.json"
-        chats = getattr(model.tokenizer, "chat_template", None) is not None and passages.exists()
-        asked = questions(model, passages) if chats else likely(model, shared)
-        first = list(itertools.islice(asked, prompts))
-        found.append(Entry(language_model.resolve().name, lambda: model, first, "total", causal=True))
+        name, load = language_model.resolve().name, partial(pellucid.load, str(language_model))
+        kept = work / name / "inputs.json"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(list(islice(asked(load(), shared), prompts))), "utf-8")
+        inputs = json.loads(kept.read_text("utf-8"))[:prompts]
+        found.append(Entry(name, load, inputs, "total", causal=True))
     return found
+
+
+def asked(model: pellucid.Model, shared: Path) -> Iterator[dict[str, Any]]:
+    """What a language model is asked: questions, of a model that chats; else short prompts."""
+    passages = shared / "data" / "xquad.en.json"
+    chats = getattr(model.tokenizer, "chat_template", None) is not None and passages.exists()
+    return questions(model, passages) if chats else likely(model, shared)
 
 
 def questions(model: pellucid.Model, passages: Path) -> Iterator[dict[str, Any]]:
@@ -180,12 +190,12 @@ def probability(model: pellucid.Model, asked: dict[str, str]) -> float:
     return math.exp(pellucid.explain(model, asked, target="total", method="saliency").output)
 
 
-def _planted(folder: Path, train_file: Path) -> pellucid.Model:
+def _planted(folder: Path, train_file: Path, device: str | None = None) -> pellucid.Model:
     if not (folder / "config.json").exists():
         model = train(training_texts(read(train_file)))
         model.model.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
-    return pellucid.load(str(folder))
+    return pellucid.load(str(folder), device=device)
 
 
 def answers(entry: Entry, work: Path) -> dict[str, dict[str, Any]]:
@@ -231,14 +241,14 @@ def _rival(model: pellucid.Model, entry: Entry, rival: Any) -> tuple[list[list[f
     return [rival(model, item, entry.target).tolist() for item in entry.items], None
 
 
-def measured(entry: Entry, work: Path) -> dict[str, Any]:
-    """The evaluation of all methods of a model, as plain values; kept in its file."""
+def measured(entry: Entry, work: Path, device: str | None = None) -> dict[str, Any]:
+    """The evaluation of all methods of a model on a device, as plain values; kept in its file."""
     said = answers(entry, work)
     there = {name: one for name, one in said.items() if "scores" in one}
     scores = {name: one["scores"] for name, one in there.items()}
     mark = hashlib.sha256(json.dumps([scores, RANDOM, BEAM]).encode()).hexdigest()[:12]
     path = work / entry.name / "evaluation" / f"{mark}.json"
-    found = json.loads(path.read_text("utf-8")) if path.exists() else _evaluated(entry, there, path)
+    found = json.loads(path.read_text("utf-8")) if path.exists() else _evaluated(entry, there, path, device)
     alone = _alone(entry, work / entry.name / "evaluation" / "model alone.json")
     for row in [*found["rows"], found["best_order"]]:
         one = there.get(row["method"], {})
@@ -258,10 +268,10 @@ def _alone(entry: Entry, path: Path) -> float:
     return json.loads(path.read_text("utf-8"))
 
 
-def _evaluated(entry: Entry, there: dict[str, dict[str, Any]], path: Path) -> dict[str, Any]:
+def _evaluated(entry: Entry, there: dict[str, dict[str, Any]], path: Path, device: str | None) -> dict[str, Any]:
     scores = {name: [np.array(s) for s in one["scores"]] for name, one in there.items()}
     found = pellucid.evaluate(
-        entry.load(),
+        entry.load(device=device),
         list(entry.items),
         (),
         scores=scores,
@@ -381,13 +391,14 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=40)
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--model", action="append", help="only the models of these names")
+    parser.add_argument("--device", help="where words are removed, such as cuda; methods are timed on the CPU")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     results: dict[str, dict[str, Any]] = {}
     for entry in entries(given.shared, given.language_model, given.work, given.texts, given.prompts):
         if given.model is None or entry.name in given.model:
-            results[entry.name] = measured(entry, given.work)
+            results[entry.name] = measured(entry, given.work, given.device)
     if not results:
         raise SystemExit("No model was found; expected --shared with data/sst2-dev.tsv, or --language-model.")
     text = page(results)
