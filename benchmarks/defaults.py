@@ -5,8 +5,8 @@ docs/faithfulness.md (*How a default is chosen*).
                                    [--inputs 48] [--device cuda]
 
 The texts are, for the classifiers of the leaderboard, its sentences; and for a language model what the leaderboard asks
-it, and more of the same. Answers are kept in --work. Printed are the candidates in the order of their mean ranks, each with the share
-of draws in which it is better than the default.
+it, and more of the same. Answers are kept in --work. Printed are the candidates in the order of their mean ranks, each
+with the share of draws in which it is better than the default.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How faithful Pellucid's methods and their rivals are, with intervals: models × ways to remove words × metrics.
 
     python benchmarks/leaderboard.py [--shared ../shared] [--language-model DIR] [--work .leaderboard] [--texts 40]
-                                     [--prompts 24] [--model NAME]… [--device cuda] [--page docs/faithfulness.md] [--json OUT.json]
+                                     [--prompts 24] [--model NAME]… [--device cuda] [--page docs/faithfulness.md]
+                                     [--json OUT.json]
 
 What each method says of each model's texts is kept in --work, one file for a model and method, and is not asked for
 again there; then all of it goes through `pellucid.evaluate`. Seconds are those of the processor: with one thread they
@@ -109,8 +110,8 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the leaderboard with its inputs. load: makes the model, on a device. target: of all inputs. rationales: where the
-    words that decide are known."""
+    """A model of the leaderboard with its inputs. load: makes the model, on a device. target: of all inputs.
+    rationales: where the words that decide are known."""
 
     name: str
     load: Callable[..., pellucid.Model]

@@ -341,8 +341,8 @@ def _check_options(method: str, options: Mapping[str, object]) -> None:
 
 
 def _answer(answer: Explanations, number: int) -> str:
-    """The text of the continuation of an input, by its number. Raises InputError for an input whose texts have no names, and for an answer without
-    a word."""
+    """The text of the continuation of an input, by its number. Raises InputError for an input whose texts have no
+    names, and for an answer without a word."""
     first = answer[0]
     if ANSWER not in first.text_names:
         raise InputError(f"Found {quoted(first.text, 80)} as input {number}; expected {_NAMED}.")
