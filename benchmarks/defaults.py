@@ -34,7 +34,6 @@ import pellucid
 from pellucid.evaluation import curves
 from pellucid.metrics import faithfulness
 from pellucid.metrics.bootstrap import LEVEL, draws
-from pellucid.models.tasks.continuation import with_fixed_answer
 
 FEW = 4
 """Passes that a candidate may take; a row of more is printed and not chosen."""
@@ -179,7 +178,7 @@ def _cells(entry: Entry, model: pellucid.Model, items: Sequence[Any], scores: Se
     """The leaderboard's cells."""
     found: Values = {}
     with model.borrowed():
-        encodings = [with_fixed_answer(e) for e in model.encode(list(items))]
+        encodings = model.encode(list(items))
         for operator in OPERATORS:
             heard = lambda done, o=operator: print(f"{entry.name} | {o} | {done} of {len(items)}", flush=True)
             each = curves.measured(model, encodings, scores, curves.Removal(operator, entry.target, beam=BEAM), heard)

@@ -141,12 +141,13 @@ def entries(shared: Path, language_model: Path | None, work: Path, texts: int, p
         found.append(Entry("planted", load, [t for t, _ in inputs], rationales=[[span] for _, span in inputs]))
     if language_model is not None and language_model.is_dir():
         name, load = language_model.resolve().name, partial(pellucid.load, str(language_model))
-        kept = work / name / "inputs.json"
-        if not kept.exists():
+        kept = work / name / "asked.json"
+        inputs = json.loads(kept.read_text("utf-8")) if kept.exists() else []
+        if len(inputs) < prompts:
+            inputs = list(islice(asked(load(), shared), prompts))
             kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(list(islice(asked(load(), shared), prompts))), "utf-8")
-        inputs = json.loads(kept.read_text("utf-8"))[:prompts]
-        found.append(Entry(name, load, inputs, "total", causal=True))
+            kept.write_text(json.dumps(inputs), "utf-8")
+        found.append(Entry(name, load, inputs[:prompts], "total", causal=True))
     return found
 
 
@@ -165,11 +166,11 @@ def questions(model: pellucid.Model, passages: Path) -> Iterator[dict[str, Any]]
     found = [q for q in found if ASKED <= words(q) <= SHORT]
     random.Random(1).shuffle(found)
     for question in found:
-        asked = {"messages": [{"role": "user", "content": question}]}
-        e = pellucid.explain(model, asked, "saliency", "total", max_new_tokens=OWN)
+        chat = {"messages": [{"role": "user", "content": question}]}
+        e = pellucid.explain(model, chat, "saliency", "total", max_new_tokens=OWN)
         if math.exp(e.output) >= LIKELY:
-            answer = [t.id for t in e.tokens if t.segment == e.tokens[-1].segment]
-            yield {**asked, "continuation": answer}
+            answer = e.text_names.index("continuation")
+            yield {**chat, "continuation": [t.id for t in e.tokens if t.segment == answer]}
 
 
 def likely(model: pellucid.Model, shared: Path) -> Iterator[dict[str, str]]:
@@ -177,9 +178,9 @@ def likely(model: pellucid.Model, shared: Path) -> Iterator[dict[str, str]]:
     probes = shared / "cases" / "probes.json"
     more = json.loads(probes.read_text("utf-8")) if probes.exists() else []
     pairs = [*((p.prompt, p.continuation) for p in PROBES), *((p["prompt"], p["continuation"]) for p in more)]
-    asked = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys([*pairs, *PROMPTS]) if words(p) <= SHORT]
-    random.Random(1).shuffle(asked)
-    return (a for a in asked if probability(model, a) >= LIKELY)
+    short = [{"prompt": p, "continuation": c} for p, c in dict.fromkeys([*pairs, *PROMPTS]) if words(p) <= SHORT]
+    random.Random(1).shuffle(short)
+    return (a for a in short if probability(model, a) >= LIKELY)
 
 
 def words(text: str) -> int:
@@ -203,6 +204,7 @@ def answers(entry: Entry, work: Path) -> dict[str, dict[str, Any]]:
     """What each method says of the model's inputs: its scores, seconds and passes of an input, from its file or now."""
     folder = work / entry.name
     folder.mkdir(parents=True, exist_ok=True)
+    _check_inputs(folder / "inputs.json", list(entry.items))
     model, found = None, {}
     ours = {**OURS, **(FILLERS if entry.causal else {})}
     for name in [*ours, *RIVALS]:
@@ -233,6 +235,15 @@ def answers(entry: Entry, work: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _check_inputs(path: Path, inputs: list[Any]) -> None:
+    """Keeps what is measured in a file. Stops where it is of other inputs: so are then the answers beside it."""
+    before = json.loads(path.read_text("utf-8")) if path.exists() else inputs
+    if any(a != b for a, b in zip(before, inputs, strict=False)):
+        raise SystemExit(f"{path} has other inputs: take another --work")
+    if len(inputs) >= len(before):
+        path.write_text(json.dumps(inputs), "utf-8")
+
+
 def _ours(model: pellucid.Model, entry: Entry, options: dict[str, Any]) -> tuple[list[list[float]], float]:
     each = pellucid.explain(model, list(entry.items), target=entry.target, **options)
     return [e.scores.tolist() for e in each], float(np.mean([e.passes for e in each]))
@@ -247,7 +258,7 @@ def measured(entry: Entry, work: Path, device: str | None = None) -> dict[str, A
     said = answers(entry, work)
     there = {name: one for name, one in said.items() if "scores" in one}
     scores = {name: one["scores"] for name, one in there.items()}
-    mark = hashlib.sha256(json.dumps([scores, RANDOM, BEAM]).encode()).hexdigest()[:12]
+    mark = _mark(entry, scores)
     path = work / entry.name / "evaluation" / f"{mark}.json"
     found = json.loads(path.read_text("utf-8")) if path.exists() else _evaluated(entry, there, path, device)
     alone = _alone(entry, work / entry.name / "evaluation" / "model alone.json")
@@ -257,6 +268,12 @@ def measured(entry: Entry, work: Path, device: str | None = None) -> dict[str, A
         row["cost"] = one["seconds"] / alone if one else None
     found["left out"] = {name: one["error"] for name, one in said.items() if "error" in one}
     return found
+
+
+def _mark(entry: Entry, scores: dict[str, Any]) -> str:
+    """What an evaluation is of."""
+    told = [scores, list(entry.items), entry.target, entry.rationales, OPERATORS, RANDOM, BEAM]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
 def _alone(entry: Entry, path: Path) -> float:

@@ -28,7 +28,6 @@ from tokenizers import processors
 import pellucid
 from pellucid.evaluation.curves import Measured, Removal, measured
 from pellucid.metrics.bootstrap import Interval, draws, interval
-from pellucid.models.tasks.continuation import with_fixed_answer
 
 DRAWN = 32
 OURS: dict[str, dict[str, Any]] = {
@@ -79,7 +78,7 @@ def less_chance(model: pellucid.Model, items: Sequence[Any], scores: Sequence[Sc
     every = [*scores, *([way * s for s in one] for one in drawn for way in (1, -1))]
     found: list[Measured] = [Measured() for _ in every]
     with model.borrowed():
-        encodings = [with_fixed_answer(e) for e in model.encode(items)]
+        encodings = model.encode(items)
         for operator in OPERATORS:
             for one, more in zip(found, measured(model, encodings, every, Removal(operator, "total")), strict=True):
                 one.metrics.update(more.metrics)

@@ -232,7 +232,7 @@ def test_a_wrong_method_is_found_before_texts_are_explained(model: pellucid.Mode
 
 def test_few_texts_do_not_decide(model: pellucid.Model) -> None:
     one = pellucid.evaluate(model, SOME[:1], "deeplift")
-    assert one.choice is None and "several texts" in one.sentence
+    assert one.choice is None and "give several" in one.sentence
     few = pellucid.evaluate(model, SOME[:3], "deeplift")
     assert "fewer than 10" in few.sentence
 

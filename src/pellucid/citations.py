@@ -9,7 +9,7 @@ measure the same for the k strongest sources).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -291,7 +291,7 @@ def cite(
             f"Found {quoted(inputs, 80)} with documents={quoted(documents, 80)}; expected sources with names, such "
             "as a question and a list of texts: pellucid.cite(model, question, [text, …])."
         )
-    if not isinstance(inputs, (Mapping, Sequence)):
+    if not isinstance(inputs, Iterable):
         raise InputError(f"Found {quoted(inputs, 80)} as inputs; expected {_NAMED}, or a list of such.")
     listed = [inputs] if isinstance(inputs, Mapping) else list(inputs)
     for number, item in enumerate(listed):

@@ -42,8 +42,8 @@ class Sources:
 
 _ADD_UP = "The sources, the answer's own words, the template and the residual add up to the change in the output."
 DROP = (
-    " Drop: by how much the output falls where the model runs without the source's own tokens, measured; what the "
-    "format writes around them stays."
+    " Drop: by how much the output falls without the source's own tokens, measured; what the format writes around them "
+    "stays."
 )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..console import argument, failures_in, moving_line, print_json, show
+from ..models.text.filler import ANSWER_KEPT
 from ..render.files import checked, replace_file
 from .inputs import target_of
 from .loading import ModelName, TaskName, load_model
@@ -67,7 +67,7 @@ def evaluate(
         str,
         typer.Option(
             help="What is ranked and removed together: word, token, sentence, or source (a document or a message). "
-            "Of a prompt with a continuation the prompt's."
+            "The words of a continuation stay."
         ),
     ] = "word",
     beam: Annotated[
@@ -125,7 +125,7 @@ def evaluate(
                 loaded,
                 items,
                 None if methods is None else _listed(methods),
-                [b if "+" not in b else _listed(b, "+") for b in _listed(baselines)],
+                _baselines(baselines),
                 operators=None if operators is None else _listed(operators),
                 target=None if target is None else target_of(loaded, target),
                 truncate=truncate,
@@ -158,8 +158,16 @@ def _said(note: str) -> None:
 
 
 def _listed(given: str, sign: str = ",") -> list[str]:
-    """The parts of a list, without the spaces around them. A baseline's own name has a comma: "filler, answer kept"."""
-    return [part.strip() for part in re.split(f"{re.escape(sign)}(?! answer kept)", argument(given)) if part.strip()]
+    """The parts of a list, without the spaces around them."""
+    return [part.strip() for part in argument(given).split(sign) if part.strip()]
+
+
+def _baselines(given: str) -> list[str | list[str]]:
+    """Names with commas, joined by + where several are averaged. One name has a comma itself: "filler, answer kept"."""
+    found: list[str] = []
+    for name in _listed(given):
+        found += [name] if not (found and name == ANSWER_KEPT.strip(", ")) else [found.pop() + ANSWER_KEPT]
+    return [_listed(name, "+") if "+" in name else name for name in found]
 
 
 def _column(given: str | None) -> str | int | None:

@@ -176,7 +176,8 @@ def explain(
     parts = {"window": window, "stride": stride, "max_new_tokens": max_new_tokens}
     options = _options(option or []) | {name: n for name, n in parts.items() if n is not None}
     details = [name.strip() for given in detail or [] for name in given.split(",")] + ["layers"] * layers
-    with failures_in(as_json, lambda kind, said: {"explanations": [], "error": {"type": kind, "message": said}}):
+    what = "forecasts" if dry_run else "explanations"
+    with failures_in(as_json, lambda kind, said: {what: [], "error": {"type": kind, "message": said}}):
         loaded = load_model(model, task, device, quiet=as_json)
         asked = {"method": method, "target": target, "groups": groups, "true": true, "detail": details}
         more: dict[str, Any] = {"output": output, "truncate": truncate}
@@ -187,12 +188,12 @@ def explain(
             if cites and not (baseline or hops) and loaded.filler is not None:
                 baseline = ["filler, answer kept"]
             found = _forecasts(loaded, inputs, ["sentences"] if cites else target, baseline, how)
+            notes = ["--verify is not counted: a pass for each source."] if verify else []
             if as_json:
-                return print_json({"forecasts": [asdict(one) | {"fits": one.fits} for one in found]})
-            for one in found:
-                typer.echo(one)
-            if verify:
-                typer.echo("--verify is not counted: a pass for each source.")
+                each = [asdict(one) | {"fits": one.fits} for one in found]
+                return print_json({"schema_version": 1, "forecasts": each, "notes": notes})
+            for line in (*found, *notes):
+                typer.echo(line)
             return
         from ..explanations import Explanations
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from os.path import isfile
-from pathlib import Path
 
 import typer
 from typer.core import TyperGroup
@@ -67,7 +67,7 @@ def json_files(args: list[str]) -> list[str]:
 
 def sources(args: list[str]) -> list[str]:
     """`--sources A B` as `--sources A --sources B`: what a shell makes of `--sources *.txt`. Each argument behind it
-    that names a file is a source, and one that is spelled as these are: of a file that is not there an error tells.
+    that names a file is a source, and one that is spelled like a file's name: where there is none, an error says so.
 
     Examples:
         >>> sources(["explain", "--sources", "/", "--json"])
@@ -76,12 +76,11 @@ def sources(args: list[str]) -> list[str]:
         ['explain', '--sources', 'a.txt', '--sources', 'b.txt', 'who?']
     """
     found: list[str] = []
-    more, endings = False, set[str]()  # whether the arguments before this one are sources; how those end
+    more = False  # whether the arguments before this one are sources
     for i, arg in enumerate(args):
         if arg == "--":
             return [*found, *args[i:]]
-        follows = more and (isfile(arg) or (Path(arg).suffix in endings and " " not in arg))
-        more = arg != "--sources" and (args[i - 1] == "--sources" or follows)
-        endings |= {Path(arg).suffix} - {""} if more else set()
+        named = isfile(arg) or bool(re.fullmatch(r"[^-\s]\S*\.\w{1,5}", arg))  # isfile takes a text of any length
+        more = arg != "--sources" and (args[i - 1] == "--sources" or (more and named))
         found += ["--sources", arg] if more and args[i - 1] != "--sources" else [arg]
     return found

@@ -59,11 +59,9 @@ def finished(device: torch.device) -> None:
 
 
 def _forgotten_peak() -> int | None:
-    """Sets the peak of the process's memory back to what is in use, which is returned; None where that is not
-    possible."""
-    with suppress(
-        AttributeError, OSError, TypeError
-    ):  # the C library of Linux keeps freed memory, and can give it back
+    """Sets the peak of the process's memory back to what is in use, which is returned, after the C library gave back
+    what it keeps of freed memory; None where that is not possible."""
+    with suppress(AttributeError, OSError, TypeError):  # a C library without it
         ctypes.CDLL(None).malloc_trim(0)
     try:
         _CLEAR.write_text("5")  # proc(5): resets the peak resident set size

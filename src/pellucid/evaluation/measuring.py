@@ -17,7 +17,6 @@ from ..console import time_left
 from ..errors import InputError, quoted
 from ..metrics.bootstrap import draws
 from ..models import Model
-from ..models.tasks.continuation import with_fixed_answer
 from ..models.text.encoding import Encoding
 from ..models.text.groups import grouped
 from ..outcome import Failure
@@ -39,7 +38,7 @@ from .comparing import compared
 from .cost import finished, worked
 from .curves import Measured, Removal, measured
 from .data import check_limit, inputs_of
-from .removal import explained_target, operators_of
+from .removal import as_ranked, explained_target, operators_of
 from .result import Evaluation
 from .rows import CONTROL
 
@@ -88,8 +87,8 @@ def evaluate(
     target, truncate: as `explain`. The target needs a probability: one label, one token, or a continuation as a whole
         ("total"), which is what None means for text-generation: the continuation that an input has, or else the one
         token that the model continues it with.
-    groups: what is ranked and removed together, see `types.Groups`: words, or the sentences or sources of a prompt. By
-        name they are of what the model was given: the words of a continuation stay.
+    groups: what is ranked and removed together, see `types.Groups`: words, or the sentences or sources of a prompt. The
+        words of a continuation stay, unless groups are lists of tokens.
     beam: also searches for the best and the worst order of each text, keeping so many candidates at each step, as
         "normalised area" needs. It takes about beam·n² evaluations of a text of n words; exact up to 10 words.
     random_rankings: the row of chance is the mean over so many random rankings of each text.
@@ -235,10 +234,9 @@ def _encoded(
     found = dict(zip(numbers, model.encode([items[i] for i in numbers], how.truncate, how.max_new_tokens), strict=True))
     for i, encoding in list(found.items()):
         check_alike(answers, i, encoding)
-        if isinstance(groups, str):  # lists of tokens say themselves what is removed
-            found[i] = encoding = with_fixed_answer(encoding)
+        found[i] = encoding = as_ranked(encoding, groups)
         if max(grouped(groups, encoding), default=-1) < 1:
-            failed[i] = Failure(i, "InputError", f"Input {i} has fewer than two words (groups), which rank nothing.")
+            failed[i] = Failure(i, "InputError", f"Input {i} has fewer than two words (groups) that may be removed.")
             del found[i]
     if not found:
         raise InputError(f"None of the {len(items)} inputs could be measured; the first: {failed[min(failed)]}")

@@ -19,6 +19,7 @@ from ..errors import InputError, UnsupportedModel, expected, nearest, quoted
 from ..models import Model
 from ..models.baselines import Spec
 from ..models.padding import by_length
+from ..models.tasks.continuation import with_fixed_answer
 from ..models.text.collating import Padded
 from ..models.text.encoding import Encoding
 from ..models.text.tokenizer import pads_left
@@ -117,6 +118,12 @@ def operators_of(model: Model, names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(names)
 
 
+def as_ranked(encoding: Encoding, groups: Groups) -> Encoding:
+    """An encoding whose groups are those that are ranked and removed: by name they are of what the model was given, so
+    that the tokens of a continuation stay. Lists of tokens say themselves what they are."""
+    return with_fixed_answer(encoding) if groups is None or isinstance(groups, str) else encoding
+
+
 @dataclass(frozen=True)
 class Play:
     """Games about the same texts. numbers: the texts, by number, row by row. games: by the name of the output."""
@@ -128,12 +135,13 @@ class Play:
 def plays(
     model: Model, encodings: Sequence[Encoding], operator: str, target: Target, groups: Groups = "word"
 ) -> list[Play]:
-    """The games of encoded texts, in batches. Players are words, or the groups asked for. The target is fixed at each
-    text. The model is borrowed.
+    """The games of encoded texts, in batches. Players are words, or the groups asked for, `as_ranked`. The target is
+    fixed at each text. The model is borrowed.
 
     Raises InputError where the target is several numbers of an input, UnknownBaseline, UnsupportedModel.
     """
     found: list[Play] = []
+    encodings = [as_ranked(e, groups) for e in encodings]
     instead = _instead(OPERATORS[operator].baseline, encodings)
     for batch in model.batches(encodings):
         mine = [encodings[i] for i in batch]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-FEW, FEWER = 10, " Of fewer than 10 texts intervals are too narrow."
+FEW = 10
+"""The intervals of fewer texts are too narrow."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Evaluation:
         """Which method for this model, how sure, at what cost."""
         choice = self.choice
         if self.texts < 2:
-            return "Nothing is recommended by one text: how sure a number is, several texts tell."
+            return "One text does not say how sure a number is: give several."
         if choice is None:
             return (
                 f"No method is better than a random ranking on these {self.texts} texts; more texts, or another "
@@ -75,9 +76,10 @@ class Evaluation:
         takes = "" if choice.passes is None else f"; it takes {choice.passes:.3g} passes"
         if choice.cost is not None:
             takes += f", {times(choice.cost)} times the model's own forward and backward"
+        narrow = f" Of fewer than {FEW} texts intervals are too narrow."
         return (
             f"Use {choice.name}: {how} on {self.texts} texts, {_signed(choice.better_than_random)} above a random "
-            f"ranking{tied}{takes}.{FEWER if self.texts < FEW else ''}"
+            f"ranking{tied}{takes}.{narrow if self.texts < FEW else ''}"
         )
 
     def to_dict(self) -> dict[str, Json]:

@@ -149,48 +149,39 @@ def multipliers_inside(problem: Problem, run: Inside) -> Multipliers | None:
     return found if near(y0.sum() + found.change, y.sum()) else None
 
 
+class _Halves(NamedTuple):
+    """What `_proven_halves` compares.
+
+    alone: the tensors and the outputs of f at x, and then at x0, as far as it ran on each alone. tensors, y: those of
+    the paired batch, and the target's values there (2·rows,).
+    """
+
+    alone: tuple[tuple[Tensors, Outputs], ...]
+    select: Select
+    tensors: Tensors
+    y: Tensor
+
+
 def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None = None) -> Multipliers | None:
     """The multipliers of the inputs, or of tensors inside f, by a paired batch; None where x has many numbers, or where
     f is not known to treat each row of the batch by itself.
 
     That is known where each value that depends on the input is in the graph, whose rules keep the halves apart, and
-    where f alone has the values at x that it has in the paired batch; also at x0, where f takes a size or a shape,
-    which tells how many rows there are.
+    where f alone has the values at x that it has in the paired batch. Where f takes a size or a shape, which tells how
+    many rows there are, or other arguments, whose values are in no graph, the same is asked at x0.
     """
     few = sum(t.numel() for t in problem.x) <= _FEW
     if not few or problem.draws.apart or problem.source is not None:
         return None
-
-    def run(x: Tensors, rows: Tensor | None = None) -> tuple[Tensors, Outputs]:
-        if inside is None:
-            return x, problem.drawn(x, rows)
-        return inside(x, problem.args if rows is None else problem.args_of(rows), halved)
-
-    def passes() -> tuple[list[tuple[Tensors, Outputs]], Select, Tensors, Tensor] | None:
-        alone = [] if known else [run(problem.x)]
-        points, rows = problem.both()
-        x = tuple([t.requires_grad_() for t in points])
-        with forward_pass(x, NOTED) as recording:
-            tensors, outputs = run(x, rows)
-            with torch._C.DisableTorchFunction():
-                at_x = alone[0][1] if alone else picked(outputs, slice(problem.rows), len(rows))
-            (select,) = problem.selects(at_x)
-            y = attached(problem.value(outputs, select, rows, "both"))
-        if recording.loses or y.shape[0] != len(rows) or (inside and depends_on((y,), x)):
-            return None
-        if (recording.measures or problem.args) and len(known) < 2:  # what is made of args alone is not in the graph
-            alone.append(run(problem.x0))
-        return alone, select, tensors, y
-
     try:
         with torch.set_grad_enabled(False):
-            found, draws = kept(passes, problem.x[0].device)
-            if draws or found is None:
+            ran, draws = kept(lambda: _halves(problem, known, inside), problem.x[0].device)
+            if draws or ran is None:
                 return None
-            alone, select, tensors, y = found
+            alone, select, tensors, y = ran
             ends = (*known, *[select(out, problem.numbers) for _, out in alone])
             x, x0 = zip(*[EVEN.cut(t.detach()) for t in tensors], strict=True) if inside else (problem.x, problem.x0)
-            same = [*zip(EVEN.cut(y.detach()), ends, strict=False)]
+            same = [*zip(EVEN.cut(y.detach()), ends, strict=False)]  # at x0 only where f ran there alone
             for half, (own, _) in zip((x, x0), alone if inside else (), strict=False):
                 same += zip(half, own, strict=True)
             if not all(a.shape == b.shape and near(a, b) for a, b in same):
@@ -200,6 +191,26 @@ def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None 
     except Exception:  # of a function that takes no other number of rows; two passes say what else is wrong
         return None
     return Multipliers(tuple(m), x, x0, tuple([out for _, out in alone]), ends)
+
+
+def _halves(problem: Problem, known: Tensors, inside: Inside | None) -> _Halves | None:
+    """Runs f at x alone unless its value there is known, on the paired batch, and at x0 alone where that must be
+    compared too; None where the graph of the batch may not hold all that depends on x."""
+    run = inside or (lambda x, args, made: (x, problem.f(*x, *args)))
+    at_x = None if known else run(problem.x, problem.args, halved)
+    points, rows = problem.both()
+    x = tuple([t.requires_grad_() for t in points])
+    with forward_pass(x, NOTED) as recording:
+        tensors, outputs = run(x, problem.args_of(rows), halved)
+        with torch._C.DisableTorchFunction():
+            first = at_x[1] if at_x else picked(outputs, slice(problem.rows), len(rows))
+        (select,) = problem.selects(first)
+        y = attached(problem.value(outputs, select, rows, "both"))
+    if recording.loses or y.shape[0] != len(rows) or (inside and depends_on((y,), x)):
+        return None
+    unseen = recording.measures or problem.args  # the values of args are not in the graph
+    at_x0 = run(problem.x0, problem.args, halved) if unseen and len(known) < 2 else None
+    return _Halves(tuple([end for end in (at_x, at_x0) if end is not None]), select, tensors, y)
 
 
 def _one_by_one(problem: Problem, segments: int, routing: Routing) -> Walked:

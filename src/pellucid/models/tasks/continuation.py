@@ -154,8 +154,8 @@ def part_of(encoding: Encoding, which: int = 0) -> Part:
 
 
 def with_fixed_answer(encoding: Encoding) -> Encoding:
-    """The encoding, with the tokens of its continuations as tokens that stay: what the model was given is left to be
-    ranked and removed. As it is where there are none."""
+    """The encoding, with the tokens of its continuations marked as special, which are neither ranked nor removed; as it
+    is where it has none."""
     parts = encoding.extra.parts if isinstance(encoding.extra, Continuations) else ()
     answer = {i for part in parts for i in range(part.first, part.first + part.count)}
     fixed = (replace(t, special=True) if i in answer else t for i, t in enumerate(encoding.tokens))

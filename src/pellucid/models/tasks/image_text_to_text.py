@@ -39,6 +39,7 @@ from .text_generation import (
     AFTER,
     Continuation,
     Unfinished,
+    check_places,
     continuation_notes,
     continuations,
     continued,
@@ -159,6 +160,7 @@ def continue_pictured(net: Net, reader: Reader, encodings: list[Encoding], how: 
     """Each prompt with its continuation, which the model generates where the user gave none, and its patches in front.
     Raises InputError, TextTooLong, UnsupportedModel."""
     _check_decoder(net)
+    check_places(net, reader)
     found: list[Encoding] = []
     for given in (e.extra for e in encodings):
         assert isinstance(given, _Pictured)

@@ -53,23 +53,22 @@ def logits_at(net: Net, inputs: Inputs, x: Tensor | None, columns: Tensor, **mor
     wanted = columns.unique()
     if net.takes("logits_to_keep"):
         more.setdefault("logits_to_keep", wanted)
-    kept = more.get("logits_to_keep") is wanted
     logits = field(net.forward(inputs, x, **more), "logits")
     rows, tokens = inputs["input_ids"].shape
-    found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if (
-        not isinstance(logits, Tensor)
-        or logits.ndim != 3
-        or found[0] != rows
-        or found[1] not in (tokens, len(wanted) if kept else tokens)
-    ):
+    if not isinstance(logits, Tensor) or logits.ndim != 3 or len(logits) != rows:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UnsupportedModel(
-            f"The model returned {found} for ids {(rows, tokens)}; expected logits of shape ({rows}, {tokens}, "
-            "vocabulary), as a tensor, the first of a tuple, or the field 'logits'. A prompt that was tuned (PEFT) "
-            "puts vectors of its own before the text; explain such a model as a function: pellucid.attribute(lambda "
-            "x: model(inputs_embeds=x).logits[:, -1], x, x0, target=token)."
+            f"The model returned {found} for {rows} texts; expected logits of shape ({rows}, tokens, vocabulary), as a "
+            "tensor, the first of a tuple, or the field 'logits'."
         )
-    at = columns if found[1] == tokens else torch.searchsorted(wanted, columns)
+    places = logits.shape[1]
+    if places not in ({tokens, len(wanted)} if more.get("logits_to_keep") is wanted else {tokens}):
+        raise UnsupportedModel(
+            f"The model returned logits at {places} places for {tokens} tokens; expected one for each. A prompt that "
+            "was tuned (PEFT) puts vectors of its own before the text; explain such a model as a function: "
+            "pellucid.attribute(lambda x: model(inputs_embeds=x).logits[:, -1], x, x0, target=token)."
+        )
+    at = columns if places == tokens else torch.searchsorted(wanted, columns)
     return at_columns(logits, at.expand(rows, -1))
 
 
@@ -135,8 +134,8 @@ Continuation: TypeAlias = str | Sequence[int]
 
 
 def continuations(item: Mapping[str, Any]) -> tuple[Continuation | None, Continuation | None] | None:
-    """The continuation of an input and the one to compare with; None where the first is missing. Raises InputError for
-    one that is none."""
+    """The continuation of an input and the one to compare with; None where there is one to compare with alone. Raises
+    InputError for what is neither a text nor token ids."""
     found: list[Continuation | None] = []
     for name in AFTER:
         after = item.get(name)
@@ -239,7 +238,7 @@ def with_continuation(net: Net, reader: Reader, given: Unfinished, how: Preparat
     most = how.max_new_tokens if room is None else min(how.max_new_tokens, room)
     for told in (given.given, given.versus):
         if not (told is None or isinstance(told, str)):  # a model may have more tokens than its tokenizer, and say them
-            check_ids(told, getattr(net.embedding, "num_embeddings", len(reader.tokenizer)))
+            check_ids(told, getattr(net.embedding, "num_embeddings", len(reader.tokenizer)), "model")
     after = _generated(net, reader, prompt, most) if given.given is None else given.given
     text, tokens = _read(net, reader, prompt, after, n)
     versus, others = (None, ()) if given.versus is None else _read(net, reader, prompt, given.versus, n + 1)

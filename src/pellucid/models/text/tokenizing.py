@@ -103,12 +103,12 @@ def _shortened(tokenizer: Tokenizer, item: Item, whole: Encoding, limit: int, tr
     return replace(short, unread=left_out(whole.tokens, short.tokens), cut=len(whole) - len(short))
 
 
-def check_ids(ids: Sequence[int], tokens: int) -> None:
-    """Raises InputError for what are no numbers of so many tokens."""
+def check_ids(ids: Sequence[int], tokens: int, owner: str) -> None:
+    """Raises InputError for what are no numbers of so many tokens. owner: whose tokens they are, for the error."""
     if not ids or any(type(i) is not int or not 0 <= i < tokens for i in ids):
         raise InputError(
             f"Found token ids {quoted(ids, 80)}; expected at least one, each from 0 to {tokens - 1}, as this "
-            "model's tokens are numbered."
+            f"{owner} numbers its tokens."
         )
 
 
@@ -116,7 +116,7 @@ def of_ids(tokenizer: Tokenizer, given: Ids) -> Encoding:
     """Token ids as they are, with the text that they stand for: one of which the tokenizer makes these ids, or else
     what they are when decoded."""
     ids = given.inputs["input_ids"]
-    check_ids(ids, len(tokenizer))
+    check_ids(ids, len(tokenizer), "tokenizer")
     inputs = {"attention_mask": [1] * len(ids), **given.inputs}
     written = [decoded(tokenizer, run) for run in stretches(ids, special_among(tokenizer, ids))]
     for texts in (*given.texts, tuple(written)):
