@@ -142,20 +142,20 @@ class Citations(Displayed, Printed):
         from rich.text import Text
 
         lines: list[RenderableType] = [Text(f"{self.method} against {self.baseline}", style="dim"), Text("")]
+        tested = any(s.drop is not None for citation in self.sentences for s in citation.sources)
         for number, citation in enumerate(self.sentences, 1):
             table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-            for name in ("source", "score", "share", "drop without it"):
+            for name in ("source", "score", "share", "drop without it")[: 3 + tested]:
                 table.add_column(name, justify="left" if name == "source" else "right")
             change = citation.output - citation.baseline_output
             for name, score, drop, cited in _rows(citation):
                 share = f"{score / change:.0%}".replace("-", "−") if change else ""
-                cells = (signed(score, 2), share, "" if drop is None else signed(drop, 2))
+                cells = (signed(score, 2), share, "" if drop is None else signed(drop, 2))[: 2 + tested]
                 table.add_row(Text(name, "" if cited else "dim", overflow="ellipsis", no_wrap=True), *cells)
             told = f"log-probability {plain(citation.output, 2)} · change {signed(change, 2)} · {citation.status}"
             lines += [Text(f"{number}. {citation.sentence}", style="bold"), table, Text(told, style="dim")]
             lines += [Text(_meaning(citation))]
             lines += [Text(note, style="dim") for note in citation.notes] + [Text("")]
-        tested = any(s.drop is not None for citation in self.sentences for s in citation.sources)
         return Group(*lines, Text(_SHARE + DROP * tested, style="dim"))
 
 
@@ -219,7 +219,13 @@ def _tested(drops: Mapping[Cited, float]) -> str:
         )
     falls = f"the log-probability of the sentence falls by {plain(drops[best], 2)} (drop, measured)"
     if best.score > 0:
-        return f"Of the sources the sentence rests most on {best.name}: without it {falls}."
+        rests = f"Of the sources the sentence rests most on {best.name}: without it {falls}."
+        first = max(drops, key=lambda s: s.score)
+        both = (
+            f" By the scores {first.name} comes first: a score is a part of the change that all words make together, a "
+            "drop is what is lost where all the others stay."
+        )
+        return rests if first is best else rests + both
     more = ", more than without any other source" if len(drops) > 1 else ""
     return f"Without {best.name} {falls}{more}; against the baseline its score is {signed(best.score, 2)}."
 

@@ -189,6 +189,8 @@ def explain(
                 baseline = ["filler, answer kept"]
             found = _forecasts(loaded, inputs, ["sentences"] if cites else target, baseline, how)
             notes = ["--verify is not counted: a pass for each source."] if verify else []
+            if loaded.does.continues:
+                notes.append("Not counted: what is checked once for a model, and an answer that it writes first.")
             if as_json:
                 each = [asdict(one) | {"fits": one.fits} for one in found]
                 return print_json({"schema_version": 1, "forecasts": each, "notes": notes})

@@ -37,7 +37,7 @@ def compared(
 
     def row(k: int) -> Row:
         answer = answers[k] if k < len(answers) else None
-        cost = None if answer is None else answer.cost
+        cost = None if answer is None or k == control else answer.cost  # a random ranking takes nothing
         return Row(
             method=BEST_ORDER if answer is None else answer.method,
             baseline="" if answer is None else answer.baseline_name,
@@ -53,7 +53,7 @@ def compared(
                 MeanCurve(*key, tuple(SHARES.tolist()), tuple(v.mean(0).tolist())) for key, v in found[k].curves.items()
             ),
             plausibility={name: interval(v, drawn) for name, v in (plausible[k] if answer else {}).items()},
-            passes=None if answer is None else answer.passes,
+            passes=None if answer is None or k == control else answer.passes,
             seconds=None if cost is None else cost.seconds,
             cost=None if cost is None else cost.work / alone,
             memory=None if cost is None else cost.memory,

@@ -145,7 +145,7 @@ def _table(found: Evaluation) -> RenderableType:
 def _about(found: Evaluation) -> str:
     failed = f" {len(found.failures)} texts failed: {found.failures[0]}" if found.failures else ""
     return (
-        f"{found.texts} texts of {model_name({'model': found.model})}.{failed}\n"
+        f"{found.texts} text{'s' * (found.texts > 1)} of {model_name({'model': found.model})}.{failed}\n"
         "total: what the probability loses without the first words less what it loses with them alone (more is "
         "better), averaged over the ways to remove words, which follow. A random ranking is mostly below 0: compare "
         "with its row. = tied with the best. cost: seconds as a "

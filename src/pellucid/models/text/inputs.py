@@ -63,6 +63,8 @@ ASIDE = frozenset(
     "attention_mask token_type_ids position_ids special_tokens_mask offset_mapping length word_ids "
     "overflow_to_sample_mapping num_truncated_tokens".split()
 )
+_PROMPTS = frozenset({"messages", "documents", "parts", "prompt", "continuation"})
+"""What an input for a language model has."""
 _BY_TOKEN = ("attention_mask", "token_type_ids", "position_ids", "bbox")
 _NUMBERING = re.compile(r"(?:^|_)(?:id|idx|ind|index|uid|guid)$|ID$|^__|_parse$", re.IGNORECASE)
 
@@ -175,9 +177,11 @@ def read(item: Value, form: Form, number: int) -> Given:
     columns, left = form.layout(item)
     if left or not columns:
         found = f"the key {', '.join(map(repr, left))} in " if columns else ""
+        model = " A prompt needs a model that generates text: --model, or pellucid.load('name')."
         raise InputError(
             f"Found {found}{quoted(dict(item), 120)} as input {number}; expected {form.says}. Known keys: "
             f"{_known(form)}; and for the true label {', '.join(form.labels[:4])}, …"
+            f"{model if _PROMPTS & item.keys() else ''}"
         )
     parts = {part: item[name] for part, name in columns.items()}
     names = [n for n in form.labels if _is_told(item.get(n)) and n not in columns.values()]
