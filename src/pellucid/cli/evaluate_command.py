@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from ..console import argument, failures_in, moving_line, print_json, show
-from ..models.text.filler import ANSWER_KEPT
 from ..render.files import checked, replace_file
 from .inputs import target_of
 from .loading import ModelName, TaskName, load_model
@@ -164,6 +163,8 @@ def _listed(given: str, sign: str = ",") -> list[str]:
 
 def _baselines(given: str) -> list[str | list[str]]:
     """Names with commas, joined by + where several are averaged. One name has a comma itself: "filler, answer kept"."""
+    from ..models.text.filler import ANSWER_KEPT
+
     found: list[str] = []
     for name in _listed(given):
         found += [name] if not (found and name == ANSWER_KEPT.strip(", ")) else [found.pop() + ANSWER_KEPT]
