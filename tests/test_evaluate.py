@@ -471,10 +471,10 @@ def test_the_words_of_a_continuation_stay() -> None:
             logs = m.model(torch.tensor([[*prompt, *ids[3:]]])).logits[0].log_softmax(-1)
         return float((logs[len(prompt) - 1, ids[3]] + logs[len(prompt), ids[4]]).exp())
 
-    for after in (" so good", ids[3:]):
+    for after, groups in ((" so good", "word"), (ids[3:], "token"), (" so good", None)):
         item = {"prompt": "the film was", "continuation": after}
         ranking = {"mine": [np.array([0.0, 2.0, 1.0, 9.0, 8.0])]}
-        found = pellucid.evaluate(m, [item], (), scores=ranking, operators=("mask", "delete"))
+        found = pellucid.evaluate(m, [item], (), scores=ranking, operators=("mask", "delete"), groups=groups)
         (row,) = [r for r in found.rows if r.method == "mine"]
         drop = {c.operator: c.value.mean for c in row.cells if (c.output, c.metric) == ("probability", "top-1 drop")}
         assert drop["mask"] == pytest.approx(p(ids[:3]) - p([ids[0], filler, ids[2]]))

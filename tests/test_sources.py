@@ -274,7 +274,8 @@ def test_a_sentence_claims_no_more_than_the_numbers_say() -> None:
     assert "Without document 1 its log-probability rises by 0.83" in rises and "most" not in rises
     lowered = said((-1.46, 0.17), (-0.74, -0.14))
     assert "Without document 0" in lowered and "falls by 0.17" in lowered and "rests" not in lowered
-    assert "rests most on document 0: without it" in said((1.0, 0.2), (0.1, -3.0))
+    assert "rests most on document 0: without it" in (alone := said((1.0, 0.2), (0.1, -3.0)))
+    assert "By the scores" not in alone and "By the scores document 1 comes first" in said((1.0, 6.0), (2.0, 0.5))
     assert "rests most on document 1: its score" in said((0.5, None), (1.0, None))
     assert "rests on none of them; none raises it" in said((-0.5, None), (-1.0, None))
 
@@ -291,6 +292,15 @@ def test_a_sentence_claims_no_more_than_the_numbers_say() -> None:
 def test_what_a_citation_cannot_say_is_refused(m: Model, how: Any, told: str) -> None:
     with pytest.raises(errors.InputError, match=told):
         pellucid.cite(m, INPUT, **how)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_the_columns_are_explained_once_and_none_is_empty(m: Model, verify: bool) -> None:
+    cited = pellucid.cite(m, {**INPUT, "continuation": " so good . so bad ."}, verify=verify)
+    assert isinstance(cited, pellucid.Citations) and len(cited.sentences) == 2
+    printed = " ".join(str(cited).split())
+    assert printed.count("Share:") == 1 and printed.count("Drop:") == verify
+    assert printed.count("drop without it") == 2 * verify
 
 
 @pytest.mark.parametrize("verify", [False, True])
