@@ -154,8 +154,11 @@ def _summed(pairs: Pairs, n: Node, g: Grads) -> Multipliers:
 
 def _selected(pairs: Pairs, n: Node, g: Grads) -> Multipliers:
     """The backward of `t[..., index]`."""
-    m = g[0].new_zeros(_half_of_input(pairs, n))
-    m.select(dimension(n._saved_dim), dimension(n._saved_index)).copy_(g[0])
+    shape, dim = _half_of_input(pairs, n), dimension(n._saved_dim)
+    if shape[dim] == 1:  # there is no other element
+        return (g[0].unsqueeze(dim),)
+    m = g[0].new_zeros(shape)
+    m.select(dim, dimension(n._saved_index)).copy_(g[0])
     return (m,)
 
 
