@@ -585,3 +585,11 @@ def test_what_is_kept_is_of_this_very_model_and_names_methods(
     assert "the default" in pellucid.explain(model, SOME[0], "auto").notes[-1]
     with pytest.raises(pellucid.PellucidError, match="'auto', which stands for one"):
         pellucid.evaluate(model, SOME[:2], "auto", keep=True)
+
+
+def test_a_baseline_whose_name_has_a_comma_can_be_said() -> None:
+    from pellucid.cli.evaluate_command import _baselines
+
+    kept = "filler, answer kept"
+    assert _baselines(f"mask, {kept},pad") == ["mask", kept, "pad"]
+    assert _baselines(f"{kept}+mask") == [[kept, "mask"]] and _baselines(f"mask+{kept},pad") == [["mask", kept], "pad"]

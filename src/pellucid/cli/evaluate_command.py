@@ -167,7 +167,8 @@ def _baselines(given: str) -> list[str | list[str]]:
 
     found: list[str] = []
     for name in _listed(given):
-        found += [name] if not (found and name == ANSWER_KEPT.strip(", ")) else [found.pop() + ANSWER_KEPT]
+        kept = bool(found) and name.split("+")[0].strip() == ANSWER_KEPT.strip(", ")
+        found += [f"{found.pop()}, {name}"] if kept else [name]
     return [_listed(name, "+") if "+" in name else name for name in found]
 
 

@@ -80,7 +80,7 @@ def sources(args: list[str]) -> list[str]:
     for i, arg in enumerate(args):
         if arg == "--":
             return [*found, *args[i:]]
-        named = isfile(arg) or bool(re.fullmatch(r"[^-\s]\S*\.\w{1,5}", arg))  # isfile takes a text of any length
+        named = isfile(arg) or bool(re.fullmatch(r"[^-\s]\S*\.[a-z]\w{0,7}", arg))  # isfile takes a text of any length
         more = arg != "--sources" and (args[i - 1] == "--sources" or (more and named))
         found += ["--sources", arg] if more and args[i - 1] != "--sources" else [arg]
     return found
