@@ -55,6 +55,8 @@ OWN = 3
 """So many tokens of the model's own answer to a question are explained."""
 LIKELY = 0.1
 """The least probability of a prompt's continuation: of an improbable one no removal can be seen to take it away."""
+INPUTS = "inputs.json"
+"""What is measured of a model, in its folder: what it is asked is not found anew each time."""
 WORDS = 16
 """Sentences of at most so many words, for the same reason."""
 FEW = 4
@@ -141,12 +143,10 @@ def entries(shared: Path, language_model: Path | None, work: Path, texts: int, p
         found.append(Entry("planted", load, [t for t, _ in inputs], rationales=[[span] for _, span in inputs]))
     if language_model is not None and language_model.is_dir():
         name, load = language_model.resolve().name, partial(pellucid.load, str(language_model))
-        kept = work / name / "asked.json"
+        kept = work / name / INPUTS
         inputs = json.loads(kept.read_text("utf-8")) if kept.exists() else []
         if len(inputs) < prompts:
             inputs = list(islice(asked(load(), shared), prompts))
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(inputs), "utf-8")
         found.append(Entry(name, load, inputs[:prompts], "total", causal=True))
     return found
 
@@ -204,7 +204,7 @@ def answers(entry: Entry, work: Path) -> dict[str, dict[str, Any]]:
     """What each method says of the model's inputs: its scores, seconds and passes of an input, from its file or now."""
     folder = work / entry.name
     folder.mkdir(parents=True, exist_ok=True)
-    _check_inputs(folder / "inputs.json", list(entry.items))
+    _check_inputs(folder / INPUTS, list(entry.items))
     model, found = None, {}
     ours = {**OURS, **(FILLERS if entry.causal else {})}
     for name in [*ours, *RIVALS]:

@@ -186,8 +186,7 @@ def continue_prompts(net: Net, reader: Reader, encodings: list[Encoding], how: P
 
     Raises InputError, TextTooLong, UnsupportedModel.
     """
-    check_places(net, reader)
-    check_causal(net, reader, 3)
+    check_causal(net, reader, _SHORT)
     found = [with_continuation(net, reader, e.extra, how) for e in encodings if isinstance(e.extra, Unfinished)]
     if CHANGES in net.findings:  # what it is for a few tokens, it may not be for more
         for length in {width for e in found for width in e.widths if width > 1}:
@@ -336,20 +335,28 @@ def _read(net: Net, reader: Reader, prompt: Prompt, after: Continuation, n: int)
     return continued_text(net, reader.tokenizer, prompt.ids, list(after), n, again)
 
 
+_SHORT = 3
+"""A text of so many tokens is asked for all its logits: told which to keep, a network that puts vectors of its own
+before the text would keep others."""
+
+
 def check_places(net: Net, reader: Reader) -> None:
-    """Raises UnsupportedModel where a model has not one place for each token: told which logits to keep, it may keep
-    others. Found on a text of three tokens, once for a network."""
-    if not net.takes("logits_to_keep") or "a place for each token" in net.findings:
-        return
-    ids = torch.arange(1, 4, device=net.device).unsqueeze(0) % max(5, len(reader.tokenizer))
-    with torch.no_grad():
-        logits_at(net, {"input_ids": ids}, None, torch.arange(3, device=net.device), logits_to_keep=0)
-    net.findings["a place for each token"] = "yes"
+    """Raises UnsupportedModel where a model has not one place for each token, once for a network."""
+    if "a place for each token" not in net.findings:
+        ids = torch.arange(1, 1 + _SHORT, device=net.device).unsqueeze(0) % max(5, len(reader.tokenizer))
+        with torch.no_grad():
+            logits_at(net, {"input_ids": ids}, None, torch.arange(_SHORT, device=net.device), **_all_places(net))
+        net.findings["a place for each token"] = "yes"
+
+
+def _all_places(net: Net) -> dict[str, object]:
+    return {"logits_to_keep": 0} if net.takes("logits_to_keep") else {}
 
 
 def check_causal(net: Net, reader: Reader, length: int) -> None:
     """Raises UnsupportedModel where a token's logits depend on the tokens after it: a BERT that is no decoder, or a
-    BigBird that attends in blocks. Found on a text of so many tokens, whose last is changed; once for a network."""
+    BigBird that attends in blocks; and where a model has not one place for each token. Found on a text of so many
+    tokens, whose last is changed; once for a network."""
     asked = ("a token's logits depend on the tokens before it alone", length)
     if asked in net.findings:
         return
@@ -357,7 +364,8 @@ def check_causal(net: Net, reader: Reader, length: int) -> None:
     ids[1, -1] += 1
     columns = torch.tensor(sorted({0, length // 2 - 1, length - 2}), device=net.device)
     with torch.no_grad():
-        logits = logits_at(net, {"input_ids": ids % max(5, len(reader.tokenizer))}, None, columns)
+        every = _all_places(net) if length == _SHORT else {}
+        logits = logits_at(net, {"input_ids": ids % max(5, len(reader.tokenizer))}, None, columns, **every)
         a, b = finite_logits(logits)
     if not torch.allclose(a, b, rtol=0, atol=1e-4 * float(a.abs().max())):
         raise UnsupportedModel(
