@@ -181,7 +181,7 @@ def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None 
             alone, select, tensors, y = ran
             ends = (*known, *[select(out, problem.numbers) for _, out in alone])
             x, x0 = zip(*[EVEN.cut(t.detach()) for t in tensors], strict=True) if inside else (problem.x, problem.x0)
-            same = [*zip(EVEN.cut(y.detach()), ends, strict=False)]  # at x0 only where f ran there alone
+            same = [*zip(EVEN.cut(y), ends, strict=False)]  # at x0 only where f ran there alone
             for half, (own, _) in zip((x, x0), alone if inside else (), strict=False):
                 same += zip(half, own, strict=True)
             if not all(a.shape == b.shape and near(a, b) for a, b in same):
@@ -205,8 +205,8 @@ def _halves(problem: Problem, known: Tensors, inside: Inside | None) -> _Halves 
         with torch._C.DisableTorchFunction():
             first = at_x[1] if at_x else picked(outputs, slice(problem.rows), len(rows))
         (select,) = problem.selects(first)
-        y = attached(problem.value(outputs, select, rows, "both"))
-    if recording.loses or y.shape[0] != len(rows) or (inside and depends_on((y,), x)):
+        y = problem.value(outputs, select, rows, "both")
+    if recording.loses or attached(y).shape[0] != len(rows):
         return None
     unseen = recording.measures or problem.args  # the values of args are not in the graph
     at_x0 = run(problem.x0, problem.args, halved) if unseen and len(known) < 2 else None

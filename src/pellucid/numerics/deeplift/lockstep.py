@@ -90,8 +90,10 @@ def walk(
     leaf_of = {id(node.variable): node for node, feeds in graph.items() if not feeds and node.name() == LEAF}
     starts = [(leaf_of.get(id(t)) or node_of(t), t.output_nr) for t in tensors]
     begins = {leaf_of[id(t)]: t0 for t, t0 in zip(x, x0, strict=True) if id(t) in leaf_of}
+    if halves and len(begins) < len(leaf_of):
+        raise NotHalved("The output depends on a leaf that is none of those that the walk goes to.")
     partner = {} if halves else _partners(graph, roots, _edges_of(y0), begins)
-    order = _between(graph, begins)[::-1]
+    order = [*(graph if halves else _between(graph, begins))][::-1]
     if not {root for root, _ in roots} <= {*order}:
         raise CutGraph(
             "The output does not depend on the input through autograd: its graph never reaches the input. "
@@ -201,7 +203,8 @@ def _between(graph: Graph, begins: Container[Node]) -> list[Node]:
 
 def _arrive(here: Arrived, target: int, metas: Sequence[Any], nr: int, m: Tensor, shape_of: ShapeOf) -> None:
     """Adds to what an output of a node has received, in that output's shape and type, as the autograd engine does."""
-    shape, dtype = shape_of(metas[nr].shape), metas[nr].dtype
+    meta = metas[nr]
+    shape, dtype = shape_of(meta.shape), meta.dtype
     if m.shape != shape:
         if shape is None:
             raise NotHalved("A tensor between input and output has no halves.")
