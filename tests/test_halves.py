@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import families
 import pellucid
 from cases import CASES
 from cases.values import rand
@@ -261,17 +262,15 @@ class Around(torch.nn.Module):
 
 WAYS: dict[str, tuple[Any, int]] = {
     "none": (lambda net, x, h: h, 2),
-    "a sum": (lambda net, x, h: (h + x).tanh(), 5),
-    "a product": (lambda net, x, h: h * x.sigmoid(), 5),
-    "a sum without a gradient": (lambda net, x, h: (h + x.detach().cos()).tanh(), 5),
-    "the layer twice": (lambda net, x, h: net.layer(h).tanh(), 6),
+    "a sum": (lambda net, x, h: (h + x).tanh(), 4),
+    "a product": (lambda net, x, h: h * x.sigmoid(), 4),
+    "a sum without a gradient": (lambda net, x, h: (h + x.detach().cos()).tanh(), 4),
+    "the layer twice": (lambda net, x, h: net.layer(h).tanh(), 5),
 }
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_a_layer_is_explained_by_one_pass_at_each_end_where_it_is_the_only_way(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_layer_is_explained_by_as_many_passes_as_it_takes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     way, calls = WAYS[name]
     net, (x, x0) = Around(way), (rand(50, 6, seed=k) for k in (1, 2))
@@ -283,6 +282,68 @@ def test_a_layer_is_explained_by_one_pass_at_each_end_where_it_is_the_only_way(
     torch.testing.assert_close((found, delta), wanted, rtol=1e-10, atol=1e-12)
     if name == "none":
         assert delta.abs().max() < 1e-12
+
+
+LAYERS: dict[str, tuple[str, bool]] = {
+    "the embeddings": ("bert.embeddings", False),
+    "word embeddings beside others": ("bert.embeddings.word_embeddings", False),
+    "a matrix product beside others": ("bert.encoder.layer.0.attention.self.query", False),
+    "what a matrix product takes in": ("bert.encoder.layer.0.intermediate.dense", True),
+    "a block": ("bert.encoder.layer.0", False),
+    "the classifier": ("classifier", True),
+}
+
+
+@pytest.mark.parametrize("by", ["ids", "embeddings"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_a_transformer_are_explained_by_two_passes_and_the_way_to_the_layer(
+    name: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum is f(x) − f(x with the layer as it is at x0), here by a hook of the test's own."""
+    net, (path, at_input) = families.model("Bert", "sdpa").double(), LAYERS[name]
+    layer = net.get_submodule(path)
+    ids, ids0 = torch.tensor([[2, 7, 8, 9, 3], [2, 9, 9, 7, 3]]), torch.tensor([[2, 5, 8, 5, 3], [2, 5, 5, 5, 3]])
+    embed = net.get_input_embeddings()
+    f: Any = (lambda x: net(input_ids=x).logits) if by == "ids" else (lambda x: net(inputs_embeds=x).logits)
+    x, x0 = (ids, ids0) if by == "ids" else (embed(ids).detach(), embed(ids0).detach())
+    if path.endswith("word_embeddings") and by == "embeddings":
+        pytest.skip("the word embeddings are not called")
+    passes: list[int] = []
+    last = net.classifier.register_forward_hook(lambda *_: passes.append(1))
+    found = LayerDeepLift(f, layer).attribute(x, x0, target=1, attribute_to_layer_input=at_input)
+    last.remove()
+    assert len(passes) == (3 if by == "ids" else 2)  # that the model has float64 is known from the first pass of ids
+    put, seen = list[Tensor](), list[Tensor]()
+
+    def hook(module: nn.Module, given: Any, out: Any = None) -> Any:
+        h = given[0] if at_input else out
+        seen.append(h)
+        return (put[0],) if put and at_input else put[0] if put else None
+
+    handle = layer.register_forward_pre_hook(hook) if at_input else layer.register_forward_hook(hook)
+    with torch.no_grad():
+        y, _ = f(x)[:, 1], f(x0)
+        put.append(seen[1])
+        change = y - f(x)[:, 1]
+    handle.remove()
+    torch.testing.assert_close(found.flatten(1).sum(1), change, rtol=1e-9, atol=1e-12)
+    monkeypatch.setattr("pellucid.captum.deeplift.multipliers_inside", lambda problem, run: None)
+    wanted = LayerDeepLift(f, layer).attribute(x, x0, target=1, attribute_to_layer_input=at_input)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_layers_that_have_other_rows_or_ids_are_no_reason_to_stop() -> None:
+    """Positions have one row for all texts, and what they take in is no float."""
+    net, ids = families.model("Bert", "sdpa").double(), torch.tensor([[2, 7, 8, 3], [2, 9, 9, 3]])
+    f: Any = lambda x: net(input_ids=x).logits
+    layer = net.bert.embeddings.position_embeddings
+    found, delta = LayerDeepLift(f, layer).attribute(ids, ids * 0 + 5, target=1, return_convergence_delta=True)
+    assert found.shape[:2] == (1, 4) and not found.any()
+    with torch.no_grad():
+        change = f(ids)[:, 1] - f(ids * 0 + 5)[:, 1]
+    torch.testing.assert_close(delta, -change.sum().reshape(1))
+    with pytest.raises(pellucid.errors.ArgumentError, match=r"torch\.int64"):
+        LayerDeepLift(f, layer).attribute(ids, ids * 0 + 5, target=1, attribute_to_layer_input=True)
 
 
 READINGS: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.layer_hooks import Activations, LayerHooks
-from ..errors import ArgumentError, CutGraph
+from ..errors import ArgumentError, CutGraph, UnsupportedModel
 from ..methods.deeplift import Made, multipliers, multipliers_inside
 from ..problem import Arguments
 from .base import (
@@ -23,7 +24,7 @@ from .base import (
 )
 from .calls import Call, copies, in_the_type_taken, tupled
 from .noise import distribution
-from .outputs import Tensors, Value, outputs_of
+from .outputs import Forward, Tensors, Value, outputs_of
 
 Custom = Callable[..., Any]
 """`(multipliers[, inputs[, baselines]]) → attributions`."""
@@ -51,26 +52,43 @@ def _customised(custom: Custom, given: tuple[Tensors, Tensors, Tensors]) -> Tens
     return tupled(custom(*given[:n]))
 
 
+@dataclass(frozen=True)
+class _Inner:
+    """The tensors of layers inside a function, as `multipliers_inside` asks for them. seen: what the layers had in each
+    pass."""
+
+    f: Forward
+    hooks: LayerHooks
+    seen: list[list[Activations]] = field(default_factory=list)
+
+    def __call__(
+        self, x: Tensors, args: Arguments, made: Made = lambda made: None, of: Tensors = ()
+    ) -> tuple[Tensors, Value]:
+        """Raises UnsupportedModel where a layer is called more than once, or has other tensors than of floats."""
+        run = lambda x: lambda: outputs_of(self.f, (*copies(x), *args))
+        put: list[Activations] = []
+        if of:
+            with torch.no_grad():
+                put, _ = self.hooks.values(run(of), stop=1)
+        found, y = self.hooks.values(run(x), cut=made, put=put)
+        if any([layer.call > 1 or not all([t.is_floating_point() for t in layer.values]) for layer in found]):
+            raise UnsupportedModel("A layer is called several times, or has tensors that are not of floats.")
+        self.seen.append(found)
+        return tuple([t for layer in found for t in layer.values]), y
+
+
 def of_layer(
     self: ScaledLayerAttribution, outer: Call, at_input: bool, custom: Custom | None
 ) -> tuple[LayerCall, Tensors]:
     """The rest of the network from the layer on, and the layer's attributions.
 
-    The passes that have the layer have the output too, where it depends on the inputs through the layer alone.
+    The passes that have the layer have the output too, where no layer is called more than once.
     """
-    seen: list[list[Activations]] = []
-
-    def run(x: Tensors, args: Arguments, made: Made) -> tuple[Tensors, Value]:
-        found, y = hooks.values(lambda: outputs_of(self.forward_func, (*copies(x), *args)), cut=made)
-        seen.append(found)
-        return tuple([t for layer in found for t in layer.values]), y
-
-    found = None
-    if len(self.layers) == 1 and all(t.is_floating_point() for t in outer.x):
-        with LayerHooks(self.layers, at_input) as hooks:
-            found = multipliers_inside(outer.problem(), run)
-    if found and all(layer.call == 1 for layer in seen[0]):
-        layer = layer_call_at(self, outer, seen[0], found.x, found.x0, at_input, found.outputs)
+    with LayerHooks(self.layers, at_input) as hooks:
+        inner = _Inner(self.forward_func, hooks)
+        found = multipliers_inside(outer.problem(), inner)
+    if found:
+        layer = layer_call_at(self, outer, inner.seen[0], found.x, found.x0, at_input, found.outputs)
         return layer, weighed(layer.call, found.m, self._multiply_by_inputs, custom)
     layer = layer_call(self, outer, at_input)
     return layer, lifted(layer.call, self._multiply_by_inputs, custom, layer.known[:1])[0]

@@ -56,22 +56,26 @@ class LayerHooks:
         stop: int = 0,
         leaves: bool = False,
         cut: Callable[[tuple[Tensor, ...]], None] | None = None,
+        put: Sequence[Activations] = (),
     ) -> tuple[list[Activations], Value]:
         """The activations of each layer during `run`, those of the last call where there are several, and what `run`
         returns.
 
         stop: end the run once all layers were called, the last of them so many times (0: never); it then returns None.
         leaves: activations without a graph become leaves that require a gradient. cut: those with a graph do too, and
-        what made them is no part of the output's graph; `cut` is shown them as they were made.
+        what made them is no part of the output's graph; `cut` is shown them as they were made. put: activations that
+        take the place of those that the layers have, one for each layer.
 
         Raises UnsupportedModel where a layer is not called.
         """
         found: dict[nn.Module, Activations] = {}
-        wanted = set(self._layers)
+        wanted, instead = set(self._layers), dict(zip(self._layers, put, strict=False))
 
         def keep(module: nn.Module, given: Value) -> Value:
             several = isinstance(given, (tuple, list))
             whole = own = tuple(given) if several else (given,)
+            if module in instead:
+                whole = own = _replaced(whole, instead[module].values)
             call = found[module].call + 1 if module in found else 1
             ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
             with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
@@ -117,6 +121,12 @@ def layer_values(
         return hooks.values(run, leaves=leaves)
 
 
+def _replaced(given: Sequence[Value], tensors: Sequence[Tensor]) -> tuple[Value, ...]:
+    """What a layer takes in or gives out, with these tensors in the place of its own."""
+    new = iter(tensors)
+    return tuple([next(new, t) if isinstance(t, Tensor) else t for t in given])
+
+
 def _begins(t: Value, cut: bool) -> bool:
     """Whether a graph is to begin at a tensor: one of floats, without a graph or cut off from it."""
     return isinstance(t, Tensor) and t.is_floating_point() and (cut or not t.requires_grad)
@@ -139,8 +149,7 @@ def with_layer_values(
             called.add(module)
             if not isinstance(given, (tuple, list)):
                 return values[i][0].clone()
-            new = iter(t.clone() for t in values[i])
-            return tuple(next(new, t) if isinstance(t, Tensor) else t for t in given)
+            return _replaced(given, [t.clone() for t in values[i]])
 
         return put
 

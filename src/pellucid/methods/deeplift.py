@@ -12,14 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..attribution import Attributions, solved
 from ..engine.rows import near
-from ..errors import GraphError, InputError, PellucidError, UnsupportedOperation
+from ..errors import GraphError, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, depends_on
 from ..numerics.deeplift.paired_batch import halved
 from ..numerics.deeplift.pairs import EVEN, Pairs
@@ -88,8 +88,15 @@ def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors
 
 Made: TypeAlias = Callable[[Tensors], None]
 """Is shown the tensors inside f with the graph of what made them, which is cut off behind them."""
-Inside: TypeAlias = Callable[[Tensors, Arguments, Made], tuple[Tensors, Outputs]]
-"""`(x, args, made) -> (tensors inside f, leaves of its graph where gradients are on; what f returns)`."""
+
+
+class Inside(Protocol):
+    """`(x, args) -> (tensors inside f, leaves of its graph where gradients are on; what f returns)`.
+
+    made: is shown these tensors. of: the points at which f has the tensors that take their place; empty: x.
+    """
+
+    def __call__(self, x: Tensors, args: Arguments, made: Made = ..., of: Tensors = ...) -> tuple[Tensors, Outputs]: ...
 
 
 class Multipliers(NamedTuple):
@@ -112,41 +119,53 @@ class Multipliers(NamedTuple):
 
 
 def multipliers_inside(problem: Problem, run: Inside) -> Multipliers | None:
-    """The multipliers of tensors inside f; None where the target depends on x in another way too, or may.
+    """The multipliers of tensors inside f, which go from their values at x0 to those at x, while all else in f is as it
+    is at x; None where the passes that are enough for most functions are not for this one.
 
     problem: with one target. run: f, with those tensors.
     """
     if halves := _proven_halves(problem, inside=run):
         return halves
-    ends = [tuple(t.detach().requires_grad_() for t in x) for x in (problem.x, problem.x0)]
-    passes: list[Pass] = []
-    outputs: list[Outputs] = []
+    x, x0 = ((*(t.detach().requires_grad_(t.is_floating_point()) for t in ts),) for ts in (problem.x, problem.x0))
 
-    def alone() -> bool:
-        """Makes the passes, and tells whether nothing goes another way."""
-        for x in ends:
-            inside, out = run(x, problem.args, lambda made: None)
-            y = tuple(problem.value(out, select) for select in problem.selects(out))
-            with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
-                if recording.loses or depends_on(y, x):
-                    return False
-            passes.append(Pass(inside, y, ()))
-            outputs.append(out)
-        return True
+    def at(points: Tensors, of: Tensors = ()) -> tuple[Pass, Outputs]:
+        inside, out = run(points, problem.args, of=of)
+        return Pass(inside, tuple(attached(problem.value(out, select)) for select in problem.selects(out)), ()), out
+
+    def alone(here: Pass, points: Tensors) -> bool:
+        """Whether the target depends on the points by way of the tensors inside alone."""
+        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+            return _followed(x) and not recording.loses and not depends_on(here.y, points)
+
+    def ends() -> tuple[Pass, Pass, tuple[Outputs, ...]]:
+        """The passes, and what f returned at x, and at x0 where it ran there to its end."""
+        upper, out = at(x)
+        if not recording.double and torch.float64 in [t.dtype for t in upper.x]:
+            recording.double = True  # of which ids tell nothing
+            upper, out = at(x)
+        if alone(upper, x):
+            lower, out0 = at(x0)
+            if alone(lower, x0):
+                return upper, lower, (out, out0)
+        return upper, at(x, of=x0)[0], (out,)
 
     try:
-        with forward_pass((*ends[0], *ends[1]), NOTED) as recording:
-            is_alone, draws = kept(alone, ends[0][0].device)
-        if draws or not is_alone:
+        with forward_pass((*x, *x0), NOTED) as recording:
+            (upper, lower, outputs), draws = kept(ends, x[0].device)
+        if draws:
             return None
-        upper, lower = passes
         (m,) = walked(problem, upper, lower, weighed=False)
-    except PellucidError:  # the rest of f, by itself, says what is wrong
+    except Exception:  # the rest of f, by itself, says what is wrong
         return None
-    inside, inside0 = (tuple(t.detach() for t in at.x) for at in passes)
-    y, y0 = (at.y[0].detach() for at in passes)
+    inside, inside0 = (tuple(t.detach() for t in at.x) for at in (upper, lower))
+    y, y0 = (at.y[0].detach() for at in (upper, lower))
     found = Multipliers(tuple(m), inside, inside0, tuple(map(detached, outputs)), (y, y0))
     return found if near(y0.sum() + found.change, y.sum()) else None
+
+
+def _followed(x: Tensors) -> bool:
+    """Whether autograd follows what depends on the inputs, as it does from no id."""
+    return all([t.is_floating_point() for t in x])
 
 
 class _Halves(NamedTuple):
@@ -170,8 +189,8 @@ def _proven_halves(problem: Problem, known: Tensors = (), inside: Inside | None 
     where f alone has the values at x that it has in the paired batch. Where f takes a size or a shape, which tells how
     many rows there are, or other arguments, whose values are in no graph, the same is asked at x0.
     """
-    few = sum(t.numel() for t in problem.x) <= _FEW
-    if not few or problem.draws.apart or problem.source is not None:
+    few = sum([t.numel() for t in problem.x]) <= _FEW
+    if not few or not _followed(problem.x) or problem.draws.apart or problem.source is not None:
         return None
     try:
         with torch.set_grad_enabled(False):
