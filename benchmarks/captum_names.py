@@ -86,11 +86,12 @@ def by_deeplift() -> Iterator[Case]:
     for on, net, x in (
         ("ReLULin", toys.ReLULinearModel(), (torch.randn(1, 3), torch.randn(1, 3))),
         ("ConvNet", toys.BasicModel_ConvNet().eval(), (torch.randn(2, 1, 10, 10),)),
+        ("ConvNet1d", toys.BasicModel_ConvNet_MaxPool1d().eval(), (torch.randn(4, 1, 10),)),
         ("images", Classifier().eval(), (torch.randn(4, 3, 32, 32),)),
     ):
         grad = lambda x=x: tuple(t.clone().requires_grad_() for t in x)
         last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
-        convolution = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), last)
+        convolution = next((m for m in net.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d))), last)
         yield Case("DeepLift", on, lambda lib, net=net, grad=grad: lib.DeepLift(net).attribute(grad(), target=0))
         for layer in (convolution, last):
             lifted = lambda lib, net=net, grad=grad, layer=layer: lib.LayerDeepLift(net, layer)
@@ -219,7 +220,7 @@ def main() -> int:
     torch.set_num_threads(1)
     model = pellucid.load(given.model, device="cpu") if given.model else pellucid.load(device="cpu")
     slow = 0
-    print(f"{'name':28}{'on':8}{'ours, ms':>10}{'Captum, ms':>12}{'ratio':>8}")
+    print(f"{'name':28}{'on':10}{'ours, ms':>10}{'Captum, ms':>12}{'ratio':>8}")
     for case in (*on_vectors(toy()), *by_deeplift(), *on_images(convolutions()), *on_text(model)):
         if given.only and given.only not in case.name:
             continue
@@ -227,7 +228,7 @@ def main() -> int:
         a, b, times = ratio(case, given.rounds)
         slow += times > MOST
         mark = "  above 1.1" if times > MOST else ""
-        print(f"{case.name:28}{case.on:8}{1e3 * a:10.2f}{1e3 * b:12.2f}{times:8.2f}{mark}", flush=True)
+        print(f"{case.name:28}{case.on:10}{1e3 * a:10.2f}{1e3 * b:12.2f}{times:8.2f}{mark}", flush=True)
     return min(slow, 100)
 
 

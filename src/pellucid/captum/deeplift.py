@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
 
@@ -52,29 +51,30 @@ def _customised(custom: Custom, given: tuple[Tensors, Tensors, Tensors]) -> Tens
     return tupled(custom(*given[:n]))
 
 
-@dataclass(frozen=True)
 class _Inner:
-    """The tensors of layers inside a function, as `multipliers_inside` asks for them. seen: what the layers had in each
-    pass."""
+    """The tensors of layers inside a function, as `multipliers_inside` asks for them. first: what the layers had in the
+    first pass."""
 
-    f: Forward
-    hooks: LayerHooks
-    seen: list[list[Activations]] = field(default_factory=list)
+    first: list[Activations] | None = None
+
+    def __init__(self, f: Forward, hooks: LayerHooks) -> None:
+        self._f, self._hooks = f, hooks
 
     def __call__(
         self, x: Tensors, args: Arguments, made: Made = lambda made: None, of: Tensors = ()
     ) -> tuple[Tensors, Value]:
         """Raises UnsupportedModel where a layer is called more than once, or has other tensors than of floats."""
-        run = lambda x: lambda: outputs_of(self.f, (*copies(x), *args))
-        put: list[Activations] = []
+        put: Sequence[Activations] = ()
         if of:
             with torch.no_grad():
-                put, _ = self.hooks.values(run(of), stop=1)
-        found, y = self.hooks.values(run(x), cut=made, put=put)
-        if any([layer.call > 1 or not all([t.is_floating_point() for t in layer.values]) for layer in found]):
-            raise UnsupportedModel("A layer is called several times, or has tensors that are not of floats.")
-        self.seen.append(found)
-        return tuple([t for layer in found for t in layer.values]), y
+                put, _ = self._hooks.values(lambda: self._f(*copies(of), *args), stop=1)
+        found, y = self._hooks.values(lambda: outputs_of(self._f, (*copies(x), *args)), cut=made, put=put)
+        self.first = self.first or found
+        tensors = tuple([t for layer in found for t in layer.values])
+        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+            if any([layer.call > 1 for layer in found]) or not all([t.is_floating_point() for t in tensors]):
+                raise UnsupportedModel("A layer is called several times, or has tensors that are not of floats.")
+        return tensors, y
 
 
 def of_layer(
@@ -87,8 +87,8 @@ def of_layer(
     with LayerHooks(self.layers, at_input) as hooks:
         inner = _Inner(self.forward_func, hooks)
         found = multipliers_inside(outer.problem(), inner)
-    if found:
-        layer = layer_call_at(self, outer, inner.seen[0], found.x, found.x0, at_input, found.outputs)
+    if found and inner.first:
+        layer = layer_call_at(self, outer, inner.first, found.x, found.x0, at_input, found.outputs)
         return layer, weighed(layer.call, found.m, self._multiply_by_inputs, custom)
     layer = layer_call(self, outer, at_input)
     return layer, lifted(layer.call, self._multiply_by_inputs, custom, layer.known[:1])[0]

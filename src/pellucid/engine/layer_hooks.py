@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +42,11 @@ class LayerHooks:
         self._keep: Callable[[nn.Module, Value], Value] | None = None
 
     def __enter__(self) -> LayerHooks:
-        hook = lambda module, given: self._keep and self._keep(module, given)
-        self._handles = [_hooked(layer, hook, self._at_input) for layer in self._layers]
+        self._handles = [_hooked(layer, self._hook, self._at_input) for layer in self._layers]
         return self
+
+    def _hook(self, module: nn.Module, *given: Value) -> Value:
+        return self._keep and self._keep(module, given[-1])
 
     def __exit__(self, *error: object) -> None:
         for handle in self._handles:
@@ -69,7 +71,7 @@ class LayerHooks:
         Raises UnsupportedModel where a layer is not called.
         """
         found: dict[nn.Module, Activations] = {}
-        wanted, instead = set(self._layers), dict(zip(self._layers, put, strict=False))
+        wanted, instead = set(self._layers), dict(zip(self._layers, put, strict=True)) if put else {}
 
         def keep(module: nn.Module, given: Value) -> Value:
             several = isinstance(given, (tuple, list))
@@ -144,9 +146,10 @@ def with_layer_values(
     """
     called: set[nn.Module] = set()
 
-    def hook(i: int) -> Callable[[nn.Module, Value], Value]:
-        def put(module: nn.Module, given: Value) -> Value:
+    def hook(i: int) -> Hook:
+        def put(module: nn.Module, *args: Value) -> Value:
             called.add(module)
+            given = args[-1]
             if not isinstance(given, (tuple, list)):
                 return values[i][0].clone()
             return _replaced(given, [t.clone() for t in values[i]])
@@ -163,12 +166,13 @@ def with_layer_values(
     _require_called(layers, called)
 
 
-def _hooked(
-    layer: nn.Module, change: Callable[[nn.Module, Value], Value], at_input: bool, first: bool = False
-) -> Value:
-    if at_input:
-        return layer.register_forward_pre_hook(change, prepend=first)
-    return layer.register_forward_hook(lambda m, args, output: change(m, output), prepend=first)
+Hook: TypeAlias = Callable[..., Value]
+"""`(module, what it takes in[, what it gives out]) -> what takes the place of the last`."""
+
+
+def _hooked(layer: nn.Module, hook: Hook, at_input: bool, first: bool = False) -> Value:
+    register = layer.register_forward_pre_hook if at_input else layer.register_forward_hook
+    return register(hook, prepend=first)
 
 
 def _require_called(layers: Sequence[nn.Module], called: Value) -> None:

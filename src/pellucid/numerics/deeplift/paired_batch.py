@@ -287,7 +287,7 @@ _VALUES = """
     Hardswish Softplus
 """.split()
 _LINEAR: dict[str, PairedRule] = {
-    **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias"], _linear(_divides, _in_order)),
+    **dict.fromkeys(["View", "UnsafeView", "ReshapeAlias", "Squeeze"], _linear(_divides, _in_order)),
     **dict.fromkeys(["Neg", "ToCopy"], _linear(_always)),
     **dict.fromkeys(["Clone", "Alias"], _linear(_always, alone=unchanged)),
     **dict.fromkeys(["Add", "Sub"], _linear(_rows_first)),
@@ -296,7 +296,6 @@ _LINEAR: dict[str, PairedRule] = {
     **dict.fromkeys(["Slice", "Split", "SplitWithSizes", "Unbind"], _linear(_beside("_saved_dim"), _twice)),
     "Index": PairedRule(_takes_apart, lambda pairs, n: partial(_twice, pairs, n)),
     "Expand": _linear(_rows_first, _summed),
-    "Squeeze": _linear(_always, _twice),
     "Transpose": _linear(_beside("_saved_dim0", "_saved_dim1")),
     "Permute": _linear(_stays_first),
     "Addmm": _linear(_only(1), alone=matrix_gradients),
@@ -308,7 +307,8 @@ _LINEAR: dict[str, PairedRule] = {
 _PAIRED: Mapping[str, PairedRule] = {
     **{f"{name}Backward0": rule for name, rule in _LINEAR.items()},
     **{f"{name}Backward1": _linear(_always) for name in ("Add", "Sub", "Mul", "Div")},
-    **{f"{name}Backward1": _linear(_beside("_saved_dim"), _twice) for name in ("Squeeze", "Sum", "Mean")},
+    **{f"{name}Backward1": _linear(_beside("_saved_dim"), _twice) for name in ("Sum", "Mean")},
+    "SqueezeBackward1": _linear(_beside("_saved_dim"), _in_order),
     **{name: _each(name, _always) for name in (f"{v}Backward0" for v in _VALUES)},
     **{name: _each(name, _rows_first) for name in (f"{a}Backward0" for a in ATTENTION)},
     **{name: _each(name, _beside("_saved_dim")) for name in (f"{s}SoftmaxBackward0" for s in ("", "Safe", "Log"))},

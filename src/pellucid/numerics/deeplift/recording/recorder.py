@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -69,8 +70,10 @@ class Recording(TorchFunctionMode):
         kwargs = {k: v if type(v) in _CONSTANTS else bare(v) for k, v in kwargs.items()} if kwargs else {}
         args = tuple(
             [
-                a
-                if (kind := type(a)) in _CONSTANTS or (kind is Tensor and not (a.requires_grad and a.is_leaf))
+                a.detach()
+                if (kind := type(a)) is Parameter
+                else a
+                if kind in _CONSTANTS or (kind is Tensor and not (a.requires_grad and a.is_leaf))
                 else bare(a)
                 for a in args
             ]

@@ -13,7 +13,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from ..lockstep import Grads, Multipliers, Step
-from ..nodes import Node, dimension, input_of, unreduced
+from ..nodes import Node, apart, dimension, input_of, together, unreduced
 from .linear import linear
 
 
@@ -96,7 +96,8 @@ def running_extreme(n: Node, n0: Node) -> Step:
 def max_pool(n: Node, n0: Node) -> Step:
     """Max pooling over two or three spatial dimensions, adaptive and fractional max pooling included."""
     start = -3 if "3D" in n.name() else -2
-    flat = lambda t: t.flatten(start)
-    x, x0 = n._saved_self, n0._saved_self
-    through = winner(flat(x), flat(x0), flat(n._saved_result1), flat(n0._saved_result1), -1)
-    return lambda g: (through(flat(g[0])).view_as(x),)
+    nodes = together(n, n0)
+    x, x0 = apart([m._saved_self.flatten(start) for m in nodes])
+    i, i0 = apart([m._saved_result1.flatten(start) for m in nodes])
+    through, sizes = winner(x, x0, i, i0, -1), nodes[0]._saved_self.shape[start:]
+    return lambda g: (through(g[0].flatten(start)).unflatten(-1, sizes),)
