@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import families
 import pellucid
 from generative import generator
 from pellucid import cli
@@ -67,6 +68,30 @@ def test_a_curve_is_what_the_model_says_of_the_changed_ids(model: pellucid.Model
                     p = probability(model, ids, e.target.index, hidden)
                     assert curves["probability"][k] == pytest.approx(p, abs=1e-6)
                     assert curves["log-odds"][k] == pytest.approx(np.log(p / (1 - p)), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Llama", "Roberta"])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_what_nothing_attends_to_stays_where_it_is(family: str, side: str) -> None:
+    """Positions are those of the whole text, whichever of its tokens, or of the texts beside it, are removed."""
+    net = families.model(family, "sdpa").double()
+    model = pellucid.Model(net, families.tokenizer(mask=family == "Roberta", side=side))
+    texts = ["a b c d", "e f a"]
+    with model.borrowed():
+        encodings = model.encode(texts)
+        plays = removal.plays(model, encodings, "attention mask", 1)
+        for play, row, number in ((p, row, number) for p in plays for row, number in enumerate(p.numbers)):
+            e, game = encodings[number], play.games["probability"]
+            n = game.players[row]
+            curve = removal_curves(game, {"e": {row: np.arange(n)}})["e"][row]
+            ids, own = torch.tensor([e.ids]), [k for k, t in enumerate(e.tokens) if not t.special]
+            at = torch.arange(ids.shape[1])[None] + (net.config.pad_token_id + 1 if family == "Roberta" else 0)
+            for k in range(n + 1):
+                mask = torch.ones_like(ids)
+                mask[0, own[:k]] = 0
+                with torch.no_grad():
+                    logits = net(input_ids=ids, attention_mask=mask, position_ids=at).logits
+                assert curve[k] == pytest.approx(logits.softmax(-1)[0, 1].item(), rel=1e-9), (number, k)
 
 
 def test_the_mean_embedding_stands_for_removed_words(model: pellucid.Model) -> None:

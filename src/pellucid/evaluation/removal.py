@@ -40,12 +40,12 @@ Sampler = Callable[[Sequence[Encoding]], Drawn]
 @dataclass(frozen=True)
 class Operator:
     """A way to remove words. baseline: what stands in their place, see `types.Baseline`; or a function that makes it
-    for a batch, of all texts that are measured. summary: one line for people. change: what is made of the Problem
-    against that baseline."""
+    for a batch, of all texts that are measured. summary: one line for people. change: what is made of the model's
+    Problem against that baseline."""
 
     baseline: str | Sampler
     summary: str
-    change: Callable[[Problem], Problem] = lambda problem: problem
+    change: Callable[[Model, Problem], Problem] = lambda model, problem: problem
 
 
 def _sampled(texts: Sequence[Encoding]) -> Drawn:
@@ -67,8 +67,9 @@ def _sampled(texts: Sequence[Encoding]) -> Drawn:
     return drawn
 
 
-def _hidden(problem: Problem) -> Problem:
-    """Tokens are removed by the attention mask: every id stays, and nothing attends to a removed one."""
+def _hidden(model: Model, problem: Problem) -> Problem:
+    """Tokens are removed by the attention mask: every id stays at its position, and nothing attends to a removed
+    one."""
     sequences = problem.args
     if not all(isinstance(s, Padded) and "attention_mask" in s.inputs for s in sequences):
         raise UnsupportedModel(
@@ -80,7 +81,10 @@ def _hidden(problem: Problem) -> Problem:
 
     def f(mask: Tensor, own: Tensor, *args: Padded) -> Outputs:
         parts = mask.split([s.ids.shape[1] for s in args], 1)
-        hidden = [s._replace(inputs={**s.inputs, "attention_mask": m}) for s, m in zip(args, parts, strict=True)]
+        hidden = [
+            s._replace(inputs={**model.runner.positions(s.inputs["attention_mask"]), **s.inputs, "attention_mask": m})
+            for s, m in zip(args, parts, strict=True)
+        ]
         return run(own, *hidden)
 
     assert problem.groups is not None
@@ -188,7 +192,7 @@ def _games(
         )
 
     problem = model.problem_of(aimed, instead, goals, groups, removes=True)
-    return dict(zip(OUTPUTS, games_of(row.change(problem)), strict=True))
+    return dict(zip(OUTPUTS, games_of(row.change(model, problem)), strict=True))
 
 
 def _in_double(select: Select) -> Select:

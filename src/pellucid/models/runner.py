@@ -211,9 +211,16 @@ class Runner:
         return found
 
     def _positions(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Positions for rows padded on the left, counted from where each begins, where the network can be told them."""
+        """The positions of rows padded on the left, where the inputs name none."""
         mask = inputs.get("attention_mask")
-        if mask is None or "position_ids" not in self.arguments.named or bool(mask[..., 0].all()):
+        if mask is None or "position_ids" in inputs or bool(mask[..., 0].all()):
+            return {}
+        return self.positions(mask)
+
+    def positions(self, mask: Tensor) -> dict[str, Tensor]:
+        """The positions of tokens, counted from where each row of the attention mask begins; empty where the network
+        cannot be told them."""
+        if "position_ids" not in self.arguments.named:
             return {}
         return {"position_ids": (mask.long().cumsum(-1) - 1).clamp_min(0) + first_position(self.model)}
 
