@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import families
 import pellucid
 from cases import CASES
 from cases.values import rand
-from pellucid.captum import DeepLift, LayerDeepLift
+from pellucid.captum import DeepLift, LayerDeepLift, LayerDeepLiftShap
 from pellucid.errors import GraphMismatch, UnsupportedOperation
 from pellucid.numerics.deeplift.checking import multipliers
 from pellucid.numerics.deeplift.lockstep import NotHalved, walk
@@ -269,14 +269,18 @@ WAYS: dict[str, tuple[Any, int]] = {
 }
 
 
+@pytest.mark.parametrize("rows", [2, 50])
 @pytest.mark.parametrize("name", WAYS)
-def test_a_layer_is_explained_by_as_many_passes_as_it_takes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_is_explained_by_as_many_passes_as_it_takes(
+    name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(1)
     way, calls = WAYS[name]
-    net, (x, x0) = Around(way), (rand(50, 6, seed=k) for k in (1, 2))
+    net, (x, x0) = Around(way), (rand(rows, 6, seed=k) for k in (1, 2))
     ask = lambda: LayerDeepLift(net, net.layer).attribute(x, x0, target=2, return_convergence_delta=True)
     found, delta = ask()
-    assert net.calls == calls
+    if rows > 2:  # few numbers share a batch first
+        assert net.calls == calls
     monkeypatch.setattr("pellucid.captum.deeplift.multipliers_inside", lambda problem, run: None)
     wanted = ask()
     torch.testing.assert_close((found, delta), wanted, rtol=1e-10, atol=1e-12)
@@ -294,8 +298,15 @@ LAYERS: dict[str, tuple[str, bool]] = {
 }
 
 
-@pytest.mark.parametrize("by", ["ids", "embeddings"])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        (n, b)
+        for n in LAYERS
+        for b in ("ids", "embeddings")
+        if (n, b) != ("word embeddings beside others", "embeddings")
+    ],
+)
 def test_layers_of_a_transformer_are_explained_by_two_passes_and_the_way_to_the_layer(
     name: str, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,13 +317,11 @@ def test_layers_of_a_transformer_are_explained_by_two_passes_and_the_way_to_the_
     embed = net.get_input_embeddings()
     f: Any = (lambda x: net(input_ids=x).logits) if by == "ids" else (lambda x: net(inputs_embeds=x).logits)
     x, x0 = (ids, ids0) if by == "ids" else (embed(ids).detach(), embed(ids0).detach())
-    if path.endswith("word_embeddings") and by == "embeddings":
-        pytest.skip("the word embeddings are not called")
     passes: list[int] = []
     last = net.classifier.register_forward_hook(lambda *_: passes.append(1))
     found = LayerDeepLift(f, layer).attribute(x, x0, target=1, attribute_to_layer_input=at_input)
     last.remove()
-    assert len(passes) == (3 if by == "ids" else 2)  # that the model has float64 is known from the first pass of ids
+    assert len(passes) == 2
     put, seen = list[Tensor](), list[Tensor]()
 
     def hook(module: nn.Module, given: Any, out: Any = None) -> Any:
@@ -332,18 +341,107 @@ def test_layers_of_a_transformer_are_explained_by_two_passes_and_the_way_to_the_
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
 
 
-def test_layers_that_have_other_rows_or_ids_are_no_reason_to_stop() -> None:
-    """Positions have one row for all texts, and what they take in is no float."""
+def test_layers_that_take_in_no_floats_are_refused_as_inputs() -> None:
     net, ids = families.model("Bert", "sdpa").double(), torch.tensor([[2, 7, 8, 3], [2, 9, 9, 3]])
     f: Any = lambda x: net(input_ids=x).logits
     layer = net.bert.embeddings.position_embeddings
-    found, delta = LayerDeepLift(f, layer).attribute(ids, ids * 0 + 5, target=1, return_convergence_delta=True)
-    assert found.shape[:2] == (1, 4) and not found.any()
-    with torch.no_grad():
-        change = f(ids)[:, 1] - f(ids * 0 + 5)[:, 1]
-    torch.testing.assert_close(delta, -change.sum().reshape(1))
+    assert not LayerDeepLift(f, layer).attribute(ids, ids * 0 + 5, target=1).any()
     with pytest.raises(pellucid.errors.ArgumentError, match=r"torch\.int64"):
         LayerDeepLift(f, layer).attribute(ids, ids * 0 + 5, target=1, attribute_to_layer_input=True)
+
+
+class Pair(NamedTuple):
+    one: Tensor
+    two: Tensor
+
+
+class Several(nn.Module):
+    """Two layers one after the other beside other ways; the first gives out two tensors."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind, self.draws = kind, False
+        self.two, self.after, self.last = (nn.Linear(6, 6).double() for _ in range(3))
+        self.first = nn.Module()
+        self.first.forward = lambda x: self.kind(self.two(x).tanh(), (x * x).tanh())  # type: ignore[method-assign]
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.first(x)
+        h = self.after(a * b + x).tanh()
+        h = h + torch.rand_like(h) if self.draws else h
+        return self.last(h * b + x).tanh()
+
+
+@pytest.mark.parametrize("kind", [lambda a, b: (a, b), lambda a, b: [a, b], Pair], ids=["tuple", "list", "named tuple"])
+@pytest.mark.parametrize(("rows", "draws"), [(2, False), (60, False), (60, True)])
+def test_several_layers_and_several_tensors_are_put_in_together(
+    kind: Any, rows: int, draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    net, (x, x0) = Several(kind), (rand(rows, 6, seed=k) for k in (1, 2))
+    net.draws = draws
+    for layer in (net.first, [net.first, net.after]):
+
+        def ask(layer: Any = layer) -> Any:
+            torch.manual_seed(2)
+            return LayerDeepLift(net, layer).attribute(x, x0, target=2)
+
+        found = ask()
+        with monkeypatch.context() as patch:
+            patch.setattr("pellucid.captum.deeplift.multipliers_inside", lambda problem, run: None)
+            assert_same(found, ask(), rtol=1e-10, atol=1e-12)
+        if not draws:
+            each = [
+                t
+                for v in (found if isinstance(found, list) else [found])
+                for t in (v if isinstance(v, tuple) else (v,))
+            ]
+            change = changed_by(net, layer if isinstance(layer, list) else [layer], x, x0)[:, 2]
+            torch.testing.assert_close(sum(t.sum(1) for t in each), change, rtol=1e-9, atol=1e-12)
+
+
+def changed_by(net: nn.Module, layers: list[nn.Module], x: Tensor, x0: Tensor) -> Tensor:
+    """f(x) − f(x with what the layers give out at x0)."""
+    at_x0: dict[nn.Module, Any] = {}
+    with torch.no_grad():
+        y = net(x)
+        handles = [m.register_forward_hook(lambda m, given, out: at_x0.update({m: out})) for m in layers]
+        net(x0)
+        for handle in handles:
+            handle.remove()
+        handles = [m.register_forward_hook(lambda m, given, out: at_x0[m]) for m in layers]
+        lower = net(x)
+        for handle in handles:
+            handle.remove()
+    return y - lower
+
+
+class Rows(nn.Module):
+    """A layer that has two rows for each input, or one for all."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__()
+        self.layer, self.last, self.shared = nn.Linear(3, 4).double(), nn.Linear(8, 2).double(), shared
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.shared:
+            return self.last(x[:, :1].cos() * self.layer(x[:, :3].mean(0, keepdim=True)).tanh().repeat(1, 2))
+        return self.last(self.layer(x.reshape(-1, 3)).tanh().reshape(len(x), -1))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_layer_without_a_row_for_each_input_has_one_delta_and_no_mean(shared: bool) -> None:
+    torch.manual_seed(1)
+    net, (x, x0) = Rows(shared), (rand(5, 6, seed=k) for k in (1, 2))
+    found, delta = LayerDeepLift(net, net.layer).attribute(x, x0, target=1, return_convergence_delta=True)
+    assert found.any() and found.shape[0] == (1 if shared else 10)
+    with torch.no_grad():
+        change = (net(x) - net(x0))[:, 1].sum()
+    torch.testing.assert_close(delta, (found.sum() - change).reshape(1))
+    with pytest.raises(pellucid.errors.ArgumentError, match="one for each pair"):
+        LayerDeepLiftShap(net, net.layer).attribute(x, x0[:3], target=1)
+    with pytest.raises(pellucid.errors.ArgumentError, match="a row for each input"):
+        LayerDeepLift(net, net.layer).compute_convergence_delta(found, x0, x, 1)
 
 
 READINGS: dict[str, Any] = {

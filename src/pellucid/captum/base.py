@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.borrowing import undisturbed
-from ..engine.layer_hooks import Activations, LayerHooks, layer_values, with_layer_values
+from ..engine.layer_hooks import Activations, LayerHooks, layer_values
 from ..errors import ArgumentError
 from .calls import Call, Rows, in_a_row, one_or_all, tupled
 from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, more_args, outputs_of
@@ -67,9 +67,15 @@ class Attribution:
         target: Value = None,
         additional_forward_args: Value = None,
     ) -> Tensor:
-        """Σ attributions − (f(end) − f(start)) for each row, as Captum has it."""
+        """Σ attributions − (f(end) − f(start)) for each row, as Captum has it. Raises ArgumentError where the
+        attributions have other rows."""
+        values = tupled(attributions)
         call = Call.of(self.forward_func, end_point, start_point, target, additional_forward_args)
-        return call.delta(tupled(attributions))
+        if found := [tuple(v.shape) for v in values if v.ndim and len(v) != call.rows.n]:
+            raise ArgumentError(
+                f"Found attributions {found[0]} for {call.rows.n} inputs; expected a row for each input."
+            )
+        return call.delta(values)
 
 
 class GradientAttribution(Attribution):
@@ -236,8 +242,7 @@ class LayerCall:
 
     def each(self, values: Sequence[Tensor]) -> list[Tensors]:
         """The values of all layers, those of each layer together."""
-        pieces = iter(values)
-        return [tuple(next(pieces) for _ in range(n)) for n in self.sizes]
+        return in_parts(values, self.sizes)
 
     def answer(self, values: Sequence[Tensor], with_delta: bool = False) -> Value:
         """The values in the form of the layers, and their convergence delta where it is asked for."""
@@ -254,6 +259,12 @@ class LayerCall:
     def known(self) -> Tensors:
         """The target's values at the inputs and at the baselines, as far as they are known."""
         return tuple(in_a_row(selected(y, self.outer.rows.target), self.outer.rows.n) for y in self.ends)
+
+
+def in_parts(values: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensors]:
+    """The values one after another in tuples of these sizes."""
+    pieces = iter(values)
+    return [tuple([next(pieces) for _ in range(n)]) for n in sizes]
 
 
 def layer_call(self: InternalAttribution, outer: Call, at_input: bool, with_baselines: bool = True) -> LayerCall:
@@ -297,12 +308,10 @@ def layer_call_at(
     sizes, is_tuple = tuple(len(layer.values) for layer in at_x), tuple(layer.is_tuple for layer in at_x)
 
     def rest(*given: Value) -> Value:
-        each, i = [], 0
-        for n in sizes:
-            each.append(tuple(given[i : i + n]))
-            i += n
-        with with_layer_values(self.layers, each, at_input, first=hooked):
-            return outputs_of(self.forward_func, given[i:])
+        n = sum(sizes)
+        with LayerHooks(self.layers, at_input, first=hooked) as hooks:
+            run = lambda: outputs_of(self.forward_func, given[n:])
+            return hooks.values(run, put=in_parts(given[:n], sizes))[1]
 
     rows = Rows(outer.rows.target, (*outer.x, *more_args(outer.rows.args)), outer.rows.n)
     return LayerCall(outer, Call(rest, x, x, x0, rows), sizes, is_tuple, self, ends)

@@ -146,11 +146,11 @@ class Rows:
 
 
 def delta_of(values: Sequence[Tensor], at_x: Tensor, at_x0: Tensor, rows: Rows) -> Tensor:
-    """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta; of a layer whose tensors have other rows,
-    such as one of positions, one for all rows. In float32 at least: the steps of half precision would hide it."""
-    by_row = all(v.ndim and len(v) == rows.n for v in values)
+    """Σ values − (f(x) − f(x0)), for each row: Captum's convergence delta. In float32 at least: the steps of half
+    precision would hide it. One number for all rows where the values have others, as those of positions have."""
+    by_row = all([len(v) == rows.n for v in values])
     each = lambda t: t.reshape(rows.n, -1).sum(1) if by_row and t.ndim and len(t) == rows.n else t.sum().reshape(1)
-    total = sum([each(v.double()) for v in values]) - (each(at_x).double() - each(at_x0).double())
+    total = torch.stack([each(v.double()) for v in values]).sum(0) - (each(at_x).double() - each(at_x0).double())
     return total.to(torch.promote_types(values[0].dtype, torch.float32))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
@@ -18,6 +18,7 @@ from .base import (
     ScaledGradientAttribution,
     ScaledLayerAttribution,
     ScaledNeuronAttribution,
+    in_parts,
     layer_call,
     layer_call_at,
 )
@@ -51,28 +52,29 @@ def _customised(custom: Custom, given: tuple[Tensors, Tensors, Tensors]) -> Tens
     return tupled(custom(*given[:n]))
 
 
-class _Inner:
-    """The tensors of layers inside a function, as `multipliers_inside` asks for them. first: what the layers had in the
-    first pass."""
+class _Layers:
+    """A function with the tensors of layers inside it, as `multipliers_inside` asks for them.
 
-    first: list[Activations] | None = None
+    found: what each layer had in the latest pass.
+    """
 
     def __init__(self, f: Forward, hooks: LayerHooks) -> None:
-        self._f, self._hooks = f, hooks
+        self._f, self._hooks, self.found = f, hooks, list[Activations]()
+
+    def reached(self, x: Tensors, args: Arguments) -> Tensors:
+        with torch.no_grad():
+            self.found, _ = self._hooks.values(lambda: self._f(*copies(x), *args), stop=1)
+        return tuple([t for layer in self.found for t in layer.values])
 
     def __call__(
-        self, x: Tensors, args: Arguments, made: Made = lambda made: None, of: Tensors = ()
+        self, x: Tensors, args: Arguments, made: Made = lambda made: None, put: Tensors = ()
     ) -> tuple[Tensors, Value]:
         """Raises UnsupportedModel where a layer is called more than once, or has other tensors than of floats."""
-        put: Sequence[Activations] = ()
-        if of:
-            with torch.no_grad():
-                put, _ = self._hooks.values(lambda: self._f(*copies(of), *args), stop=1)
-        found, y = self._hooks.values(lambda: outputs_of(self._f, (*copies(x), *args)), cut=made, put=put)
-        self.first = self.first or found
-        tensors = tuple([t for layer in found for t in layer.values])
+        each = in_parts(put, [len(layer.values) for layer in self.found]) if put else ()
+        self.found, y = self._hooks.values(lambda: outputs_of(self._f, (*copies(x), *args)), cut=made, put=each)
+        tensors = tuple([t for layer in self.found for t in layer.values])
         with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
-            if any([layer.call > 1 for layer in found]) or not all([t.is_floating_point() for t in tensors]):
+            if any([layer.call > 1 for layer in self.found]) or not all([t.is_floating_point() for t in tensors]):
                 raise UnsupportedModel("A layer is called several times, or has tensors that are not of floats.")
         return tensors, y
 
@@ -80,15 +82,12 @@ class _Inner:
 def of_layer(
     self: ScaledLayerAttribution, outer: Call, at_input: bool, custom: Custom | None
 ) -> tuple[LayerCall, Tensors]:
-    """The rest of the network from the layer on, and the layer's attributions.
-
-    The passes that have the layer have the output too, where no layer is called more than once.
-    """
+    """The rest of the network from the layer on, and the layer's attributions."""
     with LayerHooks(self.layers, at_input) as hooks:
-        inner = _Inner(self.forward_func, hooks)
-        found = multipliers_inside(outer.problem(), inner)
-    if found and inner.first:
-        layer = layer_call_at(self, outer, inner.first, found.x, found.x0, at_input, found.outputs)
+        layers = _Layers(self.forward_func, hooks)
+        found = multipliers_inside(outer.problem(), layers)
+    if found:
+        layer = layer_call_at(self, outer, layers.found, found.x, found.x0, at_input, found.outputs)
         return layer, weighed(layer.call, found.m, self._multiply_by_inputs, custom)
     layer = layer_call(self, outer, at_input)
     return layer, lifted(layer.call, self._multiply_by_inputs, custom, layer.known[:1])[0]
@@ -107,7 +106,14 @@ def paired(call: Call, baselines: Value) -> tuple[Call, int]:
     return Call(call.f, call.given, x, x0, call.rows.repeated(n, True)), n
 
 
-def _mean(values: Tensors, n: int) -> list[Tensor]:
+def _mean(values: Tensors, call: Call, n: int) -> list[Tensor]:
+    """The mean over the n baselines of each input. Raises ArgumentError where a layer does not have a row for each pair
+    of them."""
+    if found := [len(v) for v in values if len(v) != call.rows.n]:
+        raise ArgumentError(
+            f"The layer has {found[0]} rows for {call.rows.n // n} inputs with {n} baselines each; expected one for "
+            "each pair, of which the mean is taken. Ask for one baseline at a time (LayerDeepLift)."
+        )
     return [v.view(-1, n, *v.shape[1:]).mean(1) for v in values]
 
 
@@ -151,7 +157,7 @@ class DeepLiftShap(DeepLift):
     ) -> Any:
         call, n = paired(Call.of(self.forward_func, inputs, None, target, additional_forward_args), baselines)
         values, known = lifted(call, self._multiply_by_inputs, custom_attribution_func)
-        answer = call.answer(_mean(values, n))
+        answer = call.answer(_mean(values, call, n))
         return (answer, call.delta(values, known)) if return_convergence_delta else answer
 
 
@@ -199,7 +205,7 @@ class LayerDeepLiftShap(LayerDeepLift):
     ) -> Any:
         outer, n = paired(Call.of(self.forward_func, inputs, None, target, additional_forward_args), baselines)
         layer, values = of_layer(self, outer, attribute_to_layer_input, custom_attribution_func)
-        answer = layer.answer(_mean(values, n))
+        answer = layer.answer(_mean(values, outer, n))
         return (answer, layer.delta(values)) if return_convergence_delta else answer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,15 +34,17 @@ class Activations:
 class LayerHooks:
     """A context in which the activations of layers can be read, in any number of passes.
 
-    at_input: what the layers take in, else what they give out.
+    at_input: what the layers take in, else what they give out. first: other hooks on the layers are shown what is put
+    in too; what they change of it is not kept.
     """
 
-    def __init__(self, layers: Sequence[nn.Module], at_input: bool):
-        self._layers, self._at_input = layers, at_input
+    def __init__(self, layers: Sequence[nn.Module], at_input: bool, first: bool = False):
+        self._layers, self._at_input, self._orders = layers, at_input, (True, False) if first else (False,)
         self._keep: Callable[[nn.Module, Value], Value] | None = None
 
     def __enter__(self) -> LayerHooks:
-        self._handles = [_hooked(layer, self._hook, self._at_input) for layer in self._layers]
+        of = lambda layer: layer.register_forward_pre_hook if self._at_input else layer.register_forward_hook
+        self._handles = [of(layer)(self._hook, prepend=order) for layer in self._layers for order in self._orders]
         return self
 
     def _hook(self, module: nn.Module, *given: Value) -> Value:
@@ -58,15 +60,15 @@ class LayerHooks:
         stop: int = 0,
         leaves: bool = False,
         cut: Callable[[tuple[Tensor, ...]], None] | None = None,
-        put: Sequence[Activations] = (),
+        put: Sequence[tuple[Tensor, ...]] = (),
     ) -> tuple[list[Activations], Value]:
         """The activations of each layer during `run`, those of the last call where there are several, and what `run`
         returns.
 
         stop: end the run once all layers were called, the last of them so many times (0: never); it then returns None.
         leaves: activations without a graph become leaves that require a gradient. cut: those with a graph do too, and
-        what made them is no part of the output's graph; `cut` is shown them as they were made. put: activations that
-        take the place of those that the layers have, one for each layer.
+        what made them is no part of the output's graph; `cut` is shown them as they were made. put: for each layer the
+        tensors that take the place of its own, in all its calls.
 
         Raises UnsupportedModel where a layer is not called.
         """
@@ -77,7 +79,8 @@ class LayerHooks:
             several = isinstance(given, (tuple, list))
             whole = own = tuple(given) if several else (given,)
             if module in instead:
-                whole = own = _replaced(whole, instead[module].values)
+                new = iter(instead[module])
+                whole = own = tuple([next(new, t) if isinstance(t, Tensor) else t for t in whole])
             call = found[module].call + 1 if module in found else 1
             ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
             with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
@@ -96,13 +99,13 @@ class LayerHooks:
                 found[module] = Activations(tensors, call)
                 if ends:
                     raise _Reached
-                if not followed:
+                if not (followed or module in instead):
                     return None
                 passed = [
-                    t.clone() if isinstance(t, Tensor) and t.requires_grad else w
+                    t.clone() if isinstance(t, Tensor) and (t.requires_grad or module in instead) else w
                     for t, w in zip(own, whole, strict=True)
                 ]
-            return type(given)(passed) if several and type(given) in (tuple, list) else None if several else passed[0]
+            return getattr(given, "_make", type(given))(passed) if several else passed[0]
 
         self._keep, output = keep, None
         try:
@@ -123,56 +126,9 @@ def layer_values(
         return hooks.values(run, leaves=leaves)
 
 
-def _replaced(given: Sequence[Value], tensors: Sequence[Tensor]) -> tuple[Value, ...]:
-    """What a layer takes in or gives out, with these tensors in the place of its own."""
-    new = iter(tensors)
-    return tuple([next(new, t) if isinstance(t, Tensor) else t for t in given])
-
-
 def _begins(t: Value, cut: bool) -> bool:
     """Whether a graph is to begin at a tensor: one of floats, without a graph or cut off from it."""
     return isinstance(t, Tensor) and t.is_floating_point() and (cut or not t.requires_grad)
-
-
-@contextmanager
-def with_layer_values(
-    layers: Sequence[nn.Module], values: Sequence[tuple[Tensor, ...]], at_input: bool, first: bool = False
-) -> Iterator[None]:
-    """Lets each layer take in, or give out, these values inside.
-
-    first: whether other hooks on the layers are shown the values too; what they change is not kept.
-
-    Raises UnsupportedModel where a layer is not called.
-    """
-    called: set[nn.Module] = set()
-
-    def hook(i: int) -> Hook:
-        def put(module: nn.Module, *args: Value) -> Value:
-            called.add(module)
-            given = args[-1]
-            if not isinstance(given, (tuple, list)):
-                return values[i][0].clone()
-            return _replaced(given, [t.clone() for t in values[i]])
-
-        return put
-
-    orders = (True, False) if first else (False,)
-    handles = [_hooked(layer, hook(i), at_input, order) for i, layer in enumerate(layers) for order in orders]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-    _require_called(layers, called)
-
-
-Hook: TypeAlias = Callable[..., Value]
-"""`(module, what it takes in[, what it gives out]) -> what takes the place of the last`."""
-
-
-def _hooked(layer: nn.Module, hook: Hook, at_input: bool, first: bool = False) -> Value:
-    register = layer.register_forward_pre_hook if at_input else layer.register_forward_hook
-    return register(hook, prepend=first)
 
 
 def _require_called(layers: Sequence[nn.Module], called: Value) -> None:

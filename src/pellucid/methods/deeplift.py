@@ -91,12 +91,18 @@ Made: TypeAlias = Callable[[Tensors], None]
 
 
 class Inside(Protocol):
-    """`(x, args) -> (tensors inside f, leaves of its graph where gradients are on; what f returns)`.
+    """A function f with tensors inside it."""
 
-    made: is shown these tensors. of: the points at which f has the tensors that take their place; empty: x.
-    """
+    def __call__(self, x: Tensors, args: Arguments, made: Made = ..., put: Tensors = ()) -> tuple[Tensors, Outputs]:
+        """The tensors inside f, leaves of its graph where gradients are on, and what f returns.
 
-    def __call__(self, x: Tensors, args: Arguments, made: Made = ..., of: Tensors = ...) -> tuple[Tensors, Outputs]: ...
+        made: is shown these tensors. put: what takes their place.
+        """
+        ...
+
+    def reached(self, x: Tensors, args: Arguments) -> Tensors:
+        """The tensors inside f, by a pass that ends where the last of them is made."""
+        ...
 
 
 class Multipliers(NamedTuple):
@@ -119,48 +125,47 @@ class Multipliers(NamedTuple):
 
 
 def multipliers_inside(problem: Problem, run: Inside) -> Multipliers | None:
-    """The multipliers of tensors inside f, which go from their values at x0 to those at x, while all else in f is as it
-    is at x; None where the passes that are enough for most functions are not for this one.
+    """The multipliers of tensors inside f that go from their values at x0 to those at x, while all else in f is as at
+    x; None where f draws at random, a pass fails, or the contributions do not add up.
 
-    problem: with one target. run: f, with those tensors.
+    problem: with one target.
     """
     if halves := _proven_halves(problem, inside=run):
         return halves
-    x, x0 = ((*(t.detach().requires_grad_(t.is_floating_point()) for t in ts),) for ts in (problem.x, problem.x0))
+    try:
+        (upper, lower, outputs), draws = kept(lambda: _ends(problem, run), problem.x[0].device)
+        (m,) = walked(problem, upper, lower, weighed=False)
+    except Exception:  # the rest of f, by itself, says what is wrong
+        return None
+    x, x0 = (tuple(t.detach() for t in end.x) for end in (upper, lower))
+    y, y0 = (end.y[0].detach() for end in (upper, lower))
+    found = Multipliers(tuple(m), x, x0, tuple(map(detached, outputs)), (y, y0))
+    return found if not draws and near(y0.sum() + found.change, y.sum()) else None
 
-    def at(points: Tensors, of: Tensors = ()) -> tuple[Pass, Outputs]:
-        inside, out = run(points, problem.args, of=of)
-        return Pass(inside, tuple(attached(problem.value(out, select)) for select in problem.selects(out)), ()), out
 
-    def alone(here: Pass, points: Tensors) -> bool:
-        """Whether the target depends on the points by way of the tensors inside alone."""
-        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
-            return _followed(x) and not recording.loses and not depends_on(here.y, points)
+def _ends(problem: Problem, run: Inside) -> tuple[Pass, Pass, tuple[Outputs, ...]]:
+    """The pass at x, that with the tensors inside as they are at x0, and what f returned at x, and at x0 where it ran
+    there to its end."""
+    followed = _followed(problem.x)
+    put = () if followed else run.reached(problem.x0, problem.args)
+    x, x0 = (tuple([t.detach().requires_grad_(followed) for t in ts]) for ts in (problem.x, problem.x0))
+    with forward_pass((*x, *x0, *put), NOTED) as recording:  # `put` tells the type that f computes in: ids do not
 
-    def ends() -> tuple[Pass, Pass, tuple[Outputs, ...]]:
-        """The passes, and what f returned at x, and at x0 where it ran there to its end."""
+        def at(points: Tensors, put: Tensors = ()) -> tuple[Pass, Outputs]:
+            inside, out = run(points, problem.args, put=put)
+            return Pass(inside, (attached(problem.value(out, problem.selects(out)[0])),), ()), out
+
+        def alone(end: Pass, points: Tensors) -> bool:
+            """Whether the target depends on the points by way of the tensors inside alone."""
+            with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+                return followed and not recording.loses and not depends_on(end.y, points)
+
         upper, out = at(x)
-        if not recording.double and torch.float64 in [t.dtype for t in upper.x]:
-            recording.double = True  # of which ids tell nothing
-            upper, out = at(x)
         if alone(upper, x):
             lower, out0 = at(x0)
             if alone(lower, x0):
                 return upper, lower, (out, out0)
-        return upper, at(x, of=x0)[0], (out,)
-
-    try:
-        with forward_pass((*x, *x0), NOTED) as recording:
-            (upper, lower, outputs), draws = kept(ends, x[0].device)
-        if draws:
-            return None
-        (m,) = walked(problem, upper, lower, weighed=False)
-    except Exception:  # the rest of f, by itself, says what is wrong
-        return None
-    inside, inside0 = (tuple(t.detach() for t in at.x) for at in (upper, lower))
-    y, y0 = (at.y[0].detach() for at in (upper, lower))
-    found = Multipliers(tuple(m), inside, inside0, tuple(map(detached, outputs)), (y, y0))
-    return found if near(y0.sum() + found.change, y.sum()) else None
+        return upper, at(x, put or run.reached(x0, problem.args))[0], (out,)
 
 
 def _followed(x: Tensors) -> bool:

@@ -94,7 +94,7 @@ def walk(
         raise NotHalved("The output depends on a leaf that is none of those that the walk goes to.")
     partner = {} if halves else _partners(graph, roots, _edges_of(y0), begins)
     order = [*(graph if halves else _between(graph, begins))][::-1]
-    if not {root for root, _ in roots} <= {*order}:
+    if not halves and not {root for root, _ in roots} <= {*order}:
         raise CutGraph(
             "The output does not depend on the input through autograd: its graph never reaches the input. "
             "Check that the forward function uses the tensor it is given, and does not detach it."
