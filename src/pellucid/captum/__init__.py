@@ -14,6 +14,8 @@ Captum, and why.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from . import visualization
 from .base import (
     Attribution,
@@ -147,3 +149,16 @@ __all__ = [
     "sensitivity_max",
     "visualization",
 ]
+_CAPTUMS = frozenset(
+    """
+    ClassSummarizer CommonStats Count GuidedGradCam ImageMaskInput LayerGradCam MSE Max Mean Min ProductBaselines
+    StatValue StdDev Sum Summarizer SummarizerSingleTensor VLLMProvider Var
+    """.split()
+)
+
+
+def __getattr__(name: str) -> NoReturn:
+    """Says where Captum's other names are. Raises ImportError."""
+    if name in _CAPTUMS:
+        raise ImportError(f"pellucid.captum has no {name}; keep Captum's: from captum.attr import {name}", name=name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

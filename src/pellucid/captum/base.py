@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from ..engine.borrowing import undisturbed
 from ..engine.layer_hooks import Activations, LayerHooks, layer_values
-from ..errors import ArgumentError
+from ..errors import WITHOUT_GRADIENT, ArgumentError, PellucidError
 from .calls import Call, Rows, in_a_row, one_or_all, tupled
 from .outputs import Forward, GradientFunc, Tensors, Value, compute_gradients, more_args, outputs_of
 from .targets import selected
+
+_BY_REMOVAL = "a class that needs no gradient, such as ShapleyValueSampling or FeatureAblation"
 
 
 class Attribution:
@@ -36,8 +38,12 @@ class Attribution:
 
             @wraps(own)
             def attribute(*args: Any, **kwargs: Any) -> Any:
-                with undisturbed():
-                    return own(*args, **kwargs)
+                try:
+                    with undisturbed():
+                        return own(*args, **kwargs)
+                except PellucidError as error:  # advice that names methods names classes here
+                    error.args = tuple([str(a).replace(WITHOUT_GRADIENT, _BY_REMOVAL) for a in error.args])
+                    raise
 
             cls.attribute = attribute
 
@@ -131,6 +137,11 @@ class InternalAttribution(Attribution):
     def __init__(self, forward_func: Forward, layer: Any, device_ids: list[int] | None = None) -> None:
         super().__init__(forward_func)
         self.layer, self.device_ids = layer, device_ids
+        for m in self.layers:
+            if not isinstance(m, nn.Module):
+                raise ArgumentError(
+                    f"Found {m!r} as the layer; expected a module of the model, such as model.get_submodule('encoder')."
+                )
 
     @property
     def layers(self) -> list[nn.Module]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -132,12 +133,19 @@ class Rows:
         return Rows(self.target_of(times, interleaved), args, self.n * times)
 
     def target_of(self, times: int, interleaved: bool = False) -> Value:
-        """The target of so many copies of the rows."""
-        if isinstance(self.target, Tensor) and self.target.numel() > 1:
-            return self._copies(self.target, times, interleaved)
-        if isinstance(self.target, list) and len(self.target) > 1:
-            return [t for t in self.target for _ in range(times)] if interleaved else self.target * times
-        return self.target
+        """The target of so many copies of the rows. Raises ArgumentError where there are several targets, and another
+        number than there are rows."""
+        target = self.target.tolist() if isinstance(self.target, np.ndarray) else self.target
+        several = isinstance(target, list) or (isinstance(target, Tensor) and target.ndim > 0)
+        if not several or len(target) == 1:
+            return target
+        if times > 1 and len(target) != self.n:
+            raise ArgumentError(
+                f"Found {len(target)} targets for {self.n} rows; expected one target, or one for each row."
+            )
+        if isinstance(target, Tensor):
+            return self._copies(target, times, interleaved)
+        return [t for t in target for _ in range(times)] if interleaved else target * times
 
     def _copies(self, t: Value, times: int, interleaved: bool) -> Value:
         if isinstance(t, Tensor) and t.ndim and t.shape[0] == self.n and self.n * times > 1:

@@ -70,7 +70,7 @@ def _weights(module: nn.Module, change: Any, rule: Any) -> dict[str, Tensor]:
 
 
 class Addition_Module(nn.Module):
-    """The sum of two tensors, which shares relevance among them; an addition outside of a module does not."""
+    """The sum of two tensors as a module, which a rule may be set on."""
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return x1 + x2
@@ -110,7 +110,7 @@ def rules_of(model: nn.Module) -> dict[nn.Module, RelevanceRule]:
             found[module] = own.as_rule()
         elif type(module) in ACTIVATIONS:
             found[module] = RelevanceRule(identity=True)
-        elif type(module) in WITH_RULE:
+        elif type(module) in WITH_RULE or type(module).__name__ == Addition_Module.__name__:  # Captum's own too
             found[module] = RelevanceRule()
         else:
             raise TypeError(

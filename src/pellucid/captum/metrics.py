@@ -108,7 +108,13 @@ def _parts(rows: int, samples: int, most: int | None) -> list[int]:
 
 
 def default_perturb_func(inputs: Value, perturb_radius: float = 0.02) -> Tensors:
-    """Uniform noise within the radius."""
+    """Uniform noise within the radius. Raises ArgumentError for integers."""
+    for i, t in enumerate(tupled(inputs)):
+        if not t.is_floating_point():
+            raise ArgumentError(
+                f"Input {i} is a tensor of {t.dtype}, and noise cannot be added to ids; expected floats, or a "
+                "perturb_func of your own."
+            )
     return tuple(t + torch.empty_like(t).uniform_(-perturb_radius, perturb_radius) for t in tupled(inputs))
 
 

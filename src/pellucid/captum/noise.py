@@ -62,9 +62,9 @@ class NoiseTunnel(Attribution):
         for i, (t, s) in enumerate(zip(x, sigma, strict=True)):
             if s and not t.is_floating_point():
                 raise ArgumentError(
-                    f"Input {i} is a tensor of {t.dtype}, and noise cannot be added to ids; expected floats. Give the "
-                    "embeddings as the input, or set one of the layer's activations by configure_interpretable_"
-                    "embedding_layer."
+                    f"Input {i} is a tensor of {t.dtype}, and noise cannot be added to ids; expected floats. Give "
+                    "embeddings as the input, to a function that takes inputs_embeds, or with the embedding layer "
+                    "exchanged by configure_interpretable_embedding_layer."
                 )
         answers: list[Any] = []
         most = nt_samples if nt_samples_batch_size is None else min(nt_samples, nt_samples_batch_size)

@@ -74,7 +74,8 @@ def one_per_row(y: Value) -> Tensor:
     if not y.requires_grad:
         raise CutGraph(
             "The output does not depend on the input through autograd: it was detached, by torch.tensor(...), .item(), "
-            ".detach() or torch.no_grad(). Return what the model computed: out[:, 1], not torch.tensor(out[0][1])."
+            ".detach(), torch.no_grad() or torch.inference_mode(), or is a whole number, as argmax gives. Return what the "
+            "model computed: out[:, 1], not torch.tensor(out[0][1])."
         )
     return y
 
@@ -98,7 +99,7 @@ def gradients(y: Value, of: Sequence[Tensor], grad_kwargs: Mapping[str, Any] | N
         raise CutGraph(
             f"Tensor {i} (shape {tuple(of[i].shape)}) was not used in the graph of the output, so it has no gradient. "
             "Leave it out of the inputs and give it in additional_forward_args, or use it in the forward function; of "
-            "a layer, take one that the target depends on."
+            "a layer, take one that the target depends on; of layers of which one feeds the other, ask for each alone."
         )
     return tuple(torch.zeros_like(t) if g is None else g for t, g in zip(of, found, strict=True))
 

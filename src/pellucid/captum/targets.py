@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,8 @@ def selected(output: Value, target: Value) -> Value:
         if target.numel() == 1:
             return _column(output, (int(target.item()),))
         target = target.tolist() if target.ndim == 1 else [tuple(t) for t in target.tolist()]
+    if isinstance(target, np.ndarray) and target.ndim:
+        target = target.tolist()
     if isinstance(target, (int, bool)) or (hasattr(target, "item") and not isinstance(target, (list, tuple))):
         return _column(output, (int(target),))
     if isinstance(target, tuple):
@@ -57,7 +60,13 @@ def _column(output: Tensor, target: tuple[Value, ...]) -> Tensor:
 
 
 def _no_such_element(output: Tensor, target: Value) -> ArgumentError:
+    sizes = tuple(output.shape)
+    if output.ndim < 2:
+        return ArgumentError(
+            f"Found target={target!r} for an output {sizes}; expected none: the output is one number for each row. Leave "
+            "it out, or let the function return rows first: (rows, classes)."
+        )
     return ArgumentError(
-        f"Found target={target!r} for an output {tuple(output.shape)}; expected at most {output.ndim - 1} indices, "
-        "each of which is there."
+        f"Found target={target!r} for an output {sizes}; expected at most {output.ndim - 1} indices, each of which is "
+        "there."
     )

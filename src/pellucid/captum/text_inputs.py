@@ -72,6 +72,8 @@ class TextTemplateInput(InterpretableInput):
         wanted = dict if self.dict_keys else list
         if not isinstance(given, wanted):
             raise ArgumentError(f"The {what} are a {type(given).__name__}; expected a {wanted.__name__}.")
+        if what != "values" and (len(given) != len(self.values) or not {*self.dict_keys} <= {*given}):
+            raise ArgumentError(f"The {what} are {given!r}; expected one for each of the values {self.values!r}.")
         return [given[k] for k in self.dict_keys] if isinstance(given, dict) else list(given)
 
     def to_tensor(self) -> Tensor:

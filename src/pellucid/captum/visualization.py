@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..errors import ArgumentError
 from ..render.colour import LIGHT, background, ink_on
@@ -143,11 +144,16 @@ def _show(found: VisualizedText) -> None:
     display({"text/html": found.data, "text/plain": found.text}, raw=True)
 
 
+def _name(label: Any) -> str:
+    """A class as it is written: the number in a tensor as a number."""
+    return str(label.item() if isinstance(label, Tensor) and label.numel() == 1 else label)
+
+
 def _cells(r: VisualizationDataRecord) -> tuple[str, ...]:
     return (
-        str(r.true_class),
-        f"{r.pred_class} ({float(r.pred_prob):.2f})",
-        str(r.attr_class),
+        _name(r.true_class),
+        f"{_name(r.pred_class)} ({float(r.pred_prob):.2f})",
+        _name(r.attr_class),
         f"{float(r.attr_score):.2f}",
         _numbers(r.convergence_score),
     )

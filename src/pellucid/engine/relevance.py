@@ -4,9 +4,9 @@ The ε rule of a module with inputs aⱼ and outputs zₖ = Σⱼ aⱼwⱼₖ + 
 
     Rⱼ = aⱼ · Σₖ ∂zₖ/∂aⱼ · Rₖ/(zₖ + ε·sign zₖ)                  (doi:10.1371/journal.pone.0130140, equation 58)
 
-Other rules change the weights that z is computed with. Relevance passes an activation function unchanged. What a
-function outside of modules does, such as `x + y`, hands the whole relevance to each of its inputs: an addition that is
-a module of its own shares it.
+Other rules change the weights that z is computed with. Relevance passes an activation function unchanged. A sum or a
+difference of two tensors outside of modules, as in residual networks, shares it by the ε rule too. What another
+function outside of modules does hands relevance on as a gradient.
 
 Autograd carries the relevance in the gradient's place: each module is run again between two functions whose backward
 passes are the product with a and the quotient by z.
@@ -15,14 +15,16 @@ passes are the product with a and the quotient by z.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from ..numerics.torch_calls import Args, Kwargs, TorchFunction, Value
 from .layer_hooks import with_changed_outputs
 
 Weights: TypeAlias = Callable[[nn.Module], dict[str, Tensor]]
@@ -91,16 +93,48 @@ def propagating(rules: Mapping[nn.Module, RelevanceRule], passing: Passing) -> A
         passing.given[module] = found
         return found.view_as(found)
 
-    return with_changed_outputs(list(rules), change)
+    with ExitStack() as both:
+        both.enter_context(with_changed_outputs(list(rules), change))
+        both.enter_context(_Sums())
+        return both.pop_all()
+
+
+_IN_PLACE: dict[TorchFunction, TorchFunction] = {
+    Tensor.add_: torch.add,
+    Tensor.__iadd__: torch.add,
+    Tensor.sub_: torch.sub,
+    Tensor.__isub__: torch.sub,
+}
+_SUMS = {
+    **{f: f for f in (torch.add, torch.sub, Tensor.add, Tensor.sub, Tensor.__add__, Tensor.__sub__)},
+    **{f: f for f in (Tensor.__radd__, Tensor.__rsub__)},
+    **_IN_PLACE,
+}
+"""For each function that adds two tensors the same out of place."""
+
+
+class _Sums(TorchFunctionMode):
+    """Shares the relevance of a sum, or a difference, of two tensors outside of modules between them."""
+
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> Value:
+        kwargs = kwargs or {}
+        terms = [a for a in args[:2] if isinstance(a, Tensor) and a.requires_grad]
+        if func not in _SUMS or len(terms) != 2 or "out" in kwargs:
+            return func(*args, **kwargs)
+        z = _SUMS[func](*(_TimesInput.apply(t.clone()) for t in terms), **kwargs)
+        found = _OverOutput.apply(z, z.detach(), RelevanceRule.epsilon)
+        return terms[0].copy_(found) if func in _IN_PLACE else found
 
 
 def _again(module: nn.Module, rule: RelevanceRule, inputs: Sequence[Any]) -> Any:
     """The module's output by the rule's weights."""
-    if rule.weights is None:
+    if rule.weights is not None:
+        module, own = copy(module), module  # shares everything but the parameters that the rule changes
+        module._parameters = {**own._parameters, **rule.weights(own)}  # type: ignore[assignment]
+    with torch._C.DisableTorchFunction():  # a sum inside has the rule of its module
         return module.forward(*inputs)
-    twin = copy(module)  # shares everything but the parameters that the rule changes
-    twin._parameters = {**module._parameters, **rule.weights(module)}  # type: ignore[assignment]
-    return twin.forward(*inputs)
 
 
 class _Same(torch.autograd.Function):
