@@ -262,9 +262,9 @@ class Around(torch.nn.Module):
 
 WAYS: dict[str, tuple[Any, int]] = {
     "none": (lambda net, x, h: h, 2),
-    "a sum": (lambda net, x, h: (h + x).tanh(), 4),
-    "a product": (lambda net, x, h: h * x.sigmoid(), 4),
-    "a sum without a gradient": (lambda net, x, h: (h + x.detach().cos()).tanh(), 4),
+    "a sum": (lambda net, x, h: (h + x).tanh(), 3),
+    "a product": (lambda net, x, h: h * x.sigmoid(), 3),
+    "a sum without a gradient": (lambda net, x, h: (h + x.detach().cos()).tanh(), 3),
     "the layer twice": (lambda net, x, h: net.layer(h).tanh(), 5),
 }
 
@@ -288,13 +288,13 @@ def test_a_layer_is_explained_by_as_many_passes_as_it_takes(
         assert delta.abs().max() < 1e-12
 
 
-LAYERS: dict[str, tuple[str, bool]] = {
-    "the embeddings": ("bert.embeddings", False),
-    "word embeddings beside others": ("bert.embeddings.word_embeddings", False),
-    "a matrix product beside others": ("bert.encoder.layer.0.attention.self.query", False),
-    "what a matrix product takes in": ("bert.encoder.layer.0.intermediate.dense", True),
-    "a block": ("bert.encoder.layer.0", False),
-    "the classifier": ("classifier", True),
+LAYERS: dict[str, tuple[str, bool, int]] = {
+    "the embeddings": ("bert.embeddings", False, 2),
+    "word embeddings beside others": ("bert.embeddings.word_embeddings", False, 3),
+    "a matrix product beside others": ("bert.encoder.layer.0.attention.self.query", False, 3),
+    "what a matrix product takes in": ("bert.encoder.layer.0.intermediate.dense", True, 3),
+    "a block": ("bert.encoder.layer.0", False, 2),
+    "the classifier": ("classifier", True, 2),
 }
 
 
@@ -307,11 +307,11 @@ LAYERS: dict[str, tuple[str, bool]] = {
         if (n, b) != ("word embeddings beside others", "embeddings")
     ],
 )
-def test_layers_of_a_transformer_are_explained_by_two_passes_and_the_way_to_the_layer(
+def test_layers_of_a_transformer_are_explained_by_two_passes_or_three(
     name: str, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sum is f(x) − f(x with the layer as it is at x0), here by a hook of the test's own."""
-    net, (path, at_input) = families.model("Bert", "sdpa").double(), LAYERS[name]
+    net, (path, at_input, alone) = families.model("Bert", "sdpa").double(), LAYERS[name]
     layer = net.get_submodule(path)
     ids, ids0 = torch.tensor([[2, 7, 8, 9, 3], [2, 9, 9, 7, 3]]), torch.tensor([[2, 5, 8, 5, 3], [2, 5, 5, 5, 3]])
     embed = net.get_input_embeddings()
@@ -321,7 +321,7 @@ def test_layers_of_a_transformer_are_explained_by_two_passes_and_the_way_to_the_
     last = net.classifier.register_forward_hook(lambda *_: passes.append(1))
     found = LayerDeepLift(f, layer).attribute(x, x0, target=1, attribute_to_layer_input=at_input)
     last.remove()
-    assert len(passes) == 2
+    assert len(passes) == (4 if by == "ids" else alone)  # one more of ids, which do not tell of float64
     put, seen = list[Tensor](), list[Tensor]()
 
     def hook(module: nn.Module, given: Any, out: Any = None) -> Any:

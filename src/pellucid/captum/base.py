@@ -191,7 +191,6 @@ class Neuron:
 
     def __init__(self, forward_func: Forward, layers: list[nn.Module], selector: Value, at_input: bool):
         self._forward_func, self._selector, self._hooks = forward_func, selector, LayerHooks(layers, at_input)
-        self._calls = 0  # of the layer in a pass: not known before the first pass, which goes to its end
 
     def __enter__(self) -> Any:
         self._hooks.__enter__()
@@ -201,8 +200,7 @@ class Neuron:
         self._hooks.__exit__(*error)
 
     def __call__(self, *inputs: Value) -> Tensor:
-        (found,), _ = self._hooks.values(lambda: self._forward_func(*inputs), stop=self._calls)
-        self._calls = found.call
+        (found,), _ = self._hooks.values(lambda: self._forward_func(*inputs))
         return neuron_of(found.values, self._selector)
 
 

@@ -61,17 +61,18 @@ class _Layers:
     def __init__(self, f: Forward, hooks: LayerHooks) -> None:
         self._f, self._hooks, self.found = f, hooks, list[Activations]()
 
-    def reached(self, x: Tensors, args: Arguments) -> Tensors:
-        with torch.no_grad():
-            self.found, _ = self._hooks.values(lambda: self._f(*copies(x), *args), stop=1)
-        return tuple([t for layer in self.found for t in layer.values])
+    def at(self, x: Tensors, args: Arguments) -> tuple[Tensors, Value]:
+        return self._pass(x, args, leaves=True)
 
     def __call__(
         self, x: Tensors, args: Arguments, made: Made = lambda made: None, put: Tensors = ()
     ) -> tuple[Tensors, Value]:
-        """Raises UnsupportedModel where a layer is called more than once, or has other tensors than of floats."""
         each = in_parts(put, [len(layer.values) for layer in self.found]) if put else ()
-        self.found, y = self._hooks.values(lambda: outputs_of(self._f, (*copies(x), *args)), cut=made, put=each)
+        return self._pass(x, args, cut=made, put=each)
+
+    def _pass(self, x: Tensors, args: Arguments, **how: Any) -> tuple[Tensors, Value]:
+        """Raises UnsupportedModel where a layer is called more than once, or has other tensors than of floats."""
+        self.found, y = self._hooks.values(lambda: outputs_of(self._f, (*copies(x), *args)), **how)
         tensors = tuple([t for layer in self.found for t in layer.values])
         with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
             if any([layer.call > 1 for layer in self.found]) or not all([t.is_floating_point() for t in tensors]):

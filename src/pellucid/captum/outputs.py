@@ -74,8 +74,8 @@ def one_per_row(y: Value) -> Tensor:
     if not y.requires_grad:
         raise CutGraph(
             "The output does not depend on the input through autograd: it was detached, by torch.tensor(...), .item(), "
-            ".detach(), torch.no_grad() or torch.inference_mode(), or is a whole number, as argmax gives. Return what the "
-            "model computed: out[:, 1], not torch.tensor(out[0][1])."
+            ".detach(), torch.no_grad() or torch.inference_mode(), or is a whole number, as argmax gives. Return what "
+            "the model computed: out[:, 1], not torch.tensor(out[0][1])."
         )
     return y
 

@@ -63,8 +63,8 @@ def _no_such_element(output: Tensor, target: Value) -> ArgumentError:
     sizes = tuple(output.shape)
     if output.ndim < 2:
         return ArgumentError(
-            f"Found target={target!r} for an output {sizes}; expected none: the output is one number for each row. Leave "
-            "it out, or let the function return rows first: (rows, classes)."
+            f"Found target={target!r} for an output {sizes}; expected none: the output is one number for each row. "
+            "Leave it out, or let the function return rows first: (rows, classes)."
         )
     return ArgumentError(
         f"Found target={target!r} for an output {sizes}; expected at most {output.ndim - 1} indices, each of which is "

@@ -14,10 +14,6 @@ from ..errors import UnsupportedModel
 from ..numerics.torch_calls import Args, Value
 
 
-class _Reached(BaseException):
-    """Ends a forward pass once every layer was called."""
-
-
 @dataclass(frozen=True)
 class Activations:
     """The tensors that a layer took in or gave out. call: the number of the call of the layer, from 1."""
@@ -57,7 +53,6 @@ class LayerHooks:
     def values(
         self,
         run: Callable[[], Value],
-        stop: int = 0,
         leaves: bool = False,
         cut: Callable[[tuple[Tensor, ...]], None] | None = None,
         put: Sequence[tuple[Tensor, ...]] = (),
@@ -65,15 +60,14 @@ class LayerHooks:
         """The activations of each layer during `run`, those of the last call where there are several, and what `run`
         returns.
 
-        stop: end the run once all layers were called, the last of them so many times (0: never); it then returns None.
         leaves: activations without a graph become leaves that require a gradient. cut: those with a graph do too, and
         what made them is no part of the output's graph; `cut` is shown them as they were made. put: for each layer the
         tensors that take the place of its own, in all its calls.
 
-        Raises UnsupportedModel where a layer is not called.
+        Raises UnsupportedModel where a layer is not called, and where checkpointing would run it again.
         """
         found: dict[nn.Module, Activations] = {}
-        wanted, instead = set(self._layers), dict(zip(self._layers, put, strict=True)) if put else {}
+        instead = dict(zip(self._layers, put, strict=True)) if put else {}
 
         def keep(module: nn.Module, given: Value) -> Value:
             several = isinstance(given, (tuple, list))
@@ -82,13 +76,18 @@ class LayerHooks:
                 new = iter(instead[module])
                 whole = own = tuple([next(new, t) if isinstance(t, Tensor) else t for t in whole])
             call = found[module].call + 1 if module in found else 1
-            ends, followed = call == stop and wanted <= {*found, module}, torch.is_grad_enabled()
+            followed = torch.is_grad_enabled()
+            if followed and (cut or instead) and _is_run_again():
+                raise UnsupportedModel(
+                    f"The layer {type(module).__name__} is inside of a block that checkpointing runs again, without "
+                    "what is put in here; expected no checkpointing: call gradient_checkpointing_disable(), or .eval()."
+                )
             with torch._C.DisableTorchFunction():  # a pass that is recorded need not record copies
                 if cut and followed:
                     cut(tuple([t for t in whole if isinstance(t, Tensor)]))
                 if followed and (leaves or cut):
                     own = [t.detach().clone().requires_grad_() if _begins(t, bool(cut)) else t for t in whole]
-                elif not (ends or followed):  # the model goes on with the tensor, and may change it in place
+                elif not followed:  # the model goes on with the tensor, and may change it in place
                     own = [t.clone() if isinstance(t, Tensor) else t for t in whole]
                 tensors = tuple([t for t in own if isinstance(t, Tensor)])
                 if not tensors:
@@ -97,8 +96,6 @@ class LayerHooks:
                         f"{type(given).__name__}; expected a tensor or a tuple of tensors. Name a layer inside of it."
                     )
                 found[module] = Activations(tensors, call)
-                if ends:
-                    raise _Reached
                 if not (followed or module in instead):
                     return None
                 passed = [
@@ -107,11 +104,9 @@ class LayerHooks:
                 ]
             return getattr(given, "_make", type(given))(passed) if several else passed[0]
 
-        self._keep, output = keep, None
+        self._keep = keep
         try:
             output = run()
-        except _Reached:
-            pass
         finally:
             self._keep = None
         _require_called(self._layers, found)
@@ -124,6 +119,12 @@ def layer_values(
     """As `LayerHooks.values`, in one pass."""
     with LayerHooks(layers, at_input) as hooks:
         return hooks.values(run, leaves=leaves)
+
+
+def _is_run_again() -> bool:
+    """Whether checkpointing runs this part of a forward pass again where its saved tensors are asked for."""
+    saving = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    return saving is not None and saving[0].__module__ == "torch.utils.checkpoint"
 
 
 def _begins(t: Value, cut: bool) -> bool:

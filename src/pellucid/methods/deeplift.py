@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..attribution import Attributions, solved
 from ..engine.rows import near
-from ..errors import GraphError, InputError, UnsupportedOperation
+from ..errors import WITHOUT_GRADIENT, GraphError, GraphMismatch, InputError, UnsupportedOperation
 from ..numerics.deeplift.lockstep import NotHalved, depends_on
 from ..numerics.deeplift.paired_batch import halved
 from ..numerics.deeplift.pairs import EVEN, Pairs
@@ -34,6 +34,8 @@ from .graphs import Pass, Routing, Walked, laid_out, pass_at, routed, walked, wi
 
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
+_LOST = 1e-3
+"""What is missing of an output, relative to it, where a part of it was lost; rounding is less."""
 _FEW = 256
 """Numbers of an input for which the steps of Python take longer than those of the processor: one graph is then walked
 faster than two, although f runs once more on x alone."""
@@ -83,7 +85,15 @@ def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors
     _, selects, upper = pass_at(problem, problem.x, "input")
     _, _, lower = pass_at(problem, _cut(problem, 0, 1), "baseline", selects)
     (found,) = walked(problem, upper, lower, weighed=False)
-    return tuple(found), (upper.y[0].detach(), lower.y[0].detach())
+    y, y0 = (end.y[0].detach() for end in (upper, lower))
+    m = Multipliers(tuple(found), problem.x, problem.x0, (), (y, y0))
+    if problem.found.loses and abs(m.change - (y - y0).sum().item()) > _LOST * max(y.abs().sum(), y0.abs().sum()):
+        raise GraphMismatch(
+            "The scores do not add up, because the output depends on values that were made without a gradient "
+            "(an argmax, a comparison, a detached tensor) and differ between input and baseline. Choose a baseline "
+            f"that leads to the same ones, or {WITHOUT_GRADIENT}."
+        )
+    return m.m, m.y
 
 
 Made: TypeAlias = Callable[[Tensors], None]
@@ -100,8 +110,8 @@ class Inside(Protocol):
         """
         ...
 
-    def reached(self, x: Tensors, args: Arguments) -> Tensors:
-        """The tensors inside f, by a pass that ends where the last of them is made."""
+    def at(self, x: Tensors, args: Arguments) -> tuple[Tensors, Outputs]:
+        """The tensors inside f as they are, and what f returns."""
         ...
 
 
@@ -144,28 +154,31 @@ def multipliers_inside(problem: Problem, run: Inside) -> Multipliers | None:
 
 
 def _ends(problem: Problem, run: Inside) -> tuple[Pass, Pass, tuple[Outputs, ...]]:
-    """The pass at x, that with the tensors inside as they are at x0, and what f returned at x, and at x0 where it ran
-    there to its end."""
+    """The pass at x, that with the tensors inside as they are at x0, and what f returned at x and at x0."""
     followed = _followed(problem.x)
-    put = () if followed else run.reached(problem.x0, problem.args)
     x, x0 = (tuple([t.detach().requires_grad_(followed) for t in ts]) for ts in (problem.x, problem.x0))
-    with forward_pass((*x, *x0, *put), NOTED) as recording:  # `put` tells the type that f computes in: ids do not
 
-        def at(points: Tensors, put: Tensors = ()) -> tuple[Pass, Outputs]:
-            inside, out = run(points, problem.args, put=put)
-            return Pass(inside, (attached(problem.value(out, problem.selects(out)[0])),), ()), out
+    def walks(points: Tensors, put: Tensors = ()) -> tuple[Pass, Outputs]:
+        inside, out = run(points, problem.args, put=put)
+        return Pass(inside, (attached(problem.value(out, problem.selects(out)[0])),), ()), out
 
-        def alone(end: Pass, points: Tensors) -> bool:
-            """Whether the target depends on the points by way of the tensors inside alone."""
-            with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
-                return followed and not recording.loses and not depends_on(end.y, points)
+    def alone(end: Pass, points: Tensors) -> bool:
+        """Whether the target depends on the points by way of the tensors inside alone."""
+        with torch._C.DisableTorchFunction():  # a pass that is recorded need not record this
+            return followed and not recording.loses and not depends_on(end.y, points)
 
-        upper, out = at(x)
+    with forward_pass((*x, *x0), NOTED) as recording:
+        upper, out = walks(x)
+        if not recording.double and torch.float64 in [t.dtype for t in upper.x]:
+            recording.double = True  # of which ids tell nothing
+            upper, out = walks(x)
         if alone(upper, x):
-            lower, out0 = at(x0)
+            lower, out0 = walks(x0)
             if alone(lower, x0):
                 return upper, lower, (out, out0)
-        return upper, at(x, put or run.reached(x0, problem.args))[0], (out,)
+        inside, out0 = run.at(x0, problem.args)
+        out0 = detached(out0)
+        return upper, walks(x, tuple([t.detach() for t in inside]))[0], (out, out0)
 
 
 def _followed(x: Tensors) -> bool:

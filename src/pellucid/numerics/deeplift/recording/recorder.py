@@ -71,7 +71,7 @@ class Recording(TorchFunctionMode):
         args = tuple(
             [
                 a.detach()
-                if (kind := type(a)) is Parameter
+                if (kind := type(a)) is Parameter and a.requires_grad
                 else a
                 if kind in _CONSTANTS or (kind is Tensor and not (a.requires_grad and a.is_leaf))
                 else bare(a)
@@ -150,8 +150,12 @@ _SIZES = frozenset(
     | {getattr(Tensor, name) for name in ("size", "__len__", "numel", "nelement", "stride", "__iter__")}
     | {torch.numel}
 )
-READS = _SIZES | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device")}
-"""What a model asks of a tensor all the time, and what makes none."""
+READS = (
+    _SIZES
+    | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device", "requires_grad", "is_leaf")}
+    | {getattr(Tensor, name).__set__ for name in ("data", "requires_grad")}
+)
+"""What a model asks of a tensor, and sets of it, and what makes none: of a parameter itself, not of its stand-in."""
 _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
 _NARROW = frozenset({torch.float32})
 
