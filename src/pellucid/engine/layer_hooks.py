@@ -123,7 +123,7 @@ def layer_values(
 
 def _is_run_again() -> bool:
     """Whether checkpointing runs this part of a forward pass again where its saved tensors are asked for."""
-    saving = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    saving: Any = torch._C._autograd._top_saved_tensors_default_hooks(False)  # pyright: ignore[reportAttributeAccessIssue]
     return saving is not None and saving[0].__module__ == "torch.utils.checkpoint"
 
 

@@ -14,8 +14,8 @@ passes are the product with a and the quotient by z.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -69,7 +69,8 @@ def used_twice(module: nn.Module) -> ModuleUsedTwice:
     )
 
 
-def propagating(rules: Mapping[nn.Module, RelevanceRule], passing: Passing) -> AbstractContextManager[None]:
+@contextmanager
+def propagating(rules: Mapping[nn.Module, RelevanceRule], passing: Passing) -> Iterator[None]:
     """Lets gradients through these modules be relevance inside.
 
     passing: is told what each module takes in and gives out. Raises ModuleUsedTwice for a module whose rule is not the
@@ -93,10 +94,8 @@ def propagating(rules: Mapping[nn.Module, RelevanceRule], passing: Passing) -> A
         passing.given[module] = found
         return found.view_as(found)
 
-    with ExitStack() as both:
-        both.enter_context(with_changed_outputs(list(rules), change))
-        both.enter_context(_Sums())
-        return both.pop_all()
+    with with_changed_outputs(list(rules), change), _Sums():
+        yield
 
 
 _IN_PLACE: dict[TorchFunction, TorchFunction] = {
