@@ -47,7 +47,7 @@ def test_a_pass_goes_to_its_end_and_leaves_no_model_changed(rows: int) -> None:
 
 
 class Written(nn.Module):
-    """A network that bounds its weights in each pass, and asks whether they are trained."""
+    """A network that bounds its weights in each pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,13 +55,12 @@ class Written(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.weight.data = torch.renorm(self.weight.data, 2, 0, maxnorm=0.5)
-        h = self.layer(x).tanh() @ self.weight
-        return self.last(h * (2.0 if self.weight.requires_grad else 3.0)).tanh()
+        return self.last(self.layer(x).tanh() @ self.weight).tanh()
 
 
 @pytest.mark.parametrize("trained", [True, False])
 @pytest.mark.parametrize("rows", [2, 200])
-def test_parameters_are_read_and_written_themselves(trained: bool, rows: int) -> None:
+def test_parameters_are_written_themselves(trained: bool, rows: int) -> None:
     torch.manual_seed(0)
     x, written = torch.randn(rows, 4), Written().requires_grad_(trained)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -100,6 +100,7 @@ Made: TypeAlias = Callable[[Tensors], None]
 """Is shown the tensors inside f with the graph of what made them, which is cut off behind them."""
 
 
+@runtime_checkable
 class Inside(Protocol):
     """A function f with tensors inside it."""
 

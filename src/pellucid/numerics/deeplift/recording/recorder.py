@@ -152,10 +152,10 @@ _SIZES = frozenset(
 )
 READS = (
     _SIZES
-    | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device", "requires_grad", "is_leaf")}
-    | {getattr(Tensor, name).__set__ for name in ("data", "requires_grad")}
+    | {getattr(Tensor, name).__get__ for name in ("ndim", "dtype", "device")}
+    | {getattr(Tensor, name).__set__ for name in ("data",)}
 )
-"""What a model asks of a tensor, and sets of it, and what makes none: of a parameter itself, not of its stand-in."""
+"""What a model asks of a tensor all the time, and what makes none: also to write a parameter anew, itself."""
 _CASTS = frozenset({"float", "half", "bfloat16", "to", "type", "softmax", "log_softmax", "sum", "mean"})
 _NARROW = frozenset({torch.float32})
 
