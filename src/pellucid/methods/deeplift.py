@@ -35,7 +35,7 @@ from .graphs import Pass, Routing, Walked, laid_out, pass_at, routed, walked, wi
 GROWTH = math.log(0.4) / math.log(0.5)
 """The k-th of K cuts is at (k/K)^GROWTH: two segments meet at 0.4."""
 _LOST = 1e-3
-"""What is missing of an output, relative to it, where a part of it was lost; rounding is less."""
+"""What is missing at least of an output, relative to it, where a part of it was lost; rounding is less."""
 _FEW = 256
 """Numbers of an input for which the steps of Python take longer than those of the processor: one graph is then walked
 faster than two, although f runs once more on x alone."""
@@ -87,7 +87,8 @@ def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors
     (found,) = walked(problem, upper, lower, weighed=False)
     y, y0 = (end.y[0].detach() for end in (upper, lower))
     m = Multipliers(tuple(found), problem.x, problem.x0, (), (y, y0))
-    if problem.found.loses and abs(m.change - (y - y0).sum().item()) > _LOST * max(y.abs().sum(), y0.abs().sum()):
+    rounding = max(_LOST, 32 * torch.finfo(y.dtype).eps) * max(y.abs().sum(), y0.abs().sum())
+    if problem.found.loses and abs(m.change - (y - y0).sum().item()) > rounding:
         raise GraphMismatch(
             "The scores do not add up, because the output depends on values that were made without a gradient "
             "(an argmax, a comparison, a detached tensor) and differ between input and baseline. Choose a baseline "
