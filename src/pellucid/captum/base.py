@@ -45,6 +45,9 @@ class Attribution:
                     error.args = tuple([str(a).replace(WITHOUT_GRADIENT, _BY_REMOVAL) for a in error.args])
                     raise
 
+            attribute.__doc__ = (
+                own.__doc__ or f"{cls.__doc__}\n\nThe parameters are those of Captum's class of this name."
+            )
             cls.attribute = attribute
 
     attribute: Callable[..., Any]
