@@ -310,7 +310,6 @@ LAYERS: dict[str, tuple[str, bool, int]] = {
 def test_layers_of_a_transformer_are_explained_by_two_passes_or_three(
     name: str, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sum is f(x) − f(x with the layer as it is at x0), here by a hook of the test's own."""
     net, (path, at_input, alone) = families.model("Bert", "sdpa").double(), LAYERS[name]
     layer = net.get_submodule(path)
     ids, ids0 = torch.tensor([[2, 7, 8, 9, 3], [2, 9, 9, 7, 3]]), torch.tensor([[2, 5, 8, 5, 3], [2, 5, 5, 5, 3]])
@@ -322,19 +321,7 @@ def test_layers_of_a_transformer_are_explained_by_two_passes_or_three(
     found = LayerDeepLift(f, layer).attribute(x, x0, target=1, attribute_to_layer_input=at_input)
     last.remove()
     assert len(passes) == (4 if by == "ids" else alone)  # one more of ids, which do not tell of float64
-    put, seen = list[Tensor](), list[Tensor]()
-
-    def hook(module: nn.Module, given: Any, out: Any = None) -> Any:
-        h = given[0] if at_input else out
-        seen.append(h)
-        return (put[0],) if put and at_input else put[0] if put else None
-
-    handle = layer.register_forward_pre_hook(hook) if at_input else layer.register_forward_hook(hook)
-    with torch.no_grad():
-        y, _ = f(x)[:, 1], f(x0)
-        put.append(seen[1])
-        change = y - f(x)[:, 1]
-    handle.remove()
+    change = changed_by(f, [layer], x, x0, at_input)[:, 1]
     torch.testing.assert_close(found.flatten(1).sum(1), change, rtol=1e-9, atol=1e-12)
     monkeypatch.setattr("pellucid.captum.deeplift.multipliers_inside", lambda problem, run: None)
     wanted = LayerDeepLift(f, layer).attribute(x, x0, target=1, attribute_to_layer_input=at_input)
@@ -400,20 +387,20 @@ def test_several_layers_and_several_tensors_are_put_in_together(
             torch.testing.assert_close(sum(t.sum(1) for t in each), change, rtol=1e-9, atol=1e-12)
 
 
-def changed_by(net: nn.Module, layers: list[nn.Module], x: Tensor, x0: Tensor) -> Tensor:
-    """f(x) − f(x with what the layers give out at x0)."""
+def changed_by(f: Any, layers: list[nn.Module], x: Tensor, x0: Tensor, at_input: bool = False) -> Tensor:
+    """f(x) − f(x with what the layers give out, or take in, at x0), by hooks of the test's own."""
     at_x0: dict[nn.Module, Any] = {}
+
+    def hooked(hook: Any, x: Tensor) -> Tensor:
+        handles = [m.register_forward_pre_hook(hook) if at_input else m.register_forward_hook(hook) for m in layers]
+        y = f(x)
+        for handle in handles:
+            handle.remove()
+        return y
+
     with torch.no_grad():
-        y = net(x)
-        handles = [m.register_forward_hook(lambda m, given, out: at_x0.update({m: out})) for m in layers]
-        net(x0)
-        for handle in handles:
-            handle.remove()
-        handles = [m.register_forward_hook(lambda m, given, out: at_x0[m]) for m in layers]
-        lower = net(x)
-        for handle in handles:
-            handle.remove()
-    return y - lower
+        hooked(lambda m, *given: at_x0.update({m: given[-1]}), x0)
+        return f(x) - hooked(lambda m, *given: at_x0[m], x)
 
 
 class Rows(nn.Module):

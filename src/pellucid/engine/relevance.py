@@ -105,8 +105,8 @@ _IN_PLACE: dict[TorchFunction, TorchFunction] = {
     Tensor.__isub__: torch.sub,
 }
 _SUMS = {
-    **{f: f for f in (torch.add, torch.sub, Tensor.add, Tensor.sub, Tensor.__add__, Tensor.__sub__)},
-    **{f: f for f in (Tensor.__radd__, Tensor.__rsub__)},
+    **{f: f for f in (torch.add, torch.sub, Tensor.add, Tensor.sub)},
+    **{f: f for f in (Tensor.__add__, Tensor.__sub__, Tensor.__radd__, Tensor.__rsub__)},
     **_IN_PLACE,
 }
 """For each function that adds two tensors the same out of place."""

@@ -87,8 +87,7 @@ def multipliers(problem: Problem, known: Tensors = ()) -> tuple[Tensors, Tensors
     (found,) = walked(problem, upper, lower, weighed=False)
     y, y0 = (end.y[0].detach() for end in (upper, lower))
     m = Multipliers(tuple(found), problem.x, problem.x0, (), (y, y0))
-    rounding = max(_LOST, 32 * torch.finfo(y.dtype).eps) * max(y.abs().sum(), y0.abs().sum())
-    if problem.found.loses and abs(m.change - (y - y0).sum().item()) > rounding:
+    if problem.found.loses and _misses_some(m):
         raise GraphMismatch(
             "The scores do not add up, because the output depends on values that were made without a gradient "
             "(an argmax, a comparison, a detached tensor) and differ between input and baseline. Choose a baseline "
@@ -134,6 +133,13 @@ class Multipliers(NamedTuple):
     def change(self) -> float:
         """Σ m·(x − x0)."""
         return sum([(m * (a - b)).sum().item() for m, a, b in zip(self.m, self.x, self.x0, strict=True)])
+
+
+def _misses_some(found: Multipliers) -> bool:
+    """Whether Σ m·(x − x0) is off the change of the output by more than rounding."""
+    y, y0 = found.y
+    rounding = max(_LOST, 32 * torch.finfo(y.dtype).eps) * max(y.abs().sum(), y0.abs().sum())
+    return bool(abs(found.change - (y - y0).sum().item()) > rounding)
 
 
 def multipliers_inside(problem: Problem, run: Inside) -> Multipliers | None:

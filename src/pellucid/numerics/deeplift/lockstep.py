@@ -90,15 +90,17 @@ def walk(
     leaf_of = {id(node.variable): node for node, feeds in graph.items() if not feeds and node.name() == LEAF}
     starts = [(leaf_of.get(id(t)) or node_of(t), t.output_nr) for t in tensors]
     begins = {leaf_of[id(t)]: t0 for t, t0 in zip(x, x0, strict=True) if id(t) in leaf_of}
-    if halves and len(begins) < len(leaf_of):
-        raise NotHalved("The output depends on a leaf that is none of those that the walk goes to.")
-    partner = {} if halves else _partners(graph, roots, _edges_of(y0), begins)
-    order = [*(graph if halves else _between(graph, begins))][::-1]
-    if not halves and not {root for root, _ in roots} <= {*order}:
-        raise CutGraph(
-            "The output does not depend on the input through autograd: its graph never reaches the input. "
-            "Check that the forward function uses the tensor it is given, and does not detach it."
-        )
+    if halves:
+        if len(begins) < len(leaf_of):
+            raise NotHalved("The output depends on a leaf that is none of those that the walk goes to.")
+        partner, order = {}, [*graph][::-1]
+    else:
+        partner, order = _partners(graph, roots, _edges_of(y0), begins), _between(graph, begins)[::-1]
+        if not {root for root, _ in roots} <= {*order}:
+            raise CutGraph(
+                "The output does not depend on the input through autograd: its graph never reaches the input. "
+                "Check that the forward function uses the tensor it is given, and does not detach it."
+            )
     shape_of = halves.half if halves else tuple
     metas = {node: node._input_metadata for node in order}
     arrived: dict[Node, Arrived] = {node: {} for node in order}
